@@ -1,0 +1,162 @@
+"""The uint8 edge of the library: pictures in and out, and sheets of them to look at.
+
+Inside the library an image is f32 in [-1, 1]; files and sheets are uint8.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from etils import epath
+from PIL import Image, ImageDraw, ImageFont
+
+CELL_PIXELS = 96  # smaller images are enlarged to at least this for a sheet
+GAP_PIXELS = 2
+LABEL_PIXELS = 14  # font size
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+BACKGROUND = (255, 255, 255)
+INK = (32, 32, 32)
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Quantises images as StyleGAN does: floor(127.5 x + 128), clipped to [0, 255].
+
+    The inverse of `to_float` on all 256 values: 127.5 (k / 127.5 - 1) + 128 = k + 1/2, in the middle of its bin.
+
+    Args:
+        images: f32[...,R,R,3] in [-1, 1]; values outside are clipped.
+
+    Returns:
+        uint8 of the same shape.
+
+    Raises:
+        ValueError: when there is a NaN, for which there is no colour.
+    """
+    images = np.asarray(images, np.float32)
+    if np.isnan(images).any():
+        raise ValueError(
+            "the images contain NaN; the model that made them has diverged: use an earlier checkpoint"
+        )
+    return np.clip(images * 127.5 + 128.0, 0.0, 255.0).astype(np.uint8)
+
+
+def to_float(images: np.ndarray) -> np.ndarray:
+    """Scales uint8 images to the library's range: k / 127.5 - 1.
+
+    Args:
+        images: uint8[...,R,R,3].
+
+    Returns:
+        f32 of the same shape in [-1, 1].
+
+    Raises:
+        ValueError: when the images are not uint8.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8, got {images.dtype}")
+    return images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+
+
+def grid(
+    images: np.ndarray,
+    columns: int,
+    row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Arranges images on a sheet, row by row, with thin gaps and labels at the left and on top.
+
+    Images below 96 px are enlarged by the smallest integer that reaches it, by Lanczos: blown-up pixel squares hide a
+    face that small from the eye.
+
+    Args:
+        images: uint8[N,H,W,3], N >= 1; an incomplete last row stays white.
+        columns: images in a row, >= 1.
+        row_labels: one text for each row, or None.
+        column_labels: one text for each column, or None.
+
+    Returns:
+        uint8[H',W',3].
+
+    Raises:
+        ValueError: when the images have another type or shape, or the labels another number.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
+        raise ValueError(f"a sheet needs uint8[N,H,W,3] with N >= 1, got {images.dtype}{list(images.shape)}")
+    if columns < 1:
+        raise ValueError(f"columns is {columns}; it must be at least 1")
+    rows = -(-len(images) // columns)
+    for name, labels, count in (("row_labels", row_labels, rows), ("column_labels", column_labels, columns)):
+        if labels is not None and len(labels) != count:
+            raise ValueError(f"{name} has {len(labels)} texts for {count} {name.split('_')[0]}s")
+
+    images = _enlarge(images)
+    height, width = images.shape[1:3]
+    font = ImageFont.load_default(LABEL_PIXELS)
+    left = max((_text_width(text, font) for text in row_labels), default=0) + 8 if row_labels else GAP_PIXELS
+    top = LABEL_PIXELS + 8 if column_labels else GAP_PIXELS
+    size = (left + columns * (width + GAP_PIXELS), top + rows * (height + GAP_PIXELS))
+    sheet = Image.new("RGB", size, BACKGROUND)
+    for i, image in enumerate(images):
+        row, column = divmod(i, columns)
+        sheet.paste(
+            Image.fromarray(image), (left + column * (width + GAP_PIXELS), top + row * (height + GAP_PIXELS))
+        )
+
+    draw = ImageDraw.Draw(sheet)
+    for row, text in enumerate(row_labels or ()):
+        draw.text((4, top + row * (height + GAP_PIXELS) + height // 2), text, INK, font, anchor="lm")
+    for column, text in enumerate(column_labels or ()):
+        text = _shortened(text, width, font)
+        draw.text((left + column * (width + GAP_PIXELS) + width // 2, top // 2), text, INK, font, anchor="mm")
+    return np.array(sheet)
+
+
+def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
+    """Writes one image as PNG, making the folder when it is not there.
+
+    Args:
+        path: local or remote (gs://...).
+        image: uint8[H,W,3].
+
+    Raises:
+        ValueError: when the image has another type or shape.
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise ValueError(f"a PNG is written from uint8[H,W,3], got {image.dtype}{list(image.shape)}")
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, "png")
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded.getvalue())
+
+
+def _enlarge(images: np.ndarray) -> np.ndarray:
+    """Enlarges images below CELL_PIXELS by an integer factor."""
+    height, width = images.shape[1:3]
+    factor = -(-CELL_PIXELS // min(height, width))
+    if factor <= 1:
+        return images
+    size = (width * factor, height * factor)
+    return np.stack(
+        [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images]
+    )
+
+
+def _text_width(text: str, font: ImageFont.FreeTypeFont) -> int:
+    """Width of a drawn text in pixels."""
+    return int(np.ceil(font.getlength(text)))
+
+
+def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    """The text, cut so that it does not run into the next column."""
+    if _text_width(text, font) <= width:
+        return text
+    while text and _text_width(text + "..", font) > width:
+        text = text[:-1]
+    return text + ".."

@@ -1,0 +1,71 @@
+"""Pictures: rounding by hand, sheets by their pixels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdgan_jax import pictures
+
+
+def test_rounding_rule():
+    # floor(127.5 x + 128): 0 -> 128, 1 -> 255.5 clipped, -1 -> 0.5, 0.5 -> 191.75
+    values = np.array([0.0, 1.0, -1.0, 0.5, 2.0, -7.0], np.float32)
+    np.testing.assert_array_equal(pictures.to_uint8(values), [128, 255, 0, 191, 255, 0])
+
+
+def test_round_trip_of_all_values():
+    values = np.arange(256, dtype=np.uint8)
+    as_float = pictures.to_float(values)
+    assert as_float.dtype == np.float32 and as_float[0] == -1.0 and as_float[255] == 1.0
+    np.testing.assert_array_equal(pictures.to_uint8(as_float), values)
+
+
+def test_nan_and_wrong_type_are_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        pictures.to_uint8(np.array([0.0, np.nan]))
+    with pytest.raises(ValueError, match="must be uint8, got float64"):
+        pictures.to_float(np.zeros(3))
+
+
+def test_grid_places_images_row_by_row():
+    colours = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230], [9, 9, 9], [80, 80, 80]], np.uint8)
+    images = np.broadcast_to(colours[:, None, None], (5, 100, 100, 3))
+    sheet = pictures.grid(images, columns=3)
+    assert sheet.shape == (2 + 2 * 102, 2 + 3 * 102, 3) and sheet.dtype == np.uint8
+    for i, colour in enumerate(colours):
+        row, column = divmod(i, 3)
+        cell = sheet[2 + 102 * row : 102 + 102 * row, 2 + 102 * column : 102 + 102 * column]
+        np.testing.assert_array_equal(cell, np.broadcast_to(colour, (100, 100, 3)))
+    assert (sheet[104:, 206:] == 255).all()  # the sixth cell stays white
+    assert (sheet[:, 102:104] == 255).all()  # a gap
+
+
+@pytest.mark.parametrize("size, cell", [(32, 96), (64, 128), (96, 96), (40, 120), (256, 256)])
+def test_small_images_are_enlarged_by_an_integer(size, cell):
+    assert pictures.grid(np.zeros((1, size, size, 3), np.uint8), 1).shape == (cell + 4, cell + 4, 3)
+
+
+def test_labels_are_drawn_beside_the_images():
+    images = np.full((4, 96, 96, 3), 200, np.uint8)
+    sheet = pictures.grid(
+        images, 2, row_labels=["mask", "none"], column_labels=["a very long label of a column", "b"]
+    )
+    left, top = sheet.shape[1] - 2 * 98, sheet.shape[0] - 2 * 98
+    assert (sheet[top:, :left] < 128).any() and (sheet[:top, left:] < 128).any()
+    for row in range(2):  # no ink on the pictures
+        for column in range(2):
+            cell = sheet[top + 98 * row : top + 98 * row + 96, left + 98 * column : left + 98 * column + 96]
+            assert (cell == 200).all()
+    with pytest.raises(ValueError, match="row_labels has 1 texts for 2 rows"):
+        pictures.grid(images, 2, row_labels=["mask"])
+    with pytest.raises(ValueError, match="float32"):
+        pictures.grid(images.astype(np.float32), 2)
+
+
+def test_png_is_lossless_and_makes_its_folder(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    path = tmp_path / "new" / "picture.png"
+    pictures.write_png(path, image)
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), image)
+    with pytest.raises(ValueError, match="float32"):
+        pictures.write_png(path, image.astype(np.float32))
