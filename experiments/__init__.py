@@ -1,0 +1,1 @@
+"""Launchers: each parses its flags and calls one library function."""
