@@ -1,0 +1,275 @@
+"""What the launchers share: the --config flag, flag values, and how a mistake reaches the user.
+
+CONFIG = launch.define_config()
+
+def main(argv):
+    train(CONFIG.value, ...)
+
+if __name__ == "__main__":
+    launch.run(main)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import dis
+import os
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from sdgan_jax import config as config_lib
+
+# The flags defined here belong to the launcher that asks for them, so that its --help shows them.
+flags.disclaim_key_flags()
+
+_PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs")
+_PACKAGES = ("__main__", "experiments", "sdgan_jax", "tfds_megn")
+_OVERRIDE = re.compile(r"--?config\.([^=]+)(=.*)?$", re.DOTALL)
+
+
+def define_config(default: str = "quickstart") -> flags.FlagHolder[config_lib.Config]:
+    """Defines `--config=<preset file>` and `--config.<field>=<value>`.
+
+    Args:
+        default: name of the preset that is used when `--config` is not given.
+
+    Returns:
+        The flag; its `value` is the config with all overrides, validated once `run` has called `main`.
+    """
+    for kind in _dataclasses_of(config_lib.Config):
+        # config_flags picks the parser of a field by its type, which postponed annotations leave as text.
+        hints = typing.get_type_hints(kind)
+        for field in dataclasses.fields(kind):
+            field.type = hints[field.name]
+    return config_flags.DEFINE_config_file(
+        "config",
+        default=os.path.join(_PRESETS, f"{default}.py"),
+        help_string="preset: a Python file with get_config(). --config.<field>=<value> overrides one field, "
+        "e.g. --config.batch_size=8 or --config.losses.r1=1.0",
+    )
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Reads seed numbers such as `"0-15"` or `"0,3,5-7"`.
+
+    Args:
+        text: numbers and ranges (both ends included), separated by commas.
+
+    Returns:
+        The numbers, in the order given.
+
+    Raises:
+        ValueError: when the text is not such a list.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match:
+            raise ValueError(
+                f"--seeds={text}: {part!r} is not a number or a range; write e.g. 0-15 or 0,3,5-7"
+            )
+        first = int(match[1])
+        last = first if match[2] is None else int(match[2])
+        if last < first:
+            raise ValueError(f"--seeds={text}: the range {part.strip()} runs backwards; write {last}-{first}")
+        if last - first >= 1_000_000:
+            raise ValueError(f"--seeds={text}: the range {part.strip()} has more than a million seeds")
+        seeds.extend(range(first, last + 1))
+    return seeds
+
+
+def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
+    """Parses the flags, calls `main`, and ends the process.
+
+    A user's mistake ends it with `error: <one line>` on stderr and exit code 1: any flag that cannot be parsed, a file
+    that cannot be read or written, and every ValueError or RuntimeError that this program raises on purpose. Anything
+    else is a bug and keeps its traceback. Ctrl-C ends it with exit code 130.
+
+    Args:
+        main: takes the arguments that are not flags (there are none but the program's name).
+    """
+    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+    raise AssertionError("app.run does not return")
+
+
+def _guarded(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> Any:
+    """Calls main and turns the user's mistakes into one line."""
+    if flags.FLAGS["verbosity"].using_default_value:
+        logging.set_verbosity(logging.ERROR)  # app.run has just set INFO: Orbax and TFDS tell their life
+    try:
+        if "config" in flags.FLAGS:
+            config = flags.FLAGS["config"].value
+            if not isinstance(config, config_lib.Config):
+                raise ValueError(
+                    f"--config: get_config() returned a {type(config).__name__}; it must return a Config"
+                )
+            config_lib.validate(config)
+        return main(argv)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if not _is_mistake(error):
+            raise
+        system = isinstance(error, OSError) and error.filename and error.strerror
+        _fail(f"{error.filename}: {error.strerror}" if system else str(error))
+
+
+def _is_mistake(error: Exception) -> bool:
+    """Whether the message of an error is meant for the user."""
+    if isinstance(error, OSError):
+        return True
+    if not isinstance(error, ValueError | RuntimeError | ImportError | FloatingPointError):
+        return False
+    # Raised on purpose, by a raise statement of this program; not something that fell out of a call.
+    place = error.__traceback__
+    while place.tb_next:
+        place = place.tb_next
+    package = place.tb_frame.f_globals.get("__name__", "").split(".")[0]
+    return (
+        package in _PACKAGES and place.tb_frame.f_code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    )
+
+
+def _fail(message: str) -> NoReturn:
+    """Prints the message as one line and ends the process."""
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(1)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    """Parses the flags; ends the process for --help and for flags that cannot be parsed."""
+    values = flags.FLAGS
+    if "config" in values:
+        argv = _find_preset(argv)
+        sys.argv = list(argv)  # config_flags looks for the overrides there
+    if any(arg in ("--help", "-help", "-h", "-?", "--helpshort") for arg in argv[1:]):
+        print(_help(argv))
+        sys.exit(0)
+    try:
+        for arg in argv[1:]:
+            if match := _OVERRIDE.match(arg):
+                _check_override(match[1], match[2])
+        rest = values(argv)
+    except (flags.Error, ValueError) as error:
+        _fail(_explain(error))
+    if len(rest) > 1:
+        _fail(f"unexpected argument {rest[1]!r}; every flag starts with --, see --help")
+    return rest
+
+
+def _find_preset(argv: Sequence[str]) -> list[str]:
+    """Puts --config=<path of an existing file> first, where config_flags wants it; or ends the process."""
+    found, path = list(argv), None
+    for arg, following in zip(argv[1:], [*argv[2:], ""]):
+        if match := re.fullmatch(r"--?config(=.*)?", arg, re.DOTALL):
+            path = match[1][1:] if match[1] else following
+            found.remove(arg)
+            if not match[1] and following in found:
+                found.remove(following)
+    if path is None:
+        return found
+    # The presets are installed with the package, so their names also work where the checkout is not.
+    installed = os.path.join(_PRESETS, os.path.basename(path))
+    if not os.path.isfile(path) and path.startswith("experiments/configs/") and os.path.isfile(installed):
+        path = installed
+    if not os.path.isfile(path):
+        names = sorted(name[:-3] for name in os.listdir(_PRESETS) if re.fullmatch(r"[a-z]\w*\.py", name))
+        _fail(f"--config={path}: no such file; the presets in experiments/configs/ are {', '.join(names)}")
+    with open(path, encoding="utf-8", errors="replace") as file:
+        if "get_config" not in file.read():
+            _fail(f"--config={path}: not a preset; it must be a Python file with get_config()")
+    return [found[0], f"--config={path}", *found[1:]]
+
+
+def _check_override(path: str, value: str | None) -> None:
+    """Checks that `--config.<path>` names a field that can be set."""
+    node: Any = config_lib.Config()
+    for depth, name in enumerate(parts := path.split(".")):
+        fields = [field.name for field in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
+        if name not in fields:
+            whole = [".".join(names) for names, _ in _leaves(config_lib.Config())]
+            near = difflib.get_close_matches(name, fields, n=3, cutoff=0.6)
+            near = [".".join([*parts[:depth], field]) for field in near]
+            near += [leaf for leaf in whole if leaf.split(".")[-1] == name]
+            near = near or difflib.get_close_matches(path, whole, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(map(repr, near[:3]))}?" if near else "--help lists the fields"
+            raise ValueError(f"config has no field {path!r}; {hint}")
+        node = getattr(node, name)
+    if dataclasses.is_dataclass(node):
+        inside = ", ".join(f"{path}.{field.name}" for field in dataclasses.fields(node))
+        raise ValueError(f"config.{path} is a group of fields; set one of {inside}")
+    if isinstance(node, bool) and value is None:
+        raise ValueError(f"--config.{path} needs a value: --config.{path}=true or --config.{path}=false")
+
+
+def _explain(error: Exception) -> str:
+    """The message of a flag error, in the words of the config where it is about one of its fields."""
+    match = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
+    if not match:
+        return str(error)
+    node: Any = config_lib.Config()
+    for name in match[1].split("."):
+        node = getattr(node, name)
+    kinds = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        tuple: "a list such as \"('a', 'b')\"",
+    }
+    return f"config.{match[1]} is {match[2]!r}; it must be {kinds.get(type(node), 'text')}"
+
+
+def _help(argv: Sequence[str]) -> str:
+    """The launcher's docstring, its flags, and the fields of the config with their defaults."""
+    values = flags.FLAGS
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    name = f"python -m {spec.name}" if spec else f"python {sys.argv[0]}"
+    lines = [(main.__doc__ or "").strip(), "", f"usage: {name} [--flag=value ...]", "", "flags:"]
+    for flag in sorted(values.get_key_flags_for_module(sys.argv[0]), key=lambda flag: flag.name):
+        default = f" (default: {_relative(flag.default)})" if flag.default not in (None, "") else ""
+        lines += [f"  --{flag.name}", flags.text_wrap(f"{flag.help}{default}", 100, "      ")]
+    if "config" in values:
+        given = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
+        preset = (given or [values["config"].default])[0]
+        config = values["config"].parser.parse(preset)
+        lines += ["", f"config fields, with the values of {_relative(preset)}:"]
+        lines += [f"  --config.{'.'.join(names)}={value}" for names, value in _leaves(config)]
+    return "\n".join(lines)
+
+
+def _relative(value: Any) -> Any:
+    """A preset's path as one types it."""
+    root = os.path.dirname(os.path.dirname(_PRESETS)) + os.sep
+    return value.removeprefix(root) if isinstance(value, str) else value
+
+
+def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yields the path and the value of every field that is not a group."""
+    for field in dataclasses.fields(node):
+        value = getattr(node, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value, (*path, field.name))
+        else:
+            yield (*path, field.name), value
+
+
+def _dataclasses_of(kind: type) -> Iterator[type]:
+    """Yields a dataclass type and those of its fields."""
+    yield kind
+    for hint in typing.get_type_hints(kind).values():
+        if (
+            isinstance(hint, type)
+            and not isinstance(hint, types.GenericAlias)
+            and dataclasses.is_dataclass(hint)
+        ):
+            yield from _dataclasses_of(hint)
