@@ -89,9 +89,9 @@ def parse_seeds(text: str) -> list[int]:
 def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     """Parses the flags, calls `main`, and ends the process.
 
-    A user's mistake ends it with `error: <one line>` on stderr and exit code 1: any flag that cannot be parsed, a file
-    that cannot be read or written, and every ValueError or RuntimeError that this program raises on purpose. Anything
-    else is a bug and keeps its traceback. Ctrl-C ends it with exit code 130.
+    A user's mistake ends it with `error: <one line>` on stderr and exit code 1: a flag that cannot be parsed,
+    a file that cannot be read or written, and every ValueError or RuntimeError that this program raises on
+    purpose. Anything else is a bug and keeps its traceback. Ctrl-C ends it with exit code 130.
 
     Args:
         main: takes the arguments that are not flags (there are none but the program's name).
@@ -131,8 +131,10 @@ def _is_mistake(error: Exception) -> bool:
         return False
     # Raised on purpose, by a raise statement of this program; not something that fell out of a call.
     place = error.__traceback__
-    while place.tb_next:
+    while place and place.tb_next:
         place = place.tb_next
+    if place is None:
+        return False
     package = place.tb_frame.f_globals.get("__name__", "").split(".")[0]
     return (
         package in _PACKAGES and place.tb_frame.f_code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
@@ -236,21 +238,21 @@ def _help(argv: Sequence[str]) -> str:
     name = f"python -m {spec.name}" if spec else f"python {sys.argv[0]}"
     lines = [(main.__doc__ or "").strip(), "", f"usage: {name} [--flag=value ...]", "", "flags:"]
     for flag in sorted(values.get_key_flags_for_module(sys.argv[0]), key=lambda flag: flag.name):
-        default = f" (default: {_relative(flag.default)})" if flag.default not in (None, "") else ""
+        default = f" (default: {_default(flag)})" if _default(flag) else ""
         lines += [f"  --{flag.name}", flags.text_wrap(f"{flag.help}{default}", 100, "      ")]
     if "config" in values:
         given = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
-        preset = (given or [values["config"].default])[0]
+        preset = (given or [_default(values["config"])])[0]
         config = values["config"].parser.parse(preset)
-        lines += ["", f"config fields, with the values of {_relative(preset)}:"]
+        lines += ["", f"config fields, with the values of {preset}:"]
         lines += [f"  --config.{'.'.join(names)}={value}" for names, value in _leaves(config)]
     return "\n".join(lines)
 
 
-def _relative(value: Any) -> Any:
-    """A preset's path as one types it."""
+def _default(flag: flags.Flag) -> str:
+    """A flag's default as one types it."""
     root = os.path.dirname(os.path.dirname(_PRESETS)) + os.sep
-    return value.removeprefix(root) if isinstance(value, str) else value
+    return (flag.default_as_str or "").strip("'").removeprefix(root)
 
 
 def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
