@@ -12,8 +12,9 @@ import json
 import re
 from typing import Any
 
-LATENT_SPACES = ("z", "w", "w+")
+LATENT_SPACES = ("z", "w")
 SOURCES = ("data", "latent")
+ATTRIBUTE_KINDS = ("softmax", "sigmoid")
 
 
 @dataclasses.dataclass
@@ -60,6 +61,7 @@ class AdamConfig:
 class LossConfig:
     """Weights of the loss terms; the defaults are the SD-GAN pseudo-code, which knows no regularisation."""
 
+    attribute_kind: str = "softmax"  # "softmax" for one attribute a face, "sigmoid" for photos that carry several
     adversarial: float = 1.0
     attribute_g: float = 1.0
     attribute_d_real: float = 1.0
@@ -100,7 +102,7 @@ class Config:
     fusion: FusionConfig = dataclasses.field(default_factory=FusionConfig)
 
     # The decomposition: latent + strength * (B[y] + O)
-    latent_space: str = "z"  # where B and O are added: "z" (the seed), "w", or "w+" (an own offset for each layer)
+    latent_space: str = "z"  # where B and O are added: "z" (the seed), or "w" with an own offset for each layer
     basis_length: float = 1.0  # length of each basis direction (the seed: unit length)
     source: str = "data"  # the face that X_hat and X_rec are held against: "data" = X of the batch (the seed),
     # "latent" = G(latent), the same latent without an attribute (stage 3 of the paper)
@@ -112,6 +114,7 @@ class Config:
     adam_f: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     fusion_every: int = 1  # steps from one update of F to the next
     ema_kimg: float = 10.0  # half-life of G's moving average, in thousands of images
+    ema_rampup: float = 0.05  # the half-life is at most this share of the images seen
     w_avg_beta: float = 0.995  # decay of the moving average of w
 
     @property
@@ -149,10 +152,13 @@ def validate(config: Config) -> Config:
     for name in ("batch_size", "total_steps", "log_every", "sample_every", "checkpoint_every", "fusion_every"):
         if getattr(config, name) < 1:
             raise ValueError(f"config.{name} is {getattr(config, name)}; it must be at least 1")
-    if config.latent_space not in LATENT_SPACES:
-        raise ValueError(f"config.latent_space is {config.latent_space!r}; it must be one of {LATENT_SPACES}")
-    if config.source not in SOURCES:
-        raise ValueError(f"config.source is {config.source!r}; it must be one of {SOURCES}")
+    for name, value, known in (
+        ("latent_space", config.latent_space, LATENT_SPACES),
+        ("source", config.source, SOURCES),
+        ("losses.attribute_kind", config.losses.attribute_kind, ATTRIBUTE_KINDS),
+    ):
+        if value not in known:
+            raise ValueError(f"config.{name} is {value!r}; it must be one of {', '.join(known)}")
     if config.attributes[:1] != ("none",):
         raise ValueError(f"config.attributes is {config.attributes}; the first must be 'none'")
     if config.losses.r1 < 0 or config.losses.r1_every < 1:

@@ -24,7 +24,7 @@ INK = (32, 32, 32)
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """Quantises images as StyleGAN does: floor(127.5 x + 128), clipped to [0, 255].
 
-    The inverse of `to_float` on all 256 values: 127.5 (k / 127.5 - 1) + 128 = k + 1/2, in the middle of its bin.
+    The inverse of `to_float` on all 256 values: 127.5 (k / 127.5 - 1) + 128 = k + 1/2, amid its bin.
 
     Args:
         images: f32[...,R,R,3] in [-1, 1]; values outside are clipped.
@@ -69,8 +69,8 @@ def grid(
 ) -> np.ndarray:
     """Arranges images on a sheet, row by row, with thin gaps and labels at the left and on top.
 
-    Images below 96 px are enlarged by the smallest integer that reaches it, by Lanczos: blown-up pixel squares hide a
-    face that small from the eye.
+    Images below 96 px are enlarged by the smallest integer that reaches it, by Lanczos: blown-up pixel squares
+    hide a face that small from the eye.
 
     Args:
         images: uint8[N,H,W,3], N >= 1; an incomplete last row stays white.

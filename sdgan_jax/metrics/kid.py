@@ -1,7 +1,7 @@
 """Kernel distance between two sets of features (Binkowski et al. 2018, "Demystifying MMD GANs").
 
-The formula of KID on whatever features are given. Published KID values use Inception features; on others the number
-is of another kind and needs another name.
+The formula of KID on whatever features are given. Published KID values use Inception features; on others the
+number is of another kind and needs another name.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def kernel_distance(
         x: float[N,D], N >= 2.
         y: float[M,D], M >= 2.
         subsets: number of subsets, >= 1.
-        subset_size: samples of each set in a subset; sets smaller than this make it min(N, M). When that takes
-            both sets whole, all subsets are the same and one is computed.
+        subset_size: samples of each set in a subset; sets smaller than this make it min(N, M). When that
+            takes both sets whole, all subsets are the same and one is computed.
         seed: of the draws.
 
     Returns:

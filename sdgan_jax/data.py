@@ -1,0 +1,298 @@
+"""From a TFDS dataset to batches, through Grain, with a position that can be saved.
+
+The batch at position k depends on the dataset, the seed and the global batch size only: not on how many processes
+share it, how many threads or workers decode it, or where a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+import tfds_megn
+from absl import flags
+from tfds_megn import photos
+
+from sdgan_jax.config import Config
+
+Batch = dict[str, np.ndarray]  # {"image": u8[n,R,R,3], "attributes": f32[n,A] in {0,1}}
+
+_PREFETCH_BYTES = 256 * 2**20  # of decoded images that wait to be used
+
+
+class BatchIterator:
+    """Endless iterator over this process's share of the batches; `position` is all there is to save.
+
+    Attributes:
+        position: number of global batches given out so far. Assigning it moves there.
+    """
+
+    def __init__(self, batches: grain.MapDataset[Batch], read_options: grain.ReadOptions, num_workers: int):
+        """Starts at the first batch. Made by `train_iterator`."""
+        self._batches = batches
+        self._read_options = read_options
+        self._num_workers = num_workers
+        self._position = 0
+        self._running: Any = None
+
+    @property
+    def position(self) -> int:
+        """Number of global batches given out so far."""
+        return self._position
+
+    @position.setter
+    def position(self, position: int) -> None:
+        self.close()
+        self._position = position
+
+    def __iter__(self) -> BatchIterator:
+        """Returns itself."""
+        return self
+
+    def __next__(self) -> Batch:
+        """Returns the batch at `position` and moves on by one."""
+        if self._running is None:
+            # Sliced anew: Grain's own iterator state would tie a checkpoint to the number of workers.
+            batches = self._batches[self._position :].to_iter_dataset(self._read_options)
+            if self._num_workers:
+                _mark_flags_parsed()
+                batches = batches.mp_prefetch(
+                    grain.MultiprocessingOptions(num_workers=self._num_workers, per_worker_buffer_size=2)
+                )
+            self._running = iter(batches)
+        batch = next(self._running)
+        self._position += 1
+        return batch
+
+    def close(self) -> None:
+        """Ends the threads and workers. The next `next` starts them again."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+
+class _ReadBatch:
+    """Decodes the images of one batch: a callable that travels to worker processes."""
+
+    def __init__(self, examples: _Examples, share: slice):
+        self._examples = examples
+        self._share = share
+
+    def __call__(self, indices: np.ndarray) -> Batch:
+        return self._examples.read(indices[self._share].tolist())
+
+
+class _Examples:
+    """One split of a dataset as images and multi-hot attributes in the order of the config."""
+
+    def __init__(self, config: Config, split: str):
+        self.source = _open(config, split)
+        self._resolution = config.resolution
+        features = self.source.dataset_info.features
+        names = _check_features(config, features)
+        self._columns = np.array([config.attributes.index(name) for name in names])
+        self._num_attributes = config.num_attributes
+        worn = features.get("attributes")
+        self._several = isinstance(worn, tfds.features.Tensor) and tuple(worn.shape) == (len(names) - 1,)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, indices: Sequence[int]) -> Batch:
+        """Reads the examples at these places of the split."""
+        examples = self.source.__getitems__(list(indices))
+        return {
+            "image": np.stack([self._image(example["image"]) for example in examples]),  # [n,R,R,3]
+            "attributes": np.stack([self._attributes(example) for example in examples]),  # [n,A]
+        }
+
+    def _image(self, image: np.ndarray) -> np.ndarray:
+        """Makes an image u8[R,R,3] of a decoded u8[h,w,c]."""
+        if image.shape[2] == 1:
+            image = np.repeat(image, 3, axis=2)
+        if image.shape[:2] != (self._resolution, self._resolution):
+            image = photos.crop_resize(image, self._resolution)
+        return image
+
+    def _attributes(self, example: Mapping[str, Any]) -> np.ndarray:
+        """Makes the row f32[A]: column 0 is 1 where nothing is worn."""
+        row = np.zeros(self._num_attributes, np.float32)
+        if not self._several:
+            row[self._columns[example["label"]]] = 1
+            return row
+        row[self._columns[1:]] = example["attributes"]
+        row[0] = not row.any()
+        return row
+
+
+def train_iterator(config: Config, process_index: int = 0, process_count: int = 1) -> BatchIterator:
+    """Opens the training split, preparing the dataset when it is not there yet.
+
+    The whole split is shuffled anew for every epoch, by `config.seed`; the batches run on over the ends of epochs.
+
+    Args:
+        config: its `dataset`, `data_dir`, `manual_dir`, `resolution`, `attributes`, `batch_size`, `seed` and
+            `data_workers` are read.
+        process_index: which of the processes this is, from 0.
+        process_count: processes that share a batch. Process p holds the images p * n to (p + 1) * n of the global
+            batch, n = batch_size / process_count.
+
+    Returns:
+        An endless iterator of {"image": u8[n,R,R,3], "attributes": f32[n,A] in {0,1}}; attribute column 0 is 1
+        where nothing is worn. Close it at the end.
+
+    Raises:
+        ValueError: the dataset is unknown, does not fit the config, or has fewer images than a batch.
+        FileNotFoundError: photos are missing in `manual_dir`.
+    """
+    if config.batch_size % process_count:
+        raise ValueError(
+            f"config.batch_size is {config.batch_size}; it must be a multiple of the {process_count} processes"
+        )
+    examples = _Examples(config, "train")
+    if len(examples) < config.batch_size:
+        raise ValueError(
+            f"the train split of {config.dataset} has {len(examples)} images, fewer than a batch: add images, or set "
+            f"--config.batch_size={2 ** (len(examples).bit_length() - 1)} or less"
+        )
+    share = config.batch_size // process_count
+    batches = (
+        grain.MapDataset.range(len(examples))
+        .seed(config.seed)
+        .shuffle()
+        .repeat()
+        .batch(config.batch_size, drop_remainder=True)
+        .map(_ReadBatch(examples, slice(process_index * share, (process_index + 1) * share)))
+    )
+    batch_bytes = share * config.resolution**2 * 3
+    waiting = max(2, min(_PREFETCH_BYTES // batch_bytes, 2 * (os.cpu_count() or 1)))
+    threads = min(16, waiting, os.cpu_count() or 1)
+    read_options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=waiting)
+    return BatchIterator(batches, read_options, config.data_workers)
+
+
+def first_images(config: Config, count: int, split: str = "validation") -> Batch:
+    """Reads the same few images every time, for sample sheets.
+
+    Args:
+        config: as for `train_iterator`.
+        count: number of images.
+        split: where they are taken from; images of the training split follow where these are too few.
+
+    Returns:
+        {"image": u8[count,R,R,3], "attributes": f32[count,A]}; fewer where the dataset has fewer.
+
+    Raises:
+        ValueError, FileNotFoundError: as `train_iterator`.
+    """
+    return _stack(list(itertools.islice(_in_order(config, split), count)))
+
+
+def images_by_attribute(config: Config, count: int, split: str = "validation") -> Batch:
+    """Reads the first images of each attribute that wear this one and no other.
+
+    Args:
+        config: as for `train_iterator`.
+        count: number of images of each attribute.
+        split: where they are taken from; images of the training split follow where these are too few.
+
+    Returns:
+        {"image": u8[n,R,R,3], "attributes": f32[n,A]}, n <= count * A, sorted by attribute in the order of
+        `config.attributes`; fewer than `count` where the dataset has fewer.
+
+    Raises:
+        ValueError, FileNotFoundError: as `train_iterator`.
+    """
+    found: list[list[Batch]] = [[] for _ in config.attributes]
+    for example in _in_order(config, split):
+        worn = np.flatnonzero(example["attributes"][0])
+        if len(worn) == 1 and len(found[worn[0]]) < count:
+            found[worn[0]].append(example)
+            if all(len(group) == count for group in found):
+                break
+    return _stack([example for group in found for example in group])
+
+
+def _in_order(config: Config, split: str) -> Iterator[Batch]:
+    """Yields batches of one image: those of the split, then those of the training split."""
+    splits = _split_names(_open(config, "train"))
+    for name in dict.fromkeys([split, "train"]):
+        if name in splits:
+            examples = _Examples(config, name)
+            for i in range(len(examples)):
+                yield examples.read([i])
+
+
+def _stack(batches: list[Batch]) -> Batch:
+    """Joins batches."""
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in ("image", "attributes")}
+
+
+def _split_names(source: Any) -> list[str]:
+    """The splits that have images."""
+    return [name for name, split in source.dataset_info.splits.items() if split.num_examples]
+
+
+def _open(config: Config, split: str) -> Any:
+    """Opens a split of the dataset for random access, preparing the dataset when it is not there yet."""
+    name, _, variant = config.dataset.partition("/")
+    data_dir = config.data_dir or None
+    manual_dir = config.manual_dir or None
+    try:
+        if name == "megn":
+            return tfds_megn.data_source(variant, split=split, data_dir=data_dir, manual_dir=manual_dir)
+        builder = tfds.builder(config.dataset, data_dir=data_dir, file_format="array_record")
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+        return builder.as_data_source(split)
+    except tfds.core.DatasetNotFoundError as error:
+        near = difflib.get_close_matches(name, ["megn", *tfds.list_builders()], n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "the default is megn/rendered_64"
+        raise ValueError(f"config.dataset is {config.dataset!r}, which TFDS does not know; {hint}") from error
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{config.dataset} is prepared in a format that only TensorFlow reads; set --config.data_dir to another "
+            "directory to prepare it as array_record there"
+        ) from error
+    except AssertionError as error:  # how TFDS says that manual_dir lacks something
+        raise FileNotFoundError(f"{config.dataset} cannot be prepared: {' '.join(str(error).split())}") from error
+    except ImportError as error:
+        raise ValueError(
+            f"{config.dataset} needs a package that is not installed ({error}); pip install -e '.[tf]' may bring it"
+        ) from error
+
+
+def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
+    """Checks the dataset's features against the config and returns the names of its labels."""
+    for name, kind in {"image": tfds.features.Image, "label": tfds.features.ClassLabel}.items():
+        if not isinstance(features.get(name), kind):
+            raise ValueError(
+                f"{config.dataset} has no {name!r} of type {kind.__name__}; its features are {', '.join(features)}"
+            )
+    names = list(features["label"].names)
+    if set(names) | {"none"} != set(config.attributes):
+        proper = ("none", *(name for name in names if name != "none"))
+        raise ValueError(
+            f"the labels of {config.dataset} are {', '.join(names)}, but config.attributes is "
+            f'{", ".join(config.attributes)}; set --config.attributes="{proper}"'
+        )
+    height, width = features["image"].shape[:2]
+    exact = config.dataset.startswith("megn/")
+    smallest = min(height or config.resolution, width or config.resolution)
+    if smallest < config.resolution or (exact and smallest != config.resolution):
+        raise ValueError(
+            f"the images of {config.dataset} are {height} x {width} pixels but config.resolution is "
+            f"{config.resolution}; set --config.resolution={2 ** (smallest.bit_length() - 1)}"
+        )
+    return names
+
+
+def _mark_flags_parsed() -> None:
+    """Grain hands absl's flags to its workers, which fails where a program has parsed none (a notebook, a test)."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()

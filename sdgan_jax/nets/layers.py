@@ -1,0 +1,113 @@
+"""StyleGAN2's layers: equalised learning rate, modulated convolution, minibatch standard deviation.
+
+Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020. Weights are stored as N(0, 1) / lr_mul and
+scaled at run time by lr_mul / sqrt(fan_in), so that Adam moves every layer at the same relative speed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sdgan_jax.nets import resample
+
+
+def leaky_relu(x: jax.Array) -> jax.Array:
+    """Leaky ReLU of slope 0.2 with gain sqrt(2), which keeps the variance."""
+    return jnp.where(x >= 0, x, 0.2 * x) * math.sqrt(2.0)
+
+
+def scaled_normal(scale: float) -> nn.initializers.Initializer:
+    """N(0, scale²), whatever the shape."""
+    return nn.initializers.normal(stddev=scale)
+
+
+class EqualDense(nn.Module):
+    """Dense layer with equalised learning rate: f32[...,C] to f32[...,features]."""
+
+    features: int
+    lr_mul: float = 1.0
+    bias_init: float = 0.0
+    use_bias: bool = True
+    activate: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", scaled_normal(1.0 / self.lr_mul), (x.shape[-1], self.features))
+        x = x @ (kernel * (self.lr_mul / math.sqrt(x.shape[-1])))
+        if self.use_bias:
+            bias = nn.initializers.constant(self.bias_init / self.lr_mul)
+            x = x + self.lr_mul * self.param("bias", bias, (self.features,))
+        return leaky_relu(x) if self.activate else x
+
+
+class EqualConv(nn.Module):
+    """Convolution with equalised learning rate: f32[N,H,W,C] to f32[N,H,W,features], halved when `down`."""
+
+    features: int
+    size: int = 3
+    down: bool = False
+    use_bias: bool = True
+    activate: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", scaled_normal(1.0), shape) / math.sqrt(math.prod(shape[:3]))
+        if not self.down:
+            x = resample.convolve(x, kernel)
+        elif self.size == 1:
+            x = resample.convolve(resample.downsample(x), kernel)
+        else:
+            x = resample.convolve_down(x, kernel)
+        if self.use_bias:
+            x = x + self.param("bias", nn.initializers.zeros, (self.features,))
+        return leaky_relu(x) if self.activate else x
+
+
+class ModulatedConv(nn.Module):
+    """Convolution whose input channels are scaled per sample by a style (weight modulation and demodulation).
+
+    Scaling the input and then the output is the same as scaling the weights, and keeps one convolution for the whole
+    batch. The style is an affine map of w whose bias starts at 1.
+    """
+
+    features: int
+    size: int = 3
+    up: bool = False
+    demodulate: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        """Convolves `x` f32[N,H,W,C] under `w` f32[N,D]; returns f32[N,H,W,features], doubled when `up`."""
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", scaled_normal(1.0), shape) / math.sqrt(math.prod(shape[:3]))
+        style = EqualDense(x.shape[-1], bias_init=1.0, name="affine")(w)  # [N,C]
+        x = x * style[:, None, None, :]
+        x = resample.convolve_up(x, kernel) if self.up else resample.convolve(x, kernel)
+        if self.demodulate:
+            power = jnp.square(style) @ jnp.square(kernel).sum((0, 1))  # [N,features]
+            x = x * jax.lax.rsqrt(power + 1e-8)[:, None, None, :]
+        return x
+
+
+def minibatch_stddev(x: jax.Array, group: int) -> jax.Array:
+    """Appends the standard deviation over groups of samples as one more channel.
+
+    Groups are strided: with M = N / group, samples i, i + M, i + 2M, ... are one group, as in the reference.
+
+    Args:
+        x: f32[N,H,W,C].
+        group: samples a group at most; the largest divisor of N up to it is used.
+
+    Returns:
+        f32[N,H,W,C+1].
+    """
+    n, h, w, c = x.shape
+    size = max(size for size in range(1, min(group, n) + 1) if n % size == 0)
+    groups = x.reshape(size, n // size, h, w, c)
+    deviation = jnp.sqrt(groups.var(0) + 1e-8).mean((1, 2, 3))  # [N/size]
+    return jnp.concatenate((x, jnp.broadcast_to(jnp.tile(deviation, size)[:, None, None, None], (n, h, w, 1))), -1)

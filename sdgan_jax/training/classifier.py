@@ -1,0 +1,274 @@
+"""Trains the attribute classifier on rendered faces, and keeps it for the next evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import os
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tensorflow_datasets as tfds
+import tfds_megn
+from absl import logging
+from etils import epath
+from tqdm import auto as tqdm
+
+from sdgan_jax.nets.classifier import FEATURE_DIM, Classifier
+
+VERSION = 1  # of everything that shapes the weights; a stored classifier of another version is not used
+STEPS = 1200
+BATCH_SIZE = 64
+LEARNING_RATE = 2e-3  # the peak of a one-cycle schedule
+WEIGHT_DECAY = 1e-2
+LABEL_SMOOTHING = 0.05
+FACE_WEIGHT = 1.0  # of the second task, see `_loss`
+_EVAL_BATCH = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier and what it is worth.
+
+    Attributes:
+        params: the Linen variables of `nets.classifier.Classifier`.
+        resolution: of the images it was trained on, in pixels.
+        held_out_accuracy: share of `held_out_images` rendered faces of people it never saw that it gets right.
+        held_out_images: how many these were.
+    """
+
+    params: Any
+    resolution: int
+    held_out_accuracy: float
+    held_out_images: int
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Classifies images, in batches of one shape.
+
+        Args:
+            images: f32[N,R,R,3] in [-1, 1], of any N and the classifier's resolution.
+
+        Returns:
+            logits f32[N,6], features f32[N,128].
+
+        Raises:
+            ValueError: when the images have another resolution.
+        """
+        if images.shape[1:] != (self.resolution, self.resolution, 3):
+            raise ValueError(
+                f"the classifier was trained at {self.resolution} px; it cannot judge images {images.shape[1:]}"
+            )
+        logits, features = [], []
+        for start in range(0, len(images), _EVAL_BATCH):
+            batch = images[start : start + _EVAL_BATCH]
+            padding = [(0, _EVAL_BATCH - len(batch))] + [(0, 0)] * 3
+            out = jax.device_get(_apply(self.params, np.pad(batch, padding)))
+            logits.append(out[0][: len(batch)])
+            features.append(out[1][: len(batch)])
+        return np.concatenate(logits), np.concatenate(features)
+
+
+def load_or_train(config: str, data_dir: str | os.PathLike[str] | None = None) -> TrainedClassifier:
+    """Returns the classifier for a rendered data set; trains it when it is not stored beside the data yet.
+
+    Args:
+        config: `rendered_<R>`, a config of `tfds_megn` (which is prepared when it is not there).
+        data_dir: where prepared data live; None or "" is TFDS's default. The classifier is stored in its folder
+            `megn_classifier/`.
+
+    Returns:
+        The classifier, with its accuracy on the people of the test split.
+    """
+    folder = epath.Path(data_dir or tfds.core.constants.DATA_DIR) / "megn_classifier"
+    path = folder / f"{config}-megn{tfds_megn.Builder.VERSION}-v{VERSION}.npz"
+    if path.exists():
+        try:
+            return _load(path.read_bytes())
+        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+            logging.warning("%s cannot be read (%s); training it again", path, error)
+    images, labels, faces = read_split(config, "train", data_dir)
+    params = train(images, labels, faces)
+    classifier = TrainedClassifier(params, images.shape[1], 0.0, 0)
+    images, labels, _ = read_split(config, "test", data_dir)
+    logits, _ = classifier(images.astype(np.float32) / 127.5 - 1.0)
+    accuracy = float(np.mean(logits.argmax(axis=1) == labels))
+    classifier = dataclasses.replace(classifier, held_out_accuracy=accuracy, held_out_images=len(labels))
+    try:
+        _store(path, classifier)
+    except OSError as error:
+        logging.warning("the classifier is not kept for the next time: %s", error)
+    return classifier
+
+
+def read_split(
+    config: str, split: str, data_dir: str | os.PathLike[str] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads a split of rendered faces into memory.
+
+    Args:
+        config: `rendered_<R>`.
+        split: `train`, `validation` or `test`.
+        data_dir: where prepared data live; None or "" is TFDS's default.
+
+    Returns:
+        images u8[N,R,R,3], labels int32[N], params f32[N,P] of the renderer.
+    """
+    source: Sequence[Any] = tfds_megn.data_source(config, split, data_dir=data_dir or None)
+    examples = [source[i] for i in range(len(source))]
+    return (
+        np.stack([example["image"] for example in examples]),
+        np.array([example["label"] for example in examples], np.int32),
+        np.stack([example["params"] for example in examples]).astype(np.float32),
+    )
+
+
+def train(
+    images: np.ndarray, labels: np.ndarray, faces: np.ndarray, steps: int = STEPS, seed: int = 0
+) -> Any:
+    """Trains a classifier.
+
+    Args:
+        images: u8[N,R,R,3].
+        labels: int[N], ids of attributes.
+        faces: f32[N,P], numbers that describe the face beside the attribute; the features learn to tell them.
+        steps: updates, of 64 images each.
+        seed: of the initial weights, the order and the augmentation.
+
+    Returns:
+        The Linen variables of the classifier.
+    """
+    spread = faces.std(axis=0)
+    told = (faces - faces.mean(axis=0)) / np.where(spread > 0, spread, 1.0)  # [N,P] of mean 0, variance 1
+    net = Classifier()
+    key = jax.random.key(seed)
+    params = {
+        "net": jax.jit(net.init)(key, jnp.zeros((1, *images.shape[1:]), jnp.float32)),
+        "face": jnp.zeros((FEATURE_DIM, told.shape[1]), jnp.float32),  # linear read-out, not kept
+    }
+    schedule = optax.cosine_onecycle_schedule(max(steps, 4), LEARNING_RATE, pct_start=0.2)
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=WEIGHT_DECAY)
+    )
+    update = _make_update(optimiser)
+    opt_state = optimiser.init(params)
+    rng = np.random.default_rng(seed)
+    order = np.concatenate(
+        [rng.permutation(len(images)) for _ in range(-(-steps * BATCH_SIZE // len(images)))]
+    )
+    with tqdm.trange(steps, desc=f"Attribute classifier {images.shape[1]} px", unit="step", mininterval=0.5) as bar:
+        for step in bar:
+            chosen = order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
+            params, opt_state, hits = update(
+                params, opt_state, jax.random.fold_in(key, step), images[chosen], labels[chosen], told[chosen]
+            )
+            if step % 50 == 49:
+                bar.set_postfix(accuracy=f"{float(hits):.2f}")
+    return params["net"]
+
+
+@jax.jit
+def _apply(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return Classifier().apply(params, images)
+
+
+def _make_update(optimiser: optax.GradientTransformation) -> Any:
+    """One step of training, jitted."""
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def update(params, opt_state, key, images, labels, told):
+        gradients, hits = jax.grad(_loss, has_aux=True)(params, key, images, labels, told)
+        updates, opt_state = optimiser.update(gradients, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, hits
+
+    return update
+
+
+def _loss(
+    params: Any, key: jax.Array, images: jax.Array, labels: jax.Array, told: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Cross-entropy of the attribute, and squared error of the face's numbers told from the features.
+
+    The second task makes the features fit for comparing faces: with the first alone they would forget everything
+    but the attribute (all masks in one point), and a generator with a single face could not be told from real data.
+    """
+    logits, features = Classifier().apply(params["net"], augment(key, images))
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), LABEL_SMOOTHING)
+    attribute = optax.softmax_cross_entropy(logits, targets).mean()
+    face = jnp.square(features @ params["face"] - told).mean()
+    return attribute + FACE_WEIGHT * face, jnp.mean(logits.argmax(axis=-1) == labels)
+
+
+def augment(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Shifts, blurs, recolours and adds noise, so that generated images and photos are no foreign land.
+
+    Args:
+        key: PRNG key.
+        images: u8[N,R,R,3].
+
+    Returns:
+        f32[N,R,R,3], about in [-1, 1].
+    """
+    n, resolution = images.shape[:2]
+    keys = jax.random.split(key, 7)
+    x = images.astype(jnp.float32) / 127.5 - 1.0
+
+    reach = resolution // 16  # shift by up to 1/16 of the width
+    padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
+    corners = jax.random.randint(keys[0], (n, 2), 0, 2 * reach + 1)
+    x = jax.vmap(lambda one, at: jax.lax.dynamic_slice(one, (at[0], at[1], 0), (resolution, resolution, 3)))(
+        padded, corners
+    )
+    # A binomial blur [1 2 1]/4 in both directions, mixed in by 0 to 1, for half of the images.
+    share = jnp.maximum(jax.random.uniform(keys[1], (n, 1, 1, 1), minval=-1.0), 0.0)
+    x = x + share * (_blur(x) - x)
+    gain = 2.0 ** (0.2 * jax.random.normal(keys[2], (n, 1, 1, 1)))  # contrast
+    offset = 0.1 * jax.random.normal(keys[3], (n, 1, 1, 1)) + 0.05 * jax.random.normal(keys[4], (n, 1, 1, 3))
+    x = x * gain + offset
+    sigma = jnp.maximum(jax.random.uniform(keys[5], (n, 1, 1, 1), minval=-0.1, maxval=0.1), 0.0)
+    return x + sigma * jax.random.normal(keys[6], x.shape)
+
+
+def _blur(x: jax.Array) -> jax.Array:
+    """[1 2 1]/4 along height and width of f32[N,R,R,C], as shifted sums."""
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    x = (x[:, :-2] + 2.0 * x[:, 1:-1] + x[:, 2:]) / 4.0
+    return (x[:, :, :-2] + 2.0 * x[:, :, 1:-1] + x[:, :, 2:]) / 4.0
+
+
+def _store(path: epath.Path, classifier: TrainedClassifier) -> None:
+    """Writes a classifier as npz; whoever reads at the same time sees the whole file or none."""
+    arrays = {
+        f"params/{name}": np.asarray(value)
+        for name, value in flax.traverse_util.flatten_dict(classifier.params, sep="/").items()
+    }
+    content = io.BytesIO()
+    np.savez(
+        content,
+        resolution=classifier.resolution,
+        held_out_accuracy=classifier.held_out_accuracy,
+        held_out_images=classifier.held_out_images,
+        **arrays,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    unfinished.write_bytes(content.getvalue())
+    unfinished.replace(path)
+
+
+def _load(content: bytes) -> TrainedClassifier:
+    """Reads what `_store` wrote."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        params = {name.removeprefix("params/"): file[name] for name in file.files if name.startswith("params/")}
+        return TrainedClassifier(
+            flax.traverse_util.unflatten_dict(params, sep="/"),
+            int(file["resolution"]),
+            float(file["held_out_accuracy"]),
+            int(file["held_out_images"]),
+        )
