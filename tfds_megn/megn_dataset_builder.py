@@ -1,0 +1,229 @@
+"""MEGN: faces with discrete attributes, rendered or from photos, as a TFDS data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+from tensorflow_datasets.core import file_adapters, writer
+from tensorflow_datasets.proto import tf_example_pb2
+from tqdm import auto as tqdm
+
+from tfds_megn import photo_folder, rendered, workers
+from tfds_megn.params import ATTRIBUTES, PARAM_NAMES
+
+Item = TypeVar("Item")
+
+_RENDERED_SIZES = (32, 64, 128, 256)
+_PHOTO_SIZES = (64, 128, 256, 512, 1024)
+# Shards near this size are read in parallel and copied with ease; a PNG takes about 1.5 bytes per pixel.
+_SHARD_BYTES = 128 * 2**20
+_PNG_BYTES_PER_PIXEL = 1.5
+
+
+@dataclasses.dataclass(eq=False)
+class MegnConfig(tfds.core.BuilderConfig):
+    """What the images are.
+
+    Attributes:
+      source: 'rendered' or 'photos'.
+      resolution: width and height of the images in pixels.
+      num_images: number of rendered images, all splits together; unused for photos.
+    """
+
+    source: str = "rendered"
+    resolution: int = 64
+    num_images: int = rendered.NUM_IMAGES
+
+
+def _rendered_config(size: int, num_images: int = rendered.NUM_IMAGES) -> MegnConfig:
+    name = f"rendered_{size}"
+    return MegnConfig(
+        name=name if num_images == rendered.NUM_IMAGES else f"{name}_n{num_images}",
+        description=f"{num_images:,} rendered faces of {size} x {size} pixels.",
+        source="rendered",
+        resolution=size,
+        num_images=num_images,
+    )
+
+
+def _photo_config(size: int) -> MegnConfig:
+    return MegnConfig(
+        name=f"photos_{size}",
+        description=f"Your photos, cropped to {size} x {size} pixels.",
+        source="photos",
+        resolution=size,
+    )
+
+
+class _SameBytesWriter(writer.ExampleWriter):
+    """Writes examples so that equal data make equal files.
+
+    A protobuf map is serialised in an order that differs between runs; the features of an example are such a
+    map.
+    """
+
+    def write(
+        self, path: epath.PathLike, examples: Iterator[tuple[Any, bytes]]
+    ) -> file_adapters.ExamplePositions | None:
+        """Writes (key, serialised tf.train.Example) pairs to one file."""
+
+        def ordered() -> Iterator[tuple[Any, bytes]]:
+            for key, data in examples:
+                example = tf_example_pb2.Example.FromString(data)
+                yield key, example.SerializeToString(deterministic=True)
+
+        return super().write(path, ordered())
+
+
+class Builder(tfds.core.ShardBasedBuilder):
+    """Builds `megn/rendered_<R>`, `megn/rendered_<R>_n<images>` and `megn/photos_<R>`.
+
+    Shards are streamed to disk one after the other: the general builder's shuffle needs TensorFlow above 1
+    GB.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    BUILDER_CONFIGS = [_rendered_config(size) for size in _RENDERED_SIZES] + [
+        _photo_config(size) for size in _PHOTO_SIZES
+    ]
+    DEFAULT_BUILDER_CONFIG_NAME = "rendered_64"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = photo_folder.INSTRUCTIONS
+
+    @classmethod
+    def get_builder_config(
+        cls, name: str, version: str | tfds.core.Version | None = None
+    ) -> MegnConfig | None:
+        """Returns the config of that name; `rendered_64_n2000` is `rendered_64` with 2,000 images."""
+        match = re.fullmatch(r"rendered_(\d+)_n(\d+)", name)
+        if match and int(match[1]) in _RENDERED_SIZES and int(match[2]) != rendered.NUM_IMAGES:
+            return cls._counted_config(int(match[1]), int(match[2]))
+        return super().get_builder_config(name, version)
+
+    @classmethod
+    @functools.cache  # TFDS compares configs by identity.
+    def _counted_config(cls, size: int, num_images: int) -> MegnConfig:
+        rendered.check_num_images(num_images)
+        return _rendered_config(size, num_images)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        size = self.builder_config.resolution
+        features = {
+            "image": tfds.features.Image(shape=(size, size, 3), dtype=np.uint8, encoding_format="png"),
+            "label": tfds.features.ClassLabel(names=list(ATTRIBUTES)),
+            "attributes": tfds.features.Tensor(shape=(len(ATTRIBUTES) - 1,), dtype=np.bool_),
+            "id": tfds.features.Text(),
+        }
+        if self.builder_config.source == "rendered":
+            features["identity"] = tfds.features.Scalar(dtype=np.int64)
+            features["params"] = tfds.features.Tensor(shape=(len(PARAM_NAMES),), dtype=np.float32)
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+            homepage="https://arxiv.org/abs/2207.05300",
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _shard_iterators_per_split(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> Mapping[str, Sequence[Callable[[], Iterator[tuple[str, dict[str, Any]]]]]]:
+        if self.builder_config.source == "rendered":
+            return self._rendered_shards()
+        return self._photo_shards(dl_manager)
+
+    def _rendered_shards(self) -> Mapping[str, Sequence[Callable[[], Iterator]]]:
+        config = self.builder_config
+        faces = {split: rendered.split_faces(split, config.num_images) for split in rendered.SPLITS}
+        tasks = rendered.render_tasks(list(itertools.chain(*faces.values())), config.resolution)
+        examples = itertools.chain.from_iterable(workers.map_ordered(rendered.render_examples, tasks))
+        stream = _with_progress(examples, config.num_images, f"Rendering {self.info.full_name}")
+        return {split: self._cut(stream, len(members)) for split, members in faces.items()}
+
+    def _photo_shards(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> Mapping[str, Sequence[Callable[[], Iterator]]]:
+        try:
+            manual_dir = dl_manager.manual_dir
+        except (
+            AssertionError
+        ) as error:  # Missing or empty: TFDS names the folder and repeats our instructions.
+            raise FileNotFoundError(f"no photos: {' '.join(str(error).split())}") from None
+        found = photo_folder.scan(manual_dir)
+        size = self.builder_config.resolution
+        images = workers.map_ordered(photo_folder.convert_photo, [(photo, size) for photo in found.photos])
+        images = _with_progress(images, len(found.photos), f"Reading photos for {self.info.full_name}")
+        # All photos are decoded before a split is written: only then is it known which are usable. The
+        # converted images wait on the disk that they will end on.
+        spool = tempfile.TemporaryFile(dir=None if "://" in self.data_dir else self.data_dir)
+        skipped, usable, bounds = list(found.skipped), [], {}
+        for photo, image in zip(found.photos, images, strict=True):
+            if isinstance(image, str):
+                skipped.append(image)
+                continue
+            usable.append(photo)
+            bounds[photo.name] = (spool.tell(), len(image))
+            spool.write(image)
+        photo_folder.report(found.place, usable, skipped)
+        self.info.metadata.update(photos=found.fingerprint, skipped=skipped)
+        splits = photo_folder.split_photos(usable)
+
+        def examples() -> Iterator[dict[str, Any]]:
+            with spool:
+                for photo in itertools.chain(*splits.values()):
+                    start, length = bounds[photo.name]
+                    spool.seek(start)
+                    yield {
+                        "image": spool.read(length),
+                        "label": photo.label,
+                        "attributes": np.array(photo.attributes),
+                        "id": photo.name,
+                    }
+
+        stream = examples()
+        return {split: self._cut(stream, len(members)) for split, members in splits.items()}
+
+    def _cut(self, stream: Iterator[dict[str, Any]], count: int) -> list[Callable[[], Iterator]]:
+        """Returns one generator function per shard; called in turn, they take `count` examples in all."""
+        total_bytes = count * self.builder_config.resolution**2 * _PNG_BYTES_PER_PIXEL
+        num_shards = min(count, max(1, round(total_bytes / _SHARD_BYTES)))
+        bounds = np.linspace(0, count, num_shards + 1).round().astype(int)
+
+        def shard(length: int) -> Iterator[tuple[str, dict[str, Any]]]:
+            for example in itertools.islice(stream, length):
+                yield example["id"], example
+
+        return [functools.partial(shard, int(length)) for length in np.diff(bounds)]
+
+    def _example_writer(self) -> writer.ExampleWriter:
+        return _SameBytesWriter(file_format=self.info.file_format)
+
+    def _log_download_bytes(self) -> None:
+        # In place of TFDS's line about downloads: nothing is downloaded here.
+        print(f"Preparing {self.info.full_name} in {self.data_dir}", file=sys.stderr)
+
+    def _log_download_done(self) -> None:
+        pass
+
+
+def _with_progress(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
+    """Yields the items under a progress bar that opens when the first is asked for."""
+    with tqdm.tqdm(total=total, desc=description, unit="img", mininterval=0.5) as bar:
+        # One item ahead, so that bar and workers are done when the last item is handed over.
+        items = iter(items)
+        for item in itertools.islice(items, 1):
+            for following in items:
+                bar.update()
+                yield item
+                item = following
+            bar.update()
+    yield item

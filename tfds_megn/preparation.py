@@ -1,0 +1,108 @@
+"""Random access to a config, prepared on first use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from tfds_megn import photo_folder, rendered
+from tfds_megn.megn_dataset_builder import Builder
+
+
+def data_source(
+    config: str = "rendered_64",
+    split: str = "train",
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+    num_images: int | None = None,
+) -> Sequence[dict[str, Any]]:
+    """Returns the examples of one split as a random-access sequence, prepared when they are not there yet.
+
+    Needs no TensorFlow. Safe to call from several processes at once: each prepares into its own temporary
+    folder, the first to finish moves it into place, the others read that.
+
+    Args:
+      config: 'rendered_32' to 'rendered_256' or 'photos_64' to 'photos_1024'; 'megn/' in front is accepted.
+      split: 'train', 'validation' or 'test', or a TFDS slice such as 'train[:10%]'.
+      data_dir: where prepared data live; by default TFDS's, `~/tensorflow_datasets`.
+      manual_dir: folder of your photos, for the `photos_` configs.
+      num_images: number of rendered images in all splits together, 10,000 by default.
+
+    Returns:
+      A sequence of dicts: image u8[R,R,3], label int, attributes bool[5], id bytes; of rendered faces also
+      identity int and params f32[P].
+
+    Raises:
+      ValueError: the config or the split is unknown, or the photos cannot be used.
+      FileNotFoundError: there are no photos in `manual_dir`.
+    """
+    name = config.removeprefix("megn/")
+    if num_images is not None:
+        if not name.startswith("rendered_"):
+            raise ValueError(f"num_images is for the rendered configs; {name} holds the photos that you have")
+        rendered.check_num_images(num_images)
+        if num_images != rendered.NUM_IMAGES:
+            name = f"{name}_n{num_images}"
+    if Builder.get_builder_config(name.partition(":")[0]) is None:
+        known = ", ".join(Builder.builder_configs)
+        raise ValueError(f"unknown config {config!r}; there are {known}")
+    with _no_warnings():
+        builder = Builder(config=name, data_dir=data_dir, file_format="array_record")
+        if not _is_prepared(builder):
+            builder = _prepare(builder, name, data_dir, manual_dir)
+        elif manual_dir is not None:
+            _check_same_photos(builder, manual_dir)
+        source = builder.as_data_source(split)
+        source[0]  # TFDS says once per process that it decodes with Pillow: here, where nobody hears it.
+    return source
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keeps TFDS's remarks on what is as intended (no OpenCV, nothing prepared yet) from the user."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _is_prepared(builder: Builder) -> bool:
+    return tfds.core.dataset_info.dataset_info_path(builder.data_path).exists()
+
+
+def _check_same_photos(builder: Builder, manual_dir: str | os.PathLike) -> None:
+    """Raises ValueError when the data were prepared from photos other than those in `manual_dir`, if any."""
+    try:
+        fingerprint = photo_folder.scan(manual_dir).fingerprint
+    except FileNotFoundError:
+        return
+    if builder.info.metadata.get("photos", fingerprint) != fingerprint:
+        raise ValueError(
+            f"{builder.data_dir} was prepared from other photos than {manual_dir} holds now; "
+            "delete it to prepare again, or give another data_dir"
+        )
+
+
+def _prepare(
+    builder: Builder, name: str, data_dir: str | os.PathLike | None, manual_dir: str | os.PathLike | None
+) -> Builder:
+    """Prepares the builder's data and returns a builder that reads them."""
+    manual_dir = None if manual_dir is None else os.fspath(manual_dir)
+    try:
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    except FileNotFoundError:
+        raise
+    except OSError:
+        # Another process may have moved its result into place first.
+        other = Builder(config=name, data_dir=data_dir)
+        if not _is_prepared(other):
+            raise
+        return other
+    return builder

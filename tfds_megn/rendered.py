@@ -1,0 +1,118 @@
+"""Which rendered faces make up a split, and their PNG bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from tfds_megn.params import ATTRIBUTES, sample_params
+from tfds_megn.render import render
+
+NUM_IMAGES = 10_000  # the size of MEGN (arXiv 2207.05300)
+MIN_IMAGES = 30
+SPLITS = ("train", "validation", "test")
+# One variant (pose, light, expression, background) per attribute: every person wears everything once.
+VARIANTS_PER_IDENTITY = len(ATTRIBUTES)
+# Pixels in one call of the renderer: enough to keep numpy busy, few enough to stay in the cache.
+_PIXELS_PER_TASK = 32 * 64 * 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """One image of the data set, before it is drawn.
+
+    Attributes:
+      identity: the person's number.
+      variant: the picture of that person: pose, light, expression, background.
+      attribute: index in ATTRIBUTES of what is worn.
+    """
+
+    identity: int
+    variant: int
+    attribute: int
+
+    @property
+    def id(self) -> str:
+        """Name of the example, unique over all splits and equal in every resolution."""
+        return f"{self.identity:06d}_{self.variant}_{ATTRIBUTES[self.attribute]}"
+
+
+def check_num_images(num_images: int) -> None:
+    """Raises ValueError when so few images were asked for that a split would not hold every attribute."""
+    if num_images < MIN_IMAGES:
+        raise ValueError(
+            f"num_images={num_images} is too few; at least {MIN_IMAGES} give every split some images"
+        )
+
+
+def split_sizes(num_images: int) -> dict[str, int]:
+    """Returns the number of images per split: 80/10/10, the rest of the rounding in train."""
+    tenth = round(num_images / 10)
+    return {"train": num_images - 2 * tenth, "validation": tenth, "test": tenth}
+
+
+def split_faces(split: str, num_images: int) -> list[Face]:
+    """Returns the faces of one split, in the order in which they are stored.
+
+    Identity numbers ending in 8 belong to validation, those ending in 9 to test, the others to train: a
+    person is in one split only, and in the same one whatever the number of images. Each person comes in one
+    variant per attribute, so the attributes are equally frequent in each split, up to the last, perhaps
+    unfinished, person. The order is that of a hash, so neighbours in a file are different people.
+
+    Args:
+      split: 'train', 'validation' or 'test'.
+      num_images: number of images of all the splits together.
+
+    Returns:
+      `split_sizes(num_images)[split]` faces.
+    """
+    last_digits = {"train": range(8), "validation": (8,), "test": (9,)}[split]
+    faces = []
+    for index in range(split_sizes(num_images)[split]):
+        person, variant = divmod(index, VARIANTS_PER_IDENTITY)
+        tens, digit = divmod(person, len(last_digits))
+        faces.append(Face(identity=10 * tens + last_digits[digit], variant=variant, attribute=variant))
+    return sorted(faces, key=lambda face: hashlib.blake2b(face.id.encode(), digest_size=8).digest())
+
+
+def render_tasks(faces: list[Face], size: int) -> list[tuple[tuple[Face, ...], int]]:
+    """Cuts faces into tasks for `render_examples`; the cut depends on nothing but the faces and the size."""
+    per_task = max(1, _PIXELS_PER_TASK // size**2)
+    return [(tuple(faces[start : start + per_task]), size) for start in range(0, len(faces), per_task)]
+
+
+def render_examples(task: tuple[tuple[Face, ...], int]) -> list[dict[str, Any]]:
+    """Draws faces.
+
+    Args:
+      task: the faces and the image size in pixels.
+
+    Returns:
+      One TFDS example per face, its image as encoded PNG (bytes).
+    """
+    faces, size = task
+    params = np.stack([sample_params(face.identity, face.variant) for face in faces])  # [N,P]
+    images = render(params, [face.attribute for face in faces], size)  # u8[N,H,W,3]
+    return [
+        {
+            "image": encode_png(image),
+            "label": face.attribute,
+            "attributes": np.arange(1, len(ATTRIBUTES)) == face.attribute,
+            "id": face.id,
+            "identity": face.identity,
+            "params": face_params,
+        }
+        for face, face_params, image in zip(faces, params, images, strict=True)
+    ]
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Returns u8[H,W,3] as PNG bytes."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
