@@ -1,0 +1,277 @@
+"""The head: a radial surface r(direction) about its centre, tabulated on an equal-area map of directions.
+
+Head frame: x to the right of a frontal picture, y down, z out of the face; unit length is half the head's height.
+A direction d is stored at (u, v) = (dx, dy) / sqrt(2 (1 + dz)), Lambert's azimuthal equal-area map with the face in
+the middle and the back of the head on the rim of the unit disc; it needs one square root and no trigonometry.
+
+Features are placed in face coordinates (s, t, q): the point where the direction meets a fixed ellipsoid, so that s, t
+read as the x, y of a frontal picture of a mean head: eyes at t = 0.02, nose tip at 0.38, mouth at 0.64, chin at 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from types import SimpleNamespace
+
+import numpy as np
+
+from tfds_megn import noise
+
+MEAN_AXES = (0.70, 1.0, 0.86)  # half width, height and depth of the mean head
+_REACH = 1.45  # no radius is longer
+
+
+@dataclass(frozen=True)
+class Directions:
+    """A square grid of directions and their face coordinates, f32[G,G] each; `front` slices its face part."""
+
+    count: int
+    d: np.ndarray  # [3,G,G]
+    s: np.ndarray
+    t: np.ndarray
+    q: np.ndarray
+    front: tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Head:
+    """One person's head as tables over directions.
+
+    Attributes:
+      skin: f32[G,G] radius of the bare head.
+      full: f32[G,G] radius with the hair on it.
+      hair: f32[G,G] depth inside the hairline, positive where hair grows.
+      maps: f32[G*G,5] normal (head frame), cavity shade in [0,1], hair; of the surface with hair.
+    """
+
+    grid: Directions
+    skin: np.ndarray
+    full: np.ndarray
+    hair: np.ndarray
+    maps: np.ndarray
+
+
+def smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
+    """Cubic step from 0 at `low` to 1 at `high` (either may be the larger)."""
+    x = np.clip((x - low) * (1.0 / (high - low)), 0.0, 1.0)
+    return x * x * (3.0 - 2.0 * x)
+
+
+@lru_cache(maxsize=4)
+def directions(count: int) -> Directions:
+    """The grid of `count` by `count` directions over u, v in [-1, 1]."""
+    line = np.linspace(-1.0, 1.0, count)
+    v, u = np.meshgrid(line, line, indexing="ij")
+    rho2 = np.minimum(u * u + v * v, 1.0)
+    lift = 2.0 * np.sqrt(1.0 - rho2)
+    d = np.stack([u * lift, v * lift, 1.0 - 2.0 * rho2])
+    d /= np.maximum(np.sqrt((d * d).sum(0)), 1e-9)
+    a, b, c = MEAN_AXES
+    r = 1.0 / np.sqrt((d[0] / a) ** 2 + (d[1] / b) ** 2 + (d[2] / c) ** 2)
+    s, t, q = (d * r).astype(np.float32)
+    edge = int(0.12 * count)  # the face's features lie within |u|, |v| < 0.76
+    front = (slice(edge, count - edge), slice(edge, count - edge))
+    return Directions(count, d.astype(np.float32), s, t, q, front)
+
+
+def face_coordinates(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Face coordinates (s, t, q) of head frame points, f32[N] each."""
+    a, b, c = MEAN_AXES
+    k = 1.0 / np.sqrt((x * (1 / a)) ** 2 + (y * (1 / b)) ** 2 + (z * (1 / c)) ** 2)
+    return x * k, y * k, z * k
+
+
+def build(face: SimpleNamespace, count: int) -> Head:
+    """Tabulates one person's head on `count` x `count` directions."""
+    grid = directions(count)
+    skin = _skull(face, grid)
+    skin[grid.front] += _features(face, grid)
+    hair = _hair_depth(face, grid)
+    full = skin + _hair_thickness(face, grid, hair)
+    normals = surface_normals(full, grid)
+    cavity = np.clip(1.0 - 7.0 * (box_blur(full, max(1, count // 24)) - full), 0.35, 1.06)
+    maps = np.concatenate([normals, cavity[None], hair[None]]).reshape(5, -1).T
+    return Head(grid, skin, full, hair, np.ascontiguousarray(maps))
+
+
+def _skull(face: SimpleNamespace, grid: Directions) -> np.ndarray:
+    """Radius of the featureless head: a blunt ellipsoid, narrower at the jaw, cut back below the ears."""
+    a, b, c = MEAN_AXES
+    low = smooth(0.15, 0.85, grid.t)
+    a = a * face.head_width * (1.0 + face.jaw_width * low)
+    c = c * face.head_depth * np.where(grid.q < 0, 1.06, 1.0)
+    x, y, z = np.abs(grid.d[0] / a), np.abs(grid.d[1] / b), np.abs(grid.d[2] / c)
+    power = 2.25
+    r = (x**power + y**power + z**power) ** (-1.0 / power)
+    r *= 1.0 - 0.22 * smooth(0.2, 0.8, grid.t) * smooth(0.30, -0.35, grid.q)
+    r *= 1.0 + face.chin_length * smooth(0.5, 1.0, grid.t) * smooth(0.0, 0.4, grid.q)
+    return r.astype(np.float32)
+
+
+def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
+    """Height of the face's features over the skull, on the front part of the grid."""
+    s, t, q = np.abs(grid.s[grid.front]), grid.t[grid.front], grid.q[grid.front]
+
+    def bump(s0: float, t0: float, width: float, height: float) -> np.ndarray:
+        x, y = (s - s0) * (1.0 / width), (t - t0) * (1.0 / height)
+        return np.exp(-(x * x + y * y))
+
+    eye_s, eye_t, mouth, nose = face.eye_spacing, face.eye_height, face.mouth_height, face.nose_length
+    r = face.forehead * bump(0.0, -0.5, 0.45, 0.35)
+    r += face.brow_ridge * bump(0.24, eye_t - 0.15, 0.22, 0.075)
+    r -= face.eye_depth * bump(eye_s, eye_t, 0.19, 0.13)
+    r += 0.6 * face.eye_depth * bump(eye_s, eye_t + 0.005, 0.125, 0.085)
+    r += face.cheek_bone * bump(0.42, 0.20, 0.20, 0.14)
+    r += face.cheek_full * bump(0.40, 0.52, 0.24, 0.24)
+    r += (0.035 + 0.03 * max(face.smile, 0)) * bump(0.33, 0.36, 0.15, 0.13)
+    r += 0.055 * bump(0.0, mouth, 0.30, 0.20)
+    r += 0.065 * bump(0.0, 0.90, face.chin_width + 0.05, 0.10)
+    r -= 0.035 * bump(0.0, mouth + 0.135, 0.18, 0.05)
+    r -= 0.05 * bump(0.70, -0.22, 0.16, 0.22)
+    # Nose: a ridge that rises from the bridge to the tip and drops away under it.
+    climb = np.clip((t - (eye_t - 0.14)) * (1.0 / (nose - eye_t + 0.14)), 0.0, 1.0)
+    ridge = face.nose_bridge * smooth(0.0, 0.35, climb) + (face.nose_height - face.nose_bridge) * climb * climb
+    ridge *= smooth(nose + 0.115, nose + 0.02, t)
+    girth = 0.055 + 0.75 * (face.nose_width - 0.055) * climb * climb
+    r += ridge * np.exp(-((s / girth) ** 2))
+    r += face.nose_tip * bump(0.0, nose - 0.005, 0.075, 0.065)
+    r += 0.075 * bump(face.nose_width, nose + 0.035, 0.050, 0.048)
+    # Lips, and the groove between them; open lips move apart.
+    gap = 0.035 * face.mouth_open
+    bend = -0.10 * face.smile * np.minimum((s * (1.0 / face.mouth_width)) ** 2, 1.5) * face.mouth_width
+    line = mouth + bend
+    x = s * (1.0 / (face.mouth_width * 0.8))
+    across = np.exp(-(x * x) * (x * x))
+    r += 0.030 * across * np.exp(-(((t - line + 0.55 * face.lip_upper + gap) * (1 / 0.032)) ** 2))
+    r += 0.036 * across * np.exp(-(((t - line - 0.55 * face.lip_lower - gap) * (1 / 0.038)) ** 2))
+    r -= (0.022 + 0.03 * face.mouth_open) * across * np.exp(-(((t - line) * (1 / (0.014 + gap))) ** 2))
+    fold = np.exp(-(((s - 0.16 - 0.30 * (t - 0.36)) * (1 / 0.03)) ** 2)) * smooth(0.34, 0.42, t) * smooth(0.75, 0.6, t)
+    r -= (0.006 + 0.018 * face.age + 0.008 * max(face.smile, 0)) * fold
+    return r * smooth(-0.05, 0.18, q)
+
+
+def _hair_depth(face: SimpleNamespace, grid: Directions) -> np.ndarray:
+    """How far inside the hairline each direction lies (a cosine, positive where hair grows)."""
+    if face.hair_volume <= 0.0:
+        return np.full_like(grid.s, -1.0)
+    s, t, q, side = grid.s, grid.t, grid.q, np.abs(grid.s)
+    h = -0.75 * grid.d[1] - 0.66 * grid.d[2] + 0.075 - face.hair_line
+    front = smooth(0.0, 0.35, q)
+    shape = np.exp(-((s * (1 / 0.52)) ** 4)) * (1.0 + 0.9 * face.hair_sweep * s)
+    h += 0.44 * face.hair_fringe * front * shape
+    h -= 0.25 * face.hair_recede * np.exp(-(((side - 0.34) / 0.16) ** 2 + ((t + 0.72) / 0.2) ** 2)) * front
+    burn = np.exp(-(((q - 0.20) / 0.11) ** 2 + ((t - 0.02) / 0.20) ** 2)) * smooth(0.5, 0.62, side)
+    h += 0.16 * face.hair_side * burn
+    h -= 0.9 * face.hair_crown * smooth(0.1, -0.35, t) * smooth(0.66, 0.3, side)
+    return h.astype(np.float32)
+
+
+def _hair_thickness(face: SimpleNamespace, grid: Directions, hair: np.ndarray) -> np.ndarray:
+    """Height of the hair over the skull."""
+    if face.hair_volume <= 0.0:
+        return np.zeros_like(hair)
+    lumps = noise.smooth_noise(grid.count, int(face.hair_seed), 10) * (0.25 + 0.6 * face.hair_curl)
+    top = 0.55 + 0.65 * smooth(0.2, -0.8, grid.t)
+    top += (0.45 if face.hair_length > 0 or face.hair_curl > 0.75 else 0.0) * smooth(-0.6, 0.1, grid.t)
+    return face.hair_volume * top * smooth(-0.01, 0.20, hair) * (1.0 + lumps)
+
+
+def surface_normals(r: np.ndarray, grid: Directions) -> np.ndarray:
+    """Outward unit normals f32[3,G,G] of the surface with radius table `r`, by central differences."""
+    p = grid.d * r
+    du, dv = np.zeros_like(p), np.zeros_like(p)
+    du[:, :, 1:-1] = p[:, :, 2:] - p[:, :, :-2]
+    dv[:, 1:-1] = p[:, 2:] - p[:, :-2]
+    n = np.stack(
+        [du[1] * dv[2] - du[2] * dv[1], du[2] * dv[0] - du[0] * dv[2], du[0] * dv[1] - du[1] * dv[0]]
+    )
+    return n * (1.0 / np.sqrt((n * n).sum(0) + 1e-20))
+
+
+def box_blur(table: np.ndarray, radius: int) -> np.ndarray:
+    """Twice the running mean over 2 radius + 1 cells along both axes; the rim repeats."""
+    for axis in (0, 1, 0, 1):
+        pad = [(radius + 1, radius) if a == axis else (0, 0) for a in (0, 1)]
+        total = np.cumsum(np.pad(table, pad, mode="edge"), axis=axis, dtype=np.float64)
+        width = 2 * radius + 1
+        high, low = (total[width:], total[:-width]) if axis == 0 else (total[:, width:], total[:, :-width])
+        table = ((high - low) * (1.0 / width)).astype(np.float32)
+    return table
+
+
+def cells(x: np.ndarray, y: np.ndarray, z: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Where head frame points fall in a table: radius |p|, flat index of the upper left cell, and the two fractions."""
+    r = np.sqrt(x * x + y * y + z * z)
+    k = (0.5 * (count - 1)) / np.sqrt(np.maximum(2.0 * r * (r + z), 1e-6))
+    centre = 0.5 * (count - 1)
+    u = np.clip(x * k + centre, 0.0, count - 1.001)
+    v = np.clip(y * k + centre, 0.0, count - 1.001)
+    i, j = v.astype(np.int32), u.astype(np.int32)
+    return r, i * count + j, u - j, v - i
+
+
+def lookup(table: np.ndarray, at: np.ndarray, fu: np.ndarray, fv: np.ndarray, count: int) -> np.ndarray:
+    """Bilinear values of a flat table f32[G*G] or f32[G*G,C] at `cells`."""
+    if table.ndim == 2:
+        fu, fv = fu[:, None], fv[:, None]
+    a, b = table.take(at, 0), table.take(at + 1, 0)
+    c, d = table.take(at + count, 0), table.take(at + count + 1, 0)
+    a += (b - a) * fu
+    c += (d - c) * fu
+    a += (c - a) * fv
+    return a
+
+
+def radius(table: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Bilinear radius f32[N] of a table f32[G,G] in directions f32[3,N]."""
+    count = table.shape[0]
+    _, at, fu, fv = cells(*direction.astype(np.float32), count)
+    return lookup(table.reshape(-1), at, fu, fv, count)
+
+
+def trace(
+    table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, steps: int = 14
+) -> tuple[np.ndarray, np.ndarray]:
+    """Depth at which parallel rays meet a radial surface.
+
+    Args:
+      table: f32[G,G] radii.
+      turn: f32[3,3] pose matrix, camera = turn @ head.
+      x, y: f32[N] camera coordinates of the rays, in head units.
+
+    Returns:
+      z: f32[N] camera depth (towards the camera positive), and hit: bool[N].
+    """
+    count = table.shape[0]
+    flat = table.reshape(-1)
+    ox, oy, oz = (x * turn[0, k] + y * turn[1, k] for k in range(3))
+    dx, dy, dz = (float(turn[2, k]) for k in range(3))
+    plane2 = x * x + y * y
+    reach = float(table.max()) + 0.01
+    z = np.sqrt(np.maximum(reach * reach - plane2, 0.0))
+    gap = np.zeros_like(z)
+    live = np.flatnonzero(plane2 < reach * reach)
+    for step in range(steps):
+        if step in (3, 5, 8):  # most rays have arrived by then
+            live = live[(np.abs(gap[live]) > 0.002) & (z[live] > -0.75)]
+        zl = z[live]
+        r, at, fu, fv = cells(ox[live] + zl * dx, oy[live] + zl * dy, oz[live] + zl * dz, count)
+        g = r - lookup(flat, at, fu, fv, count)
+        gap[live] = g
+        z[live] = zl - (0.9 if step < 2 else 0.7) * g
+    hit = (plane2 < reach * reach) & (np.abs(gap) < 0.03) & (z > -0.75)
+    return z, hit
+
+
+def pose_matrix(face: SimpleNamespace) -> np.ndarray:
+    """f32[3,3], camera = matrix @ head: yaw about y, then pitch about x, then roll about z.
+
+    Positive yaw turns the nose to the right of the picture, positive pitch down, positive roll clockwise.
+    """
+    cy, sy, cp, sp = np.cos(face.yaw), np.sin(face.yaw), np.cos(face.pitch), np.sin(face.pitch)
+    cr, sr = np.cos(face.roll), np.sin(face.roll)
+    yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    pitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
+    roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return (roll @ pitch @ yaw).astype(np.float32)

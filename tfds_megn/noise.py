@@ -1,0 +1,50 @@
+"""Fixed noise tables: the same numbers in every process, drawn once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+SIDE = 256  # of the tables; indices wrap
+
+
+@lru_cache(maxsize=512)
+def smooth_noise(side: int, seed: int, cells: int) -> np.ndarray:
+    """f32[side,side] in about [-1, 1]: random values on `cells` x `cells` knots, joined smoothly."""
+    knots = np.random.default_rng((seed, cells)).uniform(-1, 1, (cells + 1, cells + 1))
+    at = np.linspace(0, cells, side, endpoint=False)
+    low = at.astype(int)
+    f = at - low
+    f = f * f * (3 - 2 * f)
+    rows = knots[low] * (1 - f)[:, None] + knots[low + 1] * f[:, None]
+    return (rows[:, low] * (1 - f) + rows[:, low + 1] * f).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def grain() -> np.ndarray:
+    """f32[SIDE*SIDE] white noise in [-1, 1], softened over 3 x 3 cells; wraps."""
+    g = np.random.default_rng(11).uniform(-1, 1, (SIDE, SIDE))
+    for axis in (0, 1):
+        g = (np.roll(g, 1, axis) + 2 * g + np.roll(g, -1, axis)) / 4
+    return (g / np.abs(g).max()).astype(np.float32).reshape(-1)
+
+
+@lru_cache(maxsize=1)
+def strands() -> np.ndarray:
+    """f32[SIDE*SIDE] in [-1, 1]: long threads along the second axis, fine across the first; wraps."""
+    g = np.random.default_rng(12).uniform(-1, 1, (SIDE, SIDE))
+    total = np.zeros_like(g)
+    for k in range(-20, 21):
+        total += np.roll(g, k, 1)
+    total = total + 0.5 * (np.roll(total, 1, 0) + np.roll(total, -1, 0))
+    total += 1.6 * np.repeat(total[::8], 8, 0)  # locks of hair
+    total /= np.sqrt((total * total).mean())
+    return np.clip(total / 2.2, -1, 1).astype(np.float32).reshape(-1)
+
+
+def wrapped(table: np.ndarray, across: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """Nearest values of a wrapping table at coordinates in cells."""
+    i = across.astype(np.int32) & (SIDE - 1)
+    j = along.astype(np.int32) & (SIDE - 1)
+    return table.take(i * SIDE + j)

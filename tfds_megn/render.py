@@ -1,0 +1,165 @@
+"""Draws a face: the same face with any attribute, and its UV position map.
+
+Picture coordinates: x to the right, y down, in pixels; the centre of pixel [row i, column j] is (x, y) = (j, i).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
+
+from tfds_megn import scene, skin, wear
+from tfds_megn.head import Head, build, face_coordinates, pose_matrix, radius, smooth, trace
+from tfds_megn.params import PARAM_NAMES, as_face, attribute_name
+from tfds_megn.scene import Frame
+
+SAMPLES = 2  # rays per pixel along each axis
+
+# The UV square: azimuth from -80 to 80 degrees across, polar angle from the forehead (-46) to under the chin (60) down.
+UV_AZIMUTH = np.deg2rad(80.0)
+UV_TOP, UV_BOTTOM = np.deg2rad(-46.0), np.deg2rad(60.0)
+
+
+def render(params: np.ndarray, attribute: str | int | Sequence[str | int] = "none", size: int = 256) -> np.ndarray:
+    """Draws one face or several.
+
+    The same params with another attribute give the same picture outside that attribute and its shadow, bit for bit.
+
+    Args:
+      params: f32[P] or f32[N,P], from `sample_params`.
+      attribute: a name or id of `ATTRIBUTES`; for several faces one for all, or a sequence of N.
+      size: side of the picture in pixels, 8 to 1024.
+
+    Returns:
+      uint8[size,size,3] or uint8[N,size,size,3], sRGB.
+
+    Raises:
+      ValueError: unknown attribute, wrong shape of params, or size out of range.
+    """
+    params = np.asarray(params, dtype=np.float32)
+    if params.ndim == 2:
+        single = isinstance(attribute, (str, int, np.integer))
+        names = [attribute] * len(params) if single else list(attribute)
+        if len(names) != len(params):
+            raise ValueError(f"{len(params)} faces but {len(names)} attributes; give one, or one for each face.")
+        names = [attribute_name(name) for name in names]
+        pictures = [render(p, name, size) for p, name in zip(params, names, strict=True)]
+        return np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
+    frame, _ = _draw(params, attribute, size)
+    return _picture(frame.colour, size)
+
+
+def worn_region(params: np.ndarray, attribute: str | int, size: int = 256) -> np.ndarray:
+    """Where an attribute and its shadow may change the picture: bool[size,size]; arguments as for `render`."""
+    _, touched = _draw(np.asarray(params, dtype=np.float32), attribute, size)
+    return touched.reshape(size, SAMPLES, size, SAMPLES).any((1, 3))
+
+
+def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
+    """The true UV position map of the bare face, in PRNet's convention.
+
+    Texel [row v, column u] of the map holds where that point of the face lies in the picture `render(params, ..., size)`:
+    x to the right and y down in pixels (the centre of pixel [i, j] is (j, i)), and z towards the camera to the same
+    scale, 0 at the depth of the head's centre. Sampling the picture at (x, y) unwraps the face; points hidden by the
+    face itself, by hair or by an attribute have a position all the same.
+
+    The layout is a frontal unwrapping with the face in the middle: columns are the azimuth about the head's vertical
+    axis, from -80 degrees (left in a frontal picture) to 80; rows are the angle below the horizontal, from -46 degrees
+    (forehead, row 0) to 60 (under the chin, last row). The nose is at about (u, v) = (0.5, 0.61).
+
+    Args:
+      params: f32[P], from `sample_params`.
+      size: side of the map in texels and of the picture in pixels.
+
+    Returns:
+      f32[size,size,3].
+
+    Raises:
+      ValueError: wrong shape of params, or size out of range.
+    """
+    face = as_face(params)
+    _check_size(size)
+    head = build(face, _table_side(size))
+    points = radius(head.skin, (d := uv_directions(size).reshape(3, -1))) * d
+    x, y, z = pose_matrix(face) @ points
+    half = 0.5 * size
+    x = (x * face.scale + face.shift_x + 1.0) * half - 0.5
+    y = (y * face.scale + face.shift_y + 1.0) * half - 0.5
+    return np.stack([x, y, z * (face.scale * half)], -1).reshape(size, size, 3).astype(np.float32)
+
+
+def uv_directions(size: int) -> np.ndarray:
+    """Unit directions f32[3,size,size] from the head's centre through each UV texel (head frame)."""
+    line = (np.arange(size) + 0.5) / size
+    below, azimuth = np.meshgrid(UV_TOP + line * (UV_BOTTOM - UV_TOP), (2 * line - 1) * UV_AZIMUTH, indexing="ij")
+    d = [np.sin(azimuth) * np.cos(below), np.sin(below), np.cos(azimuth) * np.cos(below)]
+    return np.stack(d).astype(np.float32)
+
+
+def _check_size(size: int) -> None:
+    if not 8 <= size <= 1024:
+        raise ValueError(f"size must be 8 to 1024 pixels, got {size}.")
+
+
+def _table_side(size: int) -> int:
+    """Directions per side of the tables: fine enough for the picture, no finer."""
+    return 128 if size <= 96 else 256
+
+
+def _picture(colour: np.ndarray, size: int) -> np.ndarray:
+    """Mean of each pixel's rays, then linear to sRGB by the square root that `skin.linear` undoes."""
+    c = colour.reshape(size, SAMPLES, size, SAMPLES, 3)
+    mean = (c[:, 0, :, 0] + c[:, 0, :, 1] + c[:, 1, :, 0] + c[:, 1, :, 1]) * np.float32(0.25)
+    mean = mean * (1.0 + 0.18 * mean) / (1.0 + 0.30 * mean * mean)  # a soft shoulder for highlights
+    return (np.sqrt(np.clip(mean, 0.0, 1.0)) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
+
+
+def _draw(params: np.ndarray, attribute: str | int, size: int) -> tuple[Frame, np.ndarray]:
+    """The finished frame, and bool[N] of the rays that the attribute touched."""
+    name = attribute_name(attribute)
+    if params.ndim != 1 or params.shape[0] != len(PARAM_NAMES):
+        raise ValueError(
+            f"params has shape {params.shape}; a face is one vector of {len(PARAM_NAMES)} numbers (tfds_megn.PARAM_NAMES)."
+        )
+    face = as_face(params)
+    _check_size(size)
+    head = build(face, _table_side(size))
+    frame = Frame(face, pose_matrix(face), size, SAMPLES)
+    scene.background(frame)
+    scene.body(frame)
+    scene.long_hair(frame, behind=True)
+    rows, z = _head(frame, head)
+    scene.ears(frame, head)
+    scene.long_hair(frame, behind=False)
+    frame.head = head
+    frame.head_rows = rows[frame.z[rows] == z]
+    return frame, wear.put_on(frame, head, name)
+
+
+def _head(frame: Frame, head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """The head with its hair cap; returns the rays that meet it and their depth."""
+    face: SimpleNamespace = frame.face
+    near = np.flatnonzero(frame.x * frame.x + frame.y * frame.y < float(head.full.max()) ** 2)
+    z, hit = trace(head.full, frame.turn, frame.x[near], frame.y[near])
+    hit &= z > frame.z[near]
+    rows, z = near[hit], z[hit]
+    count = head.grid.count
+    (px, py, pz), maps = scene.sample_maps(frame, head.maps, count, rows, z)
+    s, t, q = face_coordinates(px, py, pz)
+    albedo, gloss = skin.paint(face, s, t, q, frame.soft)
+    hair_albedo, fine = scene.hair_colour(frame, px, py, pz)
+    depth = maps[:, 4]
+    edge = 0.02 + 0.5 * frame.soft
+    alpha = smooth(-edge, edge, depth + 0.035 * fine)
+    if 0 < face.hair_volume < 0.035:
+        alpha *= 0.8
+    root = 1.0 - 0.35 * np.exp(-np.square(depth * (1 / 0.05))) * (depth > -0.05)
+    albedo += (hair_albedo - albedo) * alpha[:, None]
+    jitter = 0.35 * fine * alpha
+    normal = scene.unit(*frame.to_camera(maps[:, 0] + jitter, maps[:, 1], maps[:, 2]))
+    gloss = gloss + (0.10 - gloss) * alpha
+    cavity = np.minimum(maps[:, 3], 1.0) * (1 - alpha + alpha * root)
+    frame.put(rows, z, frame.shade(albedo, normal, cavity, gloss, sharp=4, bleed=0.16))
+    return rows, z

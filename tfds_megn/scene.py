@@ -1,0 +1,294 @@
+"""The picture being drawn: its rays, its light, its depth; and what surrounds the face: background, body, ears, long hair."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from tfds_megn import noise
+from tfds_megn.head import MEAN_AXES, Head, cells, lookup, smooth, surface_normals
+from tfds_megn.skin import linear
+
+BEHIND = np.float32(-50.0)
+
+
+class Frame:
+    """Rays, light and the layers drawn so far, at `samples` samples per picture pixel along each axis.
+
+    Attributes:
+      x, y: f32[N] where each ray passes, in head units from the head's centre (camera frame).
+      z: f32[N] depth of what is drawn there. colour: f32[N,3] linear.
+      turn: f32[3,3] pose matrix. soft: the width of a sample in head units.
+    """
+
+    def __init__(self, face: SimpleNamespace, turn: np.ndarray, size: int, samples: int):
+        side = size * samples
+        self.face, self.turn, self.side = face, turn, side
+        line = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2.0 / side) - 1).astype(np.float32)
+        self.x = np.tile((line - face.shift_x) * (1 / face.scale), side)
+        self.y = np.repeat((line - face.shift_y) * (1 / face.scale), side)
+        self.soft = 1.2 / (side * face.scale)
+        self.z = np.full(side * side, BEHIND, dtype=np.float32)
+        self.colour = np.zeros((side * side, 3), dtype=np.float32)
+        az, el = face.light_azimuth, face.light_elevation
+        self.light = np.array([np.sin(az) * np.cos(el), -np.sin(el), np.cos(az) * np.cos(el)], dtype=np.float32)
+        half = self.light + np.float32([0, 0, 1])
+        self.half = half / np.float32(np.sqrt((half * half).sum()))
+        warm = np.float32([1.0 + 0.16 * face.light_warmth, 1.0, 1.0 - 0.22 * face.light_warmth])
+        self.key = warm * np.float32(1.15 * face.light_strength)
+        self.sky = np.float32([1.0 - 0.05 * face.light_warmth, 1.0, 1.0 + 0.08 * face.light_warmth]) * np.float32(
+            0.85 * face.ambient
+        )
+
+    def head_points(self, rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Head frame points at depth `z` on rays `rows`."""
+        x, y, m = self.x[rows], self.y[rows], self.turn
+        return tuple(x * m[0, k] + y * m[1, k] + z * m[2, k] for k in range(3))
+
+    def to_camera(self, nx: np.ndarray, ny: np.ndarray, nz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Head frame vectors in the camera frame."""
+        m = self.turn
+        return tuple(m[k, 0] * nx + m[k, 1] * ny + m[k, 2] * nz for k in range(3))
+
+    def shade(
+        self, albedo: np.ndarray, normal: tuple, cavity: np.ndarray | float, gloss: np.ndarray | float,
+        sharp: int = 4, bleed: float = 0.0,
+    ) -> np.ndarray:  # fmt: skip
+        """Lit colour f32[n,3]: soft Lambert, hemisphere sky, and a highlight of power 2^sharp; `bleed` reddens its edge."""
+        nx, ny, nz = normal
+        lit = nx * self.light[0] + ny * self.light[1] + nz * self.light[2]
+        soft = np.clip((lit + 0.22) * (1 / 1.22), 0.0, 1.0)
+        sky = (0.72 - 0.28 * ny + 0.25 * nz) * cavity
+        shine = np.clip(nx * self.half[0] + ny * self.half[1] + nz * self.half[2], 0.0, 1.0)
+        for _ in range(sharp):
+            shine *= shine
+        shine *= gloss * (soft > 0)
+        direct = soft * (0.4 + 0.6 * cavity)
+        out = np.empty_like(albedo)
+        for c in range(3):
+            d = direct if (c > 0 or not bleed) else direct + bleed * soft * (1 - soft)
+            out[:, c] = albedo[:, c] * (d * self.key[c] + sky * self.sky[c]) + shine * (0.5 * self.key[c])
+        return out
+
+    def put(self, rows: np.ndarray, z: np.ndarray, colour: np.ndarray) -> None:
+        """Draws opaque samples."""
+        self.z[rows] = z
+        self.colour[rows] = colour
+
+    def over(self, rows: np.ndarray, colour: np.ndarray, alpha: np.ndarray, touched: np.ndarray) -> None:
+        """Lays colour f32[n,3] over samples with opacity f32[n] and marks those it changes."""
+        on = alpha > 0.004
+        rows, here = rows[on], self.colour[rows[on]]
+        self.colour[rows] = here + (colour[on] - here) * alpha[on][:, None]
+        touched[rows] = True
+
+    def darken(self, rows: np.ndarray, amount: np.ndarray, touched: np.ndarray) -> None:
+        """Takes away the share `amount` f32[n] of the light of samples and marks them."""
+        on = amount > 0.004
+        self.colour[rows[on]] *= (1.0 - amount[on])[:, None]
+        touched[rows[on]] = True
+
+    def stroke(
+        self, path: np.ndarray, width: float, colour: np.ndarray, touched: np.ndarray, bias: float = 0.02
+    ) -> None:
+        """Draws a round bar of `width` along head frame points f32[k,3], hidden by what is nearer by more than `bias`."""
+        points = path @ self.turn.T
+        for a, b in zip(points[:-1], points[1:], strict=True):
+            low, high = np.minimum(a, b) - width, np.maximum(a, b) + width
+            rows = np.flatnonzero((self.x > low[0]) & (self.x < high[0]) & (self.y > low[1]) & (self.y < high[1]))
+            x, y = self.x[rows] - a[0], self.y[rows] - a[1]
+            dx, dy = float(b[0] - a[0]), float(b[1] - a[1])
+            k = np.clip((x * dx + y * dy) * (1.0 / max(dx * dx + dy * dy, 1e-6)), 0.0, 1.0)
+            off = np.sqrt(np.square(x - k * dx) + np.square(y - k * dy))
+            z = a[2] + k * (b[2] - a[2])
+            on = (off < width * 0.5 + self.soft) & (z > self.z[rows] - bias)
+            rows, off = rows[on], off[on]
+            tone = (1.1 - 0.5 * np.square(off * (2 / width)))[:, None]
+            lit = colour * tone * (0.75 * self.key + 0.7 * self.sky)
+            self.over(rows, lit.astype(np.float32), smooth(width * 0.5 + 0.5 * self.soft, width * 0.5 - 0.5 * self.soft, off), touched)
+
+
+def background(frame: Frame) -> None:
+    """A gradient with soft discs, stripes or nothing on it."""
+    f, side = frame.face, frame.side
+    line = np.linspace(0, 1, side, dtype=np.float32)
+    u, v = np.tile(line, side), np.repeat(line, side)
+    rng = np.random.default_rng(int(f.back_seed))
+    a, b = linear(f.back_r, f.back_g, f.back_b), linear(f.back2_r, f.back2_g, f.back2_b)
+    angle = rng.uniform(0, 2 * np.pi)
+    mix = np.clip(0.5 + (u - 0.5) * np.float32(np.cos(angle)) + (v - 0.5) * np.float32(np.sin(angle)), 0, 1)
+    kind = int(f.back_kind)
+    if kind == 1:  # out of focus lights
+        for _ in range(5):
+            x, y, r = rng.uniform(0, 1), rng.uniform(0, 0.9), rng.uniform(0.08, 0.3)
+            rho = np.sqrt((u - x) ** 2 + (v - y) ** 2)
+            mix += np.float32(rng.uniform(-0.8, 0.8)) * smooth(r * 1.25, r * 0.75, rho)
+    elif kind == 2:  # a wall, a door, a shelf
+        for _ in range(3):
+            x, w, blur = rng.uniform(0, 1), rng.uniform(0.05, 0.3), rng.uniform(0.01, 0.05)
+            mix += np.float32(rng.uniform(-0.8, 0.8)) * smooth(w + blur, w - blur, np.abs(u - x + 0.1 * (v - 0.5)))
+        mix += np.float32(rng.uniform(-0.5, 0.5)) * smooth(-0.02, 0.02, v - rng.uniform(0.2, 0.8))
+    elif kind == 3:  # foliage, cloud
+        clouds = noise.smooth_noise(noise.SIDE, int(f.back_seed) % 16, 7).reshape(-1)
+        mix += 0.6 * noise.wrapped(clouds, v * 255, u * 255)
+    frame.colour[:] = a + (b - a) * np.clip(mix, -0.25, 1.25)[:, None]
+    np.clip(frame.colour, 0.003, 1.0, out=frame.colour)
+
+
+def body(frame: Frame) -> None:
+    """Neck, shoulders and clothes, upright in the camera frame."""
+    f = frame.face
+    chin = frame.turn @ np.float32([0.0, 0.62, -0.28])
+    base_x, base_y, base_z = 0.35 * chin[0], 1.42, -0.32
+    # Neck: an upright elliptic cylinder that leans from under the skull to the collar and flares at its root.
+    rows = np.flatnonzero((np.abs(frame.x) < 1.0) & (frame.y > 0.2))
+    x, y = frame.x[rows], frame.y[rows]
+    down = np.clip((y - chin[1]) * (1.0 / (base_y - chin[1])), 0.0, 1.3)
+    middle, back = chin[0] + (base_x - chin[0]) * down, chin[2] + (base_z - chin[2]) * down
+    half = f.neck_width * (1.0 + 0.10 * np.square(down) + 0.5 * np.maximum(down - 0.85, 0))
+    nx = (x - middle) / half
+    inside = np.abs(nx) < 1
+    rows, nx, y, down, half, back = rows[inside], nx[inside], y[inside], down[inside], half[inside], back[inside]
+    nz = np.sqrt(1 - nx * nx)
+    z = back + 0.95 * half * nz
+    skin = np.empty((len(rows), 3), dtype=np.float32)
+    skin[:] = linear(f.skin_r, f.skin_g, f.skin_b) * np.float32([0.97, 0.92, 0.90])
+    shadow = 0.45 + 0.55 * smooth(0.15, 0.95, down + 0.25 * np.abs(nx))
+    cord = np.exp(-(((np.abs(nx) - 0.62 + 0.4 * down) / 0.10) ** 2)) * 0.10
+    colour = frame.shade(skin * (shadow - cord)[:, None], (nx, np.full_like(nx, 0.1), nz * 0.99), shadow, 0.06, bleed=0.15)
+    nearer = z > frame.z[rows]
+    frame.put(rows[nearer], z[nearer], colour[nearer])
+    # Shoulders: a rounded bulk below a sloping line.
+    width = f.shoulder_width
+    rows = np.flatnonzero(frame.y > 1.0)
+    x, y = frame.x[rows] - base_x, frame.y[rows]
+    u = np.abs(x) * (1.0 / width)
+    slope = 1.20 + 0.50 * u * u + 1.2 * np.maximum(u - 0.8, 0) ** 2
+    neckline = {0: 1.42, 1: 1.50, 2: 1.36}[int(f.collar) % 3]
+    scoop = (0.32, 0.62, 0.20)[int(f.collar) % 3] if int(f.collar) != 1 else 0.5
+    hole = neckline + 0.16 - 1.1 * (np.abs(x) ** (1.0 if int(f.collar) == 1 else 2.2)) / scoop
+    top = np.maximum(slope, hole)
+    inside = (y > top) & (u < 1.25)
+    rows, x, y, u, top = rows[inside], x[inside], y[inside], u[inside], top[inside]
+    rise = np.clip((y - slope[inside]) / 0.55, 0, 1)
+    z = -0.40 + 0.55 * np.sqrt(np.clip(1 - 0.6 * u * u, 0, 1)) * np.sqrt(rise * (2 - rise))
+    ny = -(1 - rise) * 0.9
+    nx = np.sign(x) * 0.75 * u * u
+    nz = np.sqrt(np.clip(1 - 0.45 * (nx * nx + ny * ny), 0.05, 1))
+    k = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
+    fabric = np.empty((len(rows), 3), dtype=np.float32)
+    fabric[:] = linear(f.cloth_r, f.cloth_g, f.cloth_b)
+    fold = noise.wrapped(noise.smooth_noise(noise.SIDE, 5, 9).reshape(-1), y * 60 + 80, x * 90 + 128)
+    hem = smooth(0.075, 0.055, y - top) * smooth(0.9, 0.6, u)
+    fabric *= (1.0 + 0.12 * fold - 0.22 * hem)[:, None]
+    colour = frame.shade(fabric, (nx * k, ny * k, nz * k), 0.85 + 0.15 * fold, 0.02)
+    nearer = z > frame.z[rows]
+    frame.put(rows[nearer], z[nearer], colour[nearer])
+
+
+def ellipsoid(frame: Frame, centre: tuple, axes: tuple) -> tuple[np.ndarray, ...]:
+    """Where rays meet a head frame ellipsoid: rows, camera depth z, and the unit normal's head frame parts."""
+    m = frame.turn
+    cx, cy, cz = (float(v) for v in m @ np.float32(centre))
+    reach = max(axes)
+    rows = np.flatnonzero((np.abs(frame.x - cx) < reach) & (np.abs(frame.y - cy) < reach))
+    x, y = frame.x[rows] - cx, frame.y[rows] - cy
+    inv = [1.0 / a for a in axes]
+    o = [(x * m[0, k] + y * m[1, k]) * inv[k] for k in range(3)]
+    d = [float(m[2, k]) * inv[k] for k in range(3)]
+    a = d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
+    b = o[0] * d[0] + o[1] * d[1] + o[2] * d[2]
+    c = o[0] * o[0] + o[1] * o[1] + o[2] * o[2] - 1.0
+    disc = b * b - a * c
+    ok = np.flatnonzero(disc > 0)
+    z = (np.sqrt(disc[ok]) - b[ok]) * (1.0 / a)
+    p = [o[k][ok] + z * d[k] for k in range(3)]
+    n = [p[k] * inv[k] for k in range(3)]
+    norm = 1.0 / np.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2])
+    return rows[ok], z + cz, n[0] * norm, n[1] * norm, n[2] * norm, p
+
+
+def ears(frame: Frame, head: Head) -> None:
+    """Two flat ellipsoids with a darker hollow."""
+    f = frame.face
+    for sign in (-1.0, 1.0):
+        if sign * f.yaw > 0.45:
+            continue
+        out = MEAN_AXES[0] * f.head_width + 0.02 + f.ear_out
+        centre = (sign * out, 0.10, -0.12)
+        axes = (0.075 + 0.6 * abs(f.ear_out), 0.205 * f.ear_size, 0.135 * f.ear_size)
+        rows, z, nx, ny, nz, p = ellipsoid(frame, centre, axes)
+        near = z > frame.z[rows]
+        rows, z, nx, ny, nz = rows[near], z[near], nx[near], ny[near], nz[near]
+        u, v = p[2][near], p[1][near]
+        rim = np.sqrt((u * 1.1) ** 2 + v**2)
+        hollow = smooth(0.72, 0.45, rim) * smooth(-0.9, -0.2, u + 0.4)
+        skin = np.empty((len(rows), 3), dtype=np.float32)
+        skin[:] = linear(f.skin_r, f.skin_g, f.skin_b) * np.float32([1.0, 0.86, 0.82])
+        skin *= (1.0 - 0.55 * hollow)[:, None]
+        colour = frame.shade(skin, frame.to_camera(nx, ny, nz), 0.9 - 0.3 * hollow, 0.10, bleed=0.2)
+        frame.put(rows, z, colour)
+
+
+def hair_colour(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Strands around the crown: albedo f32[n,3] and their noise f32[n], at head frame points."""
+    f = frame.face
+    crown_y, crown_z = -0.80, -0.45
+    y, z = py - crown_y, pz - crown_z
+    around = np.arctan2(px, 0.65 * z + 0.75 * y + 1e-6)
+    along = np.sqrt(px * px + y * y + z * z)
+    wave = f.hair_curl * 0.10 * np.sin(along * (16 + 12 * f.hair_curl) + 3 * around)
+    fine = noise.wrapped(noise.strands(), (around + wave) * 95 + f.hair_seed + 1000, along * 45)
+    if f.hair_curl > 0.6:
+        curl = noise.wrapped(noise.grain(), (px * 40 + pz * 25) + 512, py * 40 + 512)
+        fine = 0.3 * fine + 1.1 * curl
+    hair = linear(f.hair_r, f.hair_g, f.hair_b)
+    albedo = hair * (1.0 + 0.42 * fine)[:, None] + np.float32(0.006)
+    return np.maximum(albedo, 0.003), fine
+
+
+def long_hair(frame: Frame, behind: bool) -> None:
+    """Hair that falls behind the face (one bulk) or beside it (two curtains); and a bun."""
+    f = frame.face
+    w = f.head_width
+    shapes = []
+    if behind and f.hair_bun > 0:
+        shapes.append(((0.0, -1.02 - 0.4 * f.hair_bun, -0.25), (f.hair_bun * 1.15, f.hair_bun, f.hair_bun)))
+    if f.hair_length > 0:
+        low = f.hair_length
+        if behind:
+            shapes.append(((0.0, 0.5 * (low - 0.7), -0.42), (0.80 * w + 0.8 * f.hair_volume, 0.5 * (low + 1.2), 0.45)))
+        else:
+            for sign in (-1, 1):
+                shapes.append(((sign * (0.66 * w + 0.5 * f.hair_volume), 0.5 * low - 0.1, -0.12),
+                               (0.15 + 0.3 * f.hair_volume, 0.5 * low + 0.25, 0.30)))  # fmt: skip
+    for centre, axes in shapes:
+        rows, z, nx, ny, nz, _ = ellipsoid(frame, centre, axes)
+        near = z > frame.z[rows]
+        rows, z, nx, ny, nz = rows[near], z[near], nx[near], ny[near], nz[near]
+        px, py, pz = frame.head_points(rows, z)
+        wave = f.hair_curl * 0.06 * np.sin(py * (12 + 8 * f.hair_curl) + f.hair_seed)
+        fine = noise.wrapped(noise.strands(), (px + wave) * 75 + 512 + f.hair_seed, py * 30 + 512)
+        albedo = linear(f.hair_r, f.hair_g, f.hair_b) * (1.0 + 0.42 * fine)[:, None] + np.float32(0.005)
+        deep = 0.55 if behind else 0.85
+        colour = frame.shade(np.maximum(albedo, 0.003), frame.to_camera(nx + 0.3 * fine, ny, nz), deep, 0.05, sharp=3)
+        frame.put(rows, z, colour)
+
+
+def sample_maps(frame: Frame, maps: np.ndarray, count: int, rows: np.ndarray, z: np.ndarray) -> tuple[tuple, np.ndarray]:
+    """Head frame points and interpolated table rows where rays `rows` meet a radial surface at depth `z`."""
+    px, py, pz = frame.head_points(rows, z)
+    _, at, fu, fv = cells(px, py, pz, count)
+    return (px, py, pz), lookup(maps, at, fu, fv, count)
+
+
+def unit(nx: np.ndarray, ny: np.ndarray, nz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The vectors at unit length."""
+    k = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
+    return nx * k, ny * k, nz * k
+
+
+def layer_maps(table: np.ndarray, head: Head) -> np.ndarray:
+    """f32[G*G,3] normals of another radial surface on the same grid."""
+    return np.ascontiguousarray(surface_normals(table, head.grid).reshape(3, -1).T)

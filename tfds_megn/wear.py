@@ -1,0 +1,197 @@
+"""What a face wears: masks, beards and mustaches as surfaces over the face; spectacles are in `eyewear`.
+
+Each draws over the finished bare picture and reports the rays it touched; all others keep their bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tfds_megn import eyewear, noise
+from tfds_megn.head import Head, box_blur, face_coordinates, radius, smooth, trace
+from tfds_megn.scene import Frame, layer_maps, sample_maps, unit
+from tfds_megn.skin import beard_area, linear, lip_line
+
+_MASK_SIDE = 0.885  # sine of the azimuth where a mask ends
+
+
+def put_on(frame: Frame, head: Head, name: str) -> np.ndarray:
+    """Draws the attribute `name` onto the frame; returns bool[N], the rays it changed."""
+    touched = np.zeros(frame.side * frame.side, dtype=bool)
+    if name == "mask":
+        _mask(frame, head, touched)
+    elif name in ("eyeglasses", "sunglasses"):
+        eyewear.put_on(frame, head, name, touched)
+    elif name in ("beard", "mustache"):
+        _facial_hair(frame, head, name, touched)
+    return touched
+
+
+def _mask_edges(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How far inside the mask's outline points lie; and the place across (-1 to 1) and down (0 to 1) the mask."""
+    f = frame.face
+    w = px / np.sqrt(px * px + pz * pz + 1e-6)
+    e = py / np.sqrt(px * px + py * py + pz * pz)
+    w2 = w * w
+    if int(f.mask_kind) == 2:  # a cup: round, small
+        top = f.mask_top - 0.03 + 0.42 * w2
+        bottom = 0.79 - 0.20 * w2
+        side = 0.80 - np.abs(w)
+    else:
+        top = f.mask_top + 0.17 * w2 - 0.03 * np.exp(-w2 / 0.02)
+        bottom = 0.80 - 0.22 * w2
+        side = _MASK_SIDE - np.abs(w) - 0.05 * np.square((e - 0.45) / 0.25)
+    inside = np.minimum(np.minimum(e - top, bottom - e), side * 1.2)
+    inside = np.where(pz < 0.05, -1.0, inside)
+    return inside, w * (1 / _MASK_SIDE), (e - top) / (bottom - top)
+
+
+def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
+    """Radius table of a smooth sheet that stands off the lower face."""
+    f, grid = frame.face, head.grid
+    base = box_blur(head.skin, grid.count // 14)
+    ridge = np.exp(-np.square(grid.s * (1 / 0.17)) - np.square((grid.t - 0.42) * (1 / 0.30))) * (grid.q > 0)
+    base = np.maximum(base + 0.11 * ridge, head.skin + 0.012)
+    if int(f.mask_kind) == 2:
+        cup = np.clip(1 - np.square(grid.s / 0.50) - np.square((grid.t - 0.62) / 0.46), 0, 1)
+        base += (0.10 + 0.06 * f.mask_puff) * np.sqrt(cup) * (grid.q > 0)
+    else:
+        base += (0.02 + 0.05 * f.mask_puff) * np.exp(-np.square(grid.s / 0.35) - np.square((grid.t - 0.62) / 0.25))
+    return box_blur(base, max(1, grid.count // 50)) + 0.014
+
+
+def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
+    f = frame.face
+    kind = int(f.mask_kind)
+    table = _mask_surface(frame, head)
+    # The shadow on the skin around it.
+    rows = frame.head_rows
+    px, py, pz = frame.head_points(rows, frame.z[rows])
+    inside, _, _ = _mask_edges(frame, px, py, pz)
+    edge = inside > -0.06
+    frame.darken(rows[edge], 0.42 * smooth(-0.06, 0.02, inside[edge]), touched)
+    _straps(frame, table, kind, touched)
+    near = np.flatnonzero((frame.x * frame.x + frame.y * frame.y < float(table.max()) ** 2))
+    z, hit = trace(table, frame.turn, frame.x[near], frame.y[near])
+    hit &= z > frame.z[near] - 0.02
+    rows, z = near[hit], z[hit]
+    px, py, pz = frame.head_points(rows, z)
+    inside, across, down = _mask_edges(frame, px, py, pz)
+    on = inside > -frame.soft
+    rows, z, inside, across, down = rows[on], z[on], inside[on], across[on], down[on]
+    _, n = sample_maps(frame, layer_maps(table, head), head.grid.count, rows, z)
+    tone = np.ones(len(rows), dtype=np.float32)
+    tilt = np.zeros(len(rows), dtype=np.float32)
+    if kind == 0:  # surgical: three pleats, a stiff upper and lower border
+        for k in (0.34, 0.54, 0.74):
+            fold = (down - k + 0.05 * across * across * (k - 0.5)) * (1 / 0.028)
+            tone -= 0.30 * np.exp(-np.square(fold)) * smooth(1.0, 0.8, np.abs(across))
+            tilt += 0.55 * fold * np.exp(-np.square(fold * 0.6))
+        tone -= 0.10 * np.exp(-np.square((inside - 0.05) / 0.010))
+        weave = noise.wrapped(noise.grain(), down * 130, across * 130 + 256)
+        tone += 0.04 * weave
+    elif kind == 1:  # cloth: a seam down the middle, a hem
+        tone -= 0.35 * np.exp(-np.square(across / 0.018))
+        tone -= 0.22 * np.exp(-np.square((inside - 0.03) / 0.008))
+        soft = noise.wrapped(noise.smooth_noise(noise.SIDE, 21, 12).reshape(-1), down * 200, across * 120 + 128)
+        tone += 0.05 * soft
+        tilt += 0.25 * soft
+    else:  # cup: a pressed rim and embossed lines
+        tone -= 0.28 * np.exp(-np.square((inside - 0.045) / 0.012))
+        tone -= 0.16 * np.exp(-np.square((down - 0.42) / 0.02)) + 0.12 * np.exp(-np.square((down - 0.66) / 0.02))
+        tone += 0.04 * noise.wrapped(noise.grain(), down * 90, across * 90 + 256)
+    albedo = linear(f.mask_r, f.mask_g, f.mask_b) * tone[:, None]
+    nx, ny, nz = frame.to_camera(n[:, 0], n[:, 1] + tilt, n[:, 2])
+    colour = frame.shade(np.maximum(albedo, 0.004), unit(nx, ny, nz), 0.92 + 0.08 * smooth(0, 0.08, inside), 0.05, sharp=3)
+    frame.over(rows, colour, smooth(-frame.soft, frame.soft, inside), touched)
+
+
+def _straps(frame: Frame, table: np.ndarray, kind: int, touched: np.ndarray) -> None:
+    """Loops from the mask's corners to the ears, or bands around the head."""
+    f = frame.face
+    colour = linear(f.mask_strap, f.mask_strap, f.mask_strap * 0.98)
+    ends = ((-0.08, -0.16), (0.26, -0.16)) if kind < 2 else ((-0.30, -0.6), (0.30, -0.6))
+    starts = (0.36, 0.64) if kind < 2 else (0.38, 0.62)
+    for sign in (-1.0, 1.0):
+        for start, (end_y, end_z) in zip(starts, ends, strict=True):
+            side = _MASK_SIDE - 0.03 if kind < 2 else 0.74
+            a = np.array([sign * side, start, np.sqrt(1 - side * side)])
+            b = np.array([sign * 0.9, end_y * 1.2, end_z])
+            mix = np.linspace(0, 1, 7)[:, None]
+            path = a / np.linalg.norm(a) * (1 - mix) + b / np.linalg.norm(b) * mix
+            path = (path / np.linalg.norm(path, axis=1)[:, None]).T.astype(np.float32)
+            lift = np.maximum(radius(table, path), radius(frame.head.full, path)) + 0.012
+            frame.stroke((path * lift).T, 0.016 if kind == 0 else 0.022, colour, touched)
+
+
+def _facial_hair(frame: Frame, head: Head, name: str, touched: np.ndarray) -> None:
+    """A layer of hair of some thickness over the beard's or the mustache's area."""
+    f, grid = frame.face, head.grid
+    s, t, q = grid.s[grid.front], grid.t[grid.front], grid.q[grid.front]
+    area = (_beard if name == "beard" else _mustache)(frame, s, t, q)
+    if name == "beard":
+        length = 0.025 + 0.17 * f.beard_length**1.5
+        chin = np.exp(-np.square(s / 0.38)) * smooth(0.45, 0.95, t)
+        height = length * (0.35 + 0.65 * chin) + 0.25 * length * chin * smooth(0.8, 1, t)
+        lumps = 1.0 + 0.25 * noise.smooth_noise(grid.count, int(f.hair_seed), 24)[grid.front]
+    else:
+        height, lumps = np.float32(0.035 * f.mustache_thick), 1.0
+    table = head.skin.copy()
+    table[grid.front] += height * lumps * smooth(0.1, 0.9, area)
+    near = np.flatnonzero((frame.y > -0.3) & (frame.x * frame.x + frame.y * frame.y < float(table.max()) ** 2))
+    z, hit = trace(table, frame.turn, frame.x[near], frame.y[near])
+    hit &= z > frame.z[near] - 0.02
+    rows, z = near[hit], z[hit]
+    px, py, pz = frame.head_points(rows, z)
+    s, t, q = face_coordinates(px, py, pz)
+    area = (_beard if name == "beard" else _mustache)(frame, s, t, q)
+    on = area > 0.02
+    rows, z, s, t, q, area = rows[on], z[on], s[on], t[on], q[on], area[on]
+    _, n = sample_maps(frame, layer_maps(table, head), grid.count, rows, z)
+    flow = s * (1.0 + 0.5 * t) if name == "beard" else t * 1.4 + 0.4 * np.abs(s)
+    along = t if name == "beard" else s
+    wave = 0.03 * f.hair_curl * np.sin(along * 60)
+    fine = noise.wrapped(noise.strands(), (flow + wave) * 110 + 512 + f.hair_seed, along * 55 + 512)
+    fine = 0.7 * fine + 0.6 * noise.wrapped(noise.grain(), s * 120 + 300, t * 120 + 300)
+    hair = linear(f.hair_r, f.hair_g, f.hair_b)
+    albedo = np.maximum(hair * (0.95 + 0.45 * fine)[:, None] + np.float32(0.004), 0.003)
+    alpha = smooth(0.12, 0.62, area + 0.16 * fine * (1 - area)) * f.beard_density
+    nx, ny, nz = frame.to_camera(n[:, 0] + 0.3 * fine, n[:, 1], n[:, 2])
+    colour = frame.shade(albedo, unit(nx, ny, nz), 0.62 + 0.38 * smooth(0.2, 1.0, area), 0.05, sharp=3)
+    frame.over(rows, colour, alpha, touched)
+
+
+def _beard(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Density of a full beard, without the lips, f32 in [0, 1]."""
+    f = frame.face
+    side = np.abs(s)
+    area = beard_area(f, side, t, f.beard_cheek)
+    burn = smooth(0.47, 0.54, side) * smooth(0.05, 0.2, t) * smooth(-0.02, 0.08, q) * smooth(0.42, 0.30, q)
+    area = np.maximum(area, burn) * smooth(-0.16, 0.02, q)
+    x, line = lip_line(f, s)
+    y = (t - line) / np.where(t < line, f.lip_upper + 0.012, f.lip_lower * 1.15 + 0.05 * f.mouth_open + 0.012)
+    lips = smooth(0.85, 1.25, x * x * 0.9 + y * y)
+    nose = smooth(f.nose_length + 0.085, f.nose_length + 0.115, t + 0.25 * np.maximum(side - 0.1, 0))
+    nose = np.maximum(nose, smooth(f.nose_width + 0.06, f.nose_width + 0.11, side))
+    return area * lips * nose * smooth(-0.1, 0.1, t)
+
+
+def _mustache(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Density of a mustache, f32 in [0, 1]: chevron, pencil or handlebar."""
+    f = frame.face
+    side = np.abs(s)
+    _, line = lip_line(f, s)
+    form = int(f.mustache_form)
+    half = f.mouth_width * f.mustache_length * (1.12, 1.0, 1.30)[form]
+    x = side * (1.0 / half)
+    lip = line - f.lip_upper * np.clip(1 - x * x, 0.1, 1) ** 0.7
+    room = f.mouth_height - f.lip_upper - f.nose_length - 0.09
+    thick = np.maximum(room, 0.05) * (0.62, 0.30, 0.55)[form] * f.mustache_thick
+    if form == 2:
+        middle = lip - 0.4 * thick + 0.05 * x * x - 0.20 * np.maximum(x - 0.72, 0) ** 1.0 * 1.2
+        thick = thick * (1.05 - 0.72 * x)
+    else:
+        middle = lip - (0.42, 0.30)[form] * thick + (0.055, 0.02)[form] * x * x
+        thick = thick * (1.0 - 0.45 * x * x)
+    y = np.abs(t - middle) / np.maximum(thick, 0.008)
+    return smooth(1.15, 0.55, y) * smooth(1.06, 0.92, x) * smooth(0.1, 0.25, q)
