@@ -94,12 +94,13 @@ class _Examples:
     def __init__(self, config: Config, split: str):
         self.source = _open(config, split)
         self._resolution = config.resolution
-        features = self.source.dataset_info.features
+        features = dict(self.source.dataset_info.features or {})
         names = _check_features(config, features)
         self._columns = np.array([config.attributes.index(name) for name in names])
         self._num_attributes = config.num_attributes
         worn = features.get("attributes")
-        self._several = isinstance(worn, tfds.features.Tensor) and tuple(worn.shape) == (len(names) - 1,)
+        several = isinstance(worn, tfds.features.Tensor) and tuple(worn.shape) == (len(names) - 1,)
+        self._several = several and names[0] == "none"
 
     def __len__(self) -> int:
         return len(self.source)
@@ -251,16 +252,24 @@ def _open(config: Config, split: str) -> Any:
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
         return builder.as_data_source(split)
     except tfds.core.DatasetNotFoundError as error:
-        near = difflib.get_close_matches(name, ["megn", *tfds.list_builders()], n=3)
+        known = tfds.list_builders(with_community_datasets=False)
+        near = difflib.get_close_matches(name, ["megn", *known], n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "the default is megn/rendered_64"
         raise ValueError(f"config.dataset is {config.dataset!r}, which TFDS does not know; {hint}") from error
+    except ValueError as error:
+        if name == "megn":
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"config.dataset is {config.dataset!r}, which TFDS refuses: {reason}") from error
     except NotImplementedError as error:
         raise ValueError(
             f"{config.dataset} is prepared in a format that only TensorFlow reads; set --config.data_dir to another "
             "directory to prepare it as array_record there"
         ) from error
     except AssertionError as error:  # how TFDS says that manual_dir lacks something
-        raise FileNotFoundError(f"{config.dataset} cannot be prepared: {' '.join(str(error).split())}") from error
+        raise FileNotFoundError(
+            f"{config.dataset} cannot be prepared: {' '.join(str(error).split())}"
+        ) from error
     except ImportError as error:
         raise ValueError(
             f"{config.dataset} needs a package that is not installed ({error}); pip install -e '.[tf]' may bring it"
