@@ -39,7 +39,7 @@ def put_on(frame: Frame, head: Head, name: str, touched: np.ndarray) -> None:
     alpha = smooth(soft, -soft, rim)
     round_off = np.clip(rim * (1 / shape.thick) + 1.0, -1, 1)  # the rim is a rounded bar
     nx, ny, nz = normal
-    colour = frame.shade(albedo * (1.15 - 0.3 * round_off[:, None]), (nx, ny - 0.2, nz), 1.0, 0.5, sharp=5)
+    colour = frame.shade(albedo * (1.15 - 0.3 * round_off[:, None]), (nx, ny - 0.2, nz), 1.0, 0.12, sharp=5)
     frame.over(rows, colour, alpha, touched)
 
 
@@ -55,8 +55,8 @@ def _fit(face: SimpleNamespace, head: Head, name: str) -> SimpleNamespace:
     sun = name == "sunglasses"
     size = face.sun_size if sun else face.rim_size
     kind = int(face.sun_shape if sun else face.rim_shape)
-    half = ((0.175, 0.165), (0.195, 0.165), (0.20, 0.14), (0.20, 0.14)) if sun else (
-        (0.170, 0.160), (0.180, 0.135), (0.190, 0.125), (0.190, 0.130))  # fmt: skip
+    half = ((0.205, 0.190), (0.225, 0.190), (0.23, 0.165), (0.23, 0.160)) if sun else (
+        (0.195, 0.180), (0.205, 0.155), (0.215, 0.145), (0.215, 0.150))  # fmt: skip
     x_eye, w = float(p[0, 0]), half[kind][0] * size
     return SimpleNamespace(
         sun=sun, kind=kind, w=w, h=half[kind][1] * size, x=max(x_eye, w + 0.045), y=float(p[1, 0]) + 0.012,
@@ -122,8 +122,8 @@ def _temples(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
         z = shape.axis + np.sqrt(max(_BEND**2 - x * x, 0.0))
         ear = MEAN_AXES[0] * f.head_width + 0.035
         y = shape.y - 0.40 * shape.h
-        path = np.float32([[sign * x, y, z], [sign * max(x, ear), y, z - 0.1], [sign * ear, 0.0, -0.10]])
-        frame.stroke(path, max(shape.thick * 1.1, 0.014), shape.rim, touched, bias=0.03)
+        path = np.float32([[sign * x, y, z - 0.01], [sign * ear, 0.0, -0.10]])
+        frame.stroke(path, max(shape.thick * 1.1, 0.014), shape.rim, touched, bias=0.06)
 
 
 def _shadow(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
@@ -136,8 +136,8 @@ def _shadow(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
     gap = np.clip(shape.axis + np.sqrt(_BEND**2 - px * px) - pz, 0.0, 0.5)
     k = gap * (1.0 / max(lz, 0.35))
     lens, rim = _distances(shape, px + lx * k, py + ly * k)
-    blur = 0.02 + frame.soft
-    dark = 0.38 * smooth(blur, -blur, rim)
+    blur = 0.035 + frame.soft
+    dark = 0.26 * smooth(blur, -blur, rim)
     if shape.sun:
         dark = np.maximum(dark, 0.40 * smooth(blur, -blur, lens))
     frame.darken(rows, dark, touched)

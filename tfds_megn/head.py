@@ -131,9 +131,9 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     r -= 0.05 * bump(0.70, -0.22, 0.16, 0.22)
     # Nose: a ridge that rises from the bridge to the tip and drops away under it.
     climb = np.clip((t - (eye_t - 0.14)) * (1.0 / (nose - eye_t + 0.14)), 0.0, 1.0)
-    ridge = face.nose_bridge * smooth(0.0, 0.35, climb) + (face.nose_height - face.nose_bridge) * climb * climb
+    ridge = face.nose_bridge * smooth(-0.1, 0.45, climb) + (face.nose_height - face.nose_bridge) * climb * climb
     ridge *= smooth(nose + 0.115, nose + 0.02, t)
-    girth = 0.055 + 0.75 * (face.nose_width - 0.055) * climb * climb
+    girth = 0.078 + 0.85 * (face.nose_width - 0.07) * climb * climb
     r += ridge * np.exp(-((s / girth) ** 2))
     r += face.nose_tip * bump(0.0, nose - 0.005, 0.075, 0.065)
     r += 0.075 * bump(face.nose_width, nose + 0.035, 0.050, 0.048)
@@ -171,7 +171,7 @@ def _hair_thickness(face: SimpleNamespace, grid: Directions, hair: np.ndarray) -
     """Height of the hair over the skull."""
     if face.hair_volume <= 0.0:
         return np.zeros_like(hair)
-    lumps = noise.smooth_noise(grid.count, int(face.hair_seed), 10) * (0.25 + 0.6 * face.hair_curl)
+    lumps = noise.smooth_noise(grid.count, int(face.hair_seed), 10) * (0.14 + 0.14 * face.hair_curl)
     top = 0.55 + 0.65 * smooth(0.2, -0.8, grid.t)
     top += (0.45 if face.hair_length > 0 or face.hair_curl > 0.75 else 0.0) * smooth(-0.6, 0.1, grid.t)
     return face.hair_volume * top * smooth(-0.01, 0.20, hair) * (1.0 + lumps)
@@ -254,13 +254,13 @@ def trace(
     live = np.flatnonzero(plane2 < reach * reach)
     for step in range(steps):
         if step in (3, 5, 8):  # most rays have arrived by then
-            live = live[(np.abs(gap[live]) > 0.002) & (z[live] > -0.75)]
+            live = live[(np.abs(gap[live]) > 0.002) & (z[live] > -1.0)]
         zl = z[live]
         r, at, fu, fv = cells(ox[live] + zl * dx, oy[live] + zl * dy, oz[live] + zl * dz, count)
         g = r - lookup(flat, at, fu, fv, count)
         gap[live] = g
         z[live] = zl - (0.9 if step < 2 else 0.7) * g
-    hit = (plane2 < reach * reach) & (np.abs(gap) < 0.03) & (z > -0.75)
+    hit = (plane2 < reach * reach) & (np.abs(gap) < 0.03) & (z > -1.0)
     return z, hit
 
 

@@ -140,7 +140,7 @@ def body(frame: Frame) -> None:
     """Neck, shoulders and clothes, upright in the camera frame."""
     f = frame.face
     chin = frame.turn @ np.float32([0.0, 0.62, -0.28])
-    base_x, base_y, base_z = 0.35 * chin[0], 1.42, -0.32
+    base_x, base_y, base_z = 0.35 * chin[0], 1.36, -0.32
     # Neck: an upright elliptic cylinder that leans from under the skull to the collar and flares at its root.
     rows = np.flatnonzero((np.abs(frame.x) < 1.0) & (frame.y > 0.2))
     x, y = frame.x[rows], frame.y[rows]
@@ -164,8 +164,8 @@ def body(frame: Frame) -> None:
     rows = np.flatnonzero(frame.y > 1.0)
     x, y = frame.x[rows] - base_x, frame.y[rows]
     u = np.abs(x) * (1.0 / width)
-    slope = 1.20 + 0.50 * u * u + 1.2 * np.maximum(u - 0.8, 0) ** 2
-    neckline = {0: 1.42, 1: 1.50, 2: 1.36}[int(f.collar) % 3]
+    slope = 1.12 + 0.50 * u * u + 1.2 * np.maximum(u - 0.8, 0) ** 2
+    neckline = {0: 1.30, 1: 1.42, 2: 1.20}[int(f.collar) % 3]
     scoop = (0.32, 0.62, 0.20)[int(f.collar) % 3] if int(f.collar) != 1 else 0.5
     hole = neckline + 0.16 - 1.1 * (np.abs(x) ** (1.0 if int(f.collar) == 1 else 2.2)) / scoop
     top = np.maximum(slope, hole)
@@ -215,9 +215,9 @@ def ears(frame: Frame, head: Head) -> None:
     for sign in (-1.0, 1.0):
         if sign * f.yaw > 0.45:
             continue
-        out = MEAN_AXES[0] * f.head_width + 0.02 + f.ear_out
-        centre = (sign * out, 0.10, -0.12)
-        axes = (0.075 + 0.6 * abs(f.ear_out), 0.205 * f.ear_size, 0.135 * f.ear_size)
+        out = MEAN_AXES[0] * f.head_width + 0.025 + f.ear_out
+        centre = (sign * out, 0.11, -0.10)
+        axes = (0.10 + 0.6 * abs(f.ear_out), 0.21 * f.ear_size, 0.12 * f.ear_size)
         rows, z, nx, ny, nz, p = ellipsoid(frame, centre, axes)
         near = z > frame.z[rows]
         rows, z, nx, ny, nz = rows[near], z[near], nx[near], ny[near], nz[near]

@@ -140,7 +140,7 @@ def _nostrils(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np
 def _brows(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float) -> None:
     side, t = np.abs(s[rows]), t[rows]
     x = (side - face.eye_spacing - 0.01) * (1.0 / 0.175)
-    mid = face.eye_height - 0.165 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.25) ** 2) - 0.01 * x
+    mid = face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
     thick = face.brow_thick * (1.05 - 0.45 * np.clip(x, -1, 1)) * np.sqrt(np.clip(1.02 - x * x, 0, 1))
     y = np.abs(t - mid)
     hairs = noise.wrapped(noise.strands(), (side * 0.8 + t * 1.2) * 190, t * 60 + 128)

@@ -35,11 +35,11 @@ def _mask_edges(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) ->
     w2 = w * w
     if int(f.mask_kind) == 2:  # a cup: round, small
         top = f.mask_top - 0.03 + 0.42 * w2
-        bottom = 0.79 - 0.20 * w2
+        bottom = 0.90 - 0.34 * w2
         side = 0.80 - np.abs(w)
     else:
         top = f.mask_top + 0.17 * w2 - 0.03 * np.exp(-w2 / 0.02)
-        bottom = 0.80 - 0.22 * w2
+        bottom = 0.94 - 0.34 * w2
         side = _MASK_SIDE - np.abs(w) - 0.05 * np.square((e - 0.45) / 0.25)
     inside = np.minimum(np.minimum(e - top, bottom - e), side * 1.2)
     inside = np.where(pz < 0.05, -1.0, inside)
@@ -51,13 +51,13 @@ def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
     f, grid = frame.face, head.grid
     base = box_blur(head.skin, grid.count // 14)
     ridge = np.exp(-np.square(grid.s * (1 / 0.17)) - np.square((grid.t - 0.42) * (1 / 0.30))) * (grid.q > 0)
-    base = np.maximum(base + 0.11 * ridge, head.skin + 0.012)
+    base = box_blur(np.maximum(base + 0.06 * ridge, head.skin + 0.03), grid.count // 26)
     if int(f.mask_kind) == 2:
         cup = np.clip(1 - np.square(grid.s / 0.50) - np.square((grid.t - 0.62) / 0.46), 0, 1)
         base += (0.10 + 0.06 * f.mask_puff) * np.sqrt(cup) * (grid.q > 0)
     else:
         base += (0.02 + 0.05 * f.mask_puff) * np.exp(-np.square(grid.s / 0.35) - np.square((grid.t - 0.62) / 0.25))
-    return box_blur(base, max(1, grid.count // 50)) + 0.014
+    return np.maximum(box_blur(base, max(1, grid.count // 50)), head.skin + 0.012) + 0.008
 
 
 def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
