@@ -18,7 +18,7 @@ from tensorflow_datasets.core import file_adapters, writer
 from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import auto as tqdm
 
-from tfds_megn import photo_folder, rendered, workers
+from tfds_megn import formats, photo_folder, rendered, workers
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES
 
 Item = TypeVar("Item")
@@ -65,6 +65,26 @@ def _photo_config(size: int) -> MegnConfig:
     )
 
 
+@functools.cache  # TFDS compares configs by identity.
+def _counted_config(name: str) -> MegnConfig | None:
+    """Returns the config of a name such as 'rendered_64_n2000', None for other names."""
+    match = re.fullmatch(r"rendered_(\d+)_n([1-9]\d*)", name)
+    if not match or int(match[1]) not in _RENDERED_SIZES or int(match[2]) == rendered.NUM_IMAGES:
+        return None
+    rendered.check_num_images(int(match[2]))
+    return _rendered_config(int(match[1]), int(match[2]))
+
+
+class _Configs(dict[str, MegnConfig]):
+    """Configs by name. Lists the fixed ones, and knows those with any number of images."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name) or _counted_config(name) or default
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+
 class _SameBytesWriter(writer.ExampleWriter):
     """Writes examples so that equal data make equal files.
 
@@ -98,23 +118,29 @@ class Builder(tfds.core.ShardBasedBuilder):
         _photo_config(size) for size in _PHOTO_SIZES
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "rendered_64"
+    builder_configs = _Configs({config.name: config for config in BUILDER_CONFIGS})
     MANUAL_DOWNLOAD_INSTRUCTIONS = photo_folder.INSTRUCTIONS
 
-    @classmethod
-    def get_builder_config(
-        cls, name: str, version: str | tfds.core.Version | None = None
-    ) -> MegnConfig | None:
-        """Returns the config of that name; `rendered_64_n2000` is `rendered_64` with 2,000 images."""
-        match = re.fullmatch(r"rendered_(\d+)_n(\d+)", name)
-        if match and int(match[1]) in _RENDERED_SIZES and int(match[2]) != rendered.NUM_IMAGES:
-            return cls._counted_config(int(match[1]), int(match[2]))
-        return super().get_builder_config(name, version)
+    def __init__(self, *, file_format: str | file_adapters.FileFormat | None = None, **kwargs: Any) -> None:
+        """Constructs the builder; data prepared in another format are read in it or copied to it.
 
-    @classmethod
-    @functools.cache  # TFDS compares configs by identity.
-    def _counted_config(cls, size: int, num_images: int) -> MegnConfig:
-        rendered.check_num_images(num_images)
-        return _rendered_config(size, num_images)
+        Args:
+          file_format: 'array_record' for random access, 'tfrecord' (the default) for tf.data.
+          **kwargs: `config`, `data_dir` and `version`, as for every TFDS builder.
+        """
+        super().__init__(**kwargs)
+        if not formats.is_prepared(self):
+            self.info.set_file_format(file_format, override=True)
+
+    def as_data_source(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns random access to the examples; see `tfds.core.DatasetBuilder.as_data_source`."""
+        formats.offer_format(self, formats.ARRAY_RECORD)
+        return super().as_data_source(*args, **kwargs)
+
+    def as_dataset(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns a `tf.data.Dataset` (needs TensorFlow); see `tfds.core.DatasetBuilder.as_dataset`."""
+        formats.offer_format(self, formats.TFRECORD)
+        return super().as_dataset(*args, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = self.builder_config.resolution

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from absl import logging
 
-from tfds_megn import photo_folder, rendered
+from tfds_megn import formats, photo_folder, rendered
 from tfds_megn.megn_dataset_builder import Builder
 
 
@@ -53,7 +53,7 @@ def data_source(
         raise ValueError(f"unknown config {config!r}; there are {known}")
     with _no_warnings():
         builder = Builder(config=name, data_dir=data_dir, file_format="array_record")
-        if not _is_prepared(builder):
+        if not formats.is_prepared(builder):
             builder = _prepare(builder, name, data_dir, manual_dir)
         elif manual_dir is not None:
             _check_same_photos(builder, manual_dir)
@@ -71,10 +71,6 @@ def _no_warnings() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
-
-
-def _is_prepared(builder: Builder) -> bool:
-    return tfds.core.dataset_info.dataset_info_path(builder.data_path).exists()
 
 
 def _check_same_photos(builder: Builder, manual_dir: str | os.PathLike) -> None:
@@ -102,7 +98,7 @@ def _prepare(
     except OSError:
         # Another process may have moved its result into place first.
         other = Builder(config=name, data_dir=data_dir)
-        if not _is_prepared(other):
+        if not formats.is_prepared(other):
             raise
         return other
     return builder
