@@ -123,7 +123,7 @@ def _temples(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
         ear = MEAN_AXES[0] * f.head_width + 0.035
         y = shape.y - 0.40 * shape.h
         path = np.float32([[sign * x, y, z - 0.01], [sign * ear, 0.0, -0.10]])
-        frame.stroke(path, max(shape.thick * 1.1, 0.014), shape.rim, touched, bias=0.06)
+        frame.stroke(path, max(shape.thick * 1.7, 0.020), shape.rim, touched, bias=0.06)
 
 
 def _shadow(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
@@ -139,5 +139,5 @@ def _shadow(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
     blur = 0.035 + frame.soft
     dark = 0.26 * smooth(blur, -blur, rim)
     if shape.sun:
-        dark = np.maximum(dark, 0.40 * smooth(blur, -blur, lens))
+        dark = np.maximum(dark, 0.24 * smooth(blur, -blur, lens))
     frame.darken(rows, dark, touched)

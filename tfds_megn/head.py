@@ -42,7 +42,8 @@ class Head:
       skin: f32[G,G] radius of the bare head.
       full: f32[G,G] radius with the hair on it.
       hair: f32[G,G] depth inside the hairline, positive where hair grows.
-      maps: f32[G*G,5] normal (head frame), cavity shade in [0,1], hair; of the surface with hair.
+      maps: f32[G*G,6] normal (head frame), cavity shade in [0,1], hair, share of the light that no part of the
+        head keeps away; of the surface with hair.
     """
 
     grid: Directions
@@ -91,7 +92,8 @@ def build(face: SimpleNamespace, count: int) -> Head:
     full = skin + _hair_thickness(face, grid, hair)
     normals = surface_normals(full, grid)
     cavity = np.clip(1.0 - 7.0 * (box_blur(full, max(1, count // 24)) - full), 0.35, 1.06)
-    maps = np.concatenate([normals, cavity[None], hair[None]]).reshape(5, -1).T
+    light = pose_matrix(face).T @ light_direction(face)
+    maps = np.concatenate([normals, cavity[None], hair[None], cast_shadow(full, grid, light)[None]]).reshape(6, -1).T
     return Head(grid, skin, full, hair, np.ascontiguousarray(maps))
 
 
@@ -174,7 +176,8 @@ def _hair_thickness(face: SimpleNamespace, grid: Directions, hair: np.ndarray) -
     lumps = noise.smooth_noise(grid.count, int(face.hair_seed), 10) * (0.14 + 0.14 * face.hair_curl)
     top = 0.55 + 0.65 * smooth(0.2, -0.8, grid.t)
     top += (0.45 if face.hair_length > 0 or face.hair_curl > 0.75 else 0.0) * smooth(-0.6, 0.1, grid.t)
-    return face.hair_volume * top * smooth(-0.01, 0.20, hair) * (1.0 + lumps)
+    loose = face.hair_length > 0 or face.hair_fringe > 0.4 or face.hair_curl > 0.75
+    return face.hair_volume * top * smooth(-0.01, 0.20 if loose else 0.42, hair) * (1.0 + lumps)
 
 
 def surface_normals(r: np.ndarray, grid: Directions) -> np.ndarray:
@@ -187,6 +190,34 @@ def surface_normals(r: np.ndarray, grid: Directions) -> np.ndarray:
         [du[1] * dv[2] - du[2] * dv[1], du[2] * dv[0] - du[0] * dv[2], du[0] * dv[1] - du[1] * dv[0]]
     )
     return n * (1.0 / np.sqrt((n * n).sum(0) + 1e-20))
+
+
+def light_direction(face: SimpleNamespace) -> np.ndarray:
+    """Unit vector f32[3] towards the light, camera frame."""
+    az, el = face.light_azimuth, face.light_elevation
+    return np.array([np.sin(az) * np.cos(el), -np.sin(el), np.cos(az) * np.cos(el)], dtype=np.float32)
+
+
+def cast_shadow(r: np.ndarray, grid: Directions, light: np.ndarray) -> np.ndarray:
+    """Share f32[G,G] of the light (a head frame direction) that reaches each point of a radial surface.
+
+    A few points on the way to the light are compared with the surface under them; a near miss is half a shadow.
+    Done on every second direction, then smoothed.
+    """
+    count = grid.count
+    flat = r.reshape(-1)
+    p = (grid.d[:, ::2, ::2] * r[::2, ::2]).reshape(3, -1)
+    facing = np.flatnonzero(p[2] > -0.1)
+    p = p[:, facing]
+    clear = np.full(p.shape[1], 1.0, dtype=np.float32)
+    for step in (0.05, 0.10, 0.17, 0.26, 0.38):
+        x, y, z = (p[k] + np.float32(step) * light[k] for k in range(3))
+        length, at, fu, fv = cells(x, y, z, count)
+        clear = np.minimum(clear, (length - lookup(flat, at, fu, fv, count) + 0.006) * np.float32(1 / (0.16 * step + 0.012)))
+    lit = np.ones(((count + 1) // 2) ** 2, dtype=np.float32)
+    lit[facing] = np.clip(clear + 0.5, 0.0, 1.0)
+    lit = lit.reshape((count + 1) // 2, -1).repeat(2, 0).repeat(2, 1)[:count, :count]
+    return box_blur(lit, max(1, count // 128))
 
 
 def box_blur(table: np.ndarray, radius: int) -> np.ndarray:

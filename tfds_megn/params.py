@@ -30,7 +30,7 @@ ALBEDO = (
 )  # fmt: skip
 HAIR = (
     "hair_r", "hair_g", "hair_b", "hair_volume", "hair_line", "hair_fringe", "hair_sweep", "hair_recede",
-    "hair_crown", "hair_side", "hair_length", "hair_curl", "hair_bun", "hair_seed",
+    "hair_crown", "hair_side", "hair_flow", "hair_length", "hair_curl", "hair_bun", "hair_seed",
 )  # fmt: skip
 WEAR = (
     "mask_kind", "mask_r", "mask_g", "mask_b", "mask_strap", "mask_top", "mask_puff",
@@ -147,7 +147,7 @@ def _sample_identity(rng: np.random.Generator) -> dict[str, float]:
 def _sample_shape(rng: np.random.Generator, soft: float, tone: float, age: float) -> dict[str, float]:
     hard = 0.5 - soft
     return {
-        "head_width": _spread(rng, 1.0 + 0.02 * hard, 0.06),
+        "head_width": _spread(rng, 0.985 + 0.02 * hard, 0.065),
         "head_depth": _spread(rng, 1.0, 0.04),
         "jaw_width": _spread(rng, -0.03 + 0.12 * hard, 0.06),
         "chin_length": _spread(rng, 0.02 * hard, 0.05),
@@ -158,7 +158,7 @@ def _sample_shape(rng: np.random.Generator, soft: float, tone: float, age: float
         "brow_ridge": _spread(rng, 0.03 + 0.04 * hard, 0.012),
         "eye_spacing": _spread(rng, 0.272, 0.016),
         "eye_height": _spread(rng, 0.0, 0.02),
-        "eye_size": _spread(rng, 0.148 - 0.014 * hard, 0.010),
+        "eye_size": _spread(rng, 0.163 - 0.016 * hard, 0.011),
         "eye_tilt": _spread(rng, 0.06, 0.07),
         "eye_depth": _spread(rng, 0.085 + 0.02 * hard, 0.018),
         "nose_length": _spread(rng, 0.325 + 0.02 * hard, 0.026),
@@ -216,7 +216,7 @@ def _sample_hair(rng: np.random.Generator, soft: float, tone: float, age: float)
         "hair_volume": rng.uniform(0.06, 0.13), "hair_line": rng.uniform(-0.02, 0.06), "hair_fringe": 0.0,
         "hair_sweep": rng.uniform(-1, 1), "hair_recede": 0.0, "hair_crown": 0.0, "hair_side": rng.uniform(0.3, 1),
         "hair_length": 0.0, "hair_curl": rng.uniform(0, 0.3) + (0.35 if dark and rng.uniform() < 0.5 else 0),
-        "hair_bun": 0.0,
+        "hair_bun": 0.0, "hair_flow": float(rng.integers(0, 3)),  # 0 from the crown, 1 back, 2 sideways
     }  # fmt: skip
     cuts = ("bald", "ring", "buzz", "short", "quiff", "fringe", "afro", "bob", "long", "tied")
     long_weights = np.array((0.1, 0, 0.2, 1.0, 0.6, 0.6, 1.2 * tone, 2.0, 5.0, 2.0))
@@ -237,19 +237,19 @@ def _cut(rng: np.random.Generator, cut: str, loss: float) -> dict[str, float]:
         "bald": {"hair_volume": 0.0},
         "ring": {"hair_volume": u(0.03, 0.07), "hair_crown": u(0.7, 1.0), "hair_recede": 0.4},
         "buzz": {"hair_volume": u(0.015, 0.03), "hair_recede": recede},
-        "short": {"hair_volume": u(0.06, 0.12), "hair_recede": recede, "hair_fringe": u(-0.1, 0.25)},
-        "quiff": {"hair_volume": u(0.12, 0.2), "hair_recede": recede, "hair_fringe": u(-0.15, 0.05)},
-        "fringe": {"hair_volume": u(0.09, 0.15), "hair_fringe": u(0.45, 0.85), "hair_sweep": u(-0.6, 0.6)},
+        "short": {"hair_volume": u(0.05, 0.12), "hair_recede": recede, "hair_fringe": u(-0.1, 0.25)},
+        "quiff": {"hair_flow": 1.0, "hair_volume": u(0.14, 0.22), "hair_recede": recede, "hair_fringe": u(-0.15, 0.05)},
+        "fringe": {"hair_flow": 0.0, "hair_volume": u(0.09, 0.15), "hair_fringe": u(0.45, 0.85), "hair_sweep": u(-0.6, 0.6)},
         "afro": {"hair_volume": u(0.2, 0.42), "hair_curl": u(0.8, 1.0), "hair_fringe": u(-0.1, 0.1)},
         "bob": {"hair_volume": u(0.11, 0.17), "hair_fringe": u(0, 0.8), "hair_length": u(0.55, 0.95), "hair_side": 1.0},
         "long": {"hair_volume": u(0.1, 0.17), "hair_fringe": u(-0.1, 0.7), "hair_length": u(1.1, 1.7), "hair_side": 1.0},
-        "tied": {"hair_volume": u(0.04, 0.07), "hair_fringe": u(-0.1, 0.1), "hair_bun": u(0.18, 0.32) * (u() < 0.6)},
+        "tied": {"hair_flow": 1.0, "hair_volume": u(0.04, 0.07), "hair_fringe": u(-0.1, 0.1), "hair_bun": u(0.18, 0.32) * (u() < 0.6)},
     }[cut]  # fmt: skip
 
 
 def _sample_photograph(rng: np.random.Generator) -> dict[str, float]:
     """What a photograph adds to a person."""
-    back = rng.uniform(0.05, 0.95) + 0.18 * rng.uniform(-1, 1, 3)
+    back = rng.uniform(0.08, 0.95) + rng.uniform(0.02, 0.2) * rng.uniform(-1, 1, 3)
     back2 = np.clip(back + rng.normal(0, 0.18) + 0.1 * rng.uniform(-1, 1, 3), 0.02, 0.98)
     value = rng.uniform(0.08, 0.9)
     cloth = np.clip(value + rng.uniform(0, 0.3) * rng.uniform(-1, 1, 3), 0.03, 0.95)

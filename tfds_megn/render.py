@@ -151,15 +151,15 @@ def _head(frame: Frame, head: Head) -> tuple[np.ndarray, np.ndarray]:
     albedo, gloss = skin.paint(face, s, t, q, frame.soft)
     hair_albedo, fine = scene.hair_colour(frame, px, py, pz)
     depth = maps[:, 4]
-    edge = 0.02 + 0.5 * frame.soft
-    alpha = smooth(-edge, edge, depth + 0.035 * fine)
+    edge = (0.02 if face.hair_fringe > 0.3 else 0.05) + 0.5 * frame.soft
+    alpha = smooth(-edge, edge, depth + (0.02 + 0.6 * edge) * fine)
     if 0 < face.hair_volume < 0.035:
         alpha *= 0.8
     root = 1.0 - 0.35 * np.exp(-np.square(depth * (1 / 0.05))) * (depth > -0.05)
     albedo += (hair_albedo - albedo) * alpha[:, None]
     jitter = 0.35 * fine * alpha
     normal = scene.unit(*frame.to_camera(maps[:, 0] + jitter, maps[:, 1], maps[:, 2]))
-    gloss = gloss + (0.10 - gloss) * alpha
+    gloss = gloss + (0.16 - gloss) * alpha
     cavity = np.minimum(maps[:, 3], 1.0) * (1 - alpha + alpha * root)
-    frame.put(rows, z, frame.shade(albedo, normal, cavity, gloss, sharp=4, bleed=0.16))
+    frame.put(rows, z, frame.shade(albedo, normal, cavity, gloss, sharp=4, bleed=0.16, reach=maps[:, 5]))
     return rows, z

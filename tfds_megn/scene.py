@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import noise
-from tfds_megn.head import MEAN_AXES, Head, cells, lookup, smooth, surface_normals
+from tfds_megn.head import MEAN_AXES, Head, cells, light_direction, lookup, smooth, surface_normals
 from tfds_megn.skin import linear
 
 BEHIND = np.float32(-50.0)
@@ -31,8 +31,7 @@ class Frame:
         self.soft = 1.2 / (side * face.scale)
         self.z = np.full(side * side, BEHIND, dtype=np.float32)
         self.colour = np.zeros((side * side, 3), dtype=np.float32)
-        az, el = face.light_azimuth, face.light_elevation
-        self.light = np.array([np.sin(az) * np.cos(el), -np.sin(el), np.cos(az) * np.cos(el)], dtype=np.float32)
+        self.light = light_direction(face)
         half = self.light + np.float32([0, 0, 1])
         self.half = half / np.float32(np.sqrt((half * half).sum()))
         warm = np.float32([1.0 + 0.16 * face.light_warmth, 1.0, 1.0 - 0.22 * face.light_warmth])
@@ -53,17 +52,18 @@ class Frame:
 
     def shade(
         self, albedo: np.ndarray, normal: tuple, cavity: np.ndarray | float, gloss: np.ndarray | float,
-        sharp: int = 4, bleed: float = 0.0,
+        sharp: int = 4, bleed: float = 0.0, reach: np.ndarray | float = 1.0,
     ) -> np.ndarray:  # fmt: skip
-        """Lit colour f32[n,3]: soft Lambert, hemisphere sky, and a highlight of power 2^sharp; `bleed` reddens its edge."""
+        """Lit colour f32[n,3]: soft Lambert, hemisphere sky, and a highlight of power 2^sharp; `bleed` reddens its
+        edge; `reach` is the share of the light that arrives."""
         nx, ny, nz = normal
         lit = nx * self.light[0] + ny * self.light[1] + nz * self.light[2]
-        soft = np.clip((lit + 0.22) * (1 / 1.22), 0.0, 1.0)
+        soft = np.clip((lit + 0.22) * (1 / 1.22), 0.0, 1.0) * reach
         sky = (0.72 - 0.28 * ny + 0.25 * nz) * cavity
         shine = np.clip(nx * self.half[0] + ny * self.half[1] + nz * self.half[2], 0.0, 1.0)
         for _ in range(sharp):
             shine *= shine
-        shine *= gloss * (soft > 0)
+        shine *= gloss * np.minimum(soft * 4.0, 1.0)
         direct = soft * (0.4 + 0.6 * cavity)
         out = np.empty_like(albedo)
         for c in range(3):
@@ -236,8 +236,14 @@ def hair_colour(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) ->
     f = frame.face
     crown_y, crown_z = -0.80, -0.45
     y, z = py - crown_y, pz - crown_z
-    around = np.arctan2(px, 0.65 * z + 0.75 * y + 1e-6)
-    along = np.sqrt(px * px + y * y + z * z)
+    flow = int(f.hair_flow)
+    if flow == 1:
+        around, along = px * 1.6, pz - py
+    elif flow == 2:
+        around, along = np.arctan2(pz + 0.3, -py + 0.25), px + 0.3 * pz
+    else:
+        around = np.arctan2(px, 0.65 * z + 0.75 * y + 1e-6)
+        along = np.sqrt(px * px + y * y + z * z)
     wave = f.hair_curl * 0.10 * np.sin(along * (16 + 12 * f.hair_curl) + 3 * around)
     fine = noise.wrapped(noise.strands(), (around + wave) * 95 + f.hair_seed + 1000, along * 45)
     if f.hair_curl > 0.6:

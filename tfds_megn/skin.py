@@ -89,7 +89,7 @@ def _complexion(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: 
 def beard_area(face: SimpleNamespace, side: np.ndarray, t: np.ndarray, cheek: float) -> np.ndarray:
     """Where a beard grows, f32[N] in [0, 1]; `cheek` in [0, 1] raises its upper edge."""
     mouth = face.mouth_height
-    upper = mouth + 0.04 - 0.12 * cheek - 0.55 * np.maximum(side - 0.22, 0.0) - 0.35 * np.maximum(side - 0.45, 0)
+    upper = mouth + 0.04 - 0.12 * cheek - 0.55 * np.maximum(side - 0.22, 0.0) - 1.1 * np.maximum(side - 0.42, 0)
     upper = np.where(side < 0.24, mouth - 0.17 + 0.9 * np.maximum(side - 0.12, 0.0) * (1 - 0.6 * cheek), upper)
     return smooth(-0.02, 0.05, t - upper)
 

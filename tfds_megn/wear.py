@@ -49,15 +49,31 @@ def _mask_edges(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) ->
 def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
     """Radius table of a smooth sheet that stands off the lower face."""
     f, grid = frame.face, head.grid
-    base = box_blur(head.skin, grid.count // 14)
-    ridge = np.exp(-np.square(grid.s * (1 / 0.17)) - np.square((grid.t - 0.42) * (1 / 0.30))) * (grid.q > 0)
-    base = box_blur(np.maximum(base + 0.06 * ridge, head.skin + 0.03), grid.count // 26)
+    radius_cells = grid.count // 16
+    base = box_blur(_swell(head.skin, radius_cells), radius_cells)
     if int(f.mask_kind) == 2:
         cup = np.clip(1 - np.square(grid.s / 0.50) - np.square((grid.t - 0.62) / 0.46), 0, 1)
         base += (0.10 + 0.06 * f.mask_puff) * np.sqrt(cup) * (grid.q > 0)
     else:
         base += (0.02 + 0.05 * f.mask_puff) * np.exp(-np.square(grid.s / 0.35) - np.square((grid.t - 0.62) / 0.25))
-    return np.maximum(box_blur(base, max(1, grid.count // 50)), head.skin + 0.012) + 0.008
+    return np.maximum(base, head.skin + 0.006) + 0.012
+
+
+def _swell(table: np.ndarray, reach: int) -> np.ndarray:
+    """The largest value within `reach` cells along both axes."""
+    for axis in (0, 1):
+        left, step = 2 * reach, 1
+        while left > 0:
+            move = min(step, left)
+            here, there = (slice(None, -move), slice(move, None))
+            grown = table.copy()
+            if axis == 0:
+                np.maximum(table[here], table[there], out=grown[here])
+            else:
+                np.maximum(table[:, here], table[:, there], out=grown[:, here])
+            table, left, step = grown, left - move, step * 2
+        table = np.roll(table, reach, axis)  # the windows began at their cell; centre them
+    return table
 
 
 def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
@@ -166,7 +182,7 @@ def _beard(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.ndar
     f = frame.face
     side = np.abs(s)
     area = beard_area(f, side, t, f.beard_cheek)
-    burn = smooth(0.47, 0.54, side) * smooth(0.05, 0.2, t) * smooth(-0.02, 0.08, q) * smooth(0.42, 0.30, q)
+    burn = smooth(0.47, 0.54, side) * smooth(0.02, 0.2, t) * smooth(-0.02, 0.08, q) * smooth(0.40, 0.22, q - 0.5 * t)
     area = np.maximum(area, burn) * smooth(-0.16, 0.02, q)
     x, line = lip_line(f, s)
     y = (t - line) / np.where(t < line, f.lip_upper + 0.012, f.lip_lower * 1.15 + 0.05 * f.mouth_open + 0.012)
