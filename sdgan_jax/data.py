@@ -1,7 +1,7 @@
 """From a TFDS dataset to batches, through Grain, with a position that can be saved.
 
-The batch at position k depends on the dataset, the seed and the global batch size only: not on how many processes
-share it, how many threads or workers decode it, or where a run was interrupted.
+The batch at position k depends on the dataset, the seed and the global batch size only: not on how many
+processes share it, how many threads or workers decode it, or where a run was interrupted.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
-import tfds_megn
 from absl import flags
-from tfds_megn import photos
 
+import tfds_megn
 from sdgan_jax.config import Config
+from tfds_megn import photos
 
 Batch = dict[str, np.ndarray]  # {"image": u8[n,R,R,3], "attributes": f32[n,A] in {0,1}}
 
@@ -135,18 +135,18 @@ class _Examples:
 def train_iterator(config: Config, process_index: int = 0, process_count: int = 1) -> BatchIterator:
     """Opens the training split, preparing the dataset when it is not there yet.
 
-    The whole split is shuffled anew for every epoch, by `config.seed`; the batches run on over the ends of epochs.
+    The whole split is shuffled anew for every epoch, by `config.seed`; batches run over the ends of epochs.
 
     Args:
         config: its `dataset`, `data_dir`, `manual_dir`, `resolution`, `attributes`, `batch_size`, `seed` and
             `data_workers` are read.
         process_index: which of the processes this is, from 0.
-        process_count: processes that share a batch. Process p holds the images p * n to (p + 1) * n of the global
-            batch, n = batch_size / process_count.
+        process_count: processes that share a batch. Process p holds the images p * n to (p + 1) * n of the
+            global batch, n = batch_size / process_count.
 
     Returns:
-        An endless iterator of {"image": u8[n,R,R,3], "attributes": f32[n,A] in {0,1}}; attribute column 0 is 1
-        where nothing is worn. Close it at the end.
+        An endless iterator of {"image": u8[n,R,R,3], "attributes": f32[n,A] in {0,1}}; attribute column 0 is
+        1 where nothing is worn. Close it at the end.
 
     Raises:
         ValueError: the dataset is unknown, does not fit the config, or has fewer images than a batch.
@@ -154,13 +154,14 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
     """
     if config.batch_size % process_count:
         raise ValueError(
-            f"config.batch_size is {config.batch_size}; it must be a multiple of the {process_count} processes"
+            f"config.batch_size is {config.batch_size}; "
+            f"it must be a multiple of the {process_count} processes"
         )
     examples = _Examples(config, "train")
     if len(examples) < config.batch_size:
         raise ValueError(
-            f"the train split of {config.dataset} has {len(examples)} images, fewer than a batch: add images, or set "
-            f"--config.batch_size={2 ** (len(examples).bit_length() - 1)} or less"
+            f"the train split of {config.dataset} has {len(examples)} images, fewer than a batch: "
+            f"add images, or set --config.batch_size={2 ** (len(examples).bit_length() - 1)} or less"
         )
     share = config.batch_size // process_count
     batches = (
@@ -263,8 +264,8 @@ def _open(config: Config, split: str) -> Any:
         raise ValueError(f"config.dataset is {config.dataset!r}, which TFDS refuses: {reason}") from error
     except NotImplementedError as error:
         raise ValueError(
-            f"{config.dataset} is prepared in a format that only TensorFlow reads; set --config.data_dir to another "
-            "directory to prepare it as array_record there"
+            f"{config.dataset} is prepared in a format that only TensorFlow reads; set --config.data_dir to "
+            "another directory to prepare it as array_record there"
         ) from error
     except AssertionError as error:  # how TFDS says that manual_dir lacks something
         raise FileNotFoundError(
@@ -272,7 +273,8 @@ def _open(config: Config, split: str) -> Any:
         ) from error
     except ImportError as error:
         raise ValueError(
-            f"{config.dataset} needs a package that is not installed ({error}); pip install -e '.[tf]' may bring it"
+            f"{config.dataset} needs a package that is not installed ({error}); "
+            "pip install -e '.[tf]' may bring it"
         ) from error
 
 
@@ -281,7 +283,8 @@ def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
     for name, kind in {"image": tfds.features.Image, "label": tfds.features.ClassLabel}.items():
         if not isinstance(features.get(name), kind):
             raise ValueError(
-                f"{config.dataset} has no {name!r} of type {kind.__name__}; its features are {', '.join(features)}"
+                f"{config.dataset} has no {name!r} of type {kind.__name__}; "
+                f"its features are {', '.join(features)}"
             )
     names = list(features["label"].names)
     if set(names) | {"none"} != set(config.attributes):
@@ -302,6 +305,6 @@ def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
 
 
 def _mark_flags_parsed() -> None:
-    """Grain hands absl's flags to its workers, which fails where a program has parsed none (a notebook, a test)."""
+    """Grain hands absl's flags to its workers, which fails where none were parsed (a notebook, a test)."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()

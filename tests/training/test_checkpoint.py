@@ -1,0 +1,220 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+
+from sdgan_jax import config as config_lib
+from sdgan_jax.training import checkpoint
+
+
+@flax.struct.dataclass
+class State:
+    step: jax.Array
+    params: dict
+    opt: tuple
+
+
+class Position:
+    position = 0
+
+
+def replicated(num_devices):
+    return NamedSharding(Mesh(np.array(jax.devices()[:num_devices]), ("data",)), PartitionSpec())
+
+
+def make_state(seed, num_devices=4, width=5):
+    rng = np.random.default_rng(seed)
+    params = {
+        "kernel": rng.normal(size=(3, width)).astype(np.float32),
+        "inner": {"bias": rng.normal(size=width).astype(np.float16)},
+    }
+    state = State(step=np.int32(seed), params=params, opt=optax.adam(1e-3).init(params))
+    return jax.device_put(state, replicated(num_devices))
+
+
+def assert_equal(some, other):
+    assert jax.tree.structure(some) == jax.tree.structure(other)
+    for a, b in zip(jax.tree.leaves(some), jax.tree.leaves(other)):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def config():
+    return config_lib.Config(resolution=64, dataset="megn/rendered_64", keep_checkpoints=2)
+
+
+def save(workdir, config, steps, scores=None):
+    with checkpoint.Checkpoints(workdir, config) as checkpoints:
+        for step in steps:
+            batches = Position()
+            batches.position = 10 * step
+            checkpoints.save(step, make_state(step), batches, (scores or {}).get(step))
+        checkpoints.wait()
+        return sorted(int(path.name) for path in checkpoints.directory.iterdir())
+
+
+@pytest.mark.parametrize("num_devices", [4, 1])
+def test_restores_what_was_saved_onto_the_devices_asked_for(tmp_path, config, num_devices):
+    save(tmp_path, config, [3, 7])
+    target, batches = make_state(0, num_devices), Position()
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        assert checkpoints.latest_step == 7
+        restored = checkpoints.restore(target, batches)
+        assert_equal(restored, make_state(7))
+        assert batches.position == 70
+        assert all(leaf.sharding == replicated(num_devices) for leaf in jax.tree.leaves(restored))
+        assert_equal(checkpoints.restore(target, batches, step=3), make_state(3))
+        assert batches.position == 30
+
+
+def test_a_save_is_not_changed_by_the_steps_that_follow(tmp_path, config):
+    sharding = replicated(4)
+    step = jax.jit(lambda x: x + 1, donate_argnums=0, out_shardings=sharding)
+    x = jax.device_put(np.zeros((512, 512), np.float32), sharding)
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        checkpoints.save(0, {"x": x}, Position())
+        for _ in range(20):  # while the save goes on in the background, into donated memory
+            x = step(x)
+        checkpoints.wait()
+        restored = checkpoints.restore({"x": x}, Position())["x"]
+    assert x[0, 0] == 20
+    np.testing.assert_array_equal(restored, np.zeros((512, 512)))
+
+
+def test_keeps_the_newest_and_the_best(tmp_path, config):
+    scores = {1: 0.1, 2: 0.9, 3: float("nan"), 4: 0.2, 6: 0.3}  # 5 has none
+    assert save(tmp_path, config, [1, 2, 3, 4, 5, 6], scores) == [2, 5, 6]
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        assert (checkpoints.latest_step, checkpoints.best_step) == (6, 2)
+        checkpoints.save(7, make_state(7), Position(), 1.5)
+        checkpoints.save(8, make_state(8), Position(), -1.0)
+        checkpoints.save(9, make_state(9), Position(), -2.0)
+        assert checkpoints.best_step == 7
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["7", "8", "9"]
+
+
+def test_without_scores_only_the_newest_stay(tmp_path, config):
+    assert save(tmp_path, config, [1, 2, 3, 4]) == [3, 4]
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        assert checkpoints.best_step is None
+
+
+def test_saving_a_step_twice_keeps_the_first(tmp_path, config):
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        checkpoints.save(5, make_state(5), Position())
+        checkpoints.save(5, make_state(6), Position())
+        checkpoints.wait()
+        assert_equal(checkpoints.restore(make_state(0), Position()), make_state(5))
+
+
+def test_a_kill_in_the_middle_of_a_save_leaves_the_one_before(tmp_path, config):
+    (tmp_path / "config.json").write_text(config_lib.to_json(config))
+    program = f"""
+        import os, signal
+        import jax, numpy as np
+        from sdgan_jax.training import checkpoint
+        class Position: position = 4
+        state = lambda value: {{"x": jax.device_put(np.full((16, 1024, 1024), value, np.float32))}}
+        checkpoints = checkpoint.Checkpoints({str(tmp_path)!r}, checkpoint.load_config({str(tmp_path)!r}))
+        checkpoints.save(1, state(1), Position())
+        checkpoints.wait()
+        checkpoints.save(2, state(2), Position())  # 64 MB, written in the background
+        while not any("tmp" in path.name for path in checkpoints.directory.iterdir()): pass
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    result = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=os.environ)
+    assert result.returncode == -signal.SIGKILL
+    left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert left[0] == "1" and any(name.startswith("2.") and "tmp" in name for name in left)
+    shape = jax.ShapeDtypeStruct((16, 1024, 1024), jnp.float32, sharding=replicated(1))
+    read = checkpoint.open_state(tmp_path, {"x": shape})["x"]
+    assert read[0, 0, 0] == 1 and read[-1, -1, -1] == 1
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        assert checkpoints.latest_step == 1
+        checkpoints.save(2, {"x": jnp.zeros(3)}, Position())
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["1", "2"]
+
+
+def test_open_state_reads_a_part_onto_one_device(tmp_path, config):
+    save(tmp_path, config, [1, 2, 3], {1: 5.0, 2: 1.0, 3: 1.0})
+    shapes = jax.eval_shape(lambda: make_state(0)).params
+    newest = checkpoint.open_state(tmp_path, {"params": shapes})
+    assert_equal(newest, {"params": make_state(3).params})
+    here = SingleDeviceSharding(jax.local_devices()[0])
+    assert all(leaf.sharding == here for leaf in jax.tree.leaves(newest))
+    assert_equal(
+        checkpoint.open_state(tmp_path, {"params": shapes}, best=True), {"params": make_state(1).params}
+    )
+
+
+def test_arrays_that_do_not_fit_are_named(tmp_path, config):
+    save(tmp_path, config, [1])
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        with pytest.raises(ValueError, match=r"params/kernel is float32\[3,5\], expected float32\[3,6\]"):
+            checkpoints.restore(make_state(0, width=6), Position())
+        missing = make_state(0).replace(params={"kernel": make_state(0).params["kernel"]})
+        with pytest.raises(ValueError, match="params/inner/bias is not expected"):
+            checkpoints.restore(missing, Position())
+    wanted = {"params": {"kernel": jax.ShapeDtypeStruct((3, 5), jnp.float16), "gain": jnp.zeros(2)}}
+    with pytest.raises(ValueError, match=r"gain is missing, expected float32\[2\]") as raised:
+        checkpoint.open_state(tmp_path, wanted)
+    assert "params/kernel is float32[3,5], expected float16[3,5]" in str(raised.value)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path, config):
+    save(tmp_path, config, [1])
+    for path in (tmp_path / "checkpoints/1/state").rglob("*"):
+        if path.is_file() and path.parent.name == "d":
+            path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(ValueError, match=r"checkpoints/1 cannot be read: .*; delete it") as raised:
+        checkpoint.open_state(tmp_path, {"params": make_state(0).params})
+    assert "\n" not in str(raised.value)
+
+
+def test_where_there_is_no_checkpoint_the_message_says_what_to_do(tmp_path, config):
+    for workdir, what in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "has no config.json")):
+        with pytest.raises(FileNotFoundError, match=f"{what}.*experiments.train --workdir={workdir}"):
+            checkpoint.load_config(workdir)
+        with pytest.raises(
+            FileNotFoundError, match=f"holds no checkpoint.*experiments.train --workdir={workdir}"
+        ):
+            checkpoint.open_state(workdir, {"x": jnp.zeros(1)})
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        assert checkpoints.latest_step is None
+        with pytest.raises(FileNotFoundError, match="checkpoints holds no checkpoint"):
+            checkpoints.restore({"x": jnp.zeros(1)}, Position())
+        with pytest.raises(FileNotFoundError, match="checkpoints holds no checkpoint 4"):
+            checkpoints.restore({"x": jnp.zeros(1)}, Position(), step=4)
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
+        checkpoint.open_state(tmp_path, {"x": jnp.zeros(1)})
+
+
+def test_config_is_kept_beside_the_checkpoints_and_guards_the_workdir(tmp_path, config):
+    workdir = tmp_path / "a" / "b"
+    checkpoint.save_config(workdir, config)
+    assert checkpoint.load_config(workdir) == config
+    assert json.loads((workdir / "config.json").read_text())["resolution"] == 64
+    config.total_steps, config.data_workers = 77, 3
+    checkpoint.save_config(workdir, config)
+    assert checkpoint.load_config(workdir).total_steps == 77
+    config.batch_size, config.losses.r1 = 8, 2.0
+    with pytest.raises(
+        ValueError, match="batch_size was 16 and is 8; losses.r1 was 0.0 and is 2.0"
+    ) as raised:
+        checkpoint.Checkpoints(workdir, config)
+    assert "total_steps" not in str(raised.value)
+    assert checkpoint.load_config(workdir).batch_size == 16
+    (workdir / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json: not a config"):
+        checkpoint.load_config(workdir)
