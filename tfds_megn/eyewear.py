@@ -137,7 +137,8 @@ def _shadow(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
     k = gap * (1.0 / max(lz, 0.35))
     lens, rim = _distances(shape, px + lx * k, py + ly * k)
     blur = 0.035 + frame.soft
-    dark = 0.26 * smooth(blur, -blur, rim)
+    far = smooth(0.30, 0.10, k * (lx * lx + ly * ly) ** 0.5)
+    dark = 0.26 * far * smooth(blur, -blur, rim)
     if shape.sun:
-        dark = np.maximum(dark, 0.24 * smooth(blur, -blur, lens))
+        dark = np.maximum(dark, 0.24 * far * smooth(blur, -blur, lens))
     frame.darken(rows, dark, touched)

@@ -19,7 +19,8 @@ import numpy as np
 from tfds_megn import noise
 
 MEAN_AXES = (0.70, 1.0, 0.86)  # half width, height and depth of the mean head
-_REACH = 1.45  # no radius is longer
+_BLOCK = 4  # rays per side of a block that shares its starting depth
+_MISS = np.float32(-9.0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Head:
 
 def smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
     """Cubic step from 0 at `low` to 1 at `high` (either may be the larger)."""
-    x = np.clip((x - low) * (1.0 / (high - low)), 0.0, 1.0)
+    x = np.minimum(np.maximum((x - low) * (1.0 / (high - low)), 0.0), 1.0)
     return x * x * (3.0 - 2.0 * x)
 
 
@@ -104,8 +105,7 @@ def _skull(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     a = a * face.head_width * (1.0 + face.jaw_width * low)
     c = c * face.head_depth * np.where(grid.q < 0, 1.06, 1.0)
     x, y, z = np.abs(grid.d[0] / a), np.abs(grid.d[1] / b), np.abs(grid.d[2] / c)
-    power = 2.25
-    r = (x**power + y**power + z**power) ** (-1.0 / power)
+    r = (x * x * np.sqrt(np.sqrt(x)) + y * y * np.sqrt(np.sqrt(y)) + z * z * np.sqrt(np.sqrt(z))) ** (-1.0 / 2.25)
     r *= 1.0 - 0.22 * smooth(0.2, 0.8, grid.t) * smooth(0.30, -0.35, grid.q)
     r *= 1.0 + face.chin_length * smooth(0.5, 1.0, grid.t) * smooth(0.0, 0.4, grid.q)
     return r.astype(np.float32)
@@ -125,7 +125,7 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     r -= face.eye_depth * bump(eye_s, eye_t, 0.19, 0.13)
     r += 0.6 * face.eye_depth * bump(eye_s, eye_t + 0.005, 0.125, 0.085)
     r += face.cheek_bone * bump(0.42, 0.20, 0.20, 0.14)
-    r += face.cheek_full * bump(0.40, 0.52, 0.24, 0.24)
+    r += face.cheek_full * bump(0.42, 0.46, 0.26, 0.26)
     r += (0.035 + 0.03 * max(face.smile, 0)) * bump(0.33, 0.36, 0.15, 0.13)
     r += 0.055 * bump(0.0, mouth, 0.30, 0.20)
     r += 0.065 * bump(0.0, 0.90, face.chin_width + 0.05, 0.10)
@@ -138,7 +138,7 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     girth = 0.078 + 0.85 * (face.nose_width - 0.07) * climb * climb
     r += ridge * np.exp(-((s / girth) ** 2))
     r += face.nose_tip * bump(0.0, nose - 0.005, 0.075, 0.065)
-    r += 0.075 * bump(face.nose_width, nose + 0.035, 0.050, 0.048)
+    r += 0.060 * bump(face.nose_width, nose + 0.035, 0.052, 0.048)
     # Lips, and the groove between them; open lips move apart.
     gap = 0.035 * face.mouth_open
     bend = -0.10 * face.smile * np.minimum((s * (1.0 / face.mouth_width)) ** 2, 1.5) * face.mouth_width
@@ -162,6 +162,7 @@ def _hair_depth(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     front = smooth(0.0, 0.35, q)
     shape = np.exp(-((s * (1 / 0.52)) ** 4)) * (1.0 + 0.9 * face.hair_sweep * s)
     h += 0.44 * face.hair_fringe * front * shape
+    h += 0.05 * noise.smooth_noise(grid.count, int(face.hair_seed), 18)
     h -= 0.25 * face.hair_recede * np.exp(-(((side - 0.34) / 0.16) ** 2 + ((t + 0.72) / 0.2) ** 2)) * front
     burn = np.exp(-(((q - 0.20) / 0.11) ** 2 + ((t - 0.02) / 0.20) ** 2)) * smooth(0.5, 0.62, side)
     h += 0.16 * face.hair_side * burn
@@ -261,38 +262,67 @@ def radius(table: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return lookup(table.reshape(-1), at, fu, fv, count)
 
 
-def trace(
-    table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, steps: int = 14
-) -> tuple[np.ndarray, np.ndarray]:
-    """Depth at which parallel rays meet a radial surface.
+def trace(table: np.ndarray, turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the parallel rays of a picture meet a radial surface.
+
+    A coarse picture is traced first; each block of rays starts from the nearest depth found around it.
 
     Args:
       table: f32[G,G] radii.
       turn: f32[3,3] pose matrix, camera = turn @ head.
-      x, y: f32[N] camera coordinates of the rays, in head units.
+      xs, ys: f32[S] camera coordinates of the picture's columns and rows, in head units.
 
     Returns:
-      z: f32[N] camera depth (towards the camera positive), and hit: bool[N].
+      rows: int64[n] flat indices (row * S + column) of the rays that meet it, and z: f32[n] their camera depth.
     """
+    side, reach = len(xs), float(table.max()) + 0.01
+    pick = np.minimum(np.arange(0, side, _BLOCK) + _BLOCK // 2, side - 1)
+    blocks = len(pick)
+    x, y = np.tile(xs[pick], blocks), np.repeat(ys[pick], blocks)
+    z = np.sqrt(np.maximum(reach * reach - x * x - y * y, 0.0))
+    z, hit = _march(table, turn, x, y, z, 12, 0.1)
+    depth = np.full((blocks + 2, blocks + 2), _MISS, dtype=np.float32)
+    depth[1:-1, 1:-1] = np.where(hit, z, _MISS).reshape(blocks, blocks)
+    depth = np.maximum(np.maximum(depth[:-2], depth[1:-1]), depth[2:])
+    depth = np.maximum(np.maximum(depth[:, :-2], depth[:, 1:-1]), depth[:, 2:])
+    start = depth.repeat(_BLOCK, 0)[:side].repeat(_BLOCK, 1)[:, :side].reshape(-1)
+    rows = np.flatnonzero(start > _MISS)
+    i, j = np.divmod(rows, side)
+    z, hit = _march(table, turn, xs[j], ys[i], start[rows], 9, 0.03)
+    return rows[hit], z[hit]
+
+
+def _march(
+    table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, steps: int, close: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Walks rays down from depth `z` until the surface is `close`; f32[N] depth and bool[N] whether it was met."""
     count = table.shape[0]
     flat = table.reshape(-1)
-    ox, oy, oz = (x * turn[0, k] + y * turn[1, k] for k in range(3))
     dx, dy, dz = (float(turn[2, k]) for k in range(3))
-    plane2 = x * x + y * y
-    reach = float(table.max()) + 0.01
-    z = np.sqrt(np.maximum(reach * reach - plane2, 0.0))
-    gap = np.zeros_like(z)
-    live = np.flatnonzero(plane2 < reach * reach)
+    ox, oy, oz = (x * turn[0, k] + y * turn[1, k] for k in range(3))
+    gap, final = np.ones_like(z), z.copy()
+    live = np.arange(len(z))
+    out_z, out_g, in_z, in_g = np.full_like(z, np.inf), np.ones_like(z), np.full_like(z, _MISS), np.ones_like(z)
     for step in range(steps):
-        if step in (3, 5, 8):  # most rays have arrived by then
-            live = live[(np.abs(gap[live]) > 0.002) & (z[live] > -1.0)]
-        zl = z[live]
-        r, at, fu, fv = cells(ox[live] + zl * dx, oy[live] + zl * dy, oz[live] + zl * dz, count)
+        r, at, fu, fv = cells(ox + z * dx, oy + z * dy, oz + z * dz, count)
         g = r - lookup(flat, at, fu, fv, count)
-        gap[live] = g
-        z[live] = zl - (0.9 if step < 2 else 0.7) * g
-    hit = (plane2 < reach * reach) & (np.abs(gap) < 0.03) & (z > -1.0)
-    return z, hit
+        if step >= 1:  # set aside the rays that have arrived or have passed by
+            final[live], gap[live] = z - 0.7 * g, g
+            on = np.flatnonzero((np.abs(g) > 0.002) & (z > -1.0))
+            live, z, g, ox, oy, oz = live[on], z[on], g[on], ox[on], oy[on], oz[on]
+            out_z, out_g, in_z, in_g = out_z[on], out_g[on], in_z[on], in_g[on]
+        outside = g > 0
+        out_z, out_g = np.where(outside, z, out_z), np.where(outside, g, out_g)
+        in_z, in_g = np.where(outside, in_z, z), np.where(outside, in_g, g)
+        # Free steps until the surface has been crossed, then false position within the bracket.
+        crossed = (in_z > _MISS) & (out_z < np.inf)
+        share = np.minimum(np.maximum(out_g / (out_g - np.minimum(in_g, -1e-6)), 0.15), 0.85)
+        with np.errstate(invalid="ignore"):
+            inner = out_z - (out_z - in_z) * share
+        z = np.where(crossed, inner, z - (0.9 if step < 2 else 0.7) * g)
+    gap[live[crossed]] = 0.0
+    final[live] = np.where(crossed, z, final[live])
+    return final, (np.abs(gap) < close) & (final > -1.0)
 
 
 def pose_matrix(face: SimpleNamespace) -> np.ndarray:

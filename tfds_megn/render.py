@@ -105,7 +105,7 @@ def _check_size(size: int) -> None:
 
 def _table_side(size: int) -> int:
     """Directions per side of the tables: fine enough for the picture, no finer."""
-    return 128 if size <= 96 else 256
+    return 112 if size <= 96 else 256
 
 
 def _picture(colour: np.ndarray, size: int) -> np.ndarray:
@@ -141,10 +141,9 @@ def _draw(params: np.ndarray, attribute: str | int, size: int) -> tuple[Frame, n
 def _head(frame: Frame, head: Head) -> tuple[np.ndarray, np.ndarray]:
     """The head with its hair cap; returns the rays that meet it and their depth."""
     face: SimpleNamespace = frame.face
-    near = np.flatnonzero(frame.x * frame.x + frame.y * frame.y < float(head.full.max()) ** 2)
-    z, hit = trace(head.full, frame.turn, frame.x[near], frame.y[near])
-    hit &= z > frame.z[near]
-    rows, z = near[hit], z[hit]
+    rows, z = trace(head.full, frame.turn, frame.xs, frame.ys)
+    near = z > frame.z[rows]
+    rows, z = rows[near], z[near]
     count = head.grid.count
     (px, py, pz), maps = scene.sample_maps(frame, head.maps, count, rows, z)
     s, t, q = face_coordinates(px, py, pz)

@@ -26,8 +26,8 @@ class Frame:
         side = size * samples
         self.face, self.turn, self.side = face, turn, side
         line = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2.0 / side) - 1).astype(np.float32)
-        self.x = np.tile((line - face.shift_x) * (1 / face.scale), side)
-        self.y = np.repeat((line - face.shift_y) * (1 / face.scale), side)
+        self.xs, self.ys = (line - face.shift_x) * (1 / face.scale), (line - face.shift_y) * (1 / face.scale)
+        self.x, self.y = np.tile(self.xs, side), np.repeat(self.ys, side)
         self.soft = 1.2 / (side * face.scale)
         self.z = np.full(side * side, BEHIND, dtype=np.float32)
         self.colour = np.zeros((side * side, 3), dtype=np.float32)
@@ -35,7 +35,7 @@ class Frame:
         half = self.light + np.float32([0, 0, 1])
         self.half = half / np.float32(np.sqrt((half * half).sum()))
         warm = np.float32([1.0 + 0.16 * face.light_warmth, 1.0, 1.0 - 0.22 * face.light_warmth])
-        self.key = warm * np.float32(1.15 * face.light_strength)
+        self.key = warm * np.float32(1.02 * face.light_strength)
         self.sky = np.float32([1.0 - 0.05 * face.light_warmth, 1.0, 1.0 + 0.08 * face.light_warmth]) * np.float32(
             0.85 * face.ambient
         )
@@ -58,9 +58,9 @@ class Frame:
         edge; `reach` is the share of the light that arrives."""
         nx, ny, nz = normal
         lit = nx * self.light[0] + ny * self.light[1] + nz * self.light[2]
-        soft = np.clip((lit + 0.22) * (1 / 1.22), 0.0, 1.0) * reach
+        soft = np.minimum(np.maximum((lit + 0.22) * (1 / 1.22), 0.0), 1.0) * reach
         sky = (0.72 - 0.28 * ny + 0.25 * nz) * cavity
-        shine = np.clip(nx * self.half[0] + ny * self.half[1] + nz * self.half[2], 0.0, 1.0)
+        shine = np.minimum(np.maximum(nx * self.half[0] + ny * self.half[1] + nz * self.half[2], 0.0), 1.0)
         for _ in range(sharp):
             shine *= shine
         shine *= gloss * np.minimum(soft * 4.0, 1.0)
@@ -171,8 +171,8 @@ def body(frame: Frame) -> None:
     top = np.maximum(slope, hole)
     inside = (y > top) & (u < 1.25)
     rows, x, y, u, top = rows[inside], x[inside], y[inside], u[inside], top[inside]
-    rise = np.clip((y - slope[inside]) / 0.55, 0, 1)
-    z = -0.40 + 0.55 * np.sqrt(np.clip(1 - 0.6 * u * u, 0, 1)) * np.sqrt(rise * (2 - rise))
+    rise = np.minimum(np.maximum((y - slope[inside]) / 0.55, 0.0), 1.0)
+    z = -0.40 + 0.55 * np.sqrt(np.minimum(np.maximum(1 - 0.6 * u * u, 0.0), 1.0)) * np.sqrt(rise * (2 - rise))
     ny = -(1 - rise) * 0.9
     nx = np.sign(x) * 0.75 * u * u
     nz = np.sqrt(np.clip(1 - 0.45 * (nx * nx + ny * ny), 0.05, 1))
@@ -244,7 +244,8 @@ def hair_colour(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) ->
     else:
         around = np.arctan2(px, 0.65 * z + 0.75 * y + 1e-6)
         along = np.sqrt(px * px + y * y + z * z)
-    wave = f.hair_curl * 0.10 * np.sin(along * (16 + 12 * f.hair_curl) + 3 * around)
+    kink = noise.smooth_noise(noise.SIDE, int(f.hair_seed), 10).reshape(-1)
+    wave = f.hair_curl * 0.11 * noise.wrapped(kink, along * 120 + 300, around * 50 + 300)
     fine = noise.wrapped(noise.strands(), (around + wave) * 95 + f.hair_seed + 1000, along * 45)
     if f.hair_curl > 0.6:
         curl = noise.wrapped(noise.grain(), (px * 40 + pz * 25) + 512, py * 40 + 512)
@@ -264,7 +265,7 @@ def long_hair(frame: Frame, behind: bool) -> None:
     if f.hair_length > 0:
         low = f.hair_length
         if behind:
-            shapes.append(((0.0, 0.5 * (low - 0.7), -0.42), (0.80 * w + 0.8 * f.hair_volume, 0.5 * (low + 1.2), 0.45)))
+            shapes.append(((0.0, 0.5 * (low - 0.7), -0.50), (0.80 * w + 0.8 * f.hair_volume, 0.5 * (low + 1.2), 0.32)))
         else:
             for sign in (-1, 1):
                 shapes.append(((sign * (0.66 * w + 0.5 * f.hair_volume), 0.5 * low - 0.1, -0.12),

@@ -104,7 +104,7 @@ def lip_line(face: SimpleNamespace, s: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _mouth(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float) -> None:
     s, t = s[rows], t[rows]
     x, line = lip_line(face, s)
-    inside = np.clip(1.0 - x * x, 0.0, 1.0)
+    inside = np.minimum(np.maximum(1.0 - x * x, 0.0), 1.0)
     gap = 0.055 * face.mouth_open * np.sqrt(inside)
     y = t - line
     bow = inside**0.7 * (1.0 - 0.16 * np.exp(-((x / 0.14) ** 2)))
@@ -117,13 +117,13 @@ def _mouth(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: n
     gloss[rows] += 0.3 * on * (y > 0)
     thin = 0.010 + 0.4 * soft
     seam = np.exp(-((np.maximum(np.abs(y) - gap, 0.0) / thin) ** 2)) * smooth(1.08, 0.9, np.abs(x))
-    blend(colour, rows, lip * 0.12, np.clip(0.85 * seam, 0, 1))
+    blend(colour, rows, lip * 0.12, np.minimum(np.maximum(0.85 * seam, 0.0), 1.0))
     if face.mouth_open > 0.05:
         hole = smooth(0.004, -0.004, np.abs(y) - gap)
         blend(colour, rows, linear(0.22, 0.07, 0.07), hole)
         teeth = hole * smooth(0.5, 0.3, (y + gap) / (2 * gap + 1e-4)) * smooth(0.95, 0.75, np.abs(x))
         blend(colour, rows, linear(0.86, 0.83, 0.78), teeth * smooth(0.15, 0.35, np.full_like(x, face.mouth_open)))
-    gloss[rows] *= 1.0 - np.clip(seam, 0, 1)
+    gloss[rows] *= 1.0 - np.minimum(np.maximum(seam, 0.0), 1.0)
 
 
 def _nostrils(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray) -> None:
@@ -141,12 +141,12 @@ def _brows(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.nd
     side, t = np.abs(s[rows]), t[rows]
     x = (side - face.eye_spacing - 0.01) * (1.0 / 0.175)
     mid = face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
-    thick = face.brow_thick * (1.05 - 0.45 * np.clip(x, -1, 1)) * np.sqrt(np.clip(1.02 - x * x, 0, 1))
+    thick = face.brow_thick * (1.05 - 0.45 * np.clip(x, -1, 1)) * np.sqrt(np.minimum(np.maximum(1.02 - x * x, 0.0), 1.0))
     y = np.abs(t - mid)
     hairs = noise.wrapped(noise.strands(), (side * 0.8 + t * 1.2) * 190, t * 60 + 128)
     on = smooth(soft * 0.8 + 0.008, -soft * 0.8 - 0.008, y - thick) * (0.82 + 0.25 * hairs) * (np.abs(x) < 1.02)
     hair = linear(face.hair_r, face.hair_g, face.hair_b) * 0.55 + 0.35 * linear(0.16, 0.11, 0.09)
-    blend(colour, rows, hair, np.clip(face.brow_density * on, 0, 1))
+    blend(colour, rows, hair, np.minimum(np.maximum(face.brow_density * on, 0.0), 1.0))
 
 
 def _eyes(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float) -> None:
@@ -156,7 +156,7 @@ def _eyes(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: np
     size = face.eye_size
     x = (np.abs(s) - face.eye_spacing) * (1.0 / size)  # -1 at the inner, 1 at the outer corner
     y = (t - face.eye_height) * (1.0 / size) + face.eye_tilt * x
-    arch = np.clip(1.0 - x * x, 0.0, 1.0)
+    arch = np.minimum(np.maximum(1.0 - x * x, 0.0), 1.0)
     top = -0.43 * face.eye_open * arch**0.75
     bottom = 0.26 * arch**0.85
     edge = soft / size

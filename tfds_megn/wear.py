@@ -49,14 +49,14 @@ def _mask_edges(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) ->
 def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
     """Radius table of a smooth sheet that stands off the lower face."""
     f, grid = frame.face, head.grid
-    radius_cells = grid.count // 16
-    base = box_blur(_swell(head.skin, radius_cells), radius_cells)
+    reach = grid.count // 20
+    base = box_blur(_swell(head.skin, reach), reach)
     if int(f.mask_kind) == 2:
         cup = np.clip(1 - np.square(grid.s / 0.50) - np.square((grid.t - 0.62) / 0.46), 0, 1)
         base += (0.10 + 0.06 * f.mask_puff) * np.sqrt(cup) * (grid.q > 0)
     else:
         base += (0.02 + 0.05 * f.mask_puff) * np.exp(-np.square(grid.s / 0.35) - np.square((grid.t - 0.62) / 0.25))
-    return np.maximum(base, head.skin + 0.006) + 0.012
+    return box_blur(np.maximum(base, head.skin + 0.006), max(1, grid.count // 60)) + 0.012
 
 
 def _swell(table: np.ndarray, reach: int) -> np.ndarray:
@@ -87,10 +87,9 @@ def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
     edge = inside > -0.06
     frame.darken(rows[edge], 0.42 * smooth(-0.06, 0.02, inside[edge]), touched)
     _straps(frame, table, kind, touched)
-    near = np.flatnonzero((frame.x * frame.x + frame.y * frame.y < float(table.max()) ** 2))
-    z, hit = trace(table, frame.turn, frame.x[near], frame.y[near])
-    hit &= z > frame.z[near] - 0.02
-    rows, z = near[hit], z[hit]
+    rows, z = trace(table, frame.turn, frame.xs, frame.ys)
+    near = z > frame.z[rows] - 0.02
+    rows, z = rows[near], z[near]
     px, py, pz = frame.head_points(rows, z)
     inside, across, down = _mask_edges(frame, px, py, pz)
     on = inside > -frame.soft
@@ -136,7 +135,8 @@ def _straps(frame: Frame, table: np.ndarray, kind: int, touched: np.ndarray) -> 
             mix = np.linspace(0, 1, 7)[:, None]
             path = a / np.linalg.norm(a) * (1 - mix) + b / np.linalg.norm(b) * mix
             path = (path / np.linalg.norm(path, axis=1)[:, None]).T.astype(np.float32)
-            lift = np.maximum(radius(table, path), radius(frame.head.full, path)) + 0.012
+            skin, near = radius(frame.head.full, path), np.linspace(1, 0, 7, dtype=np.float32)
+            lift = np.maximum(skin, skin + (radius(table, path) - skin) * near) + 0.012
             frame.stroke((path * lift).T, 0.016 if kind == 0 else 0.022, colour, touched)
 
 
@@ -154,10 +154,9 @@ def _facial_hair(frame: Frame, head: Head, name: str, touched: np.ndarray) -> No
         height, lumps = np.float32(0.035 * f.mustache_thick), 1.0
     table = head.skin.copy()
     table[grid.front] += height * lumps * smooth(0.1, 0.9, area)
-    near = np.flatnonzero((frame.y > -0.3) & (frame.x * frame.x + frame.y * frame.y < float(table.max()) ** 2))
-    z, hit = trace(table, frame.turn, frame.x[near], frame.y[near])
-    hit &= z > frame.z[near] - 0.02
-    rows, z = near[hit], z[hit]
+    rows, z = trace(table, frame.turn, frame.xs, frame.ys)
+    near = (z > frame.z[rows] - 0.02) & (frame.y[rows] > -0.3)
+    rows, z = rows[near], z[near]
     px, py, pz = frame.head_points(rows, z)
     s, t, q = face_coordinates(px, py, pz)
     area = (_beard if name == "beard" else _mustache)(frame, s, t, q)
@@ -202,12 +201,12 @@ def _mustache(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.n
     x = side * (1.0 / half)
     lip = line - f.lip_upper * np.clip(1 - x * x, 0.1, 1) ** 0.7
     room = f.mouth_height - f.lip_upper - f.nose_length - 0.09
-    thick = np.maximum(room, 0.05) * (0.62, 0.30, 0.55)[form] * f.mustache_thick
+    thick = np.maximum(room, 0.05) * (0.46, 0.20, 0.36)[form] * f.mustache_thick
     if form == 2:
-        middle = lip - 0.4 * thick + 0.05 * x * x - 0.20 * np.maximum(x - 0.72, 0) ** 1.0 * 1.2
+        middle = lip - 0.7 * thick + 0.05 * x * x - 0.20 * np.maximum(x - 0.72, 0) ** 1.0 * 1.2
         thick = thick * (1.05 - 0.72 * x)
     else:
-        middle = lip - (0.42, 0.30)[form] * thick + (0.055, 0.02)[form] * x * x
+        middle = lip - (0.85, 0.9)[form] * thick + (0.055, 0.02)[form] * x * x
         thick = thick * (1.0 - 0.45 * x * x)
     y = np.abs(t - middle) / np.maximum(thick, 0.008)
     return smooth(1.15, 0.55, y) * smooth(1.06, 0.92, x) * smooth(0.1, 0.25, q)
