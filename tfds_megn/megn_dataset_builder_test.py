@@ -1,0 +1,32 @@
+"""TFDS's own test of the builder; needs TensorFlow (`pip install './tfds_megn[tf,test]'`)."""
+
+import importlib.util
+
+import pytest
+
+if importlib.util.find_spec("tensorflow") is None:
+    pytest.skip("tensorflow is not installed", allow_module_level=True)
+
+import tensorflow_datasets as tfds
+
+from tfds_megn.megn_dataset_builder import Builder
+
+
+class RenderedTest(tfds.testing.DatasetBuilderTestCase):
+    """Rendered faces: 60 of 32 x 32 pixels."""
+
+    DATASET_CLASS = Builder
+    BUILDER_CONFIG_NAMES_TO_TEST = ["rendered_32_n60"]
+    SPLITS = {"train": 48, "validation": 6, "test": 6}
+
+
+class PhotosTest(tfds.testing.DatasetBuilderTestCase):
+    """Photos: the 18 pictures of dummy_data."""
+
+    DATASET_CLASS = Builder
+    BUILDER_CONFIG_NAMES_TO_TEST = ["photos_64"]
+    SPLITS = {"train": 15, "validation": 2, "test": 1}
+
+
+if __name__ == "__main__":
+    tfds.testing.test_main()
