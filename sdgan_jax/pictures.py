@@ -69,8 +69,8 @@ def grid(
 ) -> np.ndarray:
     """Arranges images on a sheet, row by row, with thin gaps and labels at the left and on top.
 
-    Images below 96 px are enlarged by the smallest integer that reaches it, by Lanczos: blown-up pixel squares
-    hide a face that small from the eye.
+    Images below 96 px are enlarged by the smallest integer that reaches it, by Lanczos: blown-up pixel
+    squares hide a face that small from the eye.
 
     Args:
         images: uint8[N,H,W,3], N >= 1; an incomplete last row stays white.

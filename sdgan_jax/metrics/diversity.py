@@ -1,8 +1,8 @@
 """Within-class diversity: how different the faces are that share an attribute.
 
 Accuracy alone rewards a generator that draws one good mask for ever. The mean distance between two different
-samples of a class falls to 0 for such a generator; beside the same number for real images of the class, it says
-how much of the real variety is there.
+samples of a class falls to 0 for such a generator; beside the same number for real images of the class, it
+says how much of the real variety is there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Fréchet distance between two sets of features, each taken as a Gaussian.
 
-The formula of FID (Heusel et al. 2017). FID is this number on Inception features; on others it is of another kind and needs another name.
+The formula of FID (Heusel et al. 2017). FID is this number on Inception features; on others it is of
+another kind and needs another name.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def gaussian_frechet_distance(
     """|m_x - m_y|² + tr(S_x + S_y - 2 (S_x S_y)^½), Dowson & Landau 1982.
 
     tr (S_x S_y)^½ is taken as the sum of the singular values of S_x^½ S_y^½: both are roots of symmetric
-    positive semidefinite matrices, which `eigh` gives in real arithmetic and at any rank, and no eigenvalue of
-    a product has to be square-rooted near 0.
+    positive semidefinite matrices, which `eigh` gives in real arithmetic and at any rank, and no eigenvalue
+    of a product has to be square-rooted near 0.
 
     Args:
         mean_x: float64[D].

@@ -13,10 +13,10 @@ _GROUPS = 8  # of the group normalisation
 class Classifier(nn.Module):
     """Residual network from an image to attribute logits and a feature vector.
 
-    Each stage halves the resolution by folding 2×2 pixels into channels and a 1×1 convolution, then adds two 3×3
-    convolutions to it, down to 4×4. A stage at resolution r has 512 / r channels (16 to 128), so every stage costs
-    about the same and a large image needs only a few stages more. Group normalisation: no state, the same result
-    in any batch.
+    Each stage halves the resolution by folding 2×2 pixels into channels and a 1×1 convolution, then adds
+    two 3×3 convolutions to it, down to 4×4. A stage at resolution r has 512 / r channels (16 to 128), so
+    every stage costs about the same and a large image needs only a few stages more. Group normalisation: no
+    state, the same result in any batch.
 
     Works at any power of two from 8 px; `training.classifier` trains it at 32 to 256 px.
     """
@@ -29,8 +29,9 @@ class Classifier(nn.Module):
             images: f32[N,R,R,3] in [-1, 1], R a power of two, at least 8.
 
         Returns:
-            logits f32[N,6] in the order of the attributes, `none` first; features f32[N,128], each vector with
-            mean 0 and variance 1 over its entries, so |features|² = 128 and distances are at most 2 √128 = 22.6.
+            logits f32[N,6] in the order of the attributes, `none` first; features f32[N,128], each vector
+            with mean 0 and variance 1 over its entries, so |features|² = 128 and distances are at most 2
+            √128 = 22.6.
 
         Raises:
             ValueError: when the shape is another.
@@ -46,7 +47,9 @@ class Classifier(nn.Module):
             x = nn.Dense(min(128, max(16, 512 // resolution)))(_fold(x))  # [N,r,r,C]
             x = _residual(x)
         x = nn.relu(nn.GroupNorm(_GROUPS)(x))
-        x = nn.Dense(FEATURE_DIM)(x.reshape(x.shape[0], -1))  # where it is matters: beard or mask, not just how much
+        x = nn.Dense(FEATURE_DIM)(
+            x.reshape(x.shape[0], -1)
+        )  # where it is matters: beard or mask, not just how much
         features = nn.LayerNorm(use_bias=False, use_scale=False)(x)
         return nn.Dense(NUM_CLASSES)(features), features
 

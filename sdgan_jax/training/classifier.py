@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tensorflow_datasets as tfds
-import tfds_megn
 from absl import logging
 from etils import epath
 from tqdm import auto as tqdm
 
+import tfds_megn
 from sdgan_jax.nets.classifier import FEATURE_DIM, Classifier
 
 VERSION = 1  # of everything that shapes the weights; a stored classifier of another version is not used
@@ -40,7 +40,8 @@ class TrainedClassifier:
     Attributes:
         params: the Linen variables of `nets.classifier.Classifier`.
         resolution: of the images it was trained on, in pixels.
-        held_out_accuracy: share of `held_out_images` rendered faces of people it never saw that it gets right.
+        held_out_accuracy: share of `held_out_images` rendered faces of people it never saw that it gets
+            right.
         held_out_images: how many these were.
     """
 
@@ -63,7 +64,7 @@ class TrainedClassifier:
         """
         if images.shape[1:] != (self.resolution, self.resolution, 3):
             raise ValueError(
-                f"the classifier was trained at {self.resolution} px; it cannot judge images {images.shape[1:]}"
+                f"the classifier was trained at {self.resolution} px; it cannot judge {images.shape[1:]}"
             )
         logits, features = [], []
         for start in range(0, len(images), _EVAL_BATCH):
@@ -80,8 +81,8 @@ def load_or_train(config: str, data_dir: str | os.PathLike[str] | None = None) -
 
     Args:
         config: `rendered_<R>`, a config of `tfds_megn` (which is prepared when it is not there).
-        data_dir: where prepared data live; None or "" is TFDS's default. The classifier is stored in its folder
-            `megn_classifier/`.
+        data_dir: where prepared data live; None or "" is TFDS's default. The classifier is stored in its
+            folder `megn_classifier/`.
 
     Returns:
         The classifier, with its accuracy on the people of the test split.
@@ -153,16 +154,16 @@ def train(
         "face": jnp.zeros((FEATURE_DIM, told.shape[1]), jnp.float32),  # linear read-out, not kept
     }
     schedule = optax.cosine_onecycle_schedule(max(steps, 4), LEARNING_RATE, pct_start=0.2)
-    optimiser = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=WEIGHT_DECAY)
-    )
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=WEIGHT_DECAY))
     update = _make_update(optimiser)
     opt_state = optimiser.init(params)
     rng = np.random.default_rng(seed)
     order = np.concatenate(
         [rng.permutation(len(images)) for _ in range(-(-steps * BATCH_SIZE // len(images)))]
     )
-    with tqdm.trange(steps, desc=f"Attribute classifier {images.shape[1]} px", unit="step", mininterval=0.5) as bar:
+    with tqdm.trange(
+        steps, desc=f"Attribute classifier {images.shape[1]} px", unit="step", mininterval=0.5
+    ) as bar:
         for step in bar:
             chosen = order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
             params, opt_state, hits = update(
@@ -195,8 +196,9 @@ def _loss(
 ) -> tuple[jax.Array, jax.Array]:
     """Cross-entropy of the attribute, and squared error of the face's numbers told from the features.
 
-    The second task makes the features fit for comparing faces: with the first alone they would forget everything
-    but the attribute (all masks in one point), and a generator with a single face could not be told from real data.
+    The second task makes the features fit for comparing faces: with the first alone they would forget
+    everything but the attribute (all masks in one point), and a generator with a single face could not be
+    told from real data.
     """
     logits, features = Classifier().apply(params["net"], augment(key, images))
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), LABEL_SMOOTHING)
@@ -265,7 +267,9 @@ def _store(path: epath.Path, classifier: TrainedClassifier) -> None:
 def _load(content: bytes) -> TrainedClassifier:
     """Reads what `_store` wrote."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        params = {name.removeprefix("params/"): file[name] for name in file.files if name.startswith("params/")}
+        params = {
+            name.removeprefix("params/"): file[name] for name in file.files if name.startswith("params/")
+        }
         return TrainedClassifier(
             flax.traverse_util.unflatten_dict(params, sep="/"),
             int(file["resolution"]),

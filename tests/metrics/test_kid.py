@@ -39,7 +39,7 @@ def test_subsets():
     x, y = rng.normal(size=(50, 4)), rng.normal(size=(60, 4)) + 0.3
     mean, deviation = kid.kernel_distance(x, y, subsets=400, subset_size=25, seed=3)
     assert deviation > 0
-    # Every pair is equally likely in a subset, so the mean over all subsets is the estimate on the whole sets.
+    # Every pair is equally likely in a subset, so their mean is the estimate on the whole sets.
     assert mean == pytest.approx(kid.polynomial_mmd(x, y), abs=4 * deviation / np.sqrt(400))
     assert kid.kernel_distance(x, y, subsets=5, subset_size=25, seed=3) == kid.kernel_distance(x, y, 5, 25, 3)
     mean, deviation = kid.kernel_distance(x[:50], y[:50], subset_size=1000)  # both whole: one subset

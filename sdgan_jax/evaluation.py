@@ -1,0 +1,312 @@
+"""Measures a model: attribute accuracy, within-class diversity, and distances to real images, with pictures.
+
+All numbers rest on one attribute classifier, trained on rendered faces (`training.classifier`); the
+distances use its features, not Inception's, and are named so. Real images are rendered faces of people that
+neither the classifier nor, when it learned from rendered faces, the model has seen: the test split, and the
+validation split as reference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from PIL import Image
+from tqdm import auto as tqdm
+
+import tfds_megn
+from sdgan_jax import pictures
+from sdgan_jax.metrics import accuracy, diversity, frechet, kid
+from sdgan_jax.training import classifier as classifier_lib
+
+NUM_IMAGES = 960  # generated, all classes together; about as many as there are real images in the test split
+MIN_RESOLUTION, MAX_RESOLUTION = 32, 256  # of the rendered data sets
+SHEET_COLUMNS, SHEET_ROWS = 8, 3
+_GENERATE_BATCH = 32
+
+# f32[N,R,R,3] -> logits f32[N,6], features f32[N,D]
+ClassifierFn = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def evaluate(
+    model: Any,
+    out_dir: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    num_images: int = NUM_IMAGES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Draws samples of every attribute from a model, measures them, and writes tables and pictures.
+
+    Writes `metrics.txt`, `metrics.json`, `samples.png` (a row per attribute) and `samples_<attribute>.png`
+    (generated rows, then real rows) into `out_dir`. Prepares the rendered data and trains the classifier
+    when they are not stored yet in `data_dir`.
+
+    Args:
+        model: as `sdgan_jax.load` returns it; `config` and `generate` are used.
+        out_dir: folder for the results, local or remote.
+        data_dir: where prepared data live; None or "" is the model's own `config.data_dir`, else TFDS's
+            default.
+        num_images: samples to draw, all attributes together.
+        seed: of the latents; attribute i draws from `fold_in(key(seed), i)`.
+
+    Returns:
+        What `measure` returns, and `classifier` (its data set, held-out accuracy and number of held-out
+        images).
+
+    Raises:
+        ValueError: when there are too few images for the metrics, or the model has other attributes.
+    """
+    names = tuple(model.config.attributes)
+    if names != tuple(tfds_megn.ATTRIBUTES):
+        raise ValueError(
+            f"the model's attributes are {', '.join(names)}; "
+            f"the classifier knows {', '.join(tfds_megn.ATTRIBUTES)}"
+        )
+    per_class = num_images // len(names)
+    if per_class < 2:
+        raise ValueError(
+            f"num_images is {num_images}; at least {2 * len(names)} are needed, two for each attribute"
+        )
+    out_dir = epath.Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    data_dir = data_dir or model.config.data_dir or None
+    config = rendered_config(model.config.dataset, model.config.resolution)
+
+    classifier = classifier_lib.load_or_train(config, data_dir)
+    generated = draw(model, names, per_class, seed)
+    reals = {}
+    for split in ("test", "validation"):
+        images, labels, _ = classifier_lib.read_split(config, split, data_dir)
+        reals[split] = {name: images[labels == i][:per_class] for i, name in enumerate(names)}
+    judged = {name: resize(images, classifier.resolution) for name, images in generated.items()}
+
+    results = measure(judged, reals["test"], reals["validation"], classifier)
+    results["classifier"] = {
+        "dataset": f"megn/{config}",
+        "held_out_accuracy": classifier.held_out_accuracy,
+        "held_out_images": classifier.held_out_images,
+    }
+    (out_dir / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
+    (out_dir / "metrics.txt").write_text(table(results))
+    write_sheets(out_dir, generated, reals["test"])
+    return results
+
+
+def measure(
+    images_by_class: Mapping[str, np.ndarray],
+    reals_by_class: Mapping[str, np.ndarray],
+    references_by_class: Mapping[str, np.ndarray],
+    classifier: ClassifierFn,
+) -> dict[str, Any]:
+    """Measures generated images against real ones.
+
+    The distances are taken between equally many images of each class in all three sets (the Fréchet distance
+    depends on the number), so the generated-real and the real-real number can be compared.
+
+    Args:
+        images_by_class: generated u8[N,R,R,3] for each attribute, in the order of the classifier's logits.
+        reals_by_class: real u8[M,R,R,3] for each attribute.
+        references_by_class: other real u8[K,R,R,3] for each attribute, of other people.
+        classifier: f32[N,R,R,3] in [-1, 1] to (logits, features).
+
+    Returns:
+        A dict of plain numbers, lists and dicts (JSON), with `attribute_accuracy`, `diversity`,
+        `classifier_kid`, `classifier_frechet_distance`, `confusion_matrix`, `attributes` and `images`.
+
+    Raises:
+        ValueError: when the classes differ, or one has fewer than two images.
+    """
+    names = list(images_by_class)
+    sets = {"generated": images_by_class, "real": reals_by_class, "reference": references_by_class}
+    for kind, by_class in sets.items():
+        if list(by_class) != names:
+            raise ValueError(
+                f"the {kind} images have the classes {list(by_class)}, the generated ones {names}"
+            )
+        for name, images in by_class.items():
+            if len(images) < 2:
+                raise ValueError(
+                    f"there are {len(images)} {kind} images of {name}; the metrics need at least 2"
+                )
+
+    seen: dict[str, list[np.ndarray]] = {}
+    features: dict[str, list[np.ndarray]] = {}
+    for kind, by_class in sets.items():
+        outputs = [classifier(pictures.to_float(images)) for images in by_class.values()]
+        seen[kind] = [logits.argmax(axis=1) for logits, _ in outputs]
+        features[kind] = [vectors for _, vectors in outputs]
+
+    confusion = _confusion(seen["generated"], len(names))
+    real_confusion = _confusion(seen["real"], len(names))
+    spread = {
+        kind: [diversity.mean_pairwise_distance(f) for f in features[kind]] for kind in ("generated", "real")
+    }
+    ratios = [made / true for made, true in zip(spread["generated"], spread["real"], strict=True)]
+    count = min(len(images) for by_class in sets.values() for images in by_class.values())
+    pooled = {kind: np.concatenate([f[:count] for f in features[kind]]) for kind in sets}
+    return {
+        "attributes": names,
+        "attribute_accuracy": {
+            "overall": accuracy.accuracy(confusion),
+            "per_class": dict(zip(names, accuracy.accuracy_per_class(confusion).tolist(), strict=True)),
+            "real": accuracy.accuracy(real_confusion),
+            "real_per_class": dict(
+                zip(names, accuracy.accuracy_per_class(real_confusion).tolist(), strict=True)
+            ),
+        },
+        "diversity": {
+            "mean_ratio": float(np.mean(ratios)),
+            "per_class": {
+                name: {"generated": spread["generated"][i], "real": spread["real"][i], "ratio": ratios[i]}
+                for i, name in enumerate(names)
+            },
+        },
+        "classifier_kid": {
+            "generated": kid.kernel_distance(pooled["generated"], pooled["real"])[0],
+            "real": kid.kernel_distance(pooled["reference"], pooled["real"])[0],
+        },
+        "classifier_frechet_distance": {
+            "generated": frechet.frechet_distance(pooled["generated"], pooled["real"]),
+            "real": frechet.frechet_distance(pooled["reference"], pooled["real"]),
+        },
+        "confusion_matrix": confusion.tolist(),
+        "images": {
+            **{kind: sum(len(images) for images in by_class.values()) for kind, by_class in sets.items()},
+            "in_distances": count * len(names),
+        },
+    }
+
+
+def draw(model: Any, names: tuple[str, ...], per_class: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Draws `per_class` samples of each attribute.
+
+    Args:
+        model: `generate(z, attribute=name)` and `config.generator.latent_dim` are used.
+        names: the attributes.
+        per_class: samples of each.
+        seed: attribute i draws its latents from `fold_in(key(seed), i)`.
+
+    Returns:
+        u8[per_class,R,R,3] for each attribute.
+    """
+    batch = min(_GENERATE_BATCH, per_class)
+    generated = {}
+    with tqdm.tqdm(total=per_class * len(names), desc="Drawing samples", unit="img", mininterval=0.5) as bar:
+        for i, name in enumerate(names):
+            key = jax.random.fold_in(jax.random.key(seed), i)
+            latents = jax.random.normal(key, (per_class, model.config.generator.latent_dim))
+            images = []
+            for start in range(0, per_class, batch):
+                z = latents[(start + np.arange(batch)) % per_class]  # one shape: one compile
+                made = jax.device_get(model.generate(z, attribute=name))[: per_class - start]
+                images.append(pictures.to_uint8(made))
+                bar.update(len(made))
+            generated[name] = np.concatenate(images)
+    return generated
+
+
+def rendered_config(dataset: str, resolution: int) -> str:
+    """The rendered data set that a model is held against: its own, or the nearest in size.
+
+    Args:
+        dataset: the TFDS name the model was trained on.
+        resolution: of the model, in pixels.
+
+    Returns:
+        Such as `rendered_64`.
+    """
+    match = re.fullmatch(r"megn/(rendered_\d+(_n\d+)?)(:.*)?", dataset)
+    if match:
+        return match[1]
+    return f"rendered_{min(max(resolution, MIN_RESOLUTION), MAX_RESOLUTION)}"
+
+
+def resize(images: np.ndarray, resolution: int) -> np.ndarray:
+    """Brings u8[N,R,R,3] to the classifier's resolution: box filter down, bicubic up."""
+    size = images.shape[1]
+    if size == resolution:
+        return images
+    how = Image.Resampling.BOX if size > resolution else Image.Resampling.BICUBIC
+    return np.stack(
+        [np.asarray(Image.fromarray(image).resize((resolution, resolution), how)) for image in images]
+    )
+
+
+def write_sheets(
+    out_dir: str | os.PathLike[str], generated: Mapping[str, np.ndarray], reals: Mapping[str, np.ndarray]
+) -> None:
+    """Writes `samples.png` and, for each attribute, `samples_<attribute>.png`.
+
+    Args:
+        out_dir: folder, local or remote.
+        generated: u8[N,R,R,3] for each attribute.
+        reals: u8[M,S,S,3] for each attribute; shown at the generated images' size.
+    """
+    out_dir = epath.Path(out_dir)
+    columns = min(SHEET_COLUMNS, *(len(images) for images in (*generated.values(), *reals.values())))
+    overview = np.concatenate([images[:columns] for images in generated.values()])
+    pictures.write_png(out_dir / "samples.png", pictures.grid(overview, columns, row_labels=list(generated)))
+    for name, images in generated.items():
+        shown, labels = [], []
+        for kind, source in (("generated", images), ("real", resize(reals[name], images.shape[1]))):
+            rows = min(SHEET_ROWS, len(source) // columns)
+            shown.append(source[: rows * columns])
+            labels += [f"{name}, {kind}"] + [""] * (rows - 1)
+        sheet = pictures.grid(np.concatenate(shown), columns, row_labels=labels)
+        pictures.write_png(out_dir / f"samples_{name}.png", sheet)
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """The results of `evaluate` as text for people, each block with a line on what it means."""
+    names, counts = results["attributes"], results["images"]
+    scores, spread, judge = results["attribute_accuracy"], results["diversity"], results["classifier"]
+    kid_, frechet_ = results["classifier_kid"], results["classifier_frechet_distance"]
+    width = max(map(len, names)) + 2
+    lines = [
+        f"{counts['generated']} generated images, {counts['real']} real ones ({judge['dataset']}, test)",
+        "",
+        f"Attribute accuracy: {scores['overall']:.3f}",
+        "  Share of the generated images in which the classifier sees the attribute that was asked for.",
+        f"  The classifier itself is right on {judge['held_out_accuracy']:.3f} of {judge['held_out_images']} "
+        "real images of people it never saw; 1/6 = 0.167 is guessing.",
+        "",
+        f"Within-class diversity, generated / real: {spread['mean_ratio']:.3f}",
+        "  Mean distance between the classifier features of two faces with the same attribute, as a share of",
+        "  that for real faces: 1 is as varied as reality, 0 is one face for ever.",
+        "",
+        f"{'':{width}}{'accuracy':>10}{'real':>8}{'diversity':>12}{'real':>8}{'ratio':>8}",
+    ]
+    for name in names:
+        row = spread["per_class"][name]
+        lines.append(
+            f"{name:{width}}{scores['per_class'][name]:10.3f}{scores['real_per_class'][name]:8.3f}"
+            f"{row['generated']:12.2f}{row['real']:8.2f}{row['ratio']:8.3f}"
+        )
+    lines += [
+        "",
+        f"classifier_kid: {kid_['generated']:.4f} (real against other real: {kid_['real']:.4f})",
+        "  KID's kernel distance, generated to real images, on these features; 0: no difference.",
+        f"classifier_frechet_distance: {frechet_['generated']:.2f} "
+        f"(real against other real: {frechet_['real']:.2f})",
+        "  Fréchet distance of the same features, each set as a Gaussian; the real one is the floor.",
+        f"  Both on {counts['in_distances']} images of each set. Not Inception features, so not KID and FID",
+        "  of papers: compare them only with others measured here.",
+        "",
+        "Confusion matrix (rows: asked for; columns: seen by the classifier)",
+        " " * width + "".join(f"{name:>{width}}" for name in names),
+    ]
+    for name, row in zip(names, results["confusion_matrix"], strict=True):
+        lines.append(f"{name:{width}}" + "".join(f"{count:{width}d}" for count in row))
+    return "\n".join(lines) + "\n"
+
+
+def _confusion(seen: list[np.ndarray], num_classes: int) -> np.ndarray:
+    """Confusion matrix of predictions listed by true class."""
+    labels = np.repeat(np.arange(num_classes), [len(predictions) for predictions in seen])
+    return accuracy.confusion_matrix(labels, np.concatenate(seen), num_classes)
