@@ -15,7 +15,7 @@ from typing import Any
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import flags
+from absl import flags, logging
 
 import tfds_megn
 from sdgan_jax.config import Config
@@ -62,9 +62,8 @@ class BatchIterator:
             batches = self._batches[self._position :].to_iter_dataset(self._read_options)
             if self._num_workers:
                 _mark_flags_parsed()
-                batches = batches.mp_prefetch(
-                    grain.MultiprocessingOptions(num_workers=self._num_workers, per_worker_buffer_size=2)
-                )
+                options = grain.MultiprocessingOptions(self._num_workers, per_worker_buffer_size=2)
+                batches = batches.mp_prefetch(options, worker_init_fn=_start_worker)
             self._running = iter(batches)
         batch = next(self._running)
         self._position += 1
@@ -302,6 +301,12 @@ def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
             f"{config.resolution}; set --config.resolution={2 ** (smallest.bit_length() - 1)}"
         )
     return names
+
+
+def _start_worker(index: int, count: int) -> None:
+    """Keeps TFDS from saying once per worker that it decodes with Pillow."""
+    del index, count
+    logging.set_verbosity(logging.ERROR)
 
 
 def _mark_flags_parsed() -> None:

@@ -120,7 +120,7 @@ class Checkpoints:
             ValueError: the checkpoint holds other arrays than `target`; some are named.
         """
         step = self.latest_step if step is None else step
-        if step not in self._manager.all_steps():
+        if step is None or step not in self._manager.all_steps():
             name = "checkpoint" if step is None else f"checkpoint {step}"
             raise FileNotFoundError(f"{self.directory} holds no {name}")
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), target)
