@@ -18,8 +18,8 @@ MIN_IMAGES = 30
 SPLITS = ("train", "validation", "test")
 # One variant (pose, light, expression, background) per attribute: every person wears everything once.
 VARIANTS_PER_IDENTITY = len(ATTRIBUTES)
-# Pixels in one call of the renderer: enough to keep numpy busy, few enough to stay in the cache.
-_PIXELS_PER_TASK = 32 * 64 * 64
+# Pixels in one task of a worker: enough to hide the hand-over, few enough for a steady progress bar.
+_PIXELS_PER_TASK = 8 * 64 * 64
 
 
 @dataclasses.dataclass(frozen=True)

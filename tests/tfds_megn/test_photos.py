@@ -1,0 +1,368 @@
+"""Photos of every kind, good and bad; expected values follow from how each picture was made."""
+
+import io
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from tfds_megn import photo_folder, photos
+from tfds_megn.params import ATTRIBUTES
+
+
+def noise(height: int, width: int, channels: int | None = 3, seed: int = 0) -> np.ndarray:
+    shape = (height, width) if channels is None else (height, width, channels)
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def encode(image: PIL.Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+def png(array: np.ndarray) -> bytes:
+    return encode(PIL.Image.fromarray(array))
+
+
+def hand_made_png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
+    """A PNG written after the specification: signature, IHDR, IDAT, IEND."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+# What is stored for each EXIF orientation so that the original is shown (EXIF 2.32, tag 0x0112).
+STORED = {
+    1: lambda shown: shown,
+    2: lambda shown: shown[:, ::-1],
+    3: lambda shown: shown[::-1, ::-1],
+    4: lambda shown: shown[::-1],
+    5: lambda shown: shown.swapaxes(0, 1),
+    6: lambda shown: shown.swapaxes(0, 1)[::-1],
+    7: lambda shown: shown[::-1, ::-1].swapaxes(0, 1),
+    8: lambda shown: shown.swapaxes(0, 1)[:, ::-1],
+}
+
+
+class TestReadPhoto:
+    def test_rgb_is_unchanged_from_a_path_and_from_bytes(self, tmp_path):
+        shown = noise(20, 30)
+        (tmp_path / "a.png").write_bytes(png(shown))
+        np.testing.assert_array_equal(photos.read_photo(tmp_path / "a.png"), shown)
+        np.testing.assert_array_equal(photos.read_photo(png(shown)), shown)
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_exif_orientation(self, orientation):
+        shown = noise(20, 30)
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        stored = PIL.Image.fromarray(np.ascontiguousarray(STORED[orientation](shown)))
+        np.testing.assert_array_equal(photos.read_photo(encode(stored, exif=exif)), shown)
+
+    def test_broken_exif_is_ignored(self):
+        shown = noise(20, 30)
+        data = encode(PIL.Image.fromarray(shown), exif=b"Exif\x00\x00MM\x00\x2a\xff\xff\xff\xff")
+        np.testing.assert_array_equal(photos.read_photo(data), shown)
+
+    def test_grey(self):
+        grey = noise(20, 30, None)
+        np.testing.assert_array_equal(photos.read_photo(png(grey)), np.stack([grey] * 3, -1))
+
+    def test_black_and_white(self):
+        bits = noise(20, 30, None) > 127
+        expected = np.stack([bits * np.uint8(255)] * 3, -1)
+        np.testing.assert_array_equal(photos.read_photo(png(bits)), expected)
+
+    @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+    def test_grey_of_16_bits(self, kind):
+        grey = np.random.default_rng(0).integers(0, 65536, (20, 30)).astype(np.uint16)
+        grey[0, :3] = 0, 65535, 257 * 100
+        expected = np.round(grey / 257)  # 65535 / 255 = 257
+        got = photos.read_photo(encode(PIL.Image.fromarray(grey), kind))
+        np.testing.assert_array_equal(got, np.stack([expected] * 3, -1))
+
+    def test_rgb_of_16_bits(self):
+        values = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(">u2")
+        rows = b"".join(b"\0" + row.tobytes() for row in values)
+        got = photos.read_photo(hand_made_png(30, 20, 16, 2, rows))
+        np.testing.assert_allclose(got, values / 257.0, atol=1)
+
+    def test_transparent_is_put_on_white(self):
+        rgba = noise(20, 30, 4)
+        opacity = rgba[..., 3:] / 255
+        expected = rgba[..., :3] * opacity + 255 * (1 - opacity)
+        np.testing.assert_allclose(photos.read_photo(png(rgba)), expected, atol=1)
+
+    def test_palette_with_a_transparent_colour(self):
+        image = PIL.Image.fromarray(np.repeat(np.array([[0, 1]], np.uint8), 20, 0).repeat(10, 1), "P")
+        image.putpalette([10, 20, 30, 200, 100, 50])
+        got = photos.read_photo(encode(image, transparency=0))
+        np.testing.assert_array_equal(got[:, :10], np.full((20, 10, 3), 255))
+        np.testing.assert_array_equal(got[:, 10:], np.broadcast_to([200, 100, 50], (20, 10, 3)))
+
+    def test_cmyk(self):
+        cmyk = noise(20, 30, 4).astype(float)
+        data = encode(PIL.Image.fromarray(cmyk.astype(np.uint8), "CMYK"), "TIFF")
+        expected = (255 - cmyk[..., :3]) * (255 - cmyk[..., 3:]) / 255
+        np.testing.assert_allclose(photos.read_photo(data), expected, atol=1)
+
+    def test_cmyk_jpeg(self):
+        plain = np.broadcast_to(np.array([0, 128, 255, 0], np.uint8), (32, 32, 4))
+        data = encode(PIL.Image.fromarray(np.ascontiguousarray(plain), "CMYK"), "JPEG", quality=100)
+        expected = np.broadcast_to([255, 127, 0], (32, 32, 3))
+        np.testing.assert_allclose(photos.read_photo(data), expected, atol=3)
+
+    def test_first_frame_of_an_animation(self):
+        frames = [PIL.Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+        data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+        np.testing.assert_array_equal(photos.read_photo(data)[0, 0], [255, 0, 0])
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
+    def test_truncated(self, kind):
+        data = encode(PIL.Image.fromarray(noise(64, 64)), kind)
+        with pytest.raises(photos.PhotoError, match=r"^bad\.img: .*(truncated|broken)") as caught:
+            photos.read_photo(data[: len(data) // 2], "bad.img")
+        assert "\n" not in str(caught.value)
+
+    def test_corrupt_pixels(self):
+        data = bytearray(png(noise(64, 64)))
+        data[200:220] = bytes(20)
+        with pytest.raises(photos.PhotoError, match=r"^bad\.png: broken or truncated image"):
+            photos.read_photo(bytes(data), "bad.png")
+
+    @pytest.mark.parametrize("data", [b"hello", b"\x89PNG\r\n\x1a\nnonsense", b"\xff\xd8\xff\xe0"])
+    def test_no_image(self, data):
+        with pytest.raises(photos.PhotoError, match=r"^bad\.png: (not an image|broken or truncated)"):
+            photos.read_photo(data, "bad.png")
+
+    def test_empty_and_missing_file(self, tmp_path):
+        (tmp_path / "a.png").write_bytes(b"")
+        with pytest.raises(photos.PhotoError, match=r"a\.png: empty file$"):
+            photos.read_photo(tmp_path / "a.png")
+        with pytest.raises(photos.PhotoError, match=r"b\.png: cannot be read \(No such file"):
+            photos.read_photo(tmp_path / "b.png")
+
+    def test_tiny(self):
+        with pytest.raises(photos.PhotoError, match=r"^a\.png: tiny image \(40 x 15; at least 16 x 16"):
+            photos.read_photo(png(noise(15, 40)), "a.png")
+        assert photos.read_photo(png(noise(16, 40))).shape == (16, 40, 3)
+
+    @pytest.mark.parametrize("side", [11_600, 60_000])  # 135 megapixels; 3,600: Pillow's own limit is between
+    def test_enormous(self, side):
+        data = hand_made_png(side, side, 8, 2, b"")
+        with pytest.raises(photos.PhotoError, match=r"^a\.png: enormous image \(more than 134 megapixels\)$"):
+            photos.read_photo(data, "a.png")
+
+    @pytest.mark.parametrize(
+        ("array", "words"), [(np.full((20, 20), 70_000, np.int32), "32-bit"), (np.ones((20, 20)), "floating")]
+    )
+    def test_numbers_that_are_not_colours(self, array, words):
+        data = encode(
+            PIL.Image.fromarray(array.astype(np.float32 if words == "floating" else np.int32)), "TIFF"
+        )
+        with pytest.raises(photos.PhotoError, match=rf"^a\.tif: holds {words}"):
+            photos.read_photo(data, "a.tif")
+
+
+class TestCropResize:
+    @pytest.mark.parametrize(
+        ("height", "width", "rows", "columns"), [(40, 64, (0, 40), (12, 52)), (65, 32, (16, 48), (0, 32))]
+    )
+    def test_the_centre_is_kept(self, height, width, rows, columns):
+        image = noise(height, width)
+        side = min(height, width)
+        expected = image[slice(*rows), slice(*columns)]
+        np.testing.assert_array_equal(photos.crop_resize(image, side), expected)
+
+    def test_stripes_of_one_pixel_average_out(self):
+        image = np.zeros((128, 128, 3), np.uint8)
+        image[:, ::2] = 255
+        got = photos.crop_resize(image, 32)[:, 2:-2]
+        np.testing.assert_allclose(got, 127.5, atol=3)
+
+    @pytest.mark.parametrize("size", [16, 32, 100])
+    def test_nothing_shifts(self, size):
+        ramp = np.broadcast_to(np.arange(64, dtype=np.uint8)[None, :, None] * 4, (64, 64, 3))
+        centres = (np.arange(size) + 0.5) * 64 / size - 0.5  # of the result's pixels, in the source's
+        inside = (centres > 3 * 64 / min(size, 64)) & (centres < 63 - 3 * 64 / min(size, 64))
+        got = photos.crop_resize(np.ascontiguousarray(ramp), size)[size // 2, :, 0]
+        np.testing.assert_allclose(got[inside], 4 * centres[inside], atol=2)
+
+    @pytest.mark.parametrize("image", [noise(20, 20, None), noise(20, 20, 4), noise(20, 20).astype(float)])
+    def test_other_arrays_are_refused(self, image):
+        with pytest.raises(ValueError, match="uint8"):
+            photos.crop_resize(image, 16)
+
+
+def write(folder, files: dict[str, bytes | str]) -> None:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def found(folder) -> dict[str, list[str]]:
+    """Name of each photo to the names of what is worn."""
+    return {
+        photo.name: [name for name, worn in zip(ATTRIBUTES[1:], photo.attributes, strict=True) if worn]
+        for photo in photo_folder.scan(folder).photos
+    }
+
+
+FOLDERS = {"None/a.png": b"1", "MASK/deep/b.jpg": b"2", "sunglasses/c.png": b"3", "mask/.DS_Store": b"4"}
+AS_FOLDERS = {"None/a.png": [], "MASK/deep/b.jpg": ["mask"], "sunglasses/c.png": ["sunglasses"]}
+HEADER = "file,mask,eyeglasses,sunglasses,beard,mustache\n"
+
+
+class TestScan:
+    def test_folders_in_any_case(self, tmp_path):
+        write(tmp_path, FOLDERS)
+        assert found(tmp_path) == AS_FOLDERS
+
+    def test_table_wins_over_folders(self, tmp_path):
+        write(tmp_path, {"mask/a.png": b"1", "mask/b.png": b"2", "x/c.png": b"3", "none/d.png": b"4"})
+        table = "\ufeff" + HEADER + "mask/a.png,0,1,0,0,1\n\nx\\c.png,1,0,0,0,0\n./mask/b.png, 0,0 ,0,0,0\n"
+        write(tmp_path, {"Labels.CSV": table})
+        assert found(tmp_path) == {
+            "mask/a.png": ["eyeglasses", "mustache"],
+            "mask/b.png": [],
+            "x/c.png": ["mask"],
+        }
+        assert photo_folder.scan(tmp_path).skipped == (f"{tmp_path}/none/d.png: not listed in labels.csv",)
+
+    def test_single_labels(self, tmp_path):
+        write(tmp_path, {"a.png": b"1", "b.png": b"2", "labels.csv": "label,file\nBeard,a.png\nnone,b.png\n"})
+        assert found(tmp_path) == {"a.png": ["beard"], "b.png": []}
+
+    def test_label_is_the_first_worn(self, tmp_path):
+        write(tmp_path, {"a.png": b"1", "b.png": b"2", "c.png": b"3"})
+        write(tmp_path, {"labels.csv": HEADER + "a.png,1,1,0,0,0\nb.png,0,0,0,1,1\nc.png,0,0,0,0,0\n"})
+        labels = [ATTRIBUTES[photo.label] for photo in photo_folder.scan(tmp_path).photos]
+        assert labels == ["mask", "beard", "none"]
+
+    @pytest.mark.parametrize("around", ["", "MEGN/", "MEGN/data/"])
+    @pytest.mark.parametrize("inside_folder", [False, True])
+    def test_zip(self, tmp_path, around, inside_folder):
+        with zipfile.ZipFile(tmp_path / "photos.ZIP", "w") as archive:
+            for name, data in FOLDERS.items():
+                archive.writestr(around + name, data)
+            archive.writestr("__MACOSX/mask/._b.jpg", b"5")
+        assert found(tmp_path if inside_folder else tmp_path / "photos.ZIP") == AS_FOLDERS
+
+    def test_zip_is_read_in_place(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+            archive.writestr("mask/../../evil.png", png(noise(20, 20)))
+            archive.writestr("labels.csv", HEADER + "a.png,1,0,0,0,0\n")
+            archive.writestr("a.png", png(noise(20, 20)))
+        scanned = photo_folder.scan(tmp_path)
+        assert [photo.name for photo in scanned.photos] == ["a.png"]
+        image = photo_folder.convert_photo((scanned.photos[0], 20))
+        np.testing.assert_array_equal(photos.read_photo(image), noise(20, 20))
+        assert [path.name for path in tmp_path.parent.rglob("*evil*")] == []
+
+    def test_fingerprint_changes_with_labels_and_sizes_only(self, tmp_path):
+        write(tmp_path / "a", FOLDERS)
+        write(tmp_path / "b", FOLDERS)
+        first = photo_folder.scan(tmp_path / "a").fingerprint
+        assert photo_folder.scan(tmp_path / "b").fingerprint == first
+        write(tmp_path / "b", {"None/a.png": b"longer"})
+        assert photo_folder.scan(tmp_path / "b").fingerprint != first
+
+    @pytest.mark.parametrize(
+        ("files", "words"),
+        [
+            (
+                {"hat/a.png": b"1", "mask/b.png": b"2"},
+                r"/hat: unknown label 'hat'; the folders are named none, mask",
+            ),
+            ({"a.png": b"1"}, "no labels.csv and no folder named after an attribute"),
+            (
+                {"labels.csv": "file,label\na.png,hat\n"},
+                r"labels.csv line 2: unknown label 'hat'; known are none",
+            ),
+            ({"labels.csv": "file,hat\na.png,1\n"}, r"labels.csv: unknown label 'hat' in its first line"),
+            ({"labels.csv": HEADER + "a.png,1,0,0,yes,0\n"}, "line 2: beard is 'yes'; it must be 0 or 1"),
+            ({"labels.csv": HEADER + "a.png,1\n"}, "line 2: 2 cells under 6 columns"),
+            ({"labels.csv": HEADER + "../a.png,1,0,0,0,0\n"}, "line 2: ../a.png lies outside"),
+            ({"labels.csv": HEADER + "/etc/a.png,1,0,0,0,0\n"}, "line 2: /etc/a.png lies outside"),
+            ({"labels.csv": HEADER + "C:\\a.png,1,0,0,0,0\n"}, "line 2: C:/a.png lies outside"),
+            (
+                {"labels.csv": "file,mask\na.png,1\na.png,0\n", "a.png": b"1"},
+                "line 3: a.png was listed before",
+            ),
+            ({"labels.csv": "\n"}, "labels.csv: empty"),
+            ({"labels.csv": "file\na.png\n"}, "its first line must be"),
+            ({"labels.csv": "file,label,mask\na.png,mask,1\n"}, "its first line must be"),
+            ({"labels.csv": b"\xff\xfe\x00"}, "labels.csv: not a table in UTF-8"),
+            ({"a.zip": b"1", "b.zip": b"2"}, r"holds 2 zip files \(a.zip, b.zip\)"),
+            ({"a.zip": b"1"}, "a.zip: not a readable zip file"),
+        ],
+    )
+    def test_refused_in_one_line(self, tmp_path, files, words):
+        write(tmp_path, files)
+        with pytest.raises(ValueError, match=words) as caught:
+            photo_folder.scan(tmp_path)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("make", [False, True])
+    def test_missing_or_empty_folder_says_what_to_put_where(self, tmp_path, make):
+        folder = tmp_path / "photos"
+        if make:
+            folder.mkdir()
+        with pytest.raises(
+            FileNotFoundError, match=r"photos .*folders named none, mask.*labels.csv.*zip"
+        ) as caught:
+            photo_folder.scan(folder)
+        assert "\n" not in str(caught.value)
+
+    def test_files_without_a_label_are_listed(self, tmp_path):
+        write(tmp_path, {"mask/a.png": b"1", "b.png": b"2", "notes.txt": b"3"})
+        assert photo_folder.scan(tmp_path).skipped == (
+            f"{tmp_path}/b.png: not in a folder named after an attribute",
+        )
+        write(tmp_path, {"labels.csv": "file,label\nmask/a.png,mask\nc.png,mask\n"})
+        assert f"{tmp_path}/c.png: not there (labels.csv line 3)" in photo_folder.scan(tmp_path).skipped
+
+
+class TestSplits:
+    @staticmethod
+    def named(count: int) -> list[photo_folder.Photo]:
+        names = [f"mask/{number}.png" for number in range(count)]
+        return [photo_folder.Photo(name, (True, False, False, False, False), "/x", name) for name in names]
+
+    def test_shares(self):
+        splits = photo_folder.split_photos(self.named(5000))
+        assert sum(map(len, splits.values())) == 5000
+        # Four standard deviations of a binomial with p = 0.1.
+        assert abs(len(splits["validation"]) - 500) < 4 * (5000 * 0.1 * 0.9) ** 0.5
+        assert abs(len(splits["test"]) - 500) < 4 * (5000 * 0.1 * 0.9) ** 0.5
+
+    def test_a_photo_stays_when_others_are_added(self):
+        small, large = (photo_folder.split_photos(self.named(count)) for count in (500, 600))
+        for split, members in small.items():
+            assert set(members) <= set(large[split])
+
+    @pytest.mark.parametrize("count", range(3, 30))
+    def test_none_is_empty(self, count):
+        splits = photo_folder.split_photos(self.named(count))
+        assert all(splits.values())
+        assert sorted(photo.name for members in splits.values() for photo in members) == sorted(
+            photo.name for photo in self.named(count)
+        )
+        assert len(splits["train"]) >= count / 3
+
+    def test_too_few(self):
+        with pytest.raises(ValueError, match="2 usable photos cannot fill train, validation and test"):
+            photo_folder.split_photos(self.named(2))
