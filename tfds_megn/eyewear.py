@@ -101,7 +101,7 @@ def _lenses(
     u = (np.abs(px[on]) - shape.x) * np.sign(px[on]) * (1 / shape.w)
     v = (py[on] - shape.y) * (1 / shape.h)
     inside = smooth(frame.soft, -frame.soft, lens)
-    lean = u + 0.6 * v + 1.2 * np.sin(f.light_azimuth + f.yaw)
+    lean = u + 0.6 * v + 1.2 * float(np.sin(f.light_azimuth + f.yaw))
     streak = smooth(0.28, 0.16, np.abs(lean + 0.25)) + 0.6 * smooth(0.10, 0.04, np.abs(lean - 0.25))
     if shape.sun:
         tint = linear(f.lens_r, f.lens_g, f.lens_b)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import scene, skin, wear
-from tfds_megn.head import Head, build, face_coordinates, pose_matrix, radius, smooth, trace
+from tfds_megn.head import Head, bell, build, face_coordinates, pose_matrix, radius, smooth, trace
 from tfds_megn.params import PARAM_NAMES, as_face, attribute_name
 from tfds_megn.scene import Frame
 
@@ -154,7 +154,7 @@ def _head(frame: Frame, head: Head) -> tuple[np.ndarray, np.ndarray]:
     alpha = smooth(-edge, edge, depth + (0.02 + 0.6 * edge) * fine)
     if 0 < face.hair_volume < 0.035:
         alpha *= 0.8
-    root = 1.0 - 0.35 * np.exp(-np.square(depth * (1 / 0.05))) * (depth > -0.05)
+    root = 1.0 - 0.35 * bell(np.square(depth * (1 / 0.05))) * (depth > -0.05)
     albedo += (hair_albedo - albedo) * alpha[:, None]
     jitter = 0.35 * fine * alpha
     normal = scene.unit(*frame.to_camera(maps[:, 0] + jitter, maps[:, 1], maps[:, 2]))

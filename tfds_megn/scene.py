@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import noise
-from tfds_megn.head import MEAN_AXES, Head, cells, light_direction, lookup, smooth, surface_normals
+from tfds_megn.head import MEAN_AXES, Head, bell, cells, light_direction, lookup, smooth, surface_normals
 from tfds_megn.skin import linear
 
 BEHIND = np.float32(-50.0)
@@ -155,7 +155,7 @@ def body(frame: Frame) -> None:
     skin = np.empty((len(rows), 3), dtype=np.float32)
     skin[:] = linear(f.skin_r, f.skin_g, f.skin_b) * np.float32([0.97, 0.92, 0.90])
     shadow = 0.45 + 0.55 * smooth(0.15, 0.95, down + 0.25 * np.abs(nx))
-    cord = np.exp(-(((np.abs(nx) - 0.62 + 0.4 * down) / 0.10) ** 2)) * 0.10
+    cord = bell(((np.abs(nx) - 0.62 + 0.4 * down) / 0.10) ** 2) * 0.10
     colour = frame.shade(skin * (shadow - cord)[:, None], (nx, np.full_like(nx, 0.1), nz * 0.99), shadow, 0.06, bleed=0.15)
     nearer = z > frame.z[rows]
     frame.put(rows[nearer], z[nearer], colour[nearer])
@@ -167,7 +167,7 @@ def body(frame: Frame) -> None:
     slope = 1.12 + 0.50 * u * u + 1.2 * np.maximum(u - 0.8, 0) ** 2
     neckline = {0: 1.30, 1: 1.42, 2: 1.20}[int(f.collar) % 3]
     scoop = (0.32, 0.62, 0.20)[int(f.collar) % 3] if int(f.collar) != 1 else 0.5
-    hole = neckline + 0.16 - 1.1 * (np.abs(x) ** (1.0 if int(f.collar) == 1 else 2.2)) / scoop
+    hole = neckline + 0.16 - 1.1 * (np.abs(x) if int(f.collar) == 1 else x * x) / scoop
     top = np.maximum(slope, hole)
     inside = (y > top) & (u < 1.25)
     rows, x, y, u, top = rows[inside], x[inside], y[inside], u[inside], top[inside]

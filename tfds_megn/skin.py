@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import noise
-from tfds_megn.head import smooth
+from tfds_megn.head import bell, smooth
 
 
 def linear(*rgb: float) -> np.ndarray:
@@ -58,25 +58,25 @@ def _complexion(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: 
     seed = face.skin_seed
     mottle = noise.wrapped(noise.grain(), t * 60 + seed, s * 60 + 300 + seed)
     tint *= (1.0 + (0.02 + 0.03 * face.age) * mottle)[:, None]
-    cheek = np.exp(-(((side - 0.36) / 0.17) ** 2 + ((t - 0.32) / 0.14) ** 2))
-    nose = np.exp(-((side / 0.10) ** 2 + ((t - face.nose_length) / 0.09) ** 2))
+    cheek = bell(((side - 0.36) / 0.17) ** 2 + ((t - 0.32) / 0.14) ** 2)
+    nose = bell((side / 0.10) ** 2 + ((t - face.nose_length) / 0.09) ** 2)
     red = (cheek + 0.7 * nose) * (0.30 * face.blush)
     tint[:, 1] -= red
     tint[:, 2] -= 0.85 * red
     if face.freckles > 0:
         spots = noise.wrapped(noise.grain(), t * 110 + 57, s * 110 + 300 + seed)
-        where = np.exp(-(((side - 0.22) / 0.26) ** 2 + ((t - 0.24) / 0.18) ** 2))
+        where = bell(((side - 0.22) / 0.26) ** 2 + ((t - 0.24) / 0.18) ** 2)
         tint *= (1.0 - 0.6 * face.freckles * where * smooth(0.22, 0.5, spots))[:, None] * np.float32([1, 0.98, 0.94])
     lines = np.zeros_like(s)
     if face.age > 0.3:
         deep = (face.age - 0.3) * 1.2
         wave = 0.012 * np.cos(s * 14)
         for t0 in (-0.30, -0.38, -0.46):
-            lines += np.exp(-(((t - t0 - wave) / 0.010) ** 2)) * smooth(0.42, 0.2, side)
+            lines += bell(((t - t0 - wave) / 0.010) ** 2) * smooth(0.42, 0.2, side)
         bag = (side - face.eye_spacing) / 0.13
-        lines += 1.3 * np.exp(-(((t - face.eye_height - 0.135 + 0.05 * bag * bag) / 0.014) ** 2) - bag**4)
+        lines += 1.3 * bell((((t - face.eye_height - 0.135 + 0.05 * bag * bag) / 0.014) ** 2) + np.square(bag * bag))
         lines *= 0.22 * deep
-    ring = np.exp(-(((side - face.eye_spacing) / 0.17) ** 2 + ((t - face.eye_height - 0.02) / 0.12) ** 2))
+    ring = bell(((side - face.eye_spacing) / 0.17) ** 2 + ((t - face.eye_height - 0.02) / 0.12) ** 2)
     tint *= (1.0 - lines - (0.14 + 0.10 * face.age) * ring)[:, None]
     if face.stubble > 0:
         jaw = beard_area(face, side, t, 0.35) * (0.75 + 0.25 * noise.wrapped(noise.grain(), t * 170, s * 170 + 300))
@@ -98,7 +98,7 @@ def lip_line(face: SimpleNamespace, s: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Where the lips meet: the normalised place along the mouth, x in [-1, 1], and the line's t."""
     width = face.mouth_width * (1.0 + 0.14 * face.smile)
     x = s * (1.0 / width)
-    return x, face.mouth_height - 0.05 * face.smile * np.minimum(x * x, 1.6) + 0.012 * np.exp(-((x / 0.25) ** 2))
+    return x, face.mouth_height - 0.05 * face.smile * np.minimum(x * x, 1.6) + 0.012 * bell((x / 0.25) ** 2)
 
 
 def _mouth(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float) -> None:
@@ -107,16 +107,16 @@ def _mouth(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: n
     inside = np.minimum(np.maximum(1.0 - x * x, 0.0), 1.0)
     gap = 0.055 * face.mouth_open * np.sqrt(inside)
     y = t - line
-    bow = inside**0.7 * (1.0 - 0.16 * np.exp(-((x / 0.14) ** 2)))
+    bow = np.sqrt(inside) * (1.0 - 0.16 * bell((x / 0.14) ** 2))
     upper = face.lip_upper * bow
-    lower = face.lip_lower * 1.1 * inside**0.6
+    lower = face.lip_lower * 1.1 * np.sqrt(inside)
     on = smooth(-soft, soft, y + upper + gap) * smooth(soft, -soft, y - lower - gap) * (inside > 0)
     lip = linear(face.lip_r, face.lip_g, face.lip_b)
-    tone = np.where(y < 0, 0.82, 1.05)[:, None] * lip
+    tone = (1.05 - np.float32(0.23) * (y < 0))[:, None] * lip
     blend(colour, rows, tone, 0.92 * on)
     gloss[rows] += 0.3 * on * (y > 0)
     thin = 0.010 + 0.4 * soft
-    seam = np.exp(-((np.maximum(np.abs(y) - gap, 0.0) / thin) ** 2)) * smooth(1.08, 0.9, np.abs(x))
+    seam = bell((np.maximum(np.abs(y) - gap, 0.0) / thin) ** 2) * smooth(1.08, 0.9, np.abs(x))
     blend(colour, rows, lip * 0.12, np.minimum(np.maximum(0.85 * seam, 0.0), 1.0))
     if face.mouth_open > 0.05:
         hole = smooth(0.004, -0.004, np.abs(y) - gap)
@@ -131,10 +131,10 @@ def _nostrils(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np
     x = (side - 0.55 * face.nose_width) / (0.36 * face.nose_width)
     y = (t - face.nose_length - 0.072 + 0.012 * x) / 0.020
     skin = linear(face.skin_r, face.skin_g, face.skin_b)
-    blend(colour, rows, skin * 0.10, 0.85 * np.exp(-((x * x + y * y) ** 2)))
+    blend(colour, rows, skin * 0.10, 0.85 * bell((x * x + y * y) ** 2))
     x = (side - face.nose_width - 0.055) / 0.018  # the crease around the wing
     y = (t - face.nose_length - 0.03) / 0.05
-    blend(colour, rows, skin * 0.4, 0.45 * np.exp(-(x * x + y * y)))
+    blend(colour, rows, skin * 0.4, 0.45 * bell(x * x + y * y))
 
 
 def _brows(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float) -> None:
@@ -157,15 +157,17 @@ def _eyes(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: np
     x = (np.abs(s) - face.eye_spacing) * (1.0 / size)  # -1 at the inner, 1 at the outer corner
     y = (t - face.eye_height) * (1.0 / size) + face.eye_tilt * x
     arch = np.minimum(np.maximum(1.0 - x * x, 0.0), 1.0)
-    top = -0.43 * face.eye_open * arch**0.75
-    bottom = 0.26 * arch**0.85
+    root = np.sqrt(arch)
+    arch = root * np.sqrt(root)
+    top = -0.43 * face.eye_open * arch
+    bottom = 0.26 * arch
     edge = soft / size
     inside = smooth(-edge, edge, y - top) * smooth(edge, -edge, y - bottom) * (np.abs(x) < 1)
     skin = linear(face.skin_r, face.skin_g, face.skin_b)
     # The crease of the upper lid, and the lid between crease and lashes.
     crease = top - 0.20 - 0.04 * x
     reach = smooth(1.25, 0.9, np.abs(x))
-    blend(colour, rows, skin * 0.35, 0.5 * np.exp(-(((y - crease) / (0.055 + 0.5 * edge)) ** 2)) * reach)
+    blend(colour, rows, skin * 0.35, 0.5 * bell(((y - crease) / (0.055 + 0.5 * edge)) ** 2) * reach)
     blend(colour, rows, skin * 0.55, (0.25 + 0.3 * face.lash) * smooth(crease, crease + 0.15, y) * (y < top) * reach)
     # The eyeball.
     white = linear(0.90, 0.88, 0.86) * (0.62 + 0.38 * smooth(0.0, 0.3, y - top) * smooth(1.0, 0.55, np.abs(x)))[:, None]
@@ -177,17 +179,17 @@ def _eyes(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: np
     ring *= (1.0 - 0.7 * smooth(0.31, 0.40, rho))[:, None]
     ball = white + (ring - white) * smooth(iris_size + edge, iris_size - edge, rho)[:, None]
     ball *= (1.0 - smooth(pupil + edge, pupil - edge, rho))[:, None] * np.float32(0.97) + np.float32(0.02)
-    hx = px * sign - 0.13 * np.sign(face.light_azimuth + 1e-6)
-    spark = np.exp(-(((hx * hx + (py + 0.14) ** 2) / (0.085 + 0.3 * edge) ** 2) ** 2))
+    hx = px * sign - (0.13 if face.light_azimuth > 0 else -0.13)
+    spark = bell(((hx * hx + (py + 0.14) ** 2) / (0.085 + 0.3 * edge) ** 2) ** 2)
     ball += (np.float32(1.1) - ball) * (0.9 * spark)[:, None]
     shade = 0.55 + 0.45 * smooth(0.0, 0.22, y - top)
     blend(colour, rows, ball * shade[:, None], inside)
     gloss[rows] *= 1.0 - inside
     # Lashes: a dark line along the upper lid, thicker outwards; a faint one below; the tear corner.
     line = 0.05 + 0.05 * face.lash + 0.03 * x
-    dark = np.exp(-((np.maximum(np.abs(y - top + 0.02) - 0.4 * line, 0) / (line + 0.35 * edge)) ** 2)) * smooth(1.12, 0.95, np.abs(x))
+    dark = bell((np.maximum(np.abs(y - top + 0.02) - 0.4 * line, 0) / (line + 0.35 * edge)) ** 2) * smooth(1.12, 0.95, np.abs(x))
     blend(colour, rows, linear(0.10, 0.06, 0.05), (0.55 + 0.4 * face.lash) * dark)
-    low = np.exp(-(((y - bottom - 0.02) / (0.05 + 0.4 * edge)) ** 2)) * smooth(1.1, 0.9, np.abs(x))
+    low = bell(((y - bottom - 0.02) / (0.05 + 0.4 * edge)) ** 2) * smooth(1.1, 0.9, np.abs(x))
     blend(colour, rows, skin * 0.3, (0.3 + 0.25 * face.lash) * low)
-    corner = np.exp(-(((x + 0.95) / 0.10) ** 2 + (y / 0.10) ** 2))
+    corner = bell(((x + 0.95) / 0.10) ** 2 + (y / 0.10) ** 2)
     blend(colour, rows, skin * np.float32([0.9, 0.5, 0.5]), 0.7 * corner)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfds_megn import eyewear, noise
-from tfds_megn.head import Head, box_blur, face_coordinates, radius, smooth, trace
+from tfds_megn.head import Head, bell, box_blur, face_coordinates, radius, smooth, trace
 from tfds_megn.scene import Frame, layer_maps, sample_maps, unit
 from tfds_megn.skin import beard_area, linear, lip_line
 
@@ -38,7 +38,7 @@ def _mask_edges(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) ->
         bottom = 0.90 - 0.34 * w2
         side = 0.80 - np.abs(w)
     else:
-        top = f.mask_top + 0.17 * w2 - 0.03 * np.exp(-w2 / 0.02)
+        top = f.mask_top + 0.17 * w2 - 0.03 * bell(w2 / 0.02)
         bottom = 0.94 - 0.34 * w2
         side = _MASK_SIDE - np.abs(w) - 0.05 * np.square((e - 0.45) / 0.25)
     inside = np.minimum(np.minimum(e - top, bottom - e), side * 1.2)
@@ -55,8 +55,17 @@ def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
         cup = np.clip(1 - np.square(grid.s / 0.50) - np.square((grid.t - 0.62) / 0.46), 0, 1)
         base += (0.10 + 0.06 * f.mask_puff) * np.sqrt(cup) * (grid.q > 0)
     else:
-        base += (0.02 + 0.05 * f.mask_puff) * np.exp(-np.square(grid.s / 0.35) - np.square((grid.t - 0.62) / 0.25))
+        base += (0.02 + 0.05 * f.mask_puff) * bell(np.square(grid.s / 0.35) + np.square((grid.t - 0.62) / 0.25))
     return box_blur(np.maximum(base, head.skin + 0.006), max(1, grid.count // 60)) + 0.012
+
+
+def _meet(frame: Frame, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rays that meet a surface over the lower face before anything drawn so far, and their depth."""
+    top = int(np.searchsorted(frame.ys, -0.3))
+    rows, z = trace(table, frame.turn, frame.xs, frame.ys[top:])
+    rows = rows + top * frame.side
+    near = z > frame.z[rows] - 0.02
+    return rows[near], z[near]
 
 
 def _swell(table: np.ndarray, reach: int) -> np.ndarray:
@@ -87,9 +96,7 @@ def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
     edge = inside > -0.06
     frame.darken(rows[edge], 0.42 * smooth(-0.06, 0.02, inside[edge]), touched)
     _straps(frame, table, kind, touched)
-    rows, z = trace(table, frame.turn, frame.xs, frame.ys)
-    near = z > frame.z[rows] - 0.02
-    rows, z = rows[near], z[near]
+    rows, z = _meet(frame, table)
     px, py, pz = frame.head_points(rows, z)
     inside, across, down = _mask_edges(frame, px, py, pz)
     on = inside > -frame.soft
@@ -100,20 +107,20 @@ def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
     if kind == 0:  # surgical: three pleats, a stiff upper and lower border
         for k in (0.34, 0.54, 0.74):
             fold = (down - k + 0.05 * across * across * (k - 0.5)) * (1 / 0.028)
-            tone -= 0.30 * np.exp(-np.square(fold)) * smooth(1.0, 0.8, np.abs(across))
-            tilt += 0.55 * fold * np.exp(-np.square(fold * 0.6))
-        tone -= 0.10 * np.exp(-np.square((inside - 0.05) / 0.010))
+            tone -= 0.30 * bell(np.square(fold)) * smooth(1.0, 0.8, np.abs(across))
+            tilt += 0.55 * fold * bell(np.square(fold * 0.6))
+        tone -= 0.10 * bell(np.square((inside - 0.05) / 0.010))
         weave = noise.wrapped(noise.grain(), down * 130, across * 130 + 256)
         tone += 0.04 * weave
     elif kind == 1:  # cloth: a seam down the middle, a hem
-        tone -= 0.35 * np.exp(-np.square(across / 0.018))
-        tone -= 0.22 * np.exp(-np.square((inside - 0.03) / 0.008))
+        tone -= 0.35 * bell(np.square(across / 0.018))
+        tone -= 0.22 * bell(np.square((inside - 0.03) / 0.008))
         soft = noise.wrapped(noise.smooth_noise(noise.SIDE, 21, 12).reshape(-1), down * 200, across * 120 + 128)
         tone += 0.05 * soft
         tilt += 0.25 * soft
     else:  # cup: a pressed rim and embossed lines
-        tone -= 0.28 * np.exp(-np.square((inside - 0.045) / 0.012))
-        tone -= 0.16 * np.exp(-np.square((down - 0.42) / 0.02)) + 0.12 * np.exp(-np.square((down - 0.66) / 0.02))
+        tone -= 0.28 * bell(np.square((inside - 0.045) / 0.012))
+        tone -= 0.16 * bell(np.square((down - 0.42) / 0.02)) + 0.12 * bell(np.square((down - 0.66) / 0.02))
         tone += 0.04 * noise.wrapped(noise.grain(), down * 90, across * 90 + 256)
     albedo = linear(f.mask_r, f.mask_g, f.mask_b) * tone[:, None]
     nx, ny, nz = frame.to_camera(n[:, 0], n[:, 1] + tilt, n[:, 2])
@@ -147,16 +154,14 @@ def _facial_hair(frame: Frame, head: Head, name: str, touched: np.ndarray) -> No
     area = (_beard if name == "beard" else _mustache)(frame, s, t, q)
     if name == "beard":
         length = 0.025 + 0.17 * f.beard_length**1.5
-        chin = np.exp(-np.square(s / 0.38)) * smooth(0.45, 0.95, t)
+        chin = bell(np.square(s / 0.38)) * smooth(0.45, 0.95, t)
         height = length * (0.35 + 0.65 * chin) + 0.25 * length * chin * smooth(0.8, 1, t)
         lumps = 1.0 + 0.25 * noise.smooth_noise(grid.count, int(f.hair_seed), 24)[grid.front]
     else:
         height, lumps = np.float32(0.035 * f.mustache_thick), 1.0
     table = head.skin.copy()
     table[grid.front] += height * lumps * smooth(0.1, 0.9, area)
-    rows, z = trace(table, frame.turn, frame.xs, frame.ys)
-    near = (z > frame.z[rows] - 0.02) & (frame.y[rows] > -0.3)
-    rows, z = rows[near], z[near]
+    rows, z = _meet(frame, table)
     px, py, pz = frame.head_points(rows, z)
     s, t, q = face_coordinates(px, py, pz)
     area = (_beard if name == "beard" else _mustache)(frame, s, t, q)
@@ -184,7 +189,8 @@ def _beard(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.ndar
     burn = smooth(0.47, 0.54, side) * smooth(0.02, 0.2, t) * smooth(-0.02, 0.08, q) * smooth(0.40, 0.22, q - 0.5 * t)
     area = np.maximum(area, burn) * smooth(-0.16, 0.02, q)
     x, line = lip_line(f, s)
-    y = (t - line) / np.where(t < line, f.lip_upper + 0.012, f.lip_lower * 1.15 + 0.05 * f.mouth_open + 0.012)
+    above, below = np.float32(f.lip_upper + 0.012), np.float32(f.lip_lower * 1.15 + 0.05 * f.mouth_open + 0.012)
+    y = (t - line) / np.where(t < line, above, below)
     lips = smooth(0.85, 1.25, x * x * 0.9 + y * y)
     nose = smooth(f.nose_length + 0.085, f.nose_length + 0.115, t + 0.25 * np.maximum(side - 0.1, 0))
     nose = np.maximum(nose, smooth(f.nose_width + 0.06, f.nose_width + 0.11, side))
@@ -199,11 +205,11 @@ def _mustache(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.n
     form = int(f.mustache_form)
     half = f.mouth_width * f.mustache_length * (1.12, 1.0, 1.30)[form]
     x = side * (1.0 / half)
-    lip = line - f.lip_upper * np.clip(1 - x * x, 0.1, 1) ** 0.7
+    lip = line - f.lip_upper * np.sqrt(np.maximum(1 - x * x, 0.1))
     room = f.mouth_height - f.lip_upper - f.nose_length - 0.09
-    thick = np.maximum(room, 0.05) * (0.46, 0.20, 0.36)[form] * f.mustache_thick
+    thick = max(room, 0.05) * ((0.46, 0.20, 0.36)[form] * f.mustache_thick)
     if form == 2:
-        middle = lip - 0.7 * thick + 0.05 * x * x - 0.20 * np.maximum(x - 0.72, 0) ** 1.0 * 1.2
+        middle = lip - 0.7 * thick + 0.05 * x * x - 0.20 * np.maximum(x - 0.72, 0) * 1.2
         thick = thick * (1.05 - 0.72 * x)
     else:
         middle = lip - (0.85, 0.9)[form] * thick + (0.055, 0.02)[form] * x * x
