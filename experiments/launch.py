@@ -49,12 +49,14 @@ def define_config(default: str = "quickstart") -> flags.FlagHolder[config_lib.Co
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
             field.type = hints[field.name]
-    return config_flags.DEFINE_config_file(
+    # Without a default here: config_flags would read it, and the overrides, before `run` can catch errors.
+    holder = config_flags.DEFINE_config_file(
         "config",
-        default=os.path.join(_PRESETS, f"{default}.py"),
         help_string="preset: a Python file with get_config(). --config.<field>=<value> overrides one field, "
         "e.g. --config.batch_size=8 or --config.losses.r1=1.0",
     )
+    flags.FLAGS["config"].default_as_str = os.path.join(_PRESETS, f"{default}.py")
+    return holder
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -178,7 +180,7 @@ def _find_preset(argv: Sequence[str]) -> list[str]:
             if not match[1] and following in found:
                 found.remove(following)
     if path is None:
-        return found
+        path = flags.FLAGS["config"].default_as_str
     # The presets are installed with the package, so their names also work where the checkout is not.
     installed = os.path.join(_PRESETS, os.path.basename(path))
     if not os.path.isfile(path) and path.startswith("experiments/configs/") and os.path.isfile(installed):
@@ -238,21 +240,19 @@ def _help(argv: Sequence[str]) -> str:
     name = f"python -m {spec.name}" if spec else f"python {sys.argv[0]}"
     lines = [(main.__doc__ or "").strip(), "", f"usage: {name} [--flag=value ...]", "", "flags:"]
     for flag in sorted(values.get_key_flags_for_module(sys.argv[0]), key=lambda flag: flag.name):
-        default = f" (default: {_default(flag)})" if _default(flag) else ""
+        default = f" (default: {_shorten(flag.default_as_str)})" if flag.default_as_str else ""
         lines += [f"  --{flag.name}", flags.text_wrap(f"{flag.help}{default}", 100, "      ")]
     if "config" in values:
-        given = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
-        preset = (given or [_default(values["config"])])[0]
-        config = values["config"].parser.parse(preset)
+        preset = _shorten(argv[1].removeprefix("--config="))
+        config = values["config"].parser.parse(argv[1].removeprefix("--config="))
         lines += ["", f"config fields, with the values of {preset}:"]
         lines += [f"  --config.{'.'.join(names)}={value}" for names, value in _leaves(config)]
     return "\n".join(lines)
 
 
-def _default(flag: flags.Flag) -> str:
+def _shorten(default: str) -> str:
     """A flag's default as one types it."""
-    root = os.path.dirname(os.path.dirname(_PRESETS)) + os.sep
-    return (flag.default_as_str or "").strip("'").removeprefix(root)
+    return default.strip("'").removeprefix(os.path.dirname(os.path.dirname(_PRESETS)) + os.sep)
 
 
 def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from sdgan_jax import config as config_lib
+
+
+def test_json_keeps_every_field():
+    config = config_lib.Config(
+        resolution=64, dataset="megn/photos_64", attributes=("none", "mask"), batch_size=3, seed=5
+    )
+    config.losses.r1 = 1.25
+    config.generator.channel_base = 4096
+    config.adam_f.beta1 = 0.25
+    text = config_lib.to_json(config)
+    stored = json.loads(text)
+    assert stored["attributes"] == ["none", "mask"] and stored["losses"]["r1"] == 1.25
+    assert config_lib.from_json(text) == config
+
+
+def test_fields_that_are_not_stored_have_their_defaults():
+    config = config_lib.from_json('{"losses": {"r1": 2}}')
+    assert config.losses.r1 == 2
+    config.losses.r1 = config_lib.LossConfig().r1
+    assert config == config_lib.Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"batchsize": 3}', "config.batchsize is unknown"),
+        ('{"losses": {"gp": 3}}', "config.losses.gp is unknown"),
+        ('{"batch_size": 0}', "config.batch_size is 0"),
+        ('{"batch_size": ', "not a config"),
+    ],
+)
+def test_other_json_is_refused(text, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        config_lib.from_json(text)
+    assert "\n" not in str(raised.value)
+
+
+# L = 2 log2(resolution) - 2 (StyleGAN2): 14 at 256, 18 at 1024.
+@pytest.mark.parametrize(("resolution", "layers"), [(8, 4), (32, 8), (256, 14), (1024, 18)])
+def test_number_of_synthesis_layers(resolution, layers):
+    assert config_lib.Config(resolution=resolution).num_layers == layers
+
+
+def test_the_defaults_are_the_seed():
+    """The pseudo-code: batch 16, latent 512, five attributes and none, lr 2e-4, betas 0.5 and 0.999."""
+    config = config_lib.validate(config_lib.Config())
+    assert (config.batch_size, config.generator.latent_dim, config.num_attributes) == (16, 512, 6)
+    for adam in (config.adam_g, config.adam_d, config.adam_f):
+        assert (adam.learning_rate, adam.beta1, adam.beta2) == (2e-4, 0.5, 0.999)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"resolution": 48}, "config.resolution is 48; it must be a power of two from 8 to 1024"),
+        ({"resolution": 2048}, "config.resolution is 2048"),
+        ({"resolution": 4}, "config.resolution is 4"),
+        ({"resolution": 64}, "'megn/rendered_256' but config.resolution is 64; .*--config.resolution=256"),
+        ({"batch_size": 0}, "config.batch_size is 0; it must be at least 1"),
+        ({"checkpoint_every": -1}, "config.checkpoint_every is -1"),
+        ({"latent_space": "s"}, "config.latent_space is 's'; it must be one of"),
+        ({"source": "photo"}, "config.source is 'photo'; it must be one of"),
+        ({"attributes": ("mask", "none")}, "the first must be 'none'"),
+        ({"losses": config_lib.LossConfig(r1=-1.0)}, "config.losses.r1 must be at least 0"),
+    ],
+)
+def test_fields_that_do_not_fit_are_named(fields, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        config_lib.validate(config_lib.Config(**fields))
+    assert "\n" not in str(raised.value)

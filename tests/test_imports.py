@@ -1,0 +1,115 @@
+"""The rules of the house that a program can check."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# Imports point from a higher number to a lower one; rooms of one number do not know each other.
+RANK = {
+    "sdgan_jax.config": 0,
+    "sdgan_jax.pictures": 0,
+    "sdgan_jax.nets": 1,
+    "sdgan_jax.latents": 2,
+    "sdgan_jax.losses": 2,
+    "sdgan_jax.face3d": 2,
+    "sdgan_jax.data": 3,
+    "sdgan_jax.training": 4,
+    "sdgan_jax.metrics": 5,
+    "sdgan_jax.model": 5,
+    "sdgan_jax.importers": 5,
+    "sdgan_jax.evaluation": 6,
+    "sdgan_jax": 7,
+    "experiments": 8,
+}
+
+
+def sources(package):
+    return sorted(
+        path
+        for path in (ROOT / package).rglob("*.py")
+        if not path.name.endswith("_test.py") and "build" not in path.relative_to(ROOT).parts
+    )
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path, top_level_only=False):
+    """The names of all modules that a file imports, wherever the import stands."""
+    tree = ast.parse(path.read_text())
+    package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def room(module):
+    """The entry of RANK that a module of this repository belongs to, None for other modules."""
+    parts = module.split(".")
+    if parts[0] not in ("sdgan_jax", "experiments"):
+        return None
+    if parts[0] == "experiments" or len(parts) == 1:
+        return parts[0]
+    name = ".".join(parts[:2])
+    is_file = (ROOT / parts[0] / f"{parts[1]}.py").exists() or (ROOT / parts[0] / parts[1]).is_dir()
+    return (
+        name if is_file else parts[0]
+    )  # else a name that the package itself gives out, such as sdgan_jax.load
+
+
+def test_every_module_has_a_room():
+    homeless = {room(module_name(path)) for path in sources("sdgan_jax")} - set(RANK)
+    assert not homeless, f"give {homeless} a place in RANK, and in the architecture section of the README"
+
+
+def test_imports_point_one_way():
+    wrong = []
+    for path in [*sources("sdgan_jax"), *sources("experiments")]:
+        here = room(module_name(path))
+        for name in imports(path):
+            there = room(name)
+            if there and there != here and RANK[there] >= RANK[here]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+def test_the_dataset_stands_alone():
+    needed = {"absl", "array_record", "etils", "numpy", "PIL", "tensorflow_datasets", "tqdm", "tfds_megn"}
+    needed |= set(sys.stdlib_module_names)
+    for path in sources("tfds_megn"):
+        always = {name.split(".")[0] for name in imports(path, top_level_only=True)}
+        anywhere = {name.split(".")[0] for name in imports(path)}
+        assert not always - needed, path.relative_to(ROOT)
+        assert not anywhere - needed - {"tensorflow"}, path.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("package", ["sdgan_jax", "experiments"])
+def test_tensorflow_and_torch_are_never_needed(package):
+    for path in sources(package):
+        names = {name.split(".")[0] for name in imports(path, top_level_only=True)}
+        assert not names & {"tensorflow", "torch", "tf2jax", "clu"}, path.relative_to(ROOT)
+
+
+def test_importing_everything_loads_neither_tensorflow_nor_torch():
+    modules = [module_name(path) for path in sources("sdgan_jax")]
+    program = f"import sys, {', '.join(modules)}; print(*{{'tensorflow', 'torch'}} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == ""
+
+
+def test_no_file_is_a_grab_bag():
+    banned = {"utils", "util", "helpers", "common", "base", "misc"}
+    for package in ("sdgan_jax", "experiments", "tfds_megn", "tests"):
+        assert not [path for path in sources(package) if path.stem in banned]
