@@ -295,7 +295,7 @@ def trace(table: np.ndarray, turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -
     start = _spread_blocks(depth, len(ys), len(xs)).reshape(-1)
     rows = np.flatnonzero(start > _MISS + 1)
     i, j = np.divmod(rows, len(xs))
-    z, hit = _march(table, turn, xs[j], ys[i], start[rows], 9, 0.03)
+    z, hit = _march(table, turn, xs[j], ys[i], start[rows], 10, 0.008)
     return rows[hit], z[hit]
 
 

@@ -207,7 +207,7 @@ def _mustache(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.n
     x = side * (1.0 / half)
     lip = line - f.lip_upper * np.sqrt(np.maximum(1 - x * x, 0.1))
     room = f.mouth_height - f.lip_upper - f.nose_length - 0.09
-    thick = max(room, 0.05) * ((0.46, 0.20, 0.36)[form] * f.mustache_thick)
+    thick = max(room, 0.05) * ((0.46, 0.27, 0.38)[form] * f.mustache_thick)
     if form == 2:
         middle = lip - 0.7 * thick + 0.05 * x * x - 0.20 * np.maximum(x - 0.72, 0) * 1.2
         thick = thick * (1.05 - 0.72 * x)

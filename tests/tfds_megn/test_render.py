@@ -1,0 +1,214 @@
+"""Pictures of faces: the same outside an attribute, changed inside it; and the position map against rigid rotation."""
+
+import numpy as np
+import pytest
+from tfds_megn.params import ATTRIBUTES, PARAM_NAMES, sample_params
+from tfds_megn.render import position_map, render, uv_directions, worn_region
+
+WORN = ATTRIBUTES[1:]
+
+
+def changed(params, **values):
+    params = params.copy()
+    for name, value in values.items():
+        params[PARAM_NAMES.index(name)] = value
+    return params
+
+
+def frontal(identity):
+    return changed(sample_params(identity), yaw=0, pitch=0, roll=0, shift_x=0, shift_y=0, scale=0.66)
+
+
+def rotation(axis, angle):
+    """Rodrigues' formula."""
+    x, y, z = axis
+    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
+
+
+def texel(s, t, size):
+    """Row and column of the map where the mean head, an ellipsoid of half axes 0.70, 1, 0.86, has frontal x, y = s, t."""
+    z = 0.86 * np.sqrt(1 - (s / 0.70) ** 2 - t**2)
+    below, azimuth = np.arctan2(t, np.hypot(s, z)), np.arctan2(s, z)
+    v = (np.rad2deg(below) + 46) / 106
+    u = (np.rad2deg(azimuth) + 80) / 160
+    return int(v * size), int(u * size)
+
+
+@pytest.mark.parametrize("size", [32, 64, 101])
+def test_a_picture_is_uint8_and_the_same_every_time(size):
+    params = sample_params(3, 1)
+    a = render(params, "mask", size)
+    assert a.dtype == np.uint8 and a.shape == (size, size, 3)
+    assert a.tobytes() == render(params.copy(), 1, size).tobytes()
+    assert a.std() > 15
+
+
+def test_a_batch_is_its_pictures():
+    params = np.stack([sample_params(k, k) for k in range(3)])
+    batch = render(params, ["none", 4, "sunglasses"], 32)
+    for k, name in enumerate(("none", "beard", "sunglasses")):
+        np.testing.assert_array_equal(batch[k], render(params[k], name, 32))
+    np.testing.assert_array_equal(render(params, "mask", 32)[1], render(params[1], "mask", 32))
+    assert render(params[:0], "mask", 32).shape == (0, 32, 32, 3)
+
+
+@pytest.mark.parametrize("name", WORN)
+def test_an_attribute_changes_its_region_and_not_a_bit_outside(name):
+    for identity in range(8):
+        params = sample_params(identity, identity)
+        bare, worn, region = render(params, "none", 64), render(params, name, 64), worn_region(params, name, 64)
+        assert region.dtype == bool and region.shape == (64, 64)
+        np.testing.assert_array_equal(bare[~region], worn[~region])
+        assert (bare[region] != worn[region]).any(-1).mean() > 0.5
+        assert 0.003 < region.mean() < 0.45
+
+
+def test_nothing_worn_touches_nothing():
+    assert not worn_region(sample_params(1), "none", 64).any()
+
+
+@pytest.mark.parametrize("name,least", [("mask", 30), ("sunglasses", 20), ("beard", 8), ("eyeglasses", 8), ("mustache", 8)])
+def test_the_change_can_be_seen(name, least):
+    """Mean change in grey levels over the region, averaged over people."""
+    levels = []
+    for identity in range(16):
+        params = sample_params(identity, 2)
+        difference = np.abs(render(params, name, 64).astype(int) - render(params, "none", 64))
+        levels.append(difference[worn_region(params, name, 64)].mean())
+    assert np.mean(levels) > least
+
+
+def test_each_attribute_is_where_it_is_worn():
+    """Against rows of the frontal picture: the head is 1.32 half frames high, its centre in the middle."""
+    row = {name: [] for name in WORN}
+    for identity in range(12):
+        for name in WORN:
+            where = np.argwhere(worn_region(frontal(identity), name, 64))
+            row[name].append((where[:, 0].mean() - 31.5) / (0.66 * 32))
+            assert abs(where[:, 1].mean() - 31.5) < 4  # symmetric about the nose
+    mean = {name: np.mean(v) for name, v in row.items()}
+    assert 0.3 < mean["mask"] < 0.75 and 0.3 < mean["beard"] < 0.9 and 0.4 < mean["mustache"] < 0.7
+    assert abs(mean["eyeglasses"]) < 0.25 and abs(mean["sunglasses"]) < 0.25
+
+
+def test_glasses_stand_off_the_face_and_shift_with_the_yaw():
+    """What is nearer to the camera than the eyes moves further when the head turns."""
+    shift = {}
+    params = changed(frontal(4), light_azimuth=0.0, light_elevation=0.3)
+    turned = changed(params, yaw=0.35)
+    for name in ("sunglasses", "mask"):
+        columns = [np.argwhere(worn_region(p, name, 96))[:, 1].mean() for p in (params, turned)]
+        shift[name] = columns[1] - columns[0]
+    size = 96
+    v, u = texel(0.0, 0.0, size)
+    bridge = position_map(turned, size)[v, u, 0] - position_map(params, size)[v, u, 0]
+    assert bridge > 0.5 and shift["sunglasses"] > 0.3 * bridge and shift["mask"] > 0.3 * bridge
+
+
+def test_the_map_turns_as_a_rigid_body():
+    size = 48
+    rest = frontal(7)
+    pose = dict(yaw=0.45, pitch=-0.2, roll=0.12, scale=0.6, shift_x=0.05, shift_y=-0.1)
+    here, there = (position_map(p, size).astype(np.float64) for p in (rest, changed(rest, **pose)))
+    points = np.stack([((here[..., 0] + 0.5) / 24 - 1) / 0.66, ((here[..., 1] + 0.5) / 24 - 1) / 0.66, here[..., 2] / (24 * 0.66)])
+    turn = rotation((0, 0, 1), 0.12) @ rotation((-1, 0, 0), -0.2) @ rotation((0, 1, 0), 0.45)
+    x, y, z = np.einsum("ij,jvu->ivu", turn, points)
+    np.testing.assert_allclose(there[..., 0], (x * 0.6 + 0.05 + 1) * 24 - 0.5, atol=1e-3)
+    np.testing.assert_allclose(there[..., 1], (y * 0.6 - 0.10 + 1) * 24 - 0.5, atol=1e-3)
+    np.testing.assert_allclose(there[..., 2], z * 0.6 * 24, atol=1e-3)
+
+
+def test_the_map_of_a_frontal_face_is_a_frontal_face():
+    for identity in range(6):
+        params = frontal(identity)
+        p = position_map(params, 64)
+        assert p.dtype == np.float32 and p.shape == (64, 64, 3)
+        v, u = np.unravel_index(p[..., 2].argmax(), (64, 64))
+        assert u in (30, 31, 32, 33)  # the nose tip is the nearest point, on the middle column
+        tip = texel(0.0, float(params[PARAM_NAMES.index("nose_length")]), 64)
+        assert abs(v - tip[0]) <= 3
+        assert (np.diff(p[:, 32, 1]) > -0.2).all() and p[0, 32, 1] < 25 and p[-1, 32, 1] > 45  # forehead above chin
+        assert (np.diff(p[24, :, 0]) > -0.3).all()  # left to right
+        np.testing.assert_allclose(p[:, ::-1, 0], 63 - p[..., 0], atol=1e-3)  # symmetric
+
+
+def test_the_mirrored_pose_has_the_mirrored_map():
+    params = changed(frontal(9), yaw=0.4, pitch=0.1, roll=0.1, shift_x=0.04)
+    mirror = changed(params, yaw=-0.4, roll=-0.1, shift_x=-0.04)
+    p, q = position_map(params, 32), position_map(mirror, 32)[:, ::-1]
+    np.testing.assert_allclose(q[..., 0], 31 - p[..., 0], atol=1e-3)
+    np.testing.assert_allclose(q[..., 1:], p[..., 1:], atol=1e-3)
+
+
+def test_the_map_scales_with_the_picture():
+    params = sample_params(2, 2)
+    low, high = position_map(params, 128), position_map(params, 256)
+    inner = high[1:255, 1:255].reshape(127, 2, 127, 2, 3).mean((1, 3))
+    outer = (low[:-1, :-1] + low[1:, :-1] + low[:-1, 1:] + low[1:, 1:]) / 4
+    scaled = (inner + [0.5, 0.5, 0]) / 2 - [0.5, 0.5, 0]
+    assert np.abs(scaled - outer).mean() < 0.1
+
+
+def unwrap(picture, position):
+    """The picture at the map's positions, nearest pixel."""
+    x, y = np.rint(position[..., 0]).astype(int), np.rint(position[..., 1]).astype(int)
+    return picture[np.clip(y, 0, len(picture) - 1), np.clip(x, 0, len(picture) - 1)].astype(float)
+
+
+def test_sampling_the_picture_unwraps_the_face():
+    """Two poses unwrap to one texture; by another pose's map they do not. The eyes are where the layout says."""
+    size = 128
+    agreement, control = [], []
+    for identity in range(5):
+        base = changed(frontal(identity), light_strength=0.0, ambient=0.9, hair_volume=0.0, freckles=0.0)
+        left, right = changed(base, yaw=-0.3, roll=-0.1), changed(base, yaw=0.25, pitch=0.15, roll=0.08)
+        window = (slice(int(0.35 * size), int(0.85 * size)), slice(int(0.36 * size), int(0.64 * size)))
+        maps = [position_map(p, size)[window] for p in (left, right)]
+        pictures = [render(p, "none", size) for p in (left, right)]
+        a, b, wrong = unwrap(pictures[0], maps[0]), unwrap(pictures[1], maps[1]), unwrap(pictures[1], maps[0])
+        agreement.append(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+        control.append(np.corrcoef(a.ravel(), wrong.ravel())[0, 1])
+    assert np.mean(agreement) > 0.75 and np.mean(agreement) > np.mean(control) + 0.2
+
+
+def test_pupils_lie_at_the_projected_eyes():
+    """Black pupils on a white face, found in the picture, against the map at the eyes' texels."""
+    size = 192
+    white = {name: 0.95 for name in PARAM_NAMES if name[:-1] in ("skin_", "lip_", "iris_")}
+    base = changed(
+        frontal(3), **white, hair_volume=0, stubble=0, blush=0, freckles=0, age=0, lash=0, brow_density=0, mouth_open=0,
+        gaze_x=0, gaze_y=0, eye_open=1.2, light_strength=0.0, ambient=0.9,
+    )  # fmt: skip
+    s, t = (float(base[PARAM_NAMES.index(n)]) for n in ("eye_spacing", "eye_height"))
+    for yaw in (-0.3, 0.0, 0.3):
+        params = changed(base, yaw=yaw)
+        picture, position = render(params, "none", size).min(-1).astype(int), position_map(params, size)
+        for sign in (-1, 1):
+            x, y, _ = position[texel(sign * s, t, size)]
+            near = picture[int(y) - 9 : int(y) + 10, int(x) - 9 : int(x) + 10]
+            dark = np.argwhere(near < near.min() + 40) - 9
+            assert np.abs(dark.mean(0)).max() < 5
+
+
+def test_uv_directions_follow_the_documented_angles():
+    d = uv_directions(64)
+    np.testing.assert_allclose((d**2).sum(0), 1, atol=1e-5)
+    azimuth, below = np.rad2deg(np.arctan2(d[0], d[2])), np.rad2deg(np.arcsin(d[1]))
+    np.testing.assert_allclose(azimuth[0], (np.arange(64) + 0.5) * 160 / 64 - 80, atol=1e-3)
+    np.testing.assert_allclose(below[:, 5], (np.arange(64) + 0.5) * 106 / 64 - 46, atol=1e-3)
+
+
+def test_bad_input_is_refused_in_one_line():
+    params = sample_params(0)
+    for call, match in (
+        (lambda: render(params, "hat", 32), "unknown attribute 'hat'; the known ones are none, mask"),
+        (lambda: render(params[:-1], "mask", 32), f"{len(PARAM_NAMES)} numbers"),
+        (lambda: render(np.stack([params] * 2), ["mask"], 32), "2 faces but 1 attributes"),
+        (lambda: render(params, "mask", 4), "size must be 8 to 1024"),
+        (lambda: position_map(params[None], 32), f"{len(PARAM_NAMES)} numbers"),
+        (lambda: worn_region(params * np.nan, "mask", 32), "NaN"),
+    ):
+        with pytest.raises(ValueError, match=match) as error:
+            call()
+        assert "\n" not in str(error.value)
