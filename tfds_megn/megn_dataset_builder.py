@@ -243,13 +243,11 @@ class Builder(tfds.core.ShardBasedBuilder):
 
 def _with_progress(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
     """Yields the items under a progress bar that opens when the first is asked for."""
+    held: list[Item] = []
     with tqdm.tqdm(total=total, desc=description, unit="img", mininterval=0.5) as bar:
-        # One item ahead, so that bar and workers are done when the last item is handed over.
-        items = iter(items)
-        for item in itertools.islice(items, 1):
-            for following in items:
-                bar.update()
-                yield item
-                item = following
+        # One item is held back, so that bar and workers are done when the last one is handed over.
+        for item in items:
             bar.update()
-    yield item
+            yield from held
+            held = [item]
+    yield from held
