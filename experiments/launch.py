@@ -121,8 +121,9 @@ def _guarded(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> Any:
     except Exception as error:
         if not _is_mistake(error):
             raise
-        system = isinstance(error, OSError) and error.filename and error.strerror
-        _fail(f"{error.filename}: {error.strerror}" if system else str(error))
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            _fail(f"{error.filename}: {error.strerror}")
+        _fail(str(error))
 
 
 def _is_mistake(error: Exception) -> bool:
@@ -172,15 +173,16 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 def _find_preset(argv: Sequence[str]) -> list[str]:
     """Puts --config=<path of an existing file> first, where config_flags wants it; or ends the process."""
-    found, path = list(argv), None
+    found, path = list(argv), ""
     for arg, following in zip(argv[1:], [*argv[2:], ""]):
         if match := re.fullmatch(r"--?config(=.*)?", arg, re.DOTALL):
             path = match[1][1:] if match[1] else following
+            if not path:
+                _fail("--config needs the path of a preset")
             found.remove(arg)
             if not match[1] and following in found:
                 found.remove(following)
-    if path is None:
-        path = flags.FLAGS["config"].default_as_str
+    path = path or str(flags.FLAGS["config"].default_as_str)
     # The presets are installed with the package, so their names also work where the checkout is not.
     installed = os.path.join(_PRESETS, os.path.basename(path))
     if not os.path.isfile(path) and path.startswith("experiments/configs/") and os.path.isfile(installed):
@@ -217,6 +219,8 @@ def _check_override(path: str, value: str | None) -> None:
 
 def _explain(error: Exception) -> str:
     """The message of a flag error, in the words of the config where it is about one of its fields."""
+    if missing := re.findall(r"Flag --(\w+) must have a value other than None", str(error)):
+        return "give " + " and ".join(f"--{name} ({flags.FLAGS[name].help})" for name in missing)
     match = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
     if not match:
         return str(error)
@@ -240,7 +244,8 @@ def _help(argv: Sequence[str]) -> str:
     name = f"python -m {spec.name}" if spec else f"python {sys.argv[0]}"
     lines = [(main.__doc__ or "").strip(), "", f"usage: {name} [--flag=value ...]", "", "flags:"]
     for flag in sorted(values.get_key_flags_for_module(sys.argv[0]), key=lambda flag: flag.name):
-        default = f" (default: {_shorten(flag.default_as_str)})" if flag.default_as_str else ""
+        default = _shorten(flag.default_as_str or "")
+        default = f" (default: {default})" if default else ""
         lines += [f"  --{flag.name}", flags.text_wrap(f"{flag.help}{default}", 100, "      ")]
     if "config" in values:
         preset = _shorten(argv[1].removeprefix("--config="))

@@ -98,6 +98,7 @@ def test_help_explains_flags_and_fields(launcher):
         (["--config.resolution=33"], "config.resolution is 33; it must be a power of two"),
         (["--config=nowhere.py"], "--config=nowhere.py: no such file; the presets in experiments/configs/"),
         (["--config=notes.txt"], "--config=notes.txt: not a preset; it must be a Python file"),
+        (["--config"], "--config needs the path of a preset"),
         (["--doo=3"], "Unknown command line flag 'doo'. Did you mean: do"),
         (["show"], "unexpected argument 'show'"),
         (["--do=refuse"], "the photo x.png is broken; remove it"),
