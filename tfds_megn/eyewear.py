@@ -122,7 +122,11 @@ def _temples(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
         z = shape.axis + np.sqrt(max(_BEND**2 - x * x, 0.0))
         ear = MEAN_AXES[0] * f.head_width + 0.035
         y = shape.y - 0.40 * shape.h
-        path = np.float32([[sign * x, y, z - 0.01], [sign * ear, 0.0, -0.10]])
+        along = np.linspace(0, 1, 6)[:, None]
+        path = np.float32([sign * x, y, z - 0.01]) * (1 - along) + np.float32([sign * ear, 0.0, -0.10]) * along
+        length = np.sqrt((path * path).sum(1))  # push the bar out of the temple where the head bulges
+        skin = radius(frame.head.skin, (path / length[:, None]).T)
+        path = (path * (np.maximum(length, skin + 0.015) / length)[:, None]).astype(np.float32)
         frame.stroke(path, max(shape.thick * 1.7, 0.020), shape.rim, touched, bias=0.06)
 
 

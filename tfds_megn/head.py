@@ -100,7 +100,7 @@ def build(face: SimpleNamespace, count: int) -> Head:
     hair = _hair_depth(face, grid)
     full = skin + _hair_thickness(face, grid, hair)
     normals = surface_normals(full, grid)
-    cavity = np.clip(1.0 - 7.0 * (box_blur(full, max(1, count // 24)) - full), 0.35, 1.06)
+    cavity = np.clip(1.0 - 6.0 * (box_blur(full, max(1, count // 24)) - full), 0.48, 1.06)
     light = pose_matrix(face).T @ light_direction(face)
     maps = np.concatenate([normals, cavity[None], hair[None], cast_shadow(full, grid, light)[None]]).reshape(6, -1).T
     return Head(grid, skin, full, hair, np.ascontiguousarray(maps))
@@ -142,7 +142,7 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     # Nose: a ridge that rises from the bridge to the tip and drops away under it.
     climb = np.clip((t - (eye_t - 0.14)) * (1.0 / (nose - eye_t + 0.14)), 0.0, 1.0)
     ridge = face.nose_bridge * smooth(-0.1, 0.45, climb) + (face.nose_height - face.nose_bridge) * climb * climb
-    ridge *= smooth(nose + 0.115, nose + 0.02, t)
+    ridge *= smooth(0.105, 0.0, t - nose + 0.30 * s)
     girth = 0.078 + 0.85 * (face.nose_width - 0.07) * climb * climb
     r += ridge * bell((s / girth) ** 2)
     r += face.nose_tip * bump(0.0, nose - 0.005, 0.075, 0.065)
@@ -186,6 +186,8 @@ def _hair_thickness(face: SimpleNamespace, grid: Directions, hair: np.ndarray) -
     top = 0.55 + 0.65 * smooth(0.2, -0.8, grid.t)
     top += (0.45 if face.hair_length > 0 or face.hair_curl > 0.75 else 0.0) * smooth(-0.6, 0.1, grid.t)
     loose = face.hair_length > 0 or face.hair_fringe > 0.4 or face.hair_curl > 0.75
+    if not face.hair_length > 0:
+        top *= 1.0 - (0.75 if face.hair_curl < 0.75 else 0.3) * smooth(-0.45, 0.05, grid.t) * smooth(-0.5, 0.0, grid.q)
     return face.hair_volume * top * smooth(-0.01, 0.20 if loose else 0.42, hair) * (1.0 + lumps)
 
 

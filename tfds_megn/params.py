@@ -259,9 +259,9 @@ def _sample_photograph(rng: np.random.Generator) -> dict[str, float]:
         "yaw": float(np.clip(rng.normal(0, 15), -35, 35)) * deg,
         "pitch": float(np.clip(rng.normal(0, 6), -15, 15)) * deg,
         "roll": float(np.clip(rng.normal(0, 4), -10, 10)) * deg,
-        "scale": _spread(rng, 0.66, 0.025),
+        "scale": _spread(rng, 0.735, 0.025),
         "shift_x": _spread(rng, 0.0, 0.03),
-        "shift_y": _spread(rng, -0.04, 0.025),
+        "shift_y": _spread(rng, 0.0, 0.025),
         "light_azimuth": float(np.clip(rng.normal(0, 35), -75, 75)) * deg,
         "light_elevation": float(np.clip(rng.normal(32, 14), -5, 65)) * deg,
         "light_strength": rng.uniform(0.75, 1.15),
@@ -304,8 +304,8 @@ def _sample_wear(rng: np.random.Generator) -> dict[str, float]:
         "mask_puff": rng.uniform(0.0, 1.0),
         "rim_shape": float(rng.integers(0, 4)),  # 0 round, 1 oval, 2 rectangle, 3 cat-eye
         "rim_size": rng.uniform(0.92, 1.15),
-        "rim_thick": rng.uniform(0.014, 0.034),
-        **_rgb("rim", rims[rng.choice(6, p=(0.45, 0.2, 0.1, 0.1, 0.08, 0.07))]),
+        "rim_thick": rng.uniform(0.018, 0.042),
+        **_rgb("rim", rims[rng.choice(6, p=(0.55, 0.2, 0.06, 0.06, 0.07, 0.06))]),
         "glare": rng.uniform(0.1, 0.7),
         "sun_shape": float(rng.integers(0, 4)),  # 0 round, 1 aviator, 2 wayfarer, 3 cat-eye
         "sun_size": rng.uniform(0.98, 1.2),

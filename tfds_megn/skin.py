@@ -119,7 +119,7 @@ def _mouth(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: n
     seam = bell((np.maximum(np.abs(y) - gap, 0.0) / thin) ** 2) * smooth(1.08, 0.9, np.abs(x))
     blend(colour, rows, lip * 0.12, np.minimum(np.maximum(0.85 * seam, 0.0), 1.0))
     if face.mouth_open > 0.05:
-        hole = smooth(0.004, -0.004, np.abs(y) - gap)
+        hole = smooth(0.0, -0.008, np.abs(y) - gap)
         blend(colour, rows, linear(0.22, 0.07, 0.07), hole)
         teeth = hole * smooth(0.5, 0.3, (y + gap) / (2 * gap + 1e-4)) * smooth(0.95, 0.75, np.abs(x))
         blend(colour, rows, linear(0.86, 0.83, 0.78), teeth * smooth(0.15, 0.35, np.full_like(x, face.mouth_open)))
@@ -128,10 +128,10 @@ def _mouth(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: n
 
 def _nostrils(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray) -> None:
     side, t = np.abs(s[rows]), t[rows]
-    x = (side - 0.55 * face.nose_width) / (0.36 * face.nose_width)
-    y = (t - face.nose_length - 0.072 + 0.012 * x) / 0.020
+    x = (side - 0.56 * face.nose_width) / (0.34 * face.nose_width)
+    y = (t - face.nose_length - 0.070 + 0.010 * x) / 0.017
     skin = linear(face.skin_r, face.skin_g, face.skin_b)
-    blend(colour, rows, skin * 0.10, 0.85 * bell((x * x + y * y) ** 2))
+    blend(colour, rows, skin * 0.14, 0.80 * bell((x * x + y * y) ** 2))
     x = (side - face.nose_width - 0.055) / 0.018  # the crease around the wing
     y = (t - face.nose_length - 0.03) / 0.05
     blend(colour, rows, skin * 0.4, 0.45 * bell(x * x + y * y))

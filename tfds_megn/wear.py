@@ -175,7 +175,8 @@ def _facial_hair(frame: Frame, head: Head, name: str, touched: np.ndarray) -> No
     fine = 0.7 * fine + 0.6 * noise.wrapped(noise.grain(), s * 120 + 300, t * 120 + 300)
     hair = linear(f.hair_r, f.hair_g, f.hair_b)
     albedo = np.maximum(hair * (0.95 + 0.45 * fine)[:, None] + np.float32(0.004), 0.003)
-    alpha = smooth(0.12, 0.62, area + 0.16 * fine * (1 - area)) * f.beard_density
+    thin = (1.0 - f.beard_density) * (0.8 + 1.2 * fine)
+    alpha = smooth(0.12, 0.62, area + 0.16 * fine * (1 - area) - thin)
     nx, ny, nz = frame.to_camera(n[:, 0] + 0.3 * fine, n[:, 1], n[:, 2])
     colour = frame.shade(albedo, unit(nx, ny, nz), 0.62 + 0.38 * smooth(0.2, 1.0, area), 0.05, sharp=3)
     frame.over(rows, colour, alpha, touched)
@@ -187,7 +188,7 @@ def _beard(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.ndar
     side = np.abs(s)
     area = beard_area(f, side, t, f.beard_cheek)
     burn = smooth(0.47, 0.54, side) * smooth(0.02, 0.2, t) * smooth(-0.02, 0.08, q) * smooth(0.40, 0.22, q - 0.5 * t)
-    area = np.maximum(area, burn) * smooth(-0.16, 0.02, q)
+    area = np.maximum(area, burn) * smooth(-0.40, -0.22, q)
     x, line = lip_line(f, s)
     above, below = np.float32(f.lip_upper + 0.012), np.float32(f.lip_lower * 1.15 + 0.05 * f.mouth_open + 0.012)
     y = (t - line) / np.where(t < line, above, below)
