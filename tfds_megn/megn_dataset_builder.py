@@ -178,13 +178,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _photo_shards(
         self, dl_manager: tfds.download.DownloadManager
     ) -> Mapping[str, Sequence[Callable[[], Iterator]]]:
-        try:
-            manual_dir = dl_manager.manual_dir
-        except (
-            AssertionError
-        ) as error:  # Missing or empty: TFDS names the folder and repeats our instructions.
-            raise FileNotFoundError(f"no photos: {' '.join(str(error).split())}") from None
-        found = photo_folder.scan(manual_dir)
+        found = photo_folder.scan(_manual_dir(dl_manager))
         size = self.builder_config.resolution
         images = workers.map_ordered(photo_folder.convert_photo, [(photo, size) for photo in found.photos])
         images = _with_progress(images, len(found.photos), f"Reading photos for {self.info.full_name}")
@@ -239,6 +233,17 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _log_download_done(self) -> None:
         pass
+
+
+def _manual_dir(dl_manager: tfds.download.DownloadManager) -> epath.Path:
+    """Returns the folder of photos; its errors are one line each."""
+    try:
+        return dl_manager.manual_dir
+    except AssertionError as error:  # "Manual directory <path> does not exist or is empty. Create it ..."
+        reason = str(error).partition(". Create it")[0].replace("Manual directory", "manual_dir")
+        raise FileNotFoundError(f"no photos: {reason}; {photo_folder.INSTRUCTIONS}") from None
+    except NotADirectoryError as error:
+        raise ValueError(f"manual_dir {error.filename} is a file; give the folder that holds it") from None
 
 
 def _with_progress(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:

@@ -41,6 +41,9 @@ def data_source(
       ValueError: the config or the split is unknown, or the photos cannot be used.
       FileNotFoundError: there are no photos in `manual_dir`.
     """
+    for part in split.split("+"):  # Now, rather than after the preparation.
+        if part.partition("[")[0].strip() not in (*rendered.SPLITS, "all"):
+            raise ValueError(f"unknown split {split!r}; there are {', '.join(rendered.SPLITS)}")
     name = config.removeprefix("megn/")
     if num_images is not None:
         if not name.startswith("rendered_"):

@@ -4,6 +4,7 @@ import collections
 import hashlib
 import math
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -124,6 +125,7 @@ class TestRendered:
         ("arguments", "words"),
         [
             ({"config": "rendered_65"}, "unknown config 'rendered_65'; there are rendered_32, rendered_64"),
+            ({"split": "trian"}, "unknown split 'trian'; there are train, validation, test"),
             ({"config": "photos_32"}, "unknown config 'photos_32'"),
             ({"config": "rendered_64", "num_images": 29}, "num_images=29 is too few; at least 30"),
             ({"config": "photos_64", "num_images": 100}, "num_images is for the rendered configs"),
@@ -219,6 +221,13 @@ class TestPhotos:
         assert lines[3:] == [f"skipped 3 of 15 files of {pictures}"]
         builder = tfds_megn.Builder(config="photos_64", data_dir=tmp_path / "data")
         assert [f"skipped {line}" for line in builder.info.metadata["skipped"]] == lines[:3]
+
+    def test_zip_given_as_the_folder(self, pictures, tmp_path):
+        shutil.make_archive(str(tmp_path / "zipped" / "megn"), "zip", pictures)
+        arguments = {"config": "photos_64", "data_dir": tmp_path / "data"}
+        with pytest.raises(ValueError, match="megn.zip is a file; give the folder that holds it"):
+            tfds_megn.data_source(manual_dir=tmp_path / "zipped" / "megn.zip", **arguments)
+        assert len(read_all(tmp_path, manual_dir=tmp_path / "zipped", **arguments)) == 12
 
     def test_nothing_usable(self, tmp_path, capfd):
         (tmp_path / "photos").mkdir()
