@@ -332,26 +332,26 @@ def _march(
     ox, oy, oz = (x * turn[0, k] + y * turn[1, k] for k in range(3))
     gap, final = np.ones_like(z), z.copy()
     live = np.arange(len(z))
-    out_z, out_g, in_z, in_g = np.full_like(z, np.inf), np.ones_like(z), np.full_like(z, _MISS), np.ones_like(z)
+    out_z, in_z = np.full_like(z, 9.0), np.full_like(z, _MISS)
     for step in range(steps):
         r, at, fu, fv = cells(ox + z * dx, oy + z * dy, oz + z * dz, count)
         g = r - lookup(flat, at, fu, fv, count)
         if step >= 1:  # set aside the rays that have arrived or have passed by
             final[live], gap[live] = z - 0.7 * g, g
             on = np.flatnonzero((np.abs(g) > 0.002) & (z > -1.0))
-            live, z, g, ox, oy, oz = live[on], z[on], g[on], ox[on], oy[on], oz[on]
-            out_z, out_g, in_z, in_g = out_z[on], out_g[on], in_z[on], in_g[on]
+            if not len(on):
+                return final, (np.abs(gap) < close) & (final > -1.0)
+            live, z, g, r, ox, oy, oz = live[on], z[on], g[on], r[on], ox[on], oy[on], oz[on]
+            out_z, in_z = out_z[on], in_z[on]
         outside = g > 0
-        out_z, out_g = np.where(outside, z, out_z), np.where(outside, g, out_g)
-        in_z, in_g = np.where(outside, in_z, z), np.where(outside, in_g, g)
-        # Free steps until the surface has been crossed, then false position within the bracket.
-        crossed = (in_z > _MISS) & (out_z < np.inf)
-        share = np.minimum(np.maximum(out_g / (out_g - np.minimum(in_g, -1e-6)), 0.15), 0.85)
-        with np.errstate(invalid="ignore"):
-            inner = out_z - (out_z - in_z) * share
-        z = np.where(crossed, inner, z - (0.9 if step < 2 else 0.7) * g)
+        out_z, in_z = np.where(outside, z, out_z), np.where(outside, in_z, z)
+        # Newton's step for a sphere, shortened where the ray grazes it; halfway once the surface has been crossed and the
+        # step would leave the bracket.
+        z = z - g * (0.8 * np.minimum(np.maximum(r / np.maximum(z, 0.25), 1.0), 3.0))
+        z = np.where((z > in_z) & (z < out_z), z, 0.5 * (in_z + out_z))
+    crossed = (in_z > _MISS) & (out_z < 9.0)
     gap[live[crossed]] = 0.0
-    final[live] = np.where(crossed, z, final[live])
+    final[live[crossed]] = z[crossed]
     return final, (np.abs(gap) < close) & (final > -1.0)
 
 
