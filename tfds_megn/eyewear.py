@@ -19,7 +19,7 @@ def put_on(frame: Frame, head: Head, name: str, touched: np.ndarray) -> None:
     _shadow(frame, shape, touched)
     _temples(frame, shape, touched)
     m = frame.turn
-    rows = np.flatnonzero((np.abs(frame.x) < 1.1) & (np.abs(frame.y) < 0.9))
+    rows = frame.window(-1.0, -0.75, 1.0, 0.75)
     x, y = frame.x[rows], frame.y[rows]
     ox, oy, oz = (x * m[0, k] + y * m[1, k] for k in range(3))
     oz = oz - shape.axis

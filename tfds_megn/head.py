@@ -246,10 +246,10 @@ def box_blur(table: np.ndarray, radius: int) -> np.ndarray:
 def cells(x: np.ndarray, y: np.ndarray, z: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Where head frame points fall in a table: radius |p|, flat index of the upper left cell, and the two fractions."""
     r = np.sqrt(x * x + y * y + z * z)
-    k = (0.5 * (count - 1)) / np.sqrt(np.maximum(2.0 * r * (r + z), 1e-6))
     centre = 0.5 * (count - 1)
-    u = np.minimum(np.maximum(x * k + centre, 0.0), count - 1.001)
-    v = np.minimum(np.maximum(y * k + centre, 0.0), count - 1.001)
+    k = (centre * 0.99999) / np.sqrt(np.maximum(2.0 * r * (r + z), 1e-6))  # a hair less, so that the last cell has a next
+    u = x * k + centre
+    v = y * k + centre
     i, j = np.floor(v), np.floor(u)
     return r, (i * count + j).astype(np.int32), u - j, v - i
 
@@ -333,26 +333,33 @@ def _march(
     gap, final = np.ones_like(z), z.copy()
     live = np.arange(len(z))
     out_z, in_z = np.full_like(z, 9.0), np.full_like(z, _MISS)
+    old_z = old_g = None
     for step in range(steps):
         r, at, fu, fv = cells(ox + z * dx, oy + z * dy, oz + z * dz, count)
         g = r - lookup(flat, at, fu, fv, count)
+        # Newton's step for a sphere where the ray does not graze it, then secants.
+        if old_z is None:
+            slope = np.minimum(np.maximum(z / r, 0.35), 1.0)
+        else:
+            slope = np.minimum(np.maximum((old_g - g) / (old_z - z + np.float32(1e-9)), 0.4), 4.0)
+        ahead = z - g / slope
         if step >= 1:  # set aside the rays that have arrived or have passed by
-            final[live], gap[live] = z - 0.7 * g, g
-            on = np.flatnonzero((np.abs(g) > 0.002) & (z > -1.0))
+            final[live], gap[live] = ahead, g
+            on = np.flatnonzero((np.abs(g) > 0.003) & (z > -0.9))
             if not len(on):
-                return final, (np.abs(gap) < close) & (final > -1.0)
-            live, z, g, r, ox, oy, oz = live[on], z[on], g[on], r[on], ox[on], oy[on], oz[on]
+                break
+            live, z, g, ahead, ox, oy, oz = live[on], z[on], g[on], ahead[on], ox[on], oy[on], oz[on]
             out_z, in_z = out_z[on], in_z[on]
         outside = g > 0
         out_z, in_z = np.where(outside, z, out_z), np.where(outside, in_z, z)
-        # Newton's step for a sphere, shortened where the ray grazes it; halfway once the surface has been crossed and the
-        # step would leave the bracket.
-        z = z - g * (0.8 * np.minimum(np.maximum(r / np.maximum(z, 0.25), 1.0), 3.0))
-        z = np.where((z > in_z) & (z < out_z), z, 0.5 * (in_z + out_z))
-    crossed = (in_z > _MISS) & (out_z < 9.0)
-    gap[live[crossed]] = 0.0
-    final[live[crossed]] = z[crossed]
-    return final, (np.abs(gap) < close) & (final > -1.0)
+        # Once the surface has been crossed, halfway where the step would leave the bracket.
+        old_z, old_g = z, g
+        z = np.where((ahead > in_z) & (ahead < out_z), ahead, 0.5 * (in_z + out_z))
+    else:
+        crossed = (in_z > _MISS) & (out_z < 9.0)
+        gap[live[crossed]] = 0.0
+        final[live[crossed]] = z[crossed]
+    return final, (np.abs(gap) < close) & (final > -0.95)
 
 
 def pose_matrix(face: SimpleNamespace) -> np.ndarray:

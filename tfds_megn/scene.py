@@ -45,6 +45,12 @@ class Frame:
         x, y, m = self.x[rows], self.y[rows], self.turn
         return tuple(x * m[0, k] + y * m[1, k] + z * m[2, k] for k in range(3))
 
+    def window(self, left: float, top: float, right: float, bottom: float) -> np.ndarray:
+        """Flat indices of the samples inside a box of camera coordinates."""
+        i, k = np.searchsorted(self.xs, (left, right))
+        j, m = np.searchsorted(self.ys, (top, bottom))
+        return (np.arange(j, m)[:, None] * self.side + np.arange(i, k)).reshape(-1)
+
     def to_camera(self, nx: np.ndarray, ny: np.ndarray, nz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Head frame vectors in the camera frame."""
         m = self.turn
@@ -96,7 +102,7 @@ class Frame:
         points = path @ self.turn.T
         for a, b in zip(points[:-1], points[1:], strict=True):
             low, high = np.minimum(a, b) - width, np.maximum(a, b) + width
-            rows = np.flatnonzero((self.x > low[0]) & (self.x < high[0]) & (self.y > low[1]) & (self.y < high[1]))
+            rows = self.window(low[0], low[1], high[0], high[1])
             x, y = self.x[rows] - a[0], self.y[rows] - a[1]
             dx, dy = float(b[0] - a[0]), float(b[1] - a[1])
             k = np.clip((x * dx + y * dy) * (1.0 / max(dx * dx + dy * dy, 1e-6)), 0.0, 1.0)
@@ -142,7 +148,7 @@ def body(frame: Frame) -> None:
     chin = frame.turn @ np.float32([0.0, 0.62, -0.28])
     base_x, base_y, base_z = 0.35 * chin[0], 1.36, -0.32
     # Neck: an upright elliptic cylinder that leans from under the skull to the collar and flares at its root.
-    rows = np.flatnonzero((np.abs(frame.x) < 1.0) & (frame.y > 0.2))
+    rows = frame.window(-0.9, 0.4, 0.9, 9.0)
     x, y = frame.x[rows], frame.y[rows]
     down = np.clip((y - chin[1]) * (1.0 / (base_y - chin[1])), 0.0, 1.3)
     middle, back = chin[0] + (base_x - chin[0]) * down, chin[2] + (base_z - chin[2]) * down
@@ -161,7 +167,7 @@ def body(frame: Frame) -> None:
     frame.put(rows[nearer], z[nearer], colour[nearer])
     # Shoulders: a rounded bulk below a sloping line.
     width = f.shoulder_width
-    rows = np.flatnonzero(frame.y > 1.0)
+    rows = frame.window(-9.0, 1.0, 9.0, 9.0)
     x, y = frame.x[rows] - base_x, frame.y[rows]
     u = np.abs(x) * (1.0 / width)
     slope = 1.12 + 0.50 * u * u + 1.2 * np.maximum(u - 0.8, 0) ** 2
@@ -192,7 +198,7 @@ def ellipsoid(frame: Frame, centre: tuple, axes: tuple) -> tuple[np.ndarray, ...
     m = frame.turn
     cx, cy, cz = (float(v) for v in m @ np.float32(centre))
     reach = max(axes)
-    rows = np.flatnonzero((np.abs(frame.x - cx) < reach) & (np.abs(frame.y - cy) < reach))
+    rows = frame.window(cx - reach, cy - reach, cx + reach, cy + reach)
     x, y = frame.x[rows] - cx, frame.y[rows] - cy
     inv = [1.0 / a for a in axes]
     o = [(x * m[0, k] + y * m[1, k]) * inv[k] for k in range(3)]
