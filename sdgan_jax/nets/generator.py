@@ -50,16 +50,19 @@ class StyledConv(nn.Module):
         x = ModulatedConv(self.features, up=self.up, name="conv")(x, w)
         size = x.shape[1]
         strength = self.param("noise_strength", nn.initializers.zeros, ())
-        const = self.variable(
-            "buffers", "noise", lambda: jax.random.normal(self.make_rng("params"), (size, size, 1), jnp.float32)
-        )
         if isinstance(noise, str):
-            image = const.value if noise == "const" else 0.0
+            image = self._const_noise(size) if noise == "const" else 0.0
         else:
             keys = jax.vmap(jax.random.fold_in, (0, None))(noise, self.layer)
             image = jax.vmap(lambda key: jax.random.normal(key, (size, size, 1)))(keys)
         x = x + strength * image + self.param("bias", nn.initializers.zeros, (self.features,))
         return leaky_relu(x)
+
+    def _const_noise(self, size: int) -> jax.Array:
+        """The fixed noise image f32[size,size,1]; only drawing with "const" needs the `buffers` collection."""
+        return self.variable(
+            "buffers", "noise", lambda: jax.random.normal(self.make_rng("params"), (size, size, 1))
+        ).value
 
 
 class ToRGB(nn.Module):

@@ -1,30 +1,35 @@
 """Convolution and ×2 resampling, in the forms that run fast; the one file where a form is chosen.
 
-XLA's CPU backend is 20 to 40 times slower than need be on several natural forms: grouped convolution for modulation,
-`lhs_dilation` or stride 2 under differentiation, depthwise FIR filters. What is used here instead:
+XLA's CPU backend is 20 to 80 times slower than need be on several natural forms: grouped convolution for modulation,
+`lhs_dilation` or stride 2 under differentiation, depthwise FIR filters, the second derivatives of a padded convolution.
+What is used here instead:
 
-* every convolution is a 3×3 (or 1×1) stride-1 SAME convolution;
-* "convolve and resample" of StyleGAN2 (3×3 kernel and the FIR filter [1,3,3,1], 4×4) is one 6×6 kernel, whose four
-  phases are four 3×3 kernels at the low resolution: the channels carry the phases (depth-to-space going up,
-  space-to-depth going down), so the filter costs nothing;
-* a filter alone is a sum of shifted arrays.
+* every convolution has stride 1, and its derivatives of any order are again such convolutions and matrix products
+  (`_correlate` and `_kernel_gradient`, each the derivative of the other);
+* a resampling 3×3 convolution of StyleGAN2 is a 2×2 convolution at the low resolution whose channels carry the four
+  phases (depth-to-space going up, space-to-depth going down);
+* the FIR filter [1,3,3,1] is a sum of shifted arrays.
 
 Kernels are HWIO, images NHWC.
 """
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 FIR = (1.0, 3.0, 3.0, 1.0)  # StyleGAN2's resampling filter, per axis, before normalisation
+Padding = tuple[int, int]  # zeros before and after, the same for both axes
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Correlates `x` f32[N,H,W,C] with `kernel` f32[k,k,C,D], k odd, zero padding; returns f32[N,H,W,D]."""
-    if kernel.shape[:2] == (1, 1):
+    if kernel.shape[0] == 1:
         return jnp.einsum("nhwc,cd->nhwd", x, kernel[0, 0])
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    half = kernel.shape[0] // 2
+    return _correlate(x, kernel, (half, half))
 
 
 def convolve_up(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -39,10 +44,12 @@ def convolve_up(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     n, h, w, c = x.shape
     d = kernel.shape[-1]
-    phases = _filtered(kernel, gain=2.0).reshape(3, 2, 3, 2, c, d)[::-1, :, ::-1]
-    phases = phases.transpose(0, 2, 4, 1, 3, 5).reshape(3, 3, c, 4 * d)  # [k,k,C,(p,q,D)]
-    y = convolve(x, phases).reshape(n, h, w, 2, 2, d)
-    return y.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h, 2 * w, d)
+    # Output 2m + p of one axis is x[m-1] kernel[2+p] + x[m] kernel[p], with kernel[3] = 0.
+    taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0))).reshape(2, 2, 2, 2, c, d)[::-1, :, ::-1]
+    taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, 4 * d)  # [k,k,C,(p,q,D)]
+    y = _correlate(x, taps, (1, 1)).reshape(n, h + 1, w + 1, 2, 2, d)
+    y = y.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h + 2, 2 * w + 2, d)  # its last row and column are zero
+    return _filter(y, (1, 0), gain=2.0)
 
 
 def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -55,11 +62,12 @@ def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
         f32[N,H,W,D].
     """
-    n, h, w, c = x.shape
     d = kernel.shape[-1]
+    x = _filter(x, (2, 3), gain=1.0)  # one row and column more than are looked at, to make pairs
+    n, h, w, c = x.shape
     x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, 4 * c)
-    phases = _filtered(kernel, gain=1.0).reshape(3, 2, 3, 2, c, d)
-    return convolve(x, phases.transpose(0, 2, 1, 3, 4, 5).reshape(3, 3, 4 * c, d))
+    taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0))).reshape(2, 2, 2, 2, c, d)
+    return _correlate(x, taps.transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, d), (0, 0))
 
 
 def upsample(x: jax.Array) -> jax.Array:
@@ -98,10 +106,65 @@ def _neighbours(left: jax.Array, right: jax.Array, axis: int) -> tuple[jax.Array
     return before, after
 
 
-def _filtered(kernel: jax.Array, gain: float) -> jax.Array:
-    """The 6×6 kernel that acts as `kernel` f32[3,3,C,D] and the FIR filter, `gain` per axis, one after the other."""
-    taps = [gain * tap / sum(FIR) for tap in FIR]
-    for axis in (0, 1):
-        pads = [[(t, 3 - t) if a == axis else (0, 0) for a in range(4)] for t in range(4)]
-        kernel = sum(tap * jnp.pad(kernel, pad) for tap, pad in zip(taps, pads, strict=True))
-    return kernel
+def _filter(x: jax.Array, padding: Padding, gain: float) -> jax.Array:
+    """The FIR filter along both axes of `x`, padded with zeros, without resampling; `gain` per axis."""
+    for axis in (1, 2):
+        pads = [padding if a == axis else (0, 0) for a in range(x.ndim)]
+        padded = jnp.pad(x, pads)
+        size = padded.shape[axis] - len(FIR) + 1
+        shifts = [jax.lax.slice_in_dim(padded, t, t + size, axis=axis) for t in range(len(FIR))]
+        x = sum(gain * tap / sum(FIR) * shift for tap, shift in zip(FIR, shifts, strict=True))
+    return x
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _correlate(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """Stride-1 correlation of f32[N,H,W,C] with f32[k,k,C,D] under zero padding."""
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _correlate_transposed(y: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """The adjoint of `_correlate` in its images: f32[N,H',W',D] back to f32[N,H,W,C]."""
+    last = kernel.shape[0] - 1
+    return _correlate(y, kernel[::-1, ::-1].swapaxes(2, 3), (last - padding[0], last - padding[1]))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _kernel_gradient(x: jax.Array, y: jax.Array, padding: Padding, size: int) -> jax.Array:
+    """The adjoint of `_correlate` in its kernel: f32[N,H,W,C] and f32[N,H',W',D] to f32[k,k,C,D].
+
+    On CPU one matrix product for each row of the kernel; XLA's own convolution takes up to four times as long there.
+    """
+    n, h, w, d = y.shape
+    c = x.shape[-1]
+    if jax.default_backend() != "cpu":
+        forward = lambda kernel: _correlate.__wrapped__(x, kernel, padding)  # noqa: E731
+        return jax.linear_transpose(forward, jax.ShapeDtypeStruct((size, size, c, d), x.dtype))(y)[0]
+    x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
+    columns = jnp.concatenate([x[:, :, j : j + w] for j in range(size)], -1)  # [N,H,W',k·C]
+    rows = [jnp.einsum("nhwk,nhwd->kd", columns[:, i : i + h], y) for i in range(size)]
+    return jnp.stack(rows).reshape(size, size, c, d)
+
+
+def _correlate_forward(x, kernel, padding):
+    return _correlate(x, kernel, padding), (x, kernel)
+
+
+def _correlate_backward(padding, saved, y):
+    x, kernel = saved
+    return _correlate_transposed(y, kernel, padding), _kernel_gradient(x, y, padding, kernel.shape[0])
+
+
+def _kernel_gradient_forward(x, y, padding, size):
+    return _kernel_gradient(x, y, padding, size), (x, y)
+
+
+def _kernel_gradient_backward(padding, size, saved, kernel):
+    x, y = saved
+    return _correlate_transposed(y, kernel, padding), _correlate(x, kernel, padding)
+
+
+_correlate.defvjp(_correlate_forward, _correlate_backward)
+_kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)

@@ -1,0 +1,55 @@
+"""Devices: the mesh, where the state and the batch lie on it, and the one place that maps the step over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from sdgan_jax.training.joint_step import AXIS, Step
+
+
+def make_mesh(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:
+    """A mesh of all devices (of all processes) with the one axis `data`.
+
+    Raises:
+        ValueError: when the batch cannot be split evenly over the devices.
+    """
+    devices = devices or jax.devices()
+    if batch_size % len(devices):
+        raise ValueError(
+            f"config.batch_size is {batch_size}, which {len(devices)} devices cannot share evenly; "
+            f"make it a multiple of {len(devices)}"
+        )
+    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds all of it: the state."""
+    return NamedSharding(mesh, P())
+
+
+def map_step(step: Step, mesh: Mesh) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """Compiles the per-device step over the mesh: state replicated and donated, batch split by rows."""
+    mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False)
+    return jax.jit(mapped, donate_argnums=0)
+
+
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Puts this process's rows on its devices.
+
+    Rows are dealt out like cards, row i to device i mod n: then the strided groups of the minibatch standard deviation
+    are the same samples on any number of devices.
+    """
+    count = mesh.local_mesh.size
+    sharding = NamedSharding(mesh, P(AXIS))
+
+    def put(rows: np.ndarray) -> jax.Array:
+        dealt = rows.reshape(-1, count, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape)
+        return jax.make_array_from_process_local_data(sharding, dealt)
+
+    return {name: put(rows) for name, rows in batch.items()}
