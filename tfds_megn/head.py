@@ -310,7 +310,7 @@ def _spread_blocks(depth: np.ndarray, height: int, width: int) -> np.ndarray:
     high = np.maximum(np.maximum(high[:, :-2], high[:, 1:-1]), high[:, 2:])
     low = np.minimum(np.minimum(depth[:-2], depth[1:-1]), depth[2:])
     low = np.minimum(np.minimum(low[:, :-2], low[:, 1:-1]), low[:, 2:])
-    even = (high - low < 0.35).repeat(_BLOCK, 0)[:height].repeat(_BLOCK, 1)[:, :width]
+    even = (high - low < 0.8).repeat(_BLOCK, 0)[:height].repeat(_BLOCK, 1)[:, :width]
     top = high.repeat(_BLOCK, 0)[:height].repeat(_BLOCK, 1)[:, :width]
     table = depth
     for count in (height, width):
@@ -343,13 +343,12 @@ def _march(
         else:
             slope = np.minimum(np.maximum((old_g - g) / (old_z - z + np.float32(1e-9)), 0.4), 4.0)
         ahead = z - g / slope
-        if step >= 1:  # set aside the rays that have arrived or have passed by
-            final[live], gap[live] = ahead, g
-            on = np.flatnonzero((np.abs(g) > 0.003) & (z > -0.9))
-            if not len(on):
-                break
-            live, z, g, ahead, ox, oy, oz = live[on], z[on], g[on], ahead[on], ox[on], oy[on], oz[on]
-            out_z, in_z = out_z[on], in_z[on]
+        final[live], gap[live] = ahead, g  # set aside the rays that have arrived or have passed by
+        on = np.flatnonzero((np.abs(g) > 0.003) & (z > -0.9))
+        if not len(on):
+            break
+        live, z, g, ahead, ox, oy, oz = live[on], z[on], g[on], ahead[on], ox[on], oy[on], oz[on]
+        out_z, in_z = out_z[on], in_z[on]
         outside = g > 0
         out_z, in_z = np.where(outside, z, out_z), np.where(outside, in_z, z)
         # Once the surface has been crossed, halfway where the step would leave the bracket.
