@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import os
 import pickle
 import queue
@@ -96,12 +97,12 @@ def map_ordered(
             yield waiting.popleft().result()
     finally:
         closed.set()
-        threads.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.kill()
-            process.wait()
-            process.stdin.close()
-            process.stdout.close()
+        threads.shutdown(cancel_futures=True)  # A thread that waits for an answer sees the end of its worker.
+        for process in processes:
+            with contextlib.suppress(BrokenPipeError), process:  # Closes the pipes and waits for the end.
+                pass
 
 
 def _start(num_workers: int) -> list[subprocess.Popen]:
@@ -131,6 +132,7 @@ def _say_fallback(reason: str) -> None:
 
 def _ask(process: subprocess.Popen, function: Callable, task: Any) -> Any:
     """Sends one task and waits for its answer."""
+    assert process.stdin is not None and process.stdout is not None
     try:
         pickle.dump((function, task), process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
         process.stdin.flush()

@@ -282,6 +282,15 @@ class TestWorkers:
         with pytest.raises(ValueError, match="three"):
             next(results)
 
+    def test_leaving_early_ends_the_workers(self, monkeypatch):
+        started = []
+        start = workers._start
+        monkeypatch.setattr(workers, "_start", lambda count: started.extend(start(count)) or started)
+        results = workers.map_ordered(math.factorial, list(range(100)), num_workers=2)
+        assert next(results) == 1
+        results.close()
+        assert len(started) == 2 and all(process.poll() is not None for process in started)
+
     def test_goes_on_alone_where_no_process_starts(self, monkeypatch, capfd):
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         assert list(workers.map_ordered(abs, [-1, -2, -3, -4, -5])) == [1, 2, 3, 4, 5]
