@@ -21,6 +21,7 @@ from tfds_megn import noise
 MEAN_AXES = (0.70, 1.0, 0.86)  # half width, height and depth of the mean head
 _BLOCK = 4  # rays per side of a block that shares its starting depth
 _MISS = np.float32(-9.0)
+_BACK = np.float32(-0.95)  # no visible part of a head lies deeper
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def build(face: SimpleNamespace, count: int) -> Head:
     skin[grid.front] += _features(face, grid)
     hair = _hair_depth(face, grid)
     full = skin + _hair_thickness(face, grid, hair)
-    normals = surface_normals(full, grid)
+    normals = surface_normals(full, grid.d)
     cavity = np.clip(1.0 - 6.0 * (box_blur(full, max(1, count // 24)) - full), 0.48, 1.06)
     light = pose_matrix(face).T @ light_direction(face)
     maps = np.concatenate([normals, cavity[None], hair[None], cast_shadow(full, grid, light)[None]]).reshape(6, -1).T
@@ -191,9 +192,9 @@ def _hair_thickness(face: SimpleNamespace, grid: Directions, hair: np.ndarray) -
     return face.hair_volume * top * smooth(-0.01, 0.20 if loose else 0.42, hair) * (1.0 + lumps)
 
 
-def surface_normals(r: np.ndarray, grid: Directions) -> np.ndarray:
-    """Outward unit normals f32[3,G,G] of the surface with radius table `r`, by central differences."""
-    p = grid.d * r
+def surface_normals(r: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """Outward unit normals f32[3,...] of the surface with radii `r` in directions `d`, by central differences."""
+    p = d * r
     du, dv = np.zeros_like(p), np.zeros_like(p)
     du[:, :, 1:-1] = p[:, :, 2:] - p[:, :, :-2]
     dv[:, 1:-1] = p[:, 2:] - p[:, :-2]
@@ -245,9 +246,11 @@ def box_blur(table: np.ndarray, radius: int) -> np.ndarray:
 
 def cells(x: np.ndarray, y: np.ndarray, z: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Where head frame points fall in a table: radius |p|, flat index of the upper left cell, and the two fractions."""
-    r = np.sqrt(x * x + y * y + z * z)
+    plane2 = x * x + y * y
+    r = np.sqrt(plane2 + z * z)
     centre = 0.5 * (count - 1)
-    k = (centre * 0.99999) / np.sqrt(np.maximum(2.0 * r * (r + z), 1e-6))  # a hair less, so that the last cell has a next
+    # The square is never less than x^2 + y^2, also after rounding; a hair less, so that the last cell has a next.
+    k = (centre * 0.99999) / np.sqrt(np.maximum(2.0 * r * (r + z), plane2 + np.float32(1e-9)))
     u = x * k + centre
     v = y * k + centre
     i, j = np.floor(v), np.floor(u)
@@ -290,14 +293,20 @@ def trace(table: np.ndarray, turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -
     coarse_x, coarse_y = (line[np.minimum(np.arange(0, len(line), _BLOCK) + _BLOCK // 2, len(line) - 1)] for line in (xs, ys))
     blocks, down = len(coarse_x), len(coarse_y)
     x, y = np.tile(coarse_x, down), np.repeat(coarse_y, blocks)
-    z = np.sqrt(np.maximum(reach * reach - x * x - y * y, 0.0))
-    z, hit = _march(table, turn, x, y, z, 12, 0.1)
+    near = np.flatnonzero(x * x + y * y < reach * reach)
+    x, y = x[near], y[near]
+    z, hit = _scan(table, turn, x, y, np.sqrt(reach * reach - x * x - y * y), 20)
     depth = np.full((down + 2, blocks + 2), _MISS, dtype=np.float32)
-    depth[1:-1, 1:-1] = np.where(hit, z, _MISS).reshape(down, blocks)
+    i, j = np.divmod(near[hit], blocks)
+    depth[i + 1, j + 1] = z[hit]
     start = _spread_blocks(depth, len(ys), len(xs)).reshape(-1)
     rows = np.flatnonzero(start > _MISS + 1)
     i, j = np.divmod(rows, len(xs))
-    z, hit = _march(table, turn, xs[j], ys[i], start[rows], 10, 0.008)
+    x, y = xs[j], ys[i]
+    z, gap = _approach(table, turn, x, y, start[rows], 4)
+    lost = np.flatnonzero(gap > 0.003)
+    hit = gap <= 0.003
+    z[lost], hit[lost] = _scan(table, turn, x[lost], y[lost], start[rows[lost]] + np.float32(0.1), 16)
     return rows[hit], z[hit]
 
 
@@ -322,43 +331,51 @@ def _spread_blocks(depth: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.where(even, table, top)
 
 
-def _march(
-    table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, steps: int, close: float
+def _heights(table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """How far camera frame points lie above a radial surface, f32 of any one shape."""
+    px, py, pz = (x * turn[0, k] + y * turn[1, k] + z * turn[2, k] for k in range(3))
+    r, at, fu, fv = cells(px, py, pz, table.shape[0])
+    return r - lookup(table.reshape(-1), at, fu, fv, table.shape[0])
+
+
+def _approach(
+    table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Walks rays down from depth `z` until the surface is `close`; f32[N] depth and bool[N] whether it was met."""
-    count = table.shape[0]
-    flat = table.reshape(-1)
-    dx, dy, dz = (float(turn[2, k]) for k in range(3))
-    ox, oy, oz = (x * turn[0, k] + y * turn[1, k] for k in range(3))
-    gap, final = np.ones_like(z), z.copy()
-    live = np.arange(len(z))
-    out_z, in_z = np.full_like(z, 9.0), np.full_like(z, _MISS)
-    old_z = old_g = None
-    for step in range(steps):
-        r, at, fu, fv = cells(ox + z * dx, oy + z * dy, oz + z * dz, count)
-        g = r - lookup(flat, at, fu, fv, count)
-        # Newton's step for a sphere where the ray does not graze it, then secants.
+    """Moves rays from depth `z` near the surface onto it; f32[N] depth, f32[N] how far from it the last step began."""
+    final, gap = z.copy(), np.zeros_like(z)
+    live, old_z, old_g = np.arange(len(z)), None, None
+    for _ in range(steps):
+        g = _heights(table, turn, x, y, z)
+        # Newton's step for a sphere, then secants.
         if old_z is None:
-            slope = np.minimum(np.maximum(z / r, 0.35), 1.0)
+            slope = np.minimum(np.maximum(z, 0.35), 1.0)
         else:
             slope = np.minimum(np.maximum((old_g - g) / (old_z - z + np.float32(1e-9)), 0.4), 4.0)
         ahead = z - g / slope
-        final[live], gap[live] = ahead, g  # set aside the rays that have arrived or have passed by
-        on = np.flatnonzero((np.abs(g) > 0.003) & (z > -0.9))
-        if not len(on):
-            break
-        live, z, g, ahead, ox, oy, oz = live[on], z[on], g[on], ahead[on], ox[on], oy[on], oz[on]
-        out_z, in_z = out_z[on], in_z[on]
+        final[live], gap[live] = ahead, np.abs(g)
+        on = np.flatnonzero(np.abs(g) > 0.003)
+        live, x, y, old_z, old_g, z = live[on], x[on], y[on], z[on], g[on], ahead[on]
+    return final, gap
+
+
+def _scan(
+    table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, top: np.ndarray, samples: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Looks along rays from depth `top` to the head's back for the first crossing; f32[N] depth, bool[N] whether found."""
+    share = np.linspace(0, 1, samples, dtype=np.float32)
+    z = top[:, None] + (_BACK - top)[:, None] * share
+    g = _heights(table, turn, x[:, None], y[:, None], z)
+    hit = g.min(1) < 0
+    first = np.maximum((g < 0).argmax(1), 1)
+    row = np.arange(len(z))
+    z0, z1, g0, g1 = z[row, first - 1], z[row, first], g[row, first - 1], g[row, first]
+    for _ in range(2):  # false position
+        middle = z0 + (z1 - z0) * np.minimum(np.maximum(g0 / (g0 - g1 + np.float32(1e-9)), 0.0), 1.0)
+        g = _heights(table, turn, x, y, middle)
         outside = g > 0
-        out_z, in_z = np.where(outside, z, out_z), np.where(outside, in_z, z)
-        # Once the surface has been crossed, halfway where the step would leave the bracket.
-        old_z, old_g = z, g
-        z = np.where((ahead > in_z) & (ahead < out_z), ahead, 0.5 * (in_z + out_z))
-    else:
-        crossed = (in_z > _MISS) & (out_z < 9.0)
-        gap[live[crossed]] = 0.0
-        final[live[crossed]] = z[crossed]
-    return final, (np.abs(gap) < close) & (final > -0.95)
+        z0, g0 = np.where(outside, middle, z0), np.where(outside, g, g0)
+        z1, g1 = np.where(outside, z1, middle), np.where(outside, g1, g)
+    return middle, hit
 
 
 def pose_matrix(face: SimpleNamespace) -> np.ndarray:

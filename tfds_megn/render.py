@@ -105,7 +105,7 @@ def _check_size(size: int) -> None:
 
 def _table_side(size: int) -> int:
     """Directions per side of the tables: fine enough for the picture, no finer."""
-    return 112 if size <= 96 else 256
+    return 96 if size <= 64 else 144 if size <= 128 else 256
 
 
 def _picture(colour: np.ndarray, size: int) -> np.ndarray:

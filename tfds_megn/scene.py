@@ -303,5 +303,9 @@ def unit(nx: np.ndarray, ny: np.ndarray, nz: np.ndarray) -> tuple[np.ndarray, np
 
 
 def layer_maps(table: np.ndarray, head: Head) -> np.ndarray:
-    """f32[G*G,3] normals of another radial surface on the same grid."""
-    return np.ascontiguousarray(surface_normals(table, head.grid).reshape(3, -1).T)
+    """f32[G*G,3] normals of another radial surface on the same grid, on its front part."""
+    grid = head.grid
+    normals = np.zeros((grid.count, grid.count, 3), dtype=np.float32)
+    normals[..., 2] = 1.0
+    normals[grid.front] = surface_normals(table[grid.front], grid.d[(slice(None), *grid.front)]).transpose(1, 2, 0)
+    return normals.reshape(-1, 3)

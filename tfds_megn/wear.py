@@ -5,6 +5,8 @@ Each draws over the finished bare picture and reports the rays it touched; all o
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from tfds_megn import eyewear, noise
@@ -173,13 +175,20 @@ def _facial_hair(frame: Frame, head: Head, name: str, touched: np.ndarray) -> No
     wave = 0.03 * f.hair_curl * np.sin(along * 60)
     fine = noise.wrapped(noise.strands(), (flow + wave) * 110 + 512 + f.hair_seed, along * 55 + 512)
     fine = 0.7 * fine + 0.6 * noise.wrapped(noise.grain(), s * 120 + 300, t * 120 + 300)
-    hair = linear(f.hair_r, f.hair_g, f.hair_b)
+    hair = _facial_hair_colour(f)
     albedo = np.maximum(hair * (0.95 + 0.45 * fine)[:, None] + np.float32(0.004), 0.003)
     thin = (1.0 - f.beard_density) * (0.8 + 1.2 * fine)
     alpha = smooth(0.12, 0.62, area + 0.16 * fine * (1 - area) - thin)
     nx, ny, nz = frame.to_camera(n[:, 0] + 0.3 * fine, n[:, 1], n[:, 2])
     colour = frame.shade(albedo, unit(nx, ny, nz), 0.62 + 0.38 * smooth(0.2, 1.0, area), 0.05, sharp=3)
     frame.over(rows, colour, alpha, touched)
+
+
+def _facial_hair_colour(face: SimpleNamespace) -> np.ndarray:
+    """The hair's colour, darker where it would not stand out from the skin; f32[3] linear."""
+    hair, skin = linear(face.hair_r, face.hair_g, face.hair_b), linear(face.skin_r, face.skin_g, face.skin_b)
+    share = float(hair.sum() / (hair.sum() + skin.sum()))
+    return hair * np.float32(1.0 - 0.6 * max(0.0, 1.0 - ((share - 0.5) / 0.17) ** 2))
 
 
 def _beard(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def test_normals_of_an_ellipsoid_are_its_gradient():
     r = 1 / np.sqrt(((grid.d / axes) ** 2).sum(0))
     gradient = grid.d * r / axes**2
     gradient /= np.sqrt((gradient**2).sum(0))
-    n = head.surface_normals(r.astype(np.float32), grid)
+    n = head.surface_normals(r.astype(np.float32), grid.d)
     front = grid.d[2] > -0.2
     assert (n * gradient).sum(0)[front].min() > 0.999
 
