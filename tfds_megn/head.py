@@ -57,13 +57,19 @@ class Head:
 
 def smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
     """Cubic step from 0 at `low` to 1 at `high` (either may be the larger)."""
-    x = np.minimum(np.maximum((x - low) * (1.0 / (high - low)), 0.0), 1.0)
-    return x * x * (3.0 - 2.0 * x)
+    x = (x - low) * (1.0 / (high - low))
+    np.maximum(x, 0.0, out=x)
+    np.minimum(x, 1.0, out=x)
+    y = 3.0 - 2.0 * x
+    y *= x
+    y *= x
+    return y
 
 
 def bell(q: np.ndarray) -> np.ndarray:
     """About exp(-q) for q >= 0, exactly 0 from q = 4: cheap, and with the same bits on every processor."""
-    b = np.maximum(1.0 - 0.25 * q, 0.0)
+    b = 1.0 - 0.25 * q
+    np.maximum(b, 0.0, out=b)
     b *= b
     b *= b
     return b
@@ -250,11 +256,23 @@ def cells(x: np.ndarray, y: np.ndarray, z: np.ndarray, count: int) -> tuple[np.n
     r = np.sqrt(plane2 + z * z)
     centre = 0.5 * (count - 1)
     # The square is never less than x^2 + y^2, also after rounding; a hair less, so that the last cell has a next.
-    k = (centre * 0.99999) / np.sqrt(np.maximum(2.0 * r * (r + z), plane2 + np.float32(1e-9)))
-    u = x * k + centre
-    v = y * k + centre
+    k = r + z
+    k *= r
+    k *= 2.0
+    plane2 += np.float32(1e-9)
+    np.maximum(k, plane2, out=k)
+    np.sqrt(k, out=k)
+    np.divide(np.float32(centre * 0.99999), k, out=k)
+    u = x * k
+    u += centre
+    v = y * k
+    v += centre
     i, j = np.floor(v), np.floor(u)
-    return r, (i * count + j).astype(np.int32), u - j, v - i
+    u -= j
+    v -= i
+    i *= count
+    i += j
+    return r, i.astype(np.int32), u, v
 
 
 def lookup(table: np.ndarray, at: np.ndarray, fu: np.ndarray, fv: np.ndarray, count: int) -> np.ndarray:
@@ -263,9 +281,10 @@ def lookup(table: np.ndarray, at: np.ndarray, fu: np.ndarray, fv: np.ndarray, co
         fu, fv = fu[:, None], fv[:, None]
     a, b = table.take(at, 0), table.take(at + 1, 0)
     c, d = table.take(at + count, 0), table.take(at + count + 1, 0)
-    a += (b - a) * fu
-    c += (d - c) * fu
-    a += (c - a) * fv
+    for low, high, share in ((a, b, fu), (c, d, fu), (a, c, fv)):
+        high -= low
+        high *= share
+        low += high
     return a
 
 
@@ -295,7 +314,7 @@ def trace(table: np.ndarray, turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -
     x, y = np.tile(coarse_x, down), np.repeat(coarse_y, blocks)
     near = np.flatnonzero(x * x + y * y < reach * reach)
     x, y = x[near], y[near]
-    z, hit = _scan(table, turn, x, y, np.sqrt(reach * reach - x * x - y * y), 20)
+    z, hit = _scan(table, turn, x, y, np.sqrt(reach * reach - x * x - y * y), 16)
     depth = np.full((down + 2, blocks + 2), _MISS, dtype=np.float32)
     i, j = np.divmod(near[hit], blocks)
     depth[i + 1, j + 1] = z[hit]
@@ -303,10 +322,10 @@ def trace(table: np.ndarray, turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -
     rows = np.flatnonzero(start > _MISS + 1)
     i, j = np.divmod(rows, len(xs))
     x, y = xs[j], ys[i]
-    z, gap = _approach(table, turn, x, y, start[rows], 4)
+    z, gap = _approach(table, turn, x, y, start[rows], 5)
     lost = np.flatnonzero(gap > 0.003)
     hit = gap <= 0.003
-    z[lost], hit[lost] = _scan(table, turn, x[lost], y[lost], start[rows[lost]] + np.float32(0.1), 16)
+    z[lost], hit[lost] = _scan(table, turn, x[lost], y[lost], start[rows[lost]] + np.float32(0.06), 12)
     return rows[hit], z[hit]
 
 
