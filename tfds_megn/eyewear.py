@@ -1,4 +1,4 @@
-"""Eyeglasses and sunglasses: a curved sheet before the eyes, cut into lenses, rims and bridge, with temples to the ears."""
+"""Eyeglasses and sunglasses: a curved sheet before the eyes, cut into lenses, rims, bridge; and temples."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tfds_megn.head import MEAN_AXES, Head, radius, smooth
+from tfds_megn.head import Head
 from tfds_megn.scene import Frame
 from tfds_megn.skin import linear
+from tfds_megn.surface import MEAN_AXES, radius, smooth
 
 _BEND = 1.25  # radius of the sheet, an upright cylinder
 
@@ -33,7 +34,7 @@ def put_on(frame: Frame, head: Head, name: str, touched: np.ndarray) -> None:
     lens, rim = _distances(shape, px, py)
     soft = frame.soft
     normal = frame.to_camera(px * (1 / _BEND), np.zeros_like(px), pz * (1 / _BEND))
-    _lenses(frame, shape, rows, lens, px, py, normal, touched)
+    _lenses(frame, shape, rows, lens, px, py, touched)
     albedo = np.empty((len(rows), 3), dtype=np.float32)
     albedo[:] = shape.rim
     alpha = smooth(soft, -soft, rim)
@@ -48,7 +49,9 @@ def _fit(face: SimpleNamespace, head: Head, name: str) -> SimpleNamespace:
     a, b, c = MEAN_AXES
     s, t = face.eye_spacing, face.eye_height
     points = np.float32([[s, t], [0.0, t + 0.02], [0.22, t - 0.15], [0.45, t + 0.16]])
-    d = np.stack([points[:, 0], points[:, 1], c * np.sqrt(1 - (points[:, 0] / a) ** 2 - (points[:, 1] / b) ** 2)])
+    d = np.stack(
+        [points[:, 0], points[:, 1], c * np.sqrt(1 - (points[:, 0] / a) ** 2 - (points[:, 1] / b) ** 2)]
+    )
     d = (d / np.sqrt((d * d).sum(0))).astype(np.float32)
     p = d * radius(head.skin, d)
     sheet = p[2] - np.sqrt(_BEND**2 - p[0] ** 2)  # where the cylinder's axis must lie to touch each point
@@ -82,22 +85,29 @@ def _distances(shape: SimpleNamespace, x: np.ndarray, y: np.ndarray) -> tuple[np
     n = shape.power
     lens = ((np.abs(u) ** n + np.abs(v) ** n) ** (1.0 / n) - 1.0) * min(shape.w, shape.h)
     rim = np.abs(lens) - shape.thick
-    bridge = np.abs(y - shape.y + 0.30 * shape.h - 0.35 * side * side / max(shape.x - shape.w, 0.03)) - shape.thick * 0.9
+    bridge = (
+        np.abs(y - shape.y + 0.30 * shape.h - 0.35 * side * side / max(shape.x - shape.w, 0.03))
+        - shape.thick * 0.9
+    )
     bridge = np.maximum(bridge, side - (shape.x - 0.93 * shape.w))
     if shape.sun and shape.kind == 1:
-        bar = np.maximum(np.abs(y - shape.y + 0.72 * shape.h) - shape.thick * 0.8, side - (shape.x - 0.55 * shape.w))
+        bar = np.maximum(
+            np.abs(y - shape.y + 0.72 * shape.h) - shape.thick * 0.8, side - (shape.x - 0.55 * shape.w)
+        )
         bridge = np.minimum(bridge, bar)
-    hinge = np.maximum(np.abs(y - shape.y + 0.40 * shape.h) - shape.thick * 1.2, np.abs(side - shape.x - shape.w) - 0.035)
+    hinge = np.maximum(
+        np.abs(y - shape.y + 0.40 * shape.h) - shape.thick * 1.2, np.abs(side - shape.x - shape.w) - 0.035
+    )
     return lens, np.minimum(rim, np.minimum(bridge, hinge))
 
 
 def _lenses(
     frame: Frame, shape: SimpleNamespace, rows: np.ndarray, lens: np.ndarray, px: np.ndarray, py: np.ndarray,
-    normal: tuple, touched: np.ndarray,
+    touched: np.ndarray,
 ) -> None:  # fmt: skip
     f = frame.face
     on = lens < frame.soft
-    rows, lens, nx = rows[on], lens[on], normal[0][on]
+    rows, lens = rows[on], lens[on]
     u = (np.abs(px[on]) - shape.x) * np.sign(px[on]) * (1 / shape.w)
     v = (py[on] - shape.y) * (1 / shape.h)
     inside = smooth(frame.soft, -frame.soft, lens)
@@ -123,7 +133,9 @@ def _temples(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
         ear = MEAN_AXES[0] * f.head_width + 0.035
         y = shape.y - 0.40 * shape.h
         along = np.linspace(0, 1, 6)[:, None]
-        path = np.float32([sign * x, y, z - 0.01]) * (1 - along) + np.float32([sign * ear, 0.0, -0.10]) * along
+        path = (
+            np.float32([sign * x, y, z - 0.01]) * (1 - along) + np.float32([sign * ear, 0.0, -0.10]) * along
+        )
         length = np.sqrt((path * path).sum(1))  # push the bar out of the temple where the head bulges
         skin = radius(frame.head.skin, (path / length[:, None]).T)
         path = (path * (np.maximum(length, skin + 0.015) / length)[:, None]).astype(np.float32)

@@ -1,39 +1,24 @@
-"""The head: a radial surface r(direction) about its centre, tabulated on an equal-area map of directions.
-
-Head frame: x to the right of a frontal picture, y down, z out of the face; unit length is half the head's height.
-A direction d is stored at (u, v) = (dx, dy) / sqrt(2 (1 + dz)), Lambert's azimuthal equal-area map with the face in
-the middle and the back of the head on the rim of the unit disc; it needs one square root and no trigonometry.
-
-Features are placed in face coordinates (s, t, q): the point where the direction meets a fixed ellipsoid, so that s, t
-read as the x, y of a frontal picture of a mean head: eyes at t = 0.02, nose tip at 0.38, mouth at 0.64, chin at 1.
-"""
+"""One person's head: skull, features and hair as a radial surface in the frame of `surface`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from types import SimpleNamespace
 
 import numpy as np
 
 from tfds_megn import noise
-
-MEAN_AXES = (0.70, 1.0, 0.86)  # half width, height and depth of the mean head
-_BLOCK = 4  # rays per side of a block that shares its starting depth
-_MISS = np.float32(-9.0)
-_BACK = np.float32(-0.95)  # no visible part of a head lies deeper
-
-
-@dataclass(frozen=True)
-class Directions:
-    """A square grid of directions and their face coordinates, f32[G,G] each; `front` slices its face part."""
-
-    count: int
-    d: np.ndarray  # [3,G,G]
-    s: np.ndarray
-    t: np.ndarray
-    q: np.ndarray
-    front: tuple[slice, slice]
+from tfds_megn.surface import (
+    MEAN_AXES,
+    Directions,
+    bell,
+    box_blur,
+    cells,
+    directions,
+    lookup,
+    smooth,
+    surface_normals,
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +29,8 @@ class Head:
       skin: f32[G,G] radius of the bare head.
       full: f32[G,G] radius with the hair on it.
       hair: f32[G,G] depth inside the hairline, positive where hair grows.
-      maps: f32[G*G,6] normal (head frame), cavity shade in [0,1], hair, share of the light that no part of the
-        head keeps away; of the surface with hair.
+      maps: f32[G*G,6] normal (head frame), cavity shade in [0,1], hair, share of the light that no part of
+        the head keeps away; of the surface with hair.
     """
 
     grid: Directions
@@ -53,50 +38,6 @@ class Head:
     full: np.ndarray
     hair: np.ndarray
     maps: np.ndarray
-
-
-def smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    """Cubic step from 0 at `low` to 1 at `high` (either may be the larger)."""
-    x = (x - low) * (1.0 / (high - low))
-    np.maximum(x, 0.0, out=x)
-    np.minimum(x, 1.0, out=x)
-    y = 3.0 - 2.0 * x
-    y *= x
-    y *= x
-    return y
-
-
-def bell(q: np.ndarray) -> np.ndarray:
-    """About exp(-q) for q >= 0, exactly 0 from q = 4: cheap, and with the same bits on every processor."""
-    b = 1.0 - 0.25 * q
-    np.maximum(b, 0.0, out=b)
-    b *= b
-    b *= b
-    return b
-
-
-@lru_cache(maxsize=4)
-def directions(count: int) -> Directions:
-    """The grid of `count` by `count` directions over u, v in [-1, 1]."""
-    line = np.linspace(-1.0, 1.0, count)
-    v, u = np.meshgrid(line, line, indexing="ij")
-    rho2 = np.minimum(u * u + v * v, 1.0)
-    lift = 2.0 * np.sqrt(1.0 - rho2)
-    d = np.stack([u * lift, v * lift, 1.0 - 2.0 * rho2])
-    d /= np.maximum(np.sqrt((d * d).sum(0)), 1e-9)
-    a, b, c = MEAN_AXES
-    r = 1.0 / np.sqrt((d[0] / a) ** 2 + (d[1] / b) ** 2 + (d[2] / c) ** 2)
-    s, t, q = (d * r).astype(np.float32)
-    edge = int(0.12 * count)  # the face's features lie within |u|, |v| < 0.76
-    front = (slice(edge, count - edge), slice(edge, count - edge))
-    return Directions(count, d.astype(np.float32), s, t, q, front)
-
-
-def face_coordinates(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Face coordinates (s, t, q) of head frame points, f32[N] each."""
-    a, b, c = MEAN_AXES
-    k = 1.0 / np.sqrt((x * (1 / a)) ** 2 + (y * (1 / b)) ** 2 + (z * (1 / c)) ** 2)
-    return x * k, y * k, z * k
 
 
 def build(face: SimpleNamespace, count: int) -> Head:
@@ -109,7 +50,11 @@ def build(face: SimpleNamespace, count: int) -> Head:
     normals = surface_normals(full, grid.d)
     cavity = np.clip(1.0 - 6.0 * (box_blur(full, max(1, count // 24)) - full), 0.48, 1.06)
     light = pose_matrix(face).T @ light_direction(face)
-    maps = np.concatenate([normals, cavity[None], hair[None], cast_shadow(full, grid, light)[None]]).reshape(6, -1).T
+    maps = (
+        np.concatenate([normals, cavity[None], hair[None], cast_shadow(full, grid, light)[None]])
+        .reshape(6, -1)
+        .T
+    )
     return Head(grid, skin, full, hair, np.ascontiguousarray(maps))
 
 
@@ -120,7 +65,9 @@ def _skull(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     a = a * face.head_width * (1.0 + face.jaw_width * low)
     c = c * face.head_depth * np.where(grid.q < 0, np.float32(1.06), np.float32(1.0))
     x, y, z = np.abs(grid.d[0] / a), np.abs(grid.d[1] / b), np.abs(grid.d[2] / c)
-    r = (x * x * np.sqrt(np.sqrt(x)) + y * y * np.sqrt(np.sqrt(y)) + z * z * np.sqrt(np.sqrt(z))) ** (-1.0 / 2.25)
+    r = (x * x * np.sqrt(np.sqrt(x)) + y * y * np.sqrt(np.sqrt(y)) + z * z * np.sqrt(np.sqrt(z))) ** (
+        -1.0 / 2.25
+    )
     r *= 1.0 - 0.22 * smooth(0.2, 0.8, grid.t) * smooth(0.30, -0.35, grid.q)
     r *= 1.0 + face.chin_length * smooth(0.5, 1.0, grid.t) * smooth(0.0, 0.4, grid.q)
     return r.astype(np.float32)
@@ -148,7 +95,9 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     r -= 0.05 * bump(0.70, -0.22, 0.16, 0.22)
     # Nose: a ridge that rises from the bridge to the tip and drops away under it.
     climb = np.clip((t - (eye_t - 0.14)) * (1.0 / (nose - eye_t + 0.14)), 0.0, 1.0)
-    ridge = face.nose_bridge * smooth(-0.1, 0.45, climb) + (face.nose_height - face.nose_bridge) * climb * climb
+    ridge = (
+        face.nose_bridge * smooth(-0.1, 0.45, climb) + (face.nose_height - face.nose_bridge) * climb * climb
+    )
     ridge *= smooth(0.105, 0.0, t - nose + 0.30 * s)
     girth = 0.078 + 0.85 * (face.nose_width - 0.07) * climb * climb
     r += ridge * bell((s / girth) ** 2)
@@ -163,7 +112,11 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     r += 0.030 * across * bell(((t - line + 0.55 * face.lip_upper + gap) * (1 / 0.032)) ** 2)
     r += 0.036 * across * bell(((t - line - 0.55 * face.lip_lower - gap) * (1 / 0.038)) ** 2)
     r -= (0.022 + 0.03 * face.mouth_open) * across * bell(((t - line) * (1 / (0.014 + gap))) ** 2)
-    fold = bell(((s - 0.16 - 0.30 * (t - 0.36)) * (1 / 0.03)) ** 2) * smooth(0.34, 0.42, t) * smooth(0.75, 0.6, t)
+    fold = (
+        bell(((s - 0.16 - 0.30 * (t - 0.36)) * (1 / 0.03)) ** 2)
+        * smooth(0.34, 0.42, t)
+        * smooth(0.75, 0.6, t)
+    )
     r -= (0.006 + 0.018 * face.age + 0.008 * max(face.smile, 0)) * fold
     return r * smooth(-0.05, 0.18, q)
 
@@ -194,20 +147,10 @@ def _hair_thickness(face: SimpleNamespace, grid: Directions, hair: np.ndarray) -
     top += (0.45 if face.hair_length > 0 or face.hair_curl > 0.75 else 0.0) * smooth(-0.6, 0.1, grid.t)
     loose = face.hair_length > 0 or face.hair_fringe > 0.4 or face.hair_curl > 0.75
     if not face.hair_length > 0:
-        top *= 1.0 - (0.75 if face.hair_curl < 0.75 else 0.3) * smooth(-0.45, 0.05, grid.t) * smooth(-0.5, 0.0, grid.q)
+        top *= 1.0 - (0.75 if face.hair_curl < 0.75 else 0.3) * smooth(-0.45, 0.05, grid.t) * smooth(
+            -0.5, 0.0, grid.q
+        )
     return face.hair_volume * top * smooth(-0.01, 0.20 if loose else 0.42, hair) * (1.0 + lumps)
-
-
-def surface_normals(r: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """Outward unit normals f32[3,...] of the surface with radii `r` in directions `d`, by central differences."""
-    p = d * r
-    du, dv = np.zeros_like(p), np.zeros_like(p)
-    du[:, :, 1:-1] = p[:, :, 2:] - p[:, :, :-2]
-    dv[:, 1:-1] = p[:, 2:] - p[:, :-2]
-    n = np.stack(
-        [du[1] * dv[2] - du[2] * dv[1], du[2] * dv[0] - du[0] * dv[2], du[0] * dv[1] - du[1] * dv[0]]
-    )
-    return n * (1.0 / np.sqrt((n * n).sum(0) + 1e-20))
 
 
 def light_direction(face: SimpleNamespace) -> np.ndarray:
@@ -219,8 +162,8 @@ def light_direction(face: SimpleNamespace) -> np.ndarray:
 def cast_shadow(r: np.ndarray, grid: Directions, light: np.ndarray) -> np.ndarray:
     """Share f32[G,G] of the light (a head frame direction) that reaches each point of a radial surface.
 
-    A few points on the way to the light are compared with the surface under them; a near miss is half a shadow.
-    Done on every second direction, then smoothed.
+    A few points on the way to the light are compared with the surface under them; a near miss is half a
+    shadow. Done on every second direction, then smoothed.
     """
     count = grid.count
     flat = r.reshape(-1)
@@ -231,170 +174,13 @@ def cast_shadow(r: np.ndarray, grid: Directions, light: np.ndarray) -> np.ndarra
     for step in (0.05, 0.10, 0.17, 0.26, 0.38):
         x, y, z = (p[k] + np.float32(step) * light[k] for k in range(3))
         length, at, fu, fv = cells(x, y, z, count)
-        clear = np.minimum(clear, (length - lookup(flat, at, fu, fv, count) + 0.006) * np.float32(1 / (0.16 * step + 0.012)))
+        clear = np.minimum(
+            clear, (length - lookup(flat, at, fu, fv, count) + 0.006) * np.float32(1 / (0.16 * step + 0.012))
+        )
     lit = np.ones(((count + 1) // 2) ** 2, dtype=np.float32)
     lit[facing] = np.clip(clear + 0.5, 0.0, 1.0)
     lit = lit.reshape((count + 1) // 2, -1).repeat(2, 0).repeat(2, 1)[:count, :count]
     return box_blur(lit, max(1, count // 128))
-
-
-def box_blur(table: np.ndarray, radius: int) -> np.ndarray:
-    """Twice the running mean over 2 radius + 1 cells along both axes; the rim repeats."""
-    width = 2 * radius + 1
-    for _ in range(4):  # blur down the rows, then turn the table over: twice each way
-        n = len(table)
-        padded = np.empty((n + width, table.shape[1]), dtype=np.float64)
-        padded[: radius + 1], padded[radius + 1 : n + radius + 1], padded[n + radius + 1 :] = table[0], table, table[-1]
-        total = np.cumsum(padded, axis=0)
-        table = ((total[width:] - total[:-width]) * (1.0 / width)).astype(np.float32).T
-    return np.ascontiguousarray(table)
-
-
-def cells(x: np.ndarray, y: np.ndarray, z: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Where head frame points fall in a table: radius |p|, flat index of the upper left cell, and the two fractions."""
-    plane2 = x * x + y * y
-    r = np.sqrt(plane2 + z * z)
-    centre = 0.5 * (count - 1)
-    # The square is never less than x^2 + y^2, also after rounding; a hair less, so that the last cell has a next.
-    k = r + z
-    k *= r
-    k *= 2.0
-    plane2 += np.float32(1e-9)
-    np.maximum(k, plane2, out=k)
-    np.sqrt(k, out=k)
-    np.divide(np.float32(centre * 0.99999), k, out=k)
-    u = x * k
-    u += centre
-    v = y * k
-    v += centre
-    i, j = np.floor(v), np.floor(u)
-    u -= j
-    v -= i
-    i *= count
-    i += j
-    return r, i.astype(np.int32), u, v
-
-
-def lookup(table: np.ndarray, at: np.ndarray, fu: np.ndarray, fv: np.ndarray, count: int) -> np.ndarray:
-    """Bilinear values of a flat table f32[G*G] or f32[G*G,C] at `cells`."""
-    if table.ndim == 2:
-        fu, fv = fu[:, None], fv[:, None]
-    a, b = table.take(at, 0), table.take(at + 1, 0)
-    c, d = table.take(at + count, 0), table.take(at + count + 1, 0)
-    for low, high, share in ((a, b, fu), (c, d, fu), (a, c, fv)):
-        high -= low
-        high *= share
-        low += high
-    return a
-
-
-def radius(table: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Bilinear radius f32[N] of a table f32[G,G] in directions f32[3,N]."""
-    count = table.shape[0]
-    _, at, fu, fv = cells(*direction.astype(np.float32), count)
-    return lookup(table.reshape(-1), at, fu, fv, count)
-
-
-def trace(table: np.ndarray, turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the parallel rays of a picture meet a radial surface.
-
-    A coarse picture is traced first; each block of rays starts from the nearest depth found around it.
-
-    Args:
-      table: f32[G,G] radii.
-      turn: f32[3,3] pose matrix, camera = turn @ head.
-      xs, ys: f32[W], f32[H] camera coordinates of the picture's columns and rows, in head units.
-
-    Returns:
-      rows: int64[n] flat indices (row * W + column) of the rays that meet it, and z: f32[n] their camera depth.
-    """
-    reach = float(table.max()) + 0.01
-    coarse_x, coarse_y = (line[np.minimum(np.arange(0, len(line), _BLOCK) + _BLOCK // 2, len(line) - 1)] for line in (xs, ys))
-    blocks, down = len(coarse_x), len(coarse_y)
-    x, y = np.tile(coarse_x, down), np.repeat(coarse_y, blocks)
-    near = np.flatnonzero(x * x + y * y < reach * reach)
-    x, y = x[near], y[near]
-    z, hit = _scan(table, turn, x, y, np.sqrt(reach * reach - x * x - y * y), 16)
-    depth = np.full((down + 2, blocks + 2), _MISS, dtype=np.float32)
-    i, j = np.divmod(near[hit], blocks)
-    depth[i + 1, j + 1] = z[hit]
-    start = _spread_blocks(depth, len(ys), len(xs)).reshape(-1)
-    rows = np.flatnonzero(start > _MISS + 1)
-    i, j = np.divmod(rows, len(xs))
-    x, y = xs[j], ys[i]
-    z, gap = _approach(table, turn, x, y, start[rows], 5)
-    lost = np.flatnonzero(gap > 0.003)
-    hit = gap <= 0.003
-    z[lost], hit[lost] = _scan(table, turn, x[lost], y[lost], start[rows[lost]] + np.float32(0.06), 12)
-    return rows[hit], z[hit]
-
-
-def _spread_blocks(depth: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Starting depth f32[height,width] of every ray from that of the blocks f32[h+2,w+2], which have a border of misses.
-
-    Between blocks of like depth it is interpolated; at edges it is the nearest depth around; where all miss, a miss.
-    """
-    high = np.maximum(np.maximum(depth[:-2], depth[1:-1]), depth[2:])
-    high = np.maximum(np.maximum(high[:, :-2], high[:, 1:-1]), high[:, 2:])
-    low = np.minimum(np.minimum(depth[:-2], depth[1:-1]), depth[2:])
-    low = np.minimum(np.minimum(low[:, :-2], low[:, 1:-1]), low[:, 2:])
-    even = (high - low < 0.8).repeat(_BLOCK, 0)[:height].repeat(_BLOCK, 1)[:, :width]
-    top = high.repeat(_BLOCK, 0)[:height].repeat(_BLOCK, 1)[:, :width]
-    table = depth
-    for count in (height, width):
-        place = (np.arange(count, dtype=np.float32) - _BLOCK // 2) * np.float32(1 / _BLOCK) + 1
-        first = np.floor(place)
-        share = (place - first)[:, None]
-        first = first.astype(np.int32)
-        table = (table[first] * (1 - share) + table[first + 1] * share).T
-    return np.where(even, table, top)
-
-
-def _heights(table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """How far camera frame points lie above a radial surface, f32 of any one shape."""
-    px, py, pz = (x * turn[0, k] + y * turn[1, k] + z * turn[2, k] for k in range(3))
-    r, at, fu, fv = cells(px, py, pz, table.shape[0])
-    return r - lookup(table.reshape(-1), at, fu, fv, table.shape[0])
-
-
-def _approach(
-    table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Moves rays from depth `z` near the surface onto it; f32[N] depth, f32[N] how far from it the last step began."""
-    final, gap = z.copy(), np.zeros_like(z)
-    live, old_z, old_g = np.arange(len(z)), None, None
-    for _ in range(steps):
-        g = _heights(table, turn, x, y, z)
-        # Newton's step for a sphere, then secants.
-        if old_z is None:
-            slope = np.minimum(np.maximum(z, 0.35), 1.0)
-        else:
-            slope = np.minimum(np.maximum((old_g - g) / (old_z - z + np.float32(1e-9)), 0.4), 4.0)
-        ahead = z - g / slope
-        final[live], gap[live] = ahead, np.abs(g)
-        on = np.flatnonzero(np.abs(g) > 0.003)
-        live, x, y, old_z, old_g, z = live[on], x[on], y[on], z[on], g[on], ahead[on]
-    return final, gap
-
-
-def _scan(
-    table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, top: np.ndarray, samples: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Looks along rays from depth `top` to the head's back for the first crossing; f32[N] depth, bool[N] whether found."""
-    share = np.linspace(0, 1, samples, dtype=np.float32)
-    z = top[:, None] + (_BACK - top)[:, None] * share
-    g = _heights(table, turn, x[:, None], y[:, None], z)
-    hit = g.min(1) < 0
-    first = np.maximum((g < 0).argmax(1), 1)
-    row = np.arange(len(z))
-    z0, z1, g0, g1 = z[row, first - 1], z[row, first], g[row, first - 1], g[row, first]
-    for _ in range(2):  # false position
-        middle = z0 + (z1 - z0) * np.minimum(np.maximum(g0 / (g0 - g1 + np.float32(1e-9)), 0.0), 1.0)
-        g = _heights(table, turn, x, y, middle)
-        outside = g > 0
-        z0, g0 = np.where(outside, middle, z0), np.where(outside, g, g0)
-        z1, g1 = np.where(outside, z1, middle), np.where(outside, g1, g)
-    return middle, hit
 
 
 def pose_matrix(face: SimpleNamespace) -> np.ndarray:

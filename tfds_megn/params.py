@@ -1,7 +1,8 @@
-"""Parameters of a rendered face: one float32 vector, named by `PARAM_NAMES`, drawn from identity and variant numbers.
+"""Parameters of a rendered face: one float32 vector, drawn from an identity and a variant number.
 
-The identity number fixes what stays with a person (shape, skin, eyes, brows, lips, hair, age); the variant number
-fixes what a photograph adds (pose, light, background, expression, clothes, and how an attribute is worn).
+The identity number fixes what stays with a person (shape, skin, eyes, brows, lips, hair, age); the variant
+number fixes what a photograph adds (pose, light, background, expression, clothes, and how an attribute is
+worn).
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ BACKGROUND = ("back_r", "back_g", "back_b", "back2_r", "back2_g", "back2_b", "ba
 EXPRESSION = ("smile", "mouth_open", "brow_raise", "eye_open", "gaze_x", "gaze_y")
 CLOTHES = ("cloth_r", "cloth_g", "cloth_b", "collar", "shoulder_width")
 SHAPE = (
-    "head_width", "head_depth", "jaw_width", "chin_length", "chin_width", "cheek_bone", "cheek_full", "forehead",
-    "brow_ridge", "eye_spacing", "eye_height", "eye_size", "eye_tilt", "eye_depth", "nose_length", "nose_width",
-    "nose_height", "nose_bridge", "nose_tip", "mouth_height", "mouth_width", "lip_upper", "lip_lower", "ear_size",
+    "head_width", "head_depth", "jaw_width", "chin_length", "chin_width", "cheek_bone", "cheek_full",
+    "forehead",
+    "brow_ridge", "eye_spacing", "eye_height", "eye_size", "eye_tilt", "eye_depth", "nose_length",
+    "nose_width",
+    "nose_height", "nose_bridge", "nose_tip", "mouth_height", "mouth_width", "lip_upper", "lip_lower",
+    "ear_size",
     "ear_out", "neck_width",
 )  # fmt: skip
 ALBEDO = (
@@ -35,7 +39,8 @@ HAIR = (
 WEAR = (
     "mask_kind", "mask_r", "mask_g", "mask_b", "mask_strap", "mask_top", "mask_puff",
     "rim_shape", "rim_size", "rim_thick", "rim_r", "rim_g", "rim_b", "glare",
-    "sun_shape", "sun_size", "sun_thick", "sun_r", "sun_g", "sun_b", "lens_r", "lens_g", "lens_b", "lens_mirror",
+    "sun_shape", "sun_size", "sun_thick", "sun_r", "sun_g", "sun_b", "lens_r", "lens_g", "lens_b",
+    "lens_mirror",
     "beard_length", "beard_density", "beard_cheek", "mustache_form", "mustache_thick", "mustache_length",
 )  # fmt: skip
 
@@ -78,10 +83,13 @@ def as_face(params: np.ndarray) -> SimpleNamespace:
     flat = np.asarray(params, dtype=np.float32)
     if flat.shape != (len(PARAM_NAMES),):
         raise ValueError(
-            f"params has shape {flat.shape}; a face is one vector of {len(PARAM_NAMES)} numbers (tfds_megn.PARAM_NAMES)."
+            f"params has shape {flat.shape}; a face is one vector of {len(PARAM_NAMES)} numbers, "
+            "see tfds_megn.PARAM_NAMES."
         )
     if not np.isfinite(flat).all():
-        raise ValueError("params holds NaN or Inf; draw faces with tfds_megn.sample_params(identity, variant).")
+        raise ValueError(
+            "params holds NaN or Inf; draw faces with tfds_megn.sample_params(identity, variant)."
+        )
     return SimpleNamespace(**dict(zip(PARAM_NAMES, flat.tolist(), strict=True)))
 
 
@@ -96,7 +104,9 @@ def attribute_name(attribute: str | int) -> str:
             return ATTRIBUTES[attribute]
     elif attribute in ATTRIBUTES:
         return str(attribute)
-    raise ValueError(f"unknown attribute {attribute!r}; the known ones are {', '.join(ATTRIBUTES)} (ids 0 to 5).")
+    raise ValueError(
+        f"unknown attribute {attribute!r}; the known ones are {', '.join(ATTRIBUTES)} (ids 0 to 5)."
+    )
 
 
 def sample_params(identity: int, variant: int = 0) -> np.ndarray:
@@ -104,7 +114,8 @@ def sample_params(identity: int, variant: int = 0) -> np.ndarray:
 
     Args:
       identity: non-negative int; the person.
-      variant: non-negative int; the photograph of that person (pose, light, background, expression, wear style).
+      variant: non-negative int; the photograph of that person (pose, light, background, expression, wear
+        style).
 
     Returns:
       f32[P] in the order of `PARAM_NAMES`.
@@ -138,10 +149,16 @@ def _pick(rng: np.random.Generator, table: dict[str, tuple], weights: tuple[floa
 
 def _sample_identity(rng: np.random.Generator) -> dict[str, float]:
     """What stays with a person."""
-    soft = float(np.clip(rng.normal(0.5 + 0.35 * rng.choice((-1, 1)), 0.15), 0, 1))  # 0 rugged .. 1 delicate features
+    soft = float(
+        np.clip(rng.normal(0.5 + 0.35 * rng.choice((-1, 1)), 0.15), 0, 1)
+    )  # 0 rugged .. 1 delicate features
     age = float(rng.beta(1.3, 1.6))  # 0 young .. 1 old
     tone = float(rng.uniform(0, 1))  # 0 light .. 1 dark
-    return _sample_shape(rng, soft, tone, age) | _sample_albedo(rng, soft, tone, age) | _sample_hair(rng, soft, tone, age)
+    return (
+        _sample_shape(rng, soft, tone, age)
+        | _sample_albedo(rng, soft, tone, age)
+        | _sample_hair(rng, soft, tone, age)
+    )
 
 
 def _sample_shape(rng: np.random.Generator, soft: float, tone: float, age: float) -> dict[str, float]:
@@ -207,14 +224,17 @@ def _sample_albedo(rng: np.random.Generator, soft: float, tone: float, age: floa
 
 def _sample_hair(rng: np.random.Generator, soft: float, tone: float, age: float) -> dict[str, float]:
     dark = tone > 0.5
-    colour = _pick(rng, _HAIRS, (8, 3, 0.6, 0.2, 0.1, 0, 0, 0.1, 0) if dark else (3, 4, 4, 2, 1.2, 1.2, 2, 2, 0.7))
+    colour = _pick(
+        rng, _HAIRS, (8, 3, 0.6, 0.2, 0.1, 0, 0, 0.1, 0) if dark else (3, 4, 4, 2, 1.2, 1.2, 2, 2, 0.7)
+    )
     if rng.uniform() < 0.04:  # dyed
         colour = np.array([rng.uniform(0.2, 0.7), rng.uniform(0.1, 0.4), rng.uniform(0.3, 0.7)])
     grey = float(np.clip((age - 0.55) / 0.35 + rng.normal(0, 0.25), 0, 1)) if age > 0.45 else 0.0
     colour = colour + grey * (np.array([0.74, 0.73, 0.71]) * rng.uniform(0.75, 1.15) - colour)
     style = {
         "hair_volume": rng.uniform(0.06, 0.13), "hair_line": rng.uniform(-0.02, 0.06), "hair_fringe": 0.0,
-        "hair_sweep": rng.uniform(-1, 1), "hair_recede": 0.0, "hair_crown": 0.0, "hair_side": rng.uniform(0.3, 1),
+        "hair_sweep": rng.uniform(-1, 1), "hair_recede": 0.0, "hair_crown": 0.0,
+        "hair_side": rng.uniform(0.3, 1),
         "hair_length": 0.0, "hair_curl": rng.uniform(0, 0.3) + (0.35 if dark and rng.uniform() < 0.5 else 0),
         "hair_bun": 0.0, "hair_flow": float(rng.integers(0, 3)),  # 0 from the crown, 1 back, 2 sideways
     }  # fmt: skip
@@ -237,14 +257,20 @@ def _cut(rng: np.random.Generator, cut: str, loss: float) -> dict[str, float]:
         "bald": {"hair_volume": 0.0},
         "ring": {"hair_volume": u(0.03, 0.07), "hair_crown": u(0.7, 1.0), "hair_recede": 0.4},
         "buzz": {"hair_volume": u(0.015, 0.03), "hair_recede": recede},
-        "short": {"hair_volume": u(0.06, 0.14), "hair_recede": max(recede, u(0, 0.5)), "hair_fringe": u(-0.15, 0.15),
+        "short": {"hair_volume": u(0.06, 0.14), "hair_recede": max(recede, u(0, 0.5)),
+        "hair_fringe": u(-0.15, 0.15),
                   "hair_flow": float(u() < 0.5) + 1.0},
-        "quiff": {"hair_flow": 1.0, "hair_volume": u(0.14, 0.22), "hair_recede": recede, "hair_fringe": u(-0.15, 0.05)},
-        "fringe": {"hair_flow": 0.0, "hair_volume": u(0.09, 0.15), "hair_fringe": u(0.45, 0.85), "hair_sweep": u(-0.6, 0.6)},
+        "quiff": {"hair_flow": 1.0, "hair_volume": u(0.14, 0.22), "hair_recede": recede,
+        "hair_fringe": u(-0.15, 0.05)},
+        "fringe": {"hair_flow": 0.0, "hair_volume": u(0.09, 0.15), "hair_fringe": u(0.45, 0.85),
+        "hair_sweep": u(-0.6, 0.6)},
         "afro": {"hair_volume": u(0.2, 0.42), "hair_curl": u(0.8, 1.0), "hair_fringe": u(-0.1, 0.1)},
-        "bob": {"hair_volume": u(0.11, 0.17), "hair_fringe": u(0, 0.8), "hair_length": u(0.55, 0.95), "hair_side": 1.0},
-        "long": {"hair_volume": u(0.1, 0.17), "hair_fringe": u(-0.1, 0.7), "hair_length": u(1.1, 1.7), "hair_side": 1.0},
-        "tied": {"hair_flow": 1.0, "hair_volume": u(0.04, 0.07), "hair_fringe": u(-0.1, 0.1), "hair_bun": u(0.18, 0.32) * (u() < 0.6)},
+        "bob": {"hair_volume": u(0.11, 0.17), "hair_fringe": u(0, 0.8), "hair_length": u(0.55, 0.95),
+        "hair_side": 1.0},
+        "long": {"hair_volume": u(0.1, 0.17), "hair_fringe": u(-0.1, 0.7), "hair_length": u(1.1, 1.7),
+        "hair_side": 1.0},
+        "tied": {"hair_flow": 1.0, "hair_volume": u(0.04, 0.07), "hair_fringe": u(-0.1, 0.1),
+        "hair_bun": u(0.18, 0.32) * (u() < 0.6)},
     }[cut]  # fmt: skip
 
 
@@ -285,7 +311,13 @@ def _sample_photograph(rng: np.random.Generator) -> dict[str, float]:
 
 def _sample_wear(rng: np.random.Generator) -> dict[str, float]:
     """How each attribute is worn, were it worn."""
-    masks = ((0.62, 0.80, 0.90), (0.90, 0.93, 0.95), (0.12, 0.12, 0.13), (0.70, 0.86, 0.78), (0.93, 0.74, 0.78))
+    masks = (
+        (0.62, 0.80, 0.90),
+        (0.90, 0.93, 0.95),
+        (0.12, 0.12, 0.13),
+        (0.70, 0.86, 0.78),
+        (0.93, 0.74, 0.78),
+    )
     kind = float(rng.choice(3, p=(0.5, 0.3, 0.2)))  # 0 surgical, 1 cloth, 2 cup (N95)
     if kind == 0:
         mask = masks[rng.choice(5, p=(0.45, 0.25, 0.1, 0.12, 0.08))]
@@ -295,7 +327,13 @@ def _sample_wear(rng: np.random.Generator) -> dict[str, float]:
         mask = (0.92, 0.92, 0.91) if rng.uniform() < 0.8 else (0.16, 0.16, 0.17)
     rims = ((0.05, 0.05, 0.06), (0.25, 0.15, 0.09), (0.55, 0.45, 0.28), (0.6, 0.6, 0.62), (0.45, 0.08, 0.10),
             (0.12, 0.18, 0.38))  # fmt: skip
-    lenses = ((0.03, 0.03, 0.035), (0.12, 0.08, 0.05), (0.05, 0.09, 0.06), (0.07, 0.09, 0.16), (0.45, 0.16, 0.06))
+    lenses = (
+        (0.03, 0.03, 0.035),
+        (0.12, 0.08, 0.05),
+        (0.05, 0.09, 0.06),
+        (0.07, 0.09, 0.16),
+        (0.45, 0.16, 0.06),
+    )
     return {
         "mask_kind": kind,
         **_rgb("mask", mask),

@@ -1,6 +1,7 @@
 """Draws a face: the same face with any attribute, and its UV position map.
 
-Picture coordinates: x to the right, y down, in pixels; the centre of pixel [row i, column j] is (x, y) = (j, i).
+Picture coordinates: x to the right, y down, in pixels; the centre of pixel [row i, column j] is (x, y) = (j,
+i).
 """
 
 from __future__ import annotations
@@ -11,21 +12,26 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import scene, skin, wear
-from tfds_megn.head import Head, bell, build, face_coordinates, pose_matrix, radius, smooth, trace
-from tfds_megn.params import PARAM_NAMES, as_face, attribute_name
+from tfds_megn.head import Head, build, pose_matrix
+from tfds_megn.params import as_face, attribute_name
 from tfds_megn.scene import Frame
+from tfds_megn.surface import bell, face_coordinates, radius, smooth, trace
 
 SAMPLES = 2  # rays per pixel along each axis
 
-# The UV square: azimuth from -80 to 80 degrees across, polar angle from the forehead (-46) to under the chin (60) down.
+# The UV square: azimuth from -80 to 80 degrees across, polar angle from the forehead (-46) to under the chin
+# (60) down.
 UV_AZIMUTH = np.deg2rad(80.0)
 UV_TOP, UV_BOTTOM = np.deg2rad(-46.0), np.deg2rad(60.0)
 
 
-def render(params: np.ndarray, attribute: str | int | Sequence[str | int] = "none", size: int = 256) -> np.ndarray:
+def render(
+    params: np.ndarray, attribute: str | int | Sequence[str | int] = "none", size: int = 256
+) -> np.ndarray:
     """Draws one face or several.
 
-    The same params with another attribute give the same picture outside that attribute and its shadow, bit for bit.
+    The same params with another attribute give the same picture outside that attribute and its shadow, bit
+    for bit.
 
     Args:
       params: f32[P] or f32[N,P], from `sample_params`.
@@ -43,7 +49,9 @@ def render(params: np.ndarray, attribute: str | int | Sequence[str | int] = "non
         single = isinstance(attribute, (str, int, np.integer))
         names = [attribute] * len(params) if single else list(attribute)
         if len(names) != len(params):
-            raise ValueError(f"{len(params)} faces but {len(names)} attributes; give one, or one for each face.")
+            raise ValueError(
+                f"{len(params)} faces but {len(names)} attributes; give one, or one for each face."
+            )
         names = [attribute_name(name) for name in names]
         pictures = [render(p, name, size) for p, name in zip(params, names, strict=True)]
         return np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
@@ -52,7 +60,7 @@ def render(params: np.ndarray, attribute: str | int | Sequence[str | int] = "non
 
 
 def worn_region(params: np.ndarray, attribute: str | int, size: int = 256) -> np.ndarray:
-    """Where an attribute and its shadow may change the picture: bool[size,size]; arguments as for `render`."""
+    """Where an attribute and its shadow may change pixels: bool[size,size]; takes what `render` takes."""
     _, touched = _draw(np.asarray(params, dtype=np.float32), attribute, size)
     return touched.reshape(size, SAMPLES, size, SAMPLES).any((1, 3))
 
@@ -60,14 +68,15 @@ def worn_region(params: np.ndarray, attribute: str | int, size: int = 256) -> np
 def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
     """The true UV position map of the bare face, in PRNet's convention.
 
-    Texel [row v, column u] of the map holds where that point of the face lies in the picture `render(params, ..., size)`:
-    x to the right and y down in pixels (the centre of pixel [i, j] is (j, i)), and z towards the camera to the same
-    scale, 0 at the depth of the head's centre. Sampling the picture at (x, y) unwraps the face; points hidden by the
-    face itself, by hair or by an attribute have a position all the same.
+    Texel [row v, column u] of the map holds where that point of the face lies in the picture `render(params,
+    ..., size)`: x to the right and y down in pixels (the centre of pixel [i, j] is (j, i)), and z towards the
+    camera to the same scale, 0 at the depth of the head's centre. Sampling the picture at (x, y) unwraps the
+    face; points hidden by the face itself, by hair or by an attribute have a position all the same.
 
-    The layout is a frontal unwrapping with the face in the middle: columns are the azimuth about the head's vertical
-    axis, from -80 degrees (left in a frontal picture) to 80; rows are the angle below the horizontal, from -46 degrees
-    (forehead, row 0) to 60 (under the chin, last row). The nose is at about (u, v) = (0.5, 0.61).
+    The layout is a frontal unwrapping with the face in the middle: columns are the azimuth about the head's
+    vertical axis, from -80 degrees (left in a frontal picture) to 80; rows are the angle below the
+    horizontal, from -46 degrees (forehead, row 0) to 60 (under the chin, last row). The nose is at about (u,
+    v) = (0.5, 0.61).
 
     Args:
       params: f32[P], from `sample_params`.
@@ -93,7 +102,9 @@ def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
 def uv_directions(size: int) -> np.ndarray:
     """Unit directions f32[3,size,size] from the head's centre through each UV texel (head frame)."""
     line = (np.arange(size) + 0.5) / size
-    below, azimuth = np.meshgrid(UV_TOP + line * (UV_BOTTOM - UV_TOP), (2 * line - 1) * UV_AZIMUTH, indexing="ij")
+    below, azimuth = np.meshgrid(
+        UV_TOP + line * (UV_BOTTOM - UV_TOP), (2 * line - 1) * UV_AZIMUTH, indexing="ij"
+    )
     d = [np.sin(azimuth) * np.cos(below), np.sin(below), np.cos(azimuth) * np.cos(below)]
     return np.stack(d).astype(np.float32)
 
@@ -119,10 +130,6 @@ def _picture(colour: np.ndarray, size: int) -> np.ndarray:
 def _draw(params: np.ndarray, attribute: str | int, size: int) -> tuple[Frame, np.ndarray]:
     """The finished frame, and bool[N] of the rays that the attribute touched."""
     name = attribute_name(attribute)
-    if params.ndim != 1 or params.shape[0] != len(PARAM_NAMES):
-        raise ValueError(
-            f"params has shape {params.shape}; a face is one vector of {len(PARAM_NAMES)} numbers (tfds_megn.PARAM_NAMES)."
-        )
     face = as_face(params)
     _check_size(size)
     head = build(face, _table_side(size))

@@ -1,4 +1,4 @@
-"""The picture being drawn: its rays, its light, its depth; and what surrounds the face: background, body, ears, long hair."""
+"""The picture being drawn: rays, light, depth; and what surrounds the face: background, body, ears, hair."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import noise
-from tfds_megn.head import MEAN_AXES, Head, bell, cells, light_direction, lookup, smooth, surface_normals
+from tfds_megn.head import Head, light_direction
 from tfds_megn.skin import linear
+from tfds_megn.surface import MEAN_AXES, bell, cells, lookup, smooth, surface_normals
 
 BEHIND = np.float32(-50.0)
 
@@ -25,7 +26,9 @@ class Frame:
     def __init__(self, face: SimpleNamespace, turn: np.ndarray, size: int, samples: int):
         side = size * samples
         self.face, self.turn, self.side = face, turn, side
-        line = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2.0 / side) - 1).astype(np.float32)
+        line = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2.0 / side) - 1).astype(
+            np.float32
+        )
         self.xs, self.ys = (line - face.shift_x) * (1 / face.scale), (line - face.shift_y) * (1 / face.scale)
         self.x, self.y = np.tile(self.xs, side), np.repeat(self.ys, side)
         self.soft = 1.2 / (side * face.scale)
@@ -36,9 +39,9 @@ class Frame:
         self.half = half / np.float32(np.sqrt((half * half).sum()))
         warm = np.float32([1.0 + 0.16 * face.light_warmth, 1.0, 1.0 - 0.22 * face.light_warmth])
         self.key = warm * np.float32(1.02 * face.light_strength)
-        self.sky = np.float32([1.0 - 0.05 * face.light_warmth, 1.0, 1.0 + 0.08 * face.light_warmth]) * np.float32(
-            0.85 * face.ambient
-        )
+        self.sky = np.float32(
+            [1.0 - 0.05 * face.light_warmth, 1.0, 1.0 + 0.08 * face.light_warmth]
+        ) * np.float32(0.85 * face.ambient)
 
     def head_points(self, rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Head frame points at depth `z` on rays `rows`."""
@@ -51,7 +54,9 @@ class Frame:
         j, m = np.searchsorted(self.ys, (top, bottom))
         return (np.arange(j, m)[:, None] * self.side + np.arange(i, k)).reshape(-1)
 
-    def to_camera(self, nx: np.ndarray, ny: np.ndarray, nz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def to_camera(
+        self, nx: np.ndarray, ny: np.ndarray, nz: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Head frame vectors in the camera frame."""
         m = self.turn
         return tuple(m[k, 0] * nx + m[k, 1] * ny + m[k, 2] * nz for k in range(3))
@@ -60,8 +65,10 @@ class Frame:
         self, albedo: np.ndarray, normal: tuple, cavity: np.ndarray | float, gloss: np.ndarray | float,
         sharp: int = 4, bleed: float = 0.0, reach: np.ndarray | float = 1.0,
     ) -> np.ndarray:  # fmt: skip
-        """Lit colour f32[n,3]: soft Lambert, hemisphere sky, and a highlight of power 2^sharp; `bleed` reddens its
-        edge; `reach` is the share of the light that arrives."""
+        """Lit colour f32[n,3]: soft Lambert, hemisphere sky, and a highlight of power 2^sharp.
+
+        `bleed` reddens the edge of the light; `reach` is the share of it that arrives.
+        """
         nx, ny, nz = normal
         lit = nx * self.light[0] + ny * self.light[1] + nz * self.light[2]
         soft = np.minimum(np.maximum((lit + 0.22) * (1 / 1.22), 0.0), 1.0) * reach
@@ -98,7 +105,7 @@ class Frame:
     def stroke(
         self, path: np.ndarray, width: float, colour: np.ndarray, touched: np.ndarray, bias: float = 0.02
     ) -> None:
-        """Draws a round bar of `width` along head frame points f32[k,3], hidden by what is nearer by more than `bias`."""
+        """Draws a round bar along head frame points f32[k,3], hidden by what is nearer by over `bias`."""
         points = path @ self.turn.T
         for a, b in zip(points[:-1], points[1:], strict=True):
             low, high = np.minimum(a, b) - width, np.maximum(a, b) + width
@@ -112,7 +119,12 @@ class Frame:
             rows, off = rows[on], off[on]
             tone = (1.1 - 0.5 * np.square(off * (2 / width)))[:, None]
             lit = colour * tone * (0.75 * self.key + 0.7 * self.sky)
-            self.over(rows, lit.astype(np.float32), smooth(width * 0.5 + 0.5 * self.soft, width * 0.5 - 0.5 * self.soft, off), touched)
+            self.over(
+                rows,
+                lit.astype(np.float32),
+                smooth(width * 0.5 + 0.5 * self.soft, width * 0.5 - 0.5 * self.soft, off),
+                touched,
+            )
 
 
 def background(frame: Frame) -> None:
@@ -133,7 +145,9 @@ def background(frame: Frame) -> None:
     elif kind == 2:  # a wall, a door, a shelf
         for _ in range(3):
             x, w, blur = rng.uniform(0, 1), rng.uniform(0.05, 0.3), rng.uniform(0.01, 0.05)
-            mix += np.float32(rng.uniform(-0.8, 0.8)) * smooth(w + blur, w - blur, np.abs(u - x + 0.1 * (v - 0.5)))
+            mix += np.float32(rng.uniform(-0.8, 0.8)) * smooth(
+                w + blur, w - blur, np.abs(u - x + 0.1 * (v - 0.5))
+            )
         mix += np.float32(rng.uniform(-0.5, 0.5)) * smooth(-0.02, 0.02, v - rng.uniform(0.2, 0.8))
     elif kind == 3:  # foliage, cloud
         clouds = noise.smooth_noise(noise.SIDE, int(f.back_seed) % 16, 7).reshape(-1)
@@ -155,14 +169,23 @@ def body(frame: Frame) -> None:
     half = f.neck_width * (1.0 + 0.10 * np.square(down) + 0.5 * np.maximum(down - 0.85, 0))
     nx = (x - middle) / half
     inside = np.abs(nx) < 1
-    rows, nx, y, down, half, back = rows[inside], nx[inside], y[inside], down[inside], half[inside], back[inside]
+    rows, nx, y, down, half, back = (
+        rows[inside],
+        nx[inside],
+        y[inside],
+        down[inside],
+        half[inside],
+        back[inside],
+    )
     nz = np.sqrt(1 - nx * nx)
     z = back + 0.95 * half * nz
     skin = np.empty((len(rows), 3), dtype=np.float32)
     skin[:] = linear(f.skin_r, f.skin_g, f.skin_b) * np.float32([0.97, 0.92, 0.90])
     shadow = 0.45 + 0.55 * smooth(0.15, 0.95, down + 0.25 * np.abs(nx))
     cord = bell(((np.abs(nx) - 0.62 + 0.4 * down) / 0.10) ** 2) * 0.10
-    colour = frame.shade(skin * (shadow - cord)[:, None], (nx, np.full_like(nx, 0.1), nz * 0.99), shadow, 0.06, bleed=0.15)
+    colour = frame.shade(
+        skin * (shadow - cord)[:, None], (nx, np.full_like(nx, 0.1), nz * 0.99), shadow, 0.06, bleed=0.15
+    )
     nearer = z > frame.z[rows]
     frame.put(rows[nearer], z[nearer], colour[nearer])
     # Shoulders: a rounded bulk below a sloping line.
@@ -194,7 +217,10 @@ def body(frame: Frame) -> None:
 
 
 def ellipsoid(frame: Frame, centre: tuple, axes: tuple) -> tuple[np.ndarray, ...]:
-    """Where rays meet a head frame ellipsoid: rows, camera depth z, and the unit normal's head frame parts."""
+    """Where rays meet a head frame ellipsoid.
+
+    Returns the rays, their depth, the parts of the unit normal, and the point on the unit ball.
+    """
     m = frame.turn
     cx, cy, cz = (float(v) for v in m @ np.float32(centre))
     reach = max(axes)
@@ -237,7 +263,9 @@ def ears(frame: Frame, head: Head) -> None:
         frame.put(rows, z, colour)
 
 
-def hair_colour(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def hair_colour(
+    frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Strands around the crown: albedo f32[n,3] and their noise f32[n], at head frame points."""
     f = frame.face
     crown_y, crown_z = -0.80, -0.45
@@ -271,7 +299,9 @@ def long_hair(frame: Frame, behind: bool) -> None:
     if f.hair_length > 0:
         low = f.hair_length
         if behind:
-            shapes.append(((0.0, 0.5 * (low - 0.7), -0.50), (0.80 * w + 0.8 * f.hair_volume, 0.5 * (low + 1.2), 0.32)))
+            shapes.append(
+                ((0.0, 0.5 * (low - 0.7), -0.50), (0.80 * w + 0.8 * f.hair_volume, 0.5 * (low + 1.2), 0.32))
+            )
         else:
             for sign in (-1, 1):
                 shapes.append(((sign * (0.66 * w + 0.5 * f.hair_volume), 0.5 * low - 0.1, -0.12),
@@ -285,11 +315,15 @@ def long_hair(frame: Frame, behind: bool) -> None:
         fine = noise.wrapped(noise.strands(), (px + wave) * 75 + 512 + f.hair_seed, py * 30 + 512)
         albedo = linear(f.hair_r, f.hair_g, f.hair_b) * (1.0 + 0.42 * fine)[:, None] + np.float32(0.005)
         deep = 0.55 if behind else 0.85
-        colour = frame.shade(np.maximum(albedo, 0.003), frame.to_camera(nx + 0.3 * fine, ny, nz), deep, 0.05, sharp=3)
+        colour = frame.shade(
+            np.maximum(albedo, 0.003), frame.to_camera(nx + 0.3 * fine, ny, nz), deep, 0.05, sharp=3
+        )
         frame.put(rows, z, colour)
 
 
-def sample_maps(frame: Frame, maps: np.ndarray, count: int, rows: np.ndarray, z: np.ndarray) -> tuple[tuple, np.ndarray]:
+def sample_maps(
+    frame: Frame, maps: np.ndarray, count: int, rows: np.ndarray, z: np.ndarray
+) -> tuple[tuple, np.ndarray]:
     """Head frame points and interpolated table rows where rays `rows` meet a radial surface at depth `z`."""
     px, py, pz = frame.head_points(rows, z)
     _, at, fu, fv = cells(px, py, pz, count)
@@ -307,5 +341,7 @@ def layer_maps(table: np.ndarray, head: Head) -> np.ndarray:
     grid = head.grid
     normals = np.zeros((grid.count, grid.count, 3), dtype=np.float32)
     normals[..., 2] = 1.0
-    normals[grid.front] = surface_normals(table[grid.front], grid.d[(slice(None), *grid.front)]).transpose(1, 2, 0)
+    normals[grid.front] = surface_normals(table[grid.front], grid.d[(slice(None), *grid.front)]).transpose(
+        1, 2, 0
+    )
     return normals.reshape(-1, 3)

@@ -1,6 +1,6 @@
 """Colour of the bare face: skin, brows, eyes and lips, evaluated where the rays meet it, in face coordinates.
 
-Colours are linear (sRGB squared) f32[N,3]; face coordinates s, t, q are those of `head.face_coordinates`.
+Colours are linear (sRGB squared) f32[N,3]; face coordinates s, t, q are those of `surface.face_coordinates`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import noise
-from tfds_megn.head import bell, smooth
+from tfds_megn.surface import bell, smooth
 
 
 def linear(*rgb: float) -> np.ndarray:
-    """sRGB numbers to the linear scale that shading uses, f32[3]."""
+    """SRGB numbers to the linear scale that shading uses, f32[3]."""
     return np.square(np.array(rgb, dtype=np.float32))
 
 
@@ -25,12 +25,16 @@ def blend(colour: np.ndarray, rows: np.ndarray, other: np.ndarray, alpha: np.nda
     colour[rows] = here
 
 
-def paint(face: SimpleNamespace, s: np.ndarray, t: np.ndarray, q: np.ndarray, soft: float) -> tuple[np.ndarray, np.ndarray]:
+def paint(
+    face: SimpleNamespace, s: np.ndarray, t: np.ndarray, q: np.ndarray, soft: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Colours the bare face.
 
     Args:
       face: the named parameters.
-      s, t, q: f32[N] face coordinates.
+      s: f32[N],
+      t: f32[N], and
+      q: f32[N], face coordinates.
       soft: width of an edge in face coordinates (about a pixel), so that fine lines do not flicker.
 
     Returns:
@@ -43,15 +47,43 @@ def paint(face: SimpleNamespace, s: np.ndarray, t: np.ndarray, q: np.ndarray, so
     front = np.flatnonzero((q > 0.0) & (t > -0.75))
     side = np.abs(s)
     _complexion(face, colour, front, s, side, t)
-    _brows(face, colour, np.flatnonzero((np.abs(t - face.eye_height + 0.16) < 0.16) & (side < 0.56) & (q > 0)), s, t, soft)
-    _nostrils(face, colour, np.flatnonzero((np.abs(t - face.nose_length - 0.05) < 0.12) & (side < 0.28) & (q > 0)), s, t)
-    _mouth(face, colour, gloss, np.flatnonzero((np.abs(t - face.mouth_height) < 0.24) & (side < 0.40) & (q > 0)), s, t, soft)
+    _brows(
+        face,
+        colour,
+        np.flatnonzero((np.abs(t - face.eye_height + 0.16) < 0.16) & (side < 0.56) & (q > 0)),
+        s,
+        t,
+        soft,
+    )
+    _nostrils(
+        face,
+        colour,
+        np.flatnonzero((np.abs(t - face.nose_length - 0.05) < 0.12) & (side < 0.28) & (q > 0)),
+        s,
+        t,
+    )
+    _mouth(
+        face,
+        colour,
+        gloss,
+        np.flatnonzero((np.abs(t - face.mouth_height) < 0.24) & (side < 0.40) & (q > 0)),
+        s,
+        t,
+        soft,
+    )
     near = (np.abs(t - face.eye_height) < 0.16) & (np.abs(side - face.eye_spacing) < 0.24) & (q > 0)
     _eyes(face, colour, gloss, np.flatnonzero(near), s, t, soft)
     return colour, gloss
 
 
-def _complexion(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, side: np.ndarray, t: np.ndarray) -> None:
+def _complexion(
+    face: SimpleNamespace,
+    colour: np.ndarray,
+    rows: np.ndarray,
+    s: np.ndarray,
+    side: np.ndarray,
+    t: np.ndarray,
+) -> None:
     """Mottling, blush, freckles, age lines and the shadow of a shaved beard."""
     s, side, t = s[rows], side[rows], t[rows]
     tint = np.ones((len(rows), 3), dtype=np.float32)
@@ -66,7 +98,9 @@ def _complexion(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: 
     if face.freckles > 0:
         spots = noise.wrapped(noise.grain(), t * 110 + 57, s * 110 + 300 + seed)
         where = bell(((side - 0.22) / 0.26) ** 2 + ((t - 0.24) / 0.18) ** 2)
-        tint *= (1.0 - 0.6 * face.freckles * where * smooth(0.22, 0.5, spots))[:, None] * np.float32([1, 0.98, 0.94])
+        tint *= (1.0 - 0.6 * face.freckles * where * smooth(0.22, 0.5, spots))[:, None] * np.float32(
+            [1, 0.98, 0.94]
+        )
     lines = np.zeros_like(s)
     if face.age > 0.3:
         deep = (face.age - 0.3) * 1.2
@@ -74,12 +108,16 @@ def _complexion(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: 
         for t0 in (-0.30, -0.38, -0.46):
             lines += bell(((t - t0 - wave) / 0.010) ** 2) * smooth(0.42, 0.2, side)
         bag = (side - face.eye_spacing) / 0.13
-        lines += 1.3 * bell((((t - face.eye_height - 0.135 + 0.05 * bag * bag) / 0.014) ** 2) + np.square(bag * bag))
+        lines += 1.3 * bell(
+            (((t - face.eye_height - 0.135 + 0.05 * bag * bag) / 0.014) ** 2) + np.square(bag * bag)
+        )
         lines *= 0.22 * deep
     ring = bell(((side - face.eye_spacing) / 0.17) ** 2 + ((t - face.eye_height - 0.02) / 0.12) ** 2)
     tint *= (1.0 - lines - (0.14 + 0.10 * face.age) * ring)[:, None]
     if face.stubble > 0:
-        jaw = beard_area(face, side, t, 0.35) * (0.75 + 0.25 * noise.wrapped(noise.grain(), t * 170, s * 170 + 300))
+        jaw = beard_area(face, side, t, 0.35) * (
+            0.75 + 0.25 * noise.wrapped(noise.grain(), t * 170, s * 170 + 300)
+        )
         dark = linear(face.hair_r, face.hair_g, face.hair_b) * 0.5 + 0.06
         base = linear(face.skin_r, face.skin_g, face.skin_b)
         tint *= 1.0 + (dark / base - 1.0) * (0.55 * face.stubble * jaw)[:, None]
@@ -89,8 +127,12 @@ def _complexion(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: 
 def beard_area(face: SimpleNamespace, side: np.ndarray, t: np.ndarray, cheek: float) -> np.ndarray:
     """Where a beard grows, f32[N] in [0, 1]; `cheek` in [0, 1] raises its upper edge."""
     mouth = face.mouth_height
-    upper = mouth + 0.04 - 0.12 * cheek - 0.55 * np.maximum(side - 0.22, 0.0) - 1.1 * np.maximum(side - 0.42, 0)
-    upper = np.where(side < 0.24, mouth - 0.17 + 0.9 * np.maximum(side - 0.12, 0.0) * (1 - 0.6 * cheek), upper)
+    upper = (
+        mouth + 0.04 - 0.12 * cheek - 0.55 * np.maximum(side - 0.22, 0.0) - 1.1 * np.maximum(side - 0.42, 0)
+    )
+    upper = np.where(
+        side < 0.24, mouth - 0.17 + 0.9 * np.maximum(side - 0.12, 0.0) * (1 - 0.6 * cheek), upper
+    )
     return smooth(-0.02, 0.05, t - upper)
 
 
@@ -101,7 +143,15 @@ def lip_line(face: SimpleNamespace, s: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return x, face.mouth_height - 0.05 * face.smile * np.minimum(x * x, 1.6) + 0.012 * bell((x / 0.25) ** 2)
 
 
-def _mouth(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float) -> None:
+def _mouth(
+    face: SimpleNamespace,
+    colour: np.ndarray,
+    gloss: np.ndarray,
+    rows: np.ndarray,
+    s: np.ndarray,
+    t: np.ndarray,
+    soft: float,
+) -> None:
     s, t = s[rows], t[rows]
     x, line = lip_line(face, s)
     inside = np.minimum(np.maximum(1.0 - x * x, 0.0), 1.0)
@@ -122,11 +172,18 @@ def _mouth(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: n
         hole = smooth(0.0, -0.008, np.abs(y) - gap)
         blend(colour, rows, linear(0.22, 0.07, 0.07), hole)
         teeth = hole * smooth(0.5, 0.3, (y + gap) / (2 * gap + 1e-4)) * smooth(0.95, 0.75, np.abs(x))
-        blend(colour, rows, linear(0.86, 0.83, 0.78), teeth * smooth(0.15, 0.35, np.full_like(x, face.mouth_open)))
+        blend(
+            colour,
+            rows,
+            linear(0.86, 0.83, 0.78),
+            teeth * smooth(0.15, 0.35, np.full_like(x, face.mouth_open)),
+        )
     gloss[rows] *= 1.0 - np.minimum(np.maximum(seam, 0.0), 1.0)
 
 
-def _nostrils(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray) -> None:
+def _nostrils(
+    face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray
+) -> None:
     side, t = np.abs(s[rows]), t[rows]
     x = (side - 0.56 * face.nose_width) / (0.34 * face.nose_width)
     y = (t - face.nose_length - 0.070 + 0.010 * x) / 0.017
@@ -137,19 +194,39 @@ def _nostrils(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np
     blend(colour, rows, skin * 0.4, 0.45 * bell(x * x + y * y))
 
 
-def _brows(face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float) -> None:
+def _brows(
+    face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float
+) -> None:
     side, t = np.abs(s[rows]), t[rows]
     x = (side - face.eye_spacing - 0.01) * (1.0 / 0.175)
-    mid = face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
-    thick = face.brow_thick * (1.05 - 0.45 * np.clip(x, -1, 1)) * np.sqrt(np.minimum(np.maximum(1.02 - x * x, 0.0), 1.0))
+    mid = (
+        face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
+    )
+    thick = (
+        face.brow_thick
+        * (1.05 - 0.45 * np.clip(x, -1, 1))
+        * np.sqrt(np.minimum(np.maximum(1.02 - x * x, 0.0), 1.0))
+    )
     y = np.abs(t - mid)
     hairs = noise.wrapped(noise.strands(), (side * 0.8 + t * 1.2) * 190, t * 60 + 128)
-    on = smooth(soft * 0.8 + 0.008, -soft * 0.8 - 0.008, y - thick) * (0.82 + 0.25 * hairs) * (np.abs(x) < 1.02)
+    on = (
+        smooth(soft * 0.8 + 0.008, -soft * 0.8 - 0.008, y - thick)
+        * (0.82 + 0.25 * hairs)
+        * (np.abs(x) < 1.02)
+    )
     hair = linear(face.hair_r, face.hair_g, face.hair_b) * 0.55 + 0.35 * linear(0.16, 0.11, 0.09)
     blend(colour, rows, hair, np.minimum(np.maximum(face.brow_density * on, 0.0), 1.0))
 
 
-def _eyes(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float) -> None:
+def _eyes(
+    face: SimpleNamespace,
+    colour: np.ndarray,
+    gloss: np.ndarray,
+    rows: np.ndarray,
+    s: np.ndarray,
+    t: np.ndarray,
+    soft: float,
+) -> None:
     """Eyelids, white, iris, pupil, highlight, lashes."""
     s, t = s[rows], t[rows]
     sign = np.sign(s)
@@ -168,14 +245,25 @@ def _eyes(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: np
     crease = top - 0.20 - 0.04 * x
     reach = smooth(1.25, 0.9, np.abs(x))
     blend(colour, rows, skin * 0.35, 0.5 * bell(((y - crease) / (0.055 + 0.5 * edge)) ** 2) * reach)
-    blend(colour, rows, skin * 0.55, (0.25 + 0.3 * face.lash) * smooth(crease, crease + 0.15, y) * (y < top) * reach)
+    blend(
+        colour,
+        rows,
+        skin * 0.55,
+        (0.25 + 0.3 * face.lash) * smooth(crease, crease + 0.15, y) * (y < top) * reach,
+    )
     # The eyeball.
-    white = linear(0.90, 0.88, 0.86) * (0.62 + 0.38 * smooth(0.0, 0.3, y - top) * smooth(1.0, 0.55, np.abs(x)))[:, None]
+    white = (
+        linear(0.90, 0.88, 0.86)
+        * (0.62 + 0.38 * smooth(0.0, 0.3, y - top) * smooth(1.0, 0.55, np.abs(x)))[:, None]
+    )
     px = x - sign * 0.45 * face.gaze_x + 0.04
     py = y + 0.06 - 0.25 * face.gaze_y
     rho = np.sqrt(px * px + py * py)
     iris_size, pupil = 0.405, 0.165
-    ring = linear(face.iris_r, face.iris_g, face.iris_b) * (0.65 + 0.6 * smooth(0.12, 0.36, rho) + 0.35 * smooth(-0.1, 0.3, py))[:, None]
+    ring = (
+        linear(face.iris_r, face.iris_g, face.iris_b)
+        * (0.65 + 0.6 * smooth(0.12, 0.36, rho) + 0.35 * smooth(-0.1, 0.3, py))[:, None]
+    )
     ring *= (1.0 - 0.7 * smooth(0.31, 0.40, rho))[:, None]
     ball = white + (ring - white) * smooth(iris_size + edge, iris_size - edge, rho)[:, None]
     ball *= (1.0 - smooth(pupil + edge, pupil - edge, rho))[:, None] * np.float32(0.97) + np.float32(0.02)
@@ -187,7 +275,9 @@ def _eyes(face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, rows: np
     gloss[rows] *= 1.0 - inside
     # Lashes: a dark line along the upper lid, thicker outwards; a faint one below; the tear corner.
     line = 0.05 + 0.05 * face.lash + 0.03 * x
-    dark = bell((np.maximum(np.abs(y - top + 0.02) - 0.4 * line, 0) / (line + 0.35 * edge)) ** 2) * smooth(1.12, 0.95, np.abs(x))
+    dark = bell((np.maximum(np.abs(y - top + 0.02) - 0.4 * line, 0) / (line + 0.35 * edge)) ** 2) * smooth(
+        1.12, 0.95, np.abs(x)
+    )
     blend(colour, rows, linear(0.10, 0.06, 0.05), (0.55 + 0.4 * face.lash) * dark)
     low = bell(((y - bottom - 0.02) / (0.05 + 0.4 * edge)) ** 2) * smooth(1.1, 0.9, np.abs(x))
     blend(colour, rows, skin * 0.3, (0.3 + 0.25 * face.lash) * low)

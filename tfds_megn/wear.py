@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import eyewear, noise
-from tfds_megn.head import Head, bell, box_blur, face_coordinates, radius, smooth, trace
+from tfds_megn.head import Head
 from tfds_megn.scene import Frame, layer_maps, sample_maps, unit
 from tfds_megn.skin import beard_area, linear, lip_line
+from tfds_megn.surface import bell, box_blur, face_coordinates, radius, smooth, trace
 
 _MASK_SIDE = 0.885  # sine of the azimuth where a mask ends
 
@@ -29,8 +30,10 @@ def put_on(frame: Frame, head: Head, name: str) -> np.ndarray:
     return touched
 
 
-def _mask_edges(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How far inside the mask's outline points lie; and the place across (-1 to 1) and down (0 to 1) the mask."""
+def _mask_edges(
+    frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How far inside the mask's outline points lie; their place across (-1 to 1) and down (0 to 1) it."""
     f = frame.face
     w = px / np.sqrt(px * px + pz * pz + 1e-6)
     e = py / np.sqrt(px * px + py * py + pz * pz)
@@ -57,7 +60,9 @@ def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
         cup = np.clip(1 - np.square(grid.s / 0.50) - np.square((grid.t - 0.62) / 0.46), 0, 1)
         base += (0.10 + 0.06 * f.mask_puff) * np.sqrt(cup) * (grid.q > 0)
     else:
-        base += (0.02 + 0.05 * f.mask_puff) * bell(np.square(grid.s / 0.35) + np.square((grid.t - 0.62) / 0.25))
+        base += (0.02 + 0.05 * f.mask_puff) * bell(
+            np.square(grid.s / 0.35) + np.square((grid.t - 0.62) / 0.25)
+        )
     return box_blur(np.maximum(base, head.skin + 0.006), max(1, grid.count // 60)) + 0.012
 
 
@@ -117,7 +122,9 @@ def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
     elif kind == 1:  # cloth: a seam down the middle, a hem
         tone -= 0.35 * bell(np.square(across / 0.018))
         tone -= 0.22 * bell(np.square((inside - 0.03) / 0.008))
-        soft = noise.wrapped(noise.smooth_noise(noise.SIDE, 21, 12).reshape(-1), down * 200, across * 120 + 128)
+        soft = noise.wrapped(
+            noise.smooth_noise(noise.SIDE, 21, 12).reshape(-1), down * 200, across * 120 + 128
+        )
         tone += 0.05 * soft
         tilt += 0.25 * soft
     else:  # cup: a pressed rim and embossed lines
@@ -126,7 +133,9 @@ def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
         tone += 0.04 * noise.wrapped(noise.grain(), down * 90, across * 90 + 256)
     albedo = linear(f.mask_r, f.mask_g, f.mask_b) * tone[:, None]
     nx, ny, nz = frame.to_camera(n[:, 0], n[:, 1] + tilt, n[:, 2])
-    colour = frame.shade(np.maximum(albedo, 0.004), unit(nx, ny, nz), 0.92 + 0.08 * smooth(0, 0.08, inside), 0.05, sharp=3)
+    colour = frame.shade(
+        np.maximum(albedo, 0.004), unit(nx, ny, nz), 0.92 + 0.08 * smooth(0, 0.08, inside), 0.05, sharp=3
+    )
     frame.over(rows, colour, smooth(-frame.soft, frame.soft, inside), touched)
 
 
@@ -196,10 +205,18 @@ def _beard(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.ndar
     f = frame.face
     side = np.abs(s)
     area = beard_area(f, side, t, f.beard_cheek)
-    burn = smooth(0.47, 0.54, side) * smooth(0.02, 0.2, t) * smooth(-0.02, 0.08, q) * smooth(0.40, 0.22, q - 0.5 * t)
+    burn = (
+        smooth(0.47, 0.54, side)
+        * smooth(0.02, 0.2, t)
+        * smooth(-0.02, 0.08, q)
+        * smooth(0.40, 0.22, q - 0.5 * t)
+    )
     area = np.maximum(area, burn) * smooth(-0.40, -0.22, q)
     x, line = lip_line(f, s)
-    above, below = np.float32(f.lip_upper + 0.012), np.float32(f.lip_lower * 1.15 + 0.05 * f.mouth_open + 0.012)
+    above, below = (
+        np.float32(f.lip_upper + 0.012),
+        np.float32(f.lip_lower * 1.15 + 0.05 * f.mouth_open + 0.012),
+    )
     y = (t - line) / np.where(t < line, above, below)
     lips = smooth(0.85, 1.25, x * x * 0.9 + y * y)
     nose = smooth(f.nose_length + 0.085, f.nose_length + 0.115, t + 0.25 * np.maximum(side - 0.1, 0))

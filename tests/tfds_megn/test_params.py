@@ -1,7 +1,8 @@
-"""A face's numbers: repeatable, within their documented ranges, split between the person and the photograph."""
+"""A face's numbers: repeatable, within their ranges, split between the person and the photograph."""
 
 import numpy as np
 import pytest
+
 from tfds_megn import params
 from tfds_megn.params import PARAM_NAMES, attribute_name, sample_params
 
@@ -55,7 +56,13 @@ def test_colours_are_colours_and_skin_covers_the_human_range(faces):
 
 
 def test_every_style_occurs(faces):
-    for name, kinds in (("mask_kind", 3), ("rim_shape", 4), ("sun_shape", 4), ("mustache_form", 3), ("hair_flow", 3)):
+    for name, kinds in (
+        ("mask_kind", 3),
+        ("rim_shape", 4),
+        ("sun_shape", 4),
+        ("mustache_form", 3),
+        ("hair_flow", 3),
+    ):
         assert set(column(faces, name).tolist()) == set(range(kinds)), name
     assert (column(faces, "hair_volume") == 0).mean() > 0.02  # bald
     assert (column(faces, "hair_length") > 1).mean() > 0.05  # long

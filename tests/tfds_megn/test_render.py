@@ -1,7 +1,8 @@
-"""Pictures of faces: the same outside an attribute, changed inside it; and the position map against rigid rotation."""
+"""Pictures of faces: the same outside an attribute, changed inside it; the map against rigid rotation."""
 
 import numpy as np
 import pytest
+
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES, sample_params
 from tfds_megn.render import position_map, render, uv_directions, worn_region
 
@@ -27,7 +28,7 @@ def rotation(axis, angle):
 
 
 def texel(s, t, size):
-    """Row and column of the map where the mean head, an ellipsoid of half axes 0.70, 1, 0.86, has frontal x, y = s, t."""
+    """Row and column of the map where the mean head, an ellipsoid of 0.70, 1, 0.86, has x, y = s, t."""
     z = 0.86 * np.sqrt(1 - (s / 0.70) ** 2 - t**2)
     below, azimuth = np.arctan2(t, np.hypot(s, z)), np.arctan2(s, z)
     v = (np.rad2deg(below) + 46) / 106
@@ -57,7 +58,11 @@ def test_a_batch_is_its_pictures():
 def test_an_attribute_changes_its_region_and_not_a_bit_outside(name):
     for identity in range(8):
         params = sample_params(identity, identity)
-        bare, worn, region = render(params, "none", 64), render(params, name, 64), worn_region(params, name, 64)
+        bare, worn, region = (
+            render(params, "none", 64),
+            render(params, name, 64),
+            worn_region(params, name, 64),
+        )
         assert region.dtype == bool and region.shape == (64, 64)
         np.testing.assert_array_equal(bare[~region], worn[~region])
         assert (bare[region] != worn[region]).any(-1).mean() > 0.5
@@ -68,7 +73,9 @@ def test_nothing_worn_touches_nothing():
     assert not worn_region(sample_params(1), "none", 64).any()
 
 
-@pytest.mark.parametrize("name,least", [("mask", 30), ("sunglasses", 20), ("beard", 8), ("eyeglasses", 8), ("mustache", 8)])
+@pytest.mark.parametrize(
+    "name,least", [("mask", 30), ("sunglasses", 20), ("beard", 8), ("eyeglasses", 8), ("mustache", 8)]
+)
 def test_the_change_can_be_seen(name, least):
     """Mean change in grey levels over the region, averaged over people."""
     levels = []
@@ -111,7 +118,13 @@ def test_the_map_turns_as_a_rigid_body():
     rest = frontal(7)
     pose = dict(yaw=0.45, pitch=-0.2, roll=0.12, scale=0.6, shift_x=0.05, shift_y=-0.1)
     here, there = (position_map(p, size).astype(np.float64) for p in (rest, changed(rest, **pose)))
-    points = np.stack([((here[..., 0] + 0.5) / 24 - 1) / 0.66, ((here[..., 1] + 0.5) / 24 - 1) / 0.66, here[..., 2] / (24 * 0.66)])
+    points = np.stack(
+        [
+            ((here[..., 0] + 0.5) / 24 - 1) / 0.66,
+            ((here[..., 1] + 0.5) / 24 - 1) / 0.66,
+            here[..., 2] / (24 * 0.66),
+        ]
+    )
     turn = rotation((0, 0, 1), 0.12) @ rotation((-1, 0, 0), -0.2) @ rotation((0, 1, 0), 0.45)
     x, y, z = np.einsum("ij,jvu->ivu", turn, points)
     np.testing.assert_allclose(there[..., 0], (x * 0.6 + 0.05 + 1) * 24 - 0.5, atol=1e-3)
@@ -128,7 +141,9 @@ def test_the_map_of_a_frontal_face_is_a_frontal_face():
         assert u in (30, 31, 32, 33)  # the nose tip is the nearest point, on the middle column
         tip = texel(0.0, float(params[PARAM_NAMES.index("nose_length")]), 64)
         assert abs(v - tip[0]) <= 3
-        assert (np.diff(p[:, 32, 1]) > -0.2).all() and p[0, 32, 1] < 25 and p[-1, 32, 1] > 45  # forehead above chin
+        assert (
+            (np.diff(p[:, 32, 1]) > -0.2).all() and p[0, 32, 1] < 25 and p[-1, 32, 1] > 45
+        )  # forehead above chin
         assert (np.diff(p[24, :, 0]) > -0.3).all()  # left to right
         np.testing.assert_allclose(p[:, ::-1, 0], 63 - p[..., 0], atol=1e-3)  # symmetric
 
@@ -157,7 +172,7 @@ def unwrap(picture, position):
 
 
 def test_sampling_the_picture_unwraps_the_face():
-    """Two poses unwrap to one texture; by another pose's map they do not. The eyes are where the layout says."""
+    """Two poses unwrap to one texture; by another pose's map they do not."""
     size = 128
     agreement, control = [], []
     for identity in range(5):
@@ -177,7 +192,8 @@ def test_pupils_lie_at_the_projected_eyes():
     size = 192
     white = {name: 0.95 for name in PARAM_NAMES if name[:-1] in ("skin_", "lip_", "iris_")}
     base = changed(
-        frontal(3), **white, hair_volume=0, stubble=0, blush=0, freckles=0, age=0, lash=0, brow_density=0, mouth_open=0,
+        frontal(3), **white, hair_volume=0, stubble=0, blush=0, freckles=0, age=0, lash=0, brow_density=0,
+        mouth_open=0,
         gaze_x=0, gaze_y=0, eye_open=1.2, light_strength=0.0, ambient=0.9,
     )  # fmt: skip
     s, t = (float(base[PARAM_NAMES.index(n)]) for n in ("eye_spacing", "eye_height"))
