@@ -236,7 +236,7 @@ def _sample_hair(rng: np.random.Generator, soft: float, tone: float, age: float)
         "hair_sweep": rng.uniform(-1, 1), "hair_recede": 0.0, "hair_crown": 0.0,
         "hair_side": rng.uniform(0.3, 1),
         "hair_length": 0.0, "hair_curl": rng.uniform(0, 0.3) + (0.35 if dark and rng.uniform() < 0.5 else 0),
-        "hair_bun": 0.0, "hair_flow": float(rng.integers(0, 3)),  # 0 from the crown, 1 back, 2 sideways
+        "hair_bun": 0.0, "hair_flow": float(rng.integers(0, 3)),  # 0 from the crown, 1 back, 2 from a parting
     }  # fmt: skip
     cuts = ("bald", "ring", "buzz", "short", "quiff", "fringe", "afro", "bob", "long", "tied")
     long_weights = np.array((0.1, 0, 0.2, 1.0, 0.6, 0.6, 1.2 * tone, 2.0, 5.0, 2.0))

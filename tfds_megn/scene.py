@@ -273,8 +273,9 @@ def hair_colour(
     flow = int(f.hair_flow)
     if flow == 1:
         around, along = px * 1.6, pz - py
-    elif flow == 2:
-        around, along = np.arctan2(pz + 0.3, -py + 0.25), px + 0.3 * pz
+    elif flow == 2:  # from a parting at one side of the forehead
+        x, y, z = px - (0.3 if f.hair_sweep > 0 else -0.3), py + 0.95, pz - 0.30
+        around, along = np.arctan2(x, z + 0.3 * y + 1e-6), np.sqrt(x * x + y * y + z * z)
     else:
         around = np.arctan2(px, 0.65 * z + 0.75 * y + 1e-6)
         along = np.sqrt(px * px + y * y + z * z)
