@@ -104,8 +104,6 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
 
 def _guarded(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> Any:
     """Calls main and turns the user's mistakes into one line."""
-    if flags.FLAGS["verbosity"].using_default_value:
-        logging.set_verbosity(logging.ERROR)  # app.run has just set INFO: Orbax and TFDS tell their life
     try:
         if "config" in flags.FLAGS:
             config = flags.FLAGS["config"].value
@@ -166,6 +164,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
         rest = values(argv)
     except (flags.Error, ValueError) as error:
         _fail(_explain(error))
+    if values["verbosity"].using_default_value:
+        # app.run would choose INFO, at which Orbax and TFDS tell their lives.
+        values.verbosity = logging.ERROR
     if len(rest) > 1:
         _fail(f"unexpected argument {rest[1]!r}; every flag starts with --, see --help")
     return rest

@@ -33,6 +33,16 @@ LAUNCHER = """
             int("nonsense")
         if DO.value == "interrupt":
             raise KeyboardInterrupt
+        if DO.value == "save":
+            import jax.numpy as jnp
+            from sdgan_jax.training import checkpoint
+
+            class Batches:
+                position = 0
+
+            with checkpoint.Checkpoints("run", config) as checkpoints:
+                checkpoints.save(1, {{"x": jnp.zeros(3)}}, Batches())
+                checkpoints.restore({{"x": jnp.zeros(3)}}, Batches())
         print(config.batch_size, config.losses.r1, config.attributes, config.dataset)
 
     if __name__ == "__main__":
@@ -71,6 +81,12 @@ def test_without_flags_the_default_preset_is_used(launcher):
     result = launcher()
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("4 0.0 ")
+
+
+def test_the_libraries_underneath_stay_silent(launcher):
+    result = launcher("--do=save")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Saving checkpoint at step 1" in launcher("--do=save", "--verbosity=0").stderr
 
 
 def test_help_explains_flags_and_fields(launcher):

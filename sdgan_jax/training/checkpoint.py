@@ -119,6 +119,7 @@ class Checkpoints:
             FileNotFoundError: there is no such checkpoint.
             ValueError: the checkpoint holds other arrays than `target`; some are named.
         """
+        self.wait()  # a step whose save goes on already counts as the latest
         step = self.latest_step if step is None else step
         if step is None or step not in self._manager.all_steps():
             name = "checkpoint" if step is None else f"checkpoint {step}"
