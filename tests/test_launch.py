@@ -86,7 +86,7 @@ def test_without_flags_the_default_preset_is_used(launcher):
 def test_the_libraries_underneath_stay_silent(launcher):
     result = launcher("--do=save")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "Saving checkpoint at step 1" in launcher("--do=save", "--verbosity=0").stderr
+    assert "Restoring checkpoint" in launcher("--do=save", "--verbosity=0").stderr
 
 
 def test_help_explains_flags_and_fields(launcher):
