@@ -144,7 +144,7 @@ def _temples(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
 
 def _shadow(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
     """Where the way from the skin to the light crosses the sheet inside the frame."""
-    rows = frame.head_rows
+    rows = frame.head_rows[np.abs(frame.y[frame.head_rows]) < 0.75]
     px, py, pz = frame.head_points(rows, frame.z[rows])
     near = (np.abs(py - shape.y) < 0.5) & (pz > 0.2) & (np.abs(px) < 0.75)
     rows, px, py, pz = rows[near], px[near], py[near], pz[near]

@@ -107,24 +107,28 @@ class Frame:
     ) -> None:
         """Draws a round bar along head frame points f32[k,3], hidden by what is nearer by over `bias`."""
         points = path @ self.turn.T
+        low, high = points.min(0) - width, points.max(0) + width
+        rows = self.window(low[0], low[1], high[0], high[1])
+        x, y = self.x[rows], self.y[rows]
+        off2, z = np.full_like(x, 9.0), np.zeros_like(x)
         for a, b in zip(points[:-1], points[1:], strict=True):
-            low, high = np.minimum(a, b) - width, np.maximum(a, b) + width
-            rows = self.window(low[0], low[1], high[0], high[1])
-            x, y = self.x[rows] - a[0], self.y[rows] - a[1]
+            px, py = x - a[0], y - a[1]
             dx, dy = float(b[0] - a[0]), float(b[1] - a[1])
-            k = np.clip((x * dx + y * dy) * (1.0 / max(dx * dx + dy * dy, 1e-6)), 0.0, 1.0)
-            off = np.sqrt(np.square(x - k * dx) + np.square(y - k * dy))
-            z = a[2] + k * (b[2] - a[2])
-            on = (off < width * 0.5 + self.soft) & (z > self.z[rows] - bias)
-            rows, off = rows[on], off[on]
-            tone = (1.1 - 0.5 * np.square(off * (2 / width)))[:, None]
-            lit = colour * tone * (0.75 * self.key + 0.7 * self.sky)
-            self.over(
-                rows,
-                lit.astype(np.float32),
-                smooth(width * 0.5 + 0.5 * self.soft, width * 0.5 - 0.5 * self.soft, off),
-                touched,
-            )
+            k = (px * dx + py * dy) * (1.0 / max(dx * dx + dy * dy, 1e-6))
+            np.minimum(np.maximum(k, 0.0, out=k), 1.0, out=k)
+            px -= k * dx
+            py -= k * dy
+            gap2 = px * px + py * py
+            nearer = gap2 < off2
+            off2 = np.minimum(off2, gap2)
+            z = np.where(nearer, a[2] + k * (b[2] - a[2]), z)
+        half = 0.5 * width
+        on = (off2 < (half + self.soft) ** 2) & (z > self.z[rows] - bias)
+        rows, off = rows[on], np.sqrt(off2[on])
+        tone = (1.1 - 0.5 * np.square(off * (1 / half)))[:, None]
+        lit = colour * tone * (0.75 * self.key + 0.7 * self.sky)
+        alpha = smooth(half + 0.5 * self.soft, half - 0.5 * self.soft, off)
+        self.over(rows, lit.astype(np.float32), alpha, touched)
 
 
 def background(frame: Frame) -> None:

@@ -192,7 +192,7 @@ def trace(
     z, gap = _approach(table, turn, x, y, start[rows], 5)
     lost = np.flatnonzero(gap > 0.003)
     hit = gap <= 0.003
-    z[lost], hit[lost] = _scan(table, turn, x[lost], y[lost], start[rows[lost]] + np.float32(0.06), 12)
+    z[lost], hit[lost] = _scan(table, turn, x[lost], y[lost], start[rows[lost]] + np.float32(0.06), 10)
     return rows[hit], z[hit]
 
 

@@ -52,18 +52,19 @@ def _mask_edges(
 
 
 def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
-    """Radius table of a smooth sheet that stands off the lower face."""
+    """Radius table of a smooth sheet that stands off the lower face; outside the face, of the head."""
     f, grid = frame.face, head.grid
+    skin, s, t = head.skin[grid.front], grid.s[grid.front], grid.t[grid.front]
     reach = grid.count // 20
-    base = box_blur(_swell(head.skin, reach), reach)
+    base = box_blur(_swell(skin, reach), reach)
     if int(f.mask_kind) == 2:
-        cup = np.clip(1 - np.square(grid.s / 0.50) - np.square((grid.t - 0.62) / 0.46), 0, 1)
-        base += (0.10 + 0.06 * f.mask_puff) * np.sqrt(cup) * (grid.q > 0)
+        cup = np.maximum(1 - np.square(s / 0.50) - np.square((t - 0.62) / 0.46), 0)
+        base += (0.10 + 0.06 * f.mask_puff) * np.sqrt(cup)
     else:
-        base += (0.02 + 0.05 * f.mask_puff) * bell(
-            np.square(grid.s / 0.35) + np.square((grid.t - 0.62) / 0.25)
-        )
-    return box_blur(np.maximum(base, head.skin + 0.006), max(1, grid.count // 60)) + 0.012
+        base += (0.02 + 0.05 * f.mask_puff) * bell(np.square(s / 0.35) + np.square((t - 0.62) / 0.25))
+    table = head.skin.copy()
+    table[grid.front] = box_blur(np.maximum(base, skin + 0.006), max(1, grid.count // 60)) + 0.012
+    return table
 
 
 def _meet(frame: Frame, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +98,7 @@ def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
     kind = int(f.mask_kind)
     table = _mask_surface(frame, head)
     # The shadow on the skin around it.
-    rows = frame.head_rows
+    rows = frame.head_rows[frame.y[frame.head_rows] > -0.35]
     px, py, pz = frame.head_points(rows, frame.z[rows])
     inside, _, _ = _mask_edges(frame, px, py, pz)
     edge = inside > -0.06
@@ -143,19 +144,26 @@ def _straps(frame: Frame, table: np.ndarray, kind: int, touched: np.ndarray) -> 
     """Loops from the mask's corners to the ears, or bands around the head."""
     f = frame.face
     colour = linear(f.mask_strap, f.mask_strap, f.mask_strap * 0.98)
-    ends = ((-0.08, -0.16), (0.26, -0.16)) if kind < 2 else ((-0.30, -0.6), (0.30, -0.6))
-    starts = (0.36, 0.64) if kind < 2 else (0.38, 0.62)
-    for sign in (-1.0, 1.0):
-        for start, (end_y, end_z) in zip(starts, ends, strict=True):
-            side = _MASK_SIDE - 0.03 if kind < 2 else 0.74
-            a = np.array([sign * side, start, np.sqrt(1 - side * side)])
-            b = np.array([sign * 0.9, end_y * 1.2, end_z])
-            mix = np.linspace(0, 1, 7)[:, None]
-            path = a / np.linalg.norm(a) * (1 - mix) + b / np.linalg.norm(b) * mix
-            path = (path / np.linalg.norm(path, axis=1)[:, None]).T.astype(np.float32)
-            skin, near = radius(frame.head.full, path), np.linspace(1, 0, 7, dtype=np.float32)
-            lift = np.maximum(skin, skin + (radius(table, path) - skin) * near) + 0.012
-            frame.stroke((path * lift).T, 0.016 if kind == 0 else 0.022, colour, touched)
+    if kind < 2:
+        side, begin, end = _MASK_SIDE - 0.03, (0.36, 0.64), ((0.9, -0.10, -0.16), (0.9, 0.31, -0.16))
+    else:
+        side, begin, end = 0.74, (0.38, 0.62), ((0.9, -0.36, -0.6), (0.9, 0.36, -0.6))
+    knots = 6
+    mix = np.linspace(0, 1, knots)[:, None, None]
+    a = np.array([(side, y, (1 - side * side) ** 0.5) for y in begin])
+    b = np.array(end)
+    path = _unit_rows(a) * (1 - mix) + _unit_rows(b) * mix  # [knots,2,3], one side of the head
+    path = _unit_rows(np.concatenate([path, path * np.array([-1.0, 1.0, 1.0])], 1)).astype(np.float32)
+    flat = path.reshape(-1, 3).T
+    skin, near = radius(frame.head.full, flat), np.linspace(1, 0, knots, dtype=np.float32).repeat(4)
+    lift = np.maximum(skin, skin + (radius(table, flat) - skin) * near) + 0.012
+    path *= lift.reshape(knots, 4, 1)
+    for k in range(4):
+        frame.stroke(path[:, k], 0.016 if kind == 0 else 0.022, colour, touched)
+
+
+def _unit_rows(v: np.ndarray) -> np.ndarray:
+    return v / np.sqrt((v * v).sum(-1, keepdims=True))
 
 
 def _facial_hair(frame: Frame, head: Head, name: str, touched: np.ndarray) -> None:
