@@ -19,12 +19,13 @@ RANK = {
     "sdgan_jax.face3d": 2,
     "sdgan_jax.data": 3,
     "sdgan_jax.training": 4,
-    "sdgan_jax.metrics": 5,
-    "sdgan_jax.model": 5,
-    "sdgan_jax.importers": 5,
-    "sdgan_jax.evaluation": 6,
-    "sdgan_jax": 7,
-    "experiments": 8,
+    "sdgan_jax.inversion": 5,
+    "sdgan_jax.metrics": 6,
+    "sdgan_jax.model": 6,
+    "sdgan_jax.importers": 6,
+    "sdgan_jax.evaluation": 7,
+    "sdgan_jax": 8,
+    "experiments": 9,
 }
 
 
