@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 
@@ -47,22 +48,22 @@ def render(
     params = np.asarray(params, dtype=np.float32)
     if params.ndim == 2:
         single = isinstance(attribute, (str, int, np.integer))
-        names = [attribute] * len(params) if single else list(attribute)
-        if len(names) != len(params):
+        given: list[Any] = [attribute] * len(params) if single else list(cast(Sequence[Any], attribute))
+        if len(given) != len(params):
             raise ValueError(
-                f"{len(params)} faces but {len(names)} attributes; give one, or one for each face."
+                f"{len(params)} faces but {len(given)} attributes; give one, or one for each face."
             )
-        names = [attribute_name(name) for name in names]
+        names = [attribute_name(name) for name in given]
         pictures = [render(p, name, size) for p, name in zip(params, names, strict=True)]
         return np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
-    frame, _ = _draw(params, attribute, size)
+    frame, _ = _draw(params, cast(Any, attribute), size)
     return _picture(frame.colour, size)
 
 
 def worn_region(params: np.ndarray, attribute: str | int, size: int = 256) -> np.ndarray:
     """Where an attribute and its shadow may change pixels: bool[size,size]; takes what `render` takes."""
     _, touched = _draw(np.asarray(params, dtype=np.float32), attribute, size)
-    return touched.reshape(size, SAMPLES, size, SAMPLES).any((1, 3))
+    return np.any(touched.reshape(size, SAMPLES, size, SAMPLES), axis=(1, 3))
 
 
 def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
@@ -133,14 +134,13 @@ def _draw(params: np.ndarray, attribute: str | int, size: int) -> tuple[Frame, n
     face = as_face(params)
     _check_size(size)
     head = build(face, _table_side(size))
-    frame = Frame(face, pose_matrix(face), size, SAMPLES)
+    frame = Frame(face, head, size, SAMPLES)
     scene.background(frame)
     scene.body(frame)
     scene.long_hair(frame, behind=True)
     rows, z = _head(frame, head)
     scene.ears(frame, head)
     scene.long_hair(frame, behind=False)
-    frame.head = head
     frame.head_rows = rows[frame.z[rows] == z]
     return frame, wear.put_on(frame, head, name)
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import noise
-from tfds_megn.head import Head, light_direction
+from tfds_megn.head import Head, light_direction, pose_matrix
 from tfds_megn.skin import linear
 from tfds_megn.surface import MEAN_AXES, bell, cells, lookup, smooth, surface_normals
 
@@ -21,11 +21,13 @@ class Frame:
       x, y: f32[N] where each ray passes, in head units from the head's centre (camera frame).
       z: f32[N] depth of what is drawn there. colour: f32[N,3] linear.
       turn: f32[3,3] pose matrix. soft: the width of a sample in head units.
+      head: the person's head; head_rows: int[n] the rays on which it is seen, before anything is worn.
     """
 
-    def __init__(self, face: SimpleNamespace, turn: np.ndarray, size: int, samples: int):
+    def __init__(self, face: SimpleNamespace, head: Head, size: int, samples: int):
         side = size * samples
-        self.face, self.turn, self.side = face, turn, side
+        self.face, self.head, self.turn, self.side = face, head, pose_matrix(face), side
+        self.head_rows = np.zeros(0, dtype=np.int64)
         line = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2.0 / side) - 1).astype(
             np.float32
         )

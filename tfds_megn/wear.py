@@ -56,14 +56,15 @@ def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
     f, grid = frame.face, head.grid
     skin, s, t = head.skin[grid.front], grid.s[grid.front], grid.t[grid.front]
     reach = grid.count // 20
-    base = box_blur(_swell(skin, reach), reach)
+    base = box_blur(_swell(skin, 2 * reach), reach)
     if int(f.mask_kind) == 2:
         cup = np.maximum(1 - np.square(s / 0.50) - np.square((t - 0.62) / 0.46), 0)
         base += (0.10 + 0.06 * f.mask_puff) * np.sqrt(cup)
     else:
         base += (0.02 + 0.05 * f.mask_puff) * bell(np.square(s / 0.35) + np.square((t - 0.62) / 0.25))
     table = head.skin.copy()
-    table[grid.front] = box_blur(np.maximum(base, skin + 0.006), max(1, grid.count // 60)) + 0.012
+    sheet = box_blur(np.maximum(base, skin + 0.006), max(1, grid.count // 60)) + 0.012
+    table[grid.front] = np.maximum(sheet, skin + 0.004)
     return table
 
 
