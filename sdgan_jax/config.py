@@ -61,7 +61,9 @@ class AdamConfig:
 class LossConfig:
     """Weights of the loss terms; the defaults are the SD-GAN pseudo-code, which knows no regularisation."""
 
-    attribute_kind: str = "softmax"  # "softmax" for one attribute a face, "sigmoid" for photos that carry several
+    attribute_kind: str = (
+        "softmax"  # "softmax" for one attribute a face, "sigmoid" for photos that carry several
+    )
     adversarial: float = 1.0
     attribute_g: float = 1.0
     attribute_d_real: float = 1.0
@@ -102,9 +104,13 @@ class Config:
     fusion: FusionConfig = dataclasses.field(default_factory=FusionConfig)
 
     # The decomposition: latent + strength * (B[y] + O)
-    latent_space: str = "z"  # where B and O are added: "z" (the seed), or "w" with an own offset for each layer
+    latent_space: str = (
+        "z"  # where B and O are added: "z" (the seed), or "w" with an own offset for each layer
+    )
     basis_length: float = 1.0  # length of each basis direction (the seed: unit length)
-    source: str = "data"  # the face that X_hat and X_rec are held against: "data" = X of the batch (the seed),
+    source: str = (
+        "data"  # the face that X_hat and X_rec are held against: "data" = X of the batch (the seed),
+    )
     # "latent" = G(latent), the same latent without an attribute (stage 3 of the paper)
 
     # Learning
@@ -149,7 +155,14 @@ def validate(config: Config) -> Config:
             f"config.dataset is {config.dataset!r} but config.resolution is {resolution}; "
             f"set both to the same size, e.g. --config.resolution={named.group(1)}"
         )
-    for name in ("batch_size", "total_steps", "log_every", "sample_every", "checkpoint_every", "fusion_every"):
+    for name in (
+        "batch_size",
+        "total_steps",
+        "log_every",
+        "sample_every",
+        "checkpoint_every",
+        "fusion_every",
+    ):
         if getattr(config, name) < 1:
             raise ValueError(f"config.{name} is {getattr(config, name)}; it must be at least 1")
     for name, value, known in (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sdgan_jax.config import GeneratorConfig
 from sdgan_jax.nets import resample
@@ -32,7 +33,10 @@ class Mapping(nn.Module):
         x = z * jax.lax.rsqrt(jnp.square(z).mean(-1, keepdims=True) + 1e-8)
         for index in range(self.config.mapping_layers):
             x = EqualDense(
-                self.config.latent_dim, lr_mul=self.config.mapping_lr_mul, activate=True, name=f"dense_{index}"
+                self.config.latent_dim,
+                lr_mul=self.config.mapping_lr_mul,
+                activate=True,
+                name=f"dense_{index}",
             )(x)
         return x
 
@@ -41,25 +45,20 @@ class StyledConv(nn.Module):
     """Modulated convolution, noise, bias, activation."""
 
     features: int
-    layer: int  # index among the styled convolutions; gives each its own noise
     up: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, w: jax.Array, noise: Noise) -> jax.Array:
-        """f32[N,H,W,C] and w f32[N,D] to f32[N,H',W',features], H' = 2H when `up`."""
+    def __call__(self, x: jax.Array, w: jax.Array, noise: str | jax.Array) -> jax.Array:
+        """f32[N,H,W,C] and w f32[N,D] to f32[N,H',W',features], H' = 2H when `up`; noise f32[N,H',W',1] or a name."""
         x = ModulatedConv(self.features, up=self.up, name="conv")(x, w)
-        size = x.shape[1]
         strength = self.param("noise_strength", nn.initializers.zeros, ())
         if isinstance(noise, str):
-            image = self._const_noise(size) if noise == "const" else 0.0
-        else:
-            keys = jax.vmap(jax.random.fold_in, (0, None))(noise, self.layer)
-            image = jax.vmap(lambda key: jax.random.normal(key, (size, size, 1)))(keys)
-        x = x + strength * image + self.param("bias", nn.initializers.zeros, (self.features,))
+            noise = self._const_noise(x.shape[1]) if noise == "const" else jnp.zeros(())
+        x = x + strength * noise + self.param("bias", nn.initializers.zeros, (self.features,))
         return leaky_relu(x)
 
     def _const_noise(self, size: int) -> jax.Array:
-        """The fixed noise image f32[size,size,1]; only drawing with "const" needs the `buffers` collection."""
+        """The fixed noise f32[size,size,1]; only drawing with "const" needs the collection `buffers`."""
         return self.variable(
             "buffers", "noise", lambda: jax.random.normal(self.make_rng("params"), (size, size, 1))
         ).value
@@ -93,17 +92,28 @@ class Synthesis(nn.Module):
             The RGB sum f32[N,r,r,3] at every resolution r from 4 up; the last one is the image.
         """
         width = [channels_at(4 << i, self.config.channel_base, self.config.channel_max) for i in range(9)]
+        noises = iter(self._noises(noise))
         start = self.param("const", scaled_normal(1.0), (4, 4, width[0]))
         x = jnp.broadcast_to(start, (w_plus.shape[0], *start.shape))
-        x = StyledConv(width[0], layer=0, name="conv_4")(x, w_plus[:, 0], noise)
+        x = StyledConv(width[0], name="conv_4")(x, w_plus[:, 0], next(noises))
         scales = [ToRGB(name="rgb_4")(x, w_plus[:, 1])]
         for block in range(1, self.resolution.bit_length() - 2):
             size, first = 4 << block, 2 * block - 1
-            x = StyledConv(width[block], layer=first, up=True, name=f"conv_{size}_up")(x, w_plus[:, first], noise)
-            x = StyledConv(width[block], layer=first + 1, name=f"conv_{size}")(x, w_plus[:, first + 1], noise)
+            x = StyledConv(width[block], up=True, name=f"conv_{size}_up")(x, w_plus[:, first], next(noises))
+            x = StyledConv(width[block], name=f"conv_{size}")(x, w_plus[:, first + 1], next(noises))
             rgb = ToRGB(name=f"rgb_{size}")(x, w_plus[:, first + 2])
             scales.append(resample.upsample(scales[-1]) + rgb)
         return scales
+
+    def _noises(self, noise: Noise) -> list[str] | list[jax.Array]:
+        """What each styled convolution gets: the name, or its part of one draw for all of them."""
+        sizes = [4] + [4 << block for block in range(1, self.resolution.bit_length() - 2) for _ in range(2)]
+        if isinstance(noise, str):
+            return [noise] * len(sizes)
+        ends = np.cumsum([size * size for size in sizes])
+        pixels = jax.vmap(lambda key: jax.random.normal(key, (int(ends[-1]),)))(noise)  # [N, pixels of all layers]
+        parts = jnp.split(pixels, ends[:-1], axis=1)
+        return [part.reshape(-1, size, size, 1) for part, size in zip(parts, sizes, strict=True)]
 
 
 class Generator(nn.Module):

@@ -48,7 +48,15 @@ class Networks:
         """Images f32[N,R,R,3] and attributes f32[N,A] to offsets, f32[N,1,D] in z or f32[N,L,D] in w+."""
         return self.fusion.apply({"params": params_f}, images, attributes)
 
-    def to_w_plus(self, variables_g: Tree, z: jax.Array, attributes: jax.Array, basis: jax.Array, **edit) -> jax.Array:
+    def edit(
+        self, w_plus: jax.Array, attributes: jax.Array, basis: jax.Array, offset: jax.Array, strength: float
+    ):
+        """`latents.edit` of w+ f32[N,L,D], with this config's basis length."""
+        return latents.edit(w_plus, attributes, self.config.basis_length * basis, offset, strength)
+
+    def to_w_plus(
+        self, variables_g: Tree, z: jax.Array, attributes: jax.Array, basis: jax.Array, **edit
+    ) -> jax.Array:
         """z f32[N,D] to w+ f32[N,L,D]: `latents.to_w_plus` in this config's space."""
         return latents.to_w_plus(
             z,
@@ -129,7 +137,8 @@ def init_state(config: Config) -> State:
         The state, all arrays float32 but for `step`.
     """
     nets, optimizers = make_networks(config), make_optimizers(config)
-    key_g, key_d, key_f, key_basis = jax.random.split(jax.random.key(config.seed), 4)
+    # Hundreds of draws: with threefry keys they would take half a minute to compile on CPU.
+    key_g, key_d, key_f, key_basis = jax.random.split(jax.random.key(config.seed, impl="unsafe_rbg"), 4)
     dim, images = config.generator.latent_dim, jnp.zeros((1, config.resolution, config.resolution, 3))
     variables_g = nets.generator.init(key_g, jnp.zeros((1, dim)))
     params_d = nets.discriminator.init(key_d, images)["params"]

@@ -67,7 +67,12 @@ def test_discriminator_logits_and_r1():
     net = Discriminator(DiscriminatorConfig(), num_attributes=6)
     judge = jax.jit(lambda images: net.apply(variables, images)[0])
     images, images8 = nhwc(arrays["images"]), nhwc(arrays["images8"])
-    for logits, batch in (("logits", images), ("logits_b8", images8), ("logits_b1", images[:1]), ("logits_b2", images[:2])):
+    for logits, batch in (
+        ("logits", images),
+        ("logits_b8", images8),
+        ("logits_b1", images[:1]),
+        ("logits_b2", images[:2]),
+    ):
         close(judge(batch), arrays[logits][:, 0], 1e-5)
     gradient = jax.grad(lambda x: judge(x).sum())(images)
     np.testing.assert_allclose(jnp.square(gradient).sum((1, 2, 3)), arrays["r1_per_sample"], rtol=1e-4)

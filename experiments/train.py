@@ -1,0 +1,54 @@
+"""Trains SD-GAN, or resumes a run.
+
+python -m experiments.train                                                     (the quickstart, on two CPU cores)
+python -m experiments.train --config=experiments/configs/faces64.py --workdir=DIR
+
+Run again with the same workdir, it goes on where it stopped. Ends by measuring the model and printing where the
+pictures, the checkpoint and the figures are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import jax
+from absl import flags
+from etils import epath
+from ml_collections import config_flags
+
+from experiments import launch
+from sdgan_jax import evaluation, model
+from sdgan_jax.training import loop
+
+CONFIG = launch.define_config()
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "folder of the run, local or remote (gs://…); runs/<preset> when it is not given"
+)
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "join the other processes of a TPU pod or a GPU cluster (jax.distributed.initialize)"
+)
+EVALUATE = flags.DEFINE_bool("evaluate", True, "score checkpoints, and measure the model at the end")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains as the flags say, then measures."""
+    del argv
+    if DISTRIBUTED.value:
+        jax.distributed.initialize()
+    config = CONFIG.value
+    preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
+    state = loop.train(config, workdir, evaluation.make_score(config) if EVALUATE.value else None)
+    if jax.process_index():
+        return
+    print(f"Pictures:    {workdir / 'samples'}")
+    print(f"Checkpoint:  {workdir / 'checkpoints' / str(int(state.step))}")
+    if EVALUATE.value:
+        results = evaluation.evaluate(model.load(workdir), workdir / "evaluation")
+        print(evaluation.table(results))
+        print(f"Table, JSON and sheets: {workdir / 'evaluation'}")
+
+
+if __name__ == "__main__":
+    launch.run(main)

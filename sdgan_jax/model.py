@@ -1,0 +1,233 @@
+"""The model that people use: generate, edit, judge, from a directory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from sdgan_jax import inversion, latents
+from sdgan_jax.config import Config
+from sdgan_jax.latents import Attribute
+from sdgan_jax.training import state as state_lib
+from sdgan_jax.training import weights
+
+BATCH = 16  # images drawn in one call of the device
+
+
+def load(path: epath.PathLike, best: bool = False) -> Model:
+    """Opens a model.
+
+    Args:
+        path: a training workdir or a converted model directory, local or remote (`gs://…`).
+        best: of a workdir, the checkpoint with the best score instead of the newest.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: there is no model; the message says what to do.
+        ValueError: what is there does not fit together.
+    """
+    return Model(*weights.read(path, best))
+
+
+class Model:
+    """G (averaged), D, F and the basis of one run, and what they do together.
+
+    Attributes:
+        config: what the model was made with.
+        params: the trees of arrays `G` (params and buffers), `D`, `F`, and the arrays `basis` f32[A,D] with unit rows
+            and `w_avg` f32[D].
+    """
+
+    def __init__(self, config: Config, trees: dict[str, Any]):
+        """Joins a config and the trees that `weights.read` gives."""
+        self.config = config
+        self.params = {
+            "G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]},
+            "D": trees["params_d"],
+            "F": trees["params_f"],
+            "basis": trees["basis"],
+            "w_avg": trees["w_avg"],
+        }
+        self._nets = state_lib.make_networks(config)
+        self._jit: Callable[..., Any] = functools.cache(
+            lambda function: jax.jit(function, static_argnames="noise")
+        )
+
+    def map(self, z: jax.Array) -> jax.Array:
+        """Maps z f32[N,D] to w f32[N,D] by the mapping network."""
+        return self._run(self._nets.map, self.params["G"], self._latent("z", z, 2))
+
+    def synthesize(self, w_plus: jax.Array, noise: str | jax.Array = "const") -> jax.Array:
+        """Draws images.
+
+        Args:
+            w_plus: f32[N,L,D], or w f32[N,D] for all layers.
+            noise: "const", "none", or a PRNG key.
+
+        Returns:
+            f32[N,R,R,3], about [-1,1].
+
+        Raises:
+            ValueError: for another shape or noise.
+        """
+        w_plus = self._latent("w_plus", w_plus, np.ndim(w_plus))
+        if w_plus.ndim == 2:
+            w_plus = latents.broadcast_layers(w_plus, self.config.num_layers)
+        return self._synthesize(w_plus, noise)
+
+    def generate(
+        self,
+        z: jax.Array,
+        attribute: Attribute = "none",
+        strength: float = 1.0,
+        truncation: float = 1.0,
+        noise: str | jax.Array = "const",
+    ) -> jax.Array:
+        """Draws faces that wear an attribute, by the prior basis alone.
+
+        Args:
+            z: f32[N,D], standard normal.
+            attribute: a name, a list of names (all worn at once), or ids int[N].
+            strength: 0 is the face without it, 1 the attribute as trained.
+            truncation: psi; below 1 trades variety for typical faces.
+            noise: "const", "none", or a PRNG key.
+
+        Returns:
+            f32[N,R,R,3], about [-1,1].
+
+        Raises:
+            ValueError: for an unknown attribute, or another shape or noise.
+        """
+        z = self._latent("z", z, 2)
+        worn = latents.attribute_weights(attribute, self.config.attributes, z.shape[0])
+        w_plus = self._run(
+            self._to_w_plus, self.params, z, worn, None, jnp.float32(strength), jnp.float32(truncation)
+        )
+        return self._synthesize(w_plus, noise)
+
+    def discriminate(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Judges images f32[N,R,R,3]: realness logits f32[N], attribute logits f32[N,A]."""
+        return self._run(self._nets.discriminate, self.params["D"], self._images(images))
+
+    def offset(self, images: jax.Array, attribute: Attribute) -> jax.Array:
+        """The offset O that F adds to the basis for these faces.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1].
+            attribute: as in `generate`.
+
+        Returns:
+            f32[N,D] in z, or f32[N,L,D] in w+, as the config's latent space is; zeros for "none".
+        """
+        images = self._images(images)
+        worn = latents.attribute_weights(attribute, self.config.attributes, images.shape[0])
+        offset = self._run(self._nets.offset, self.params["F"], images, jnp.asarray(worn))
+        return offset[:, 0] if self.config.latent_space == "z" else offset
+
+    def invert(self, images: jax.Array) -> jax.Array:
+        """The latents that draw images f32[N,R,R,3] best: z f32[N,D], or w+ f32[N,L,D]; see `inversion`."""
+        images = self._images(images)
+        find = functools.partial(
+            inversion.invert, self._nets, self.params["G"], self.params["w_avg"], self.params["basis"]
+        )
+        return _in_batches(find, images)
+
+    def edit(self, images: jax.Array, attribute: Attribute, strength: float = 1.0) -> jax.Array:
+        """Puts an attribute on given faces: G(latent + strength · (B[y] + O)), latent by `invert`, O by `offset`.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1].
+            attribute: as in `generate`.
+            strength: 0 gives the reconstruction of the face.
+
+        Returns:
+            f32[N,R,R,3], about [-1,1].
+        """
+        images = self._images(images)
+        worn = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0]))
+        latent, offset = self.invert(images), self.offset(images, attribute)
+        if self.config.latent_space == "z":
+            w_plus = self._run(
+                self._to_w_plus,
+                self.params,
+                latent,
+                worn,
+                offset[:, None],
+                jnp.float32(strength),
+                jnp.float32(1.0),
+            )
+        else:
+            w_plus = self._nets.edit(latent, worn, self.params["basis"], offset, strength)
+        return self._synthesize(w_plus, "const")
+
+    def _to_w_plus(self, params, z, worn, offset, strength, truncation):
+        return self._nets.to_w_plus(
+            params["G"],
+            z,
+            worn,
+            params["basis"],
+            offset=offset,
+            strength=strength,
+            w_avg=params["w_avg"],
+            truncation=truncation,
+        )
+
+    def _synthesize(self, w_plus: jax.Array, noise: str | jax.Array) -> jax.Array:
+        """Draws w+ f32[N,L,D] in equal batches, so that any N compiles once."""
+        if isinstance(noise, str):
+            if noise not in ("const", "none"):
+                raise ValueError(f"noise is {noise!r}; it must be 'const', 'none' or a PRNG key")
+            return _in_batches(
+                lambda w: self._run(self._nets.synthesize, self.params["G"], w, noise=noise), w_plus
+            )
+        keys = jax.random.split(noise, w_plus.shape[0])
+        return _in_batches(
+            lambda w, k: self._run(self._nets.synthesize, self.params["G"], w, k), w_plus, keys
+        )
+
+    def _run(self, function: Callable[..., Any], *args: Any, **static: Any) -> Any:
+        return self._jit(function)(*args, **static)
+
+    def _latent(self, name: str, latent: jax.Array, ndim: int) -> jax.Array:
+        """Checks the shape of a latent that a user gave."""
+        latent, dim = jnp.asarray(latent, jnp.float32), self.config.generator.latent_dim
+        shape = (dim,) if ndim == 2 else (self.config.num_layers, dim)
+        if ndim not in (2, 3) or latent.shape[1:] != shape:
+            wanted = f"f32[N,{dim}]" + (
+                f" or f32[N,{self.config.num_layers},{dim}]" if name == "w_plus" else ""
+            )
+            raise ValueError(f"{name} must be {wanted}; got {list(latent.shape)}")
+        return latent
+
+    def _images(self, images: jax.Array) -> jax.Array:
+        """Checks type and shape of images that a user gave."""
+        size = self.config.resolution
+        if np.shape(images)[1:] != (size, size, 3) or not jnp.issubdtype(
+            jnp.result_type(images), jnp.floating
+        ):
+            raise ValueError(
+                f"images must be f32[N,{size},{size},3] in [-1,1]; got {jnp.result_type(images)}{list(np.shape(images))}"
+            )
+        return jnp.asarray(images, jnp.float32)
+
+
+def _in_batches(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """Applies a function of rows to batches of BATCH rows, the last one padded, and joins the results."""
+    count = arrays[0].shape[0]
+    if count == 0:
+        raise ValueError("nothing to do: N is 0")
+    if count < BATCH:
+        return function(*arrays)
+    parts = []
+    for first in range(0, count, BATCH):
+        rows = np.minimum(np.arange(first, first + BATCH), count - 1)
+        parts.append(function(*(array[rows] for array in arrays))[: count - first])
+    return jnp.concatenate(parts)
