@@ -13,10 +13,10 @@ _GROUPS = 8  # of the group normalisation
 class Classifier(nn.Module):
     """Residual network from an image to attribute logits and a feature vector.
 
-    Each stage halves the resolution by folding 2×2 pixels into channels and a 1×1 convolution, then adds
-    two 3×3 convolutions to it, down to 4×4. A stage at resolution r has 512 / r channels (16 to 128), so
-    every stage costs about the same and a large image needs only a few stages more. Group normalisation: no
-    state, the same result in any batch.
+    A 3×3 convolution at full resolution; then stages that each halve the resolution by folding 2×2 pixels
+    into channels and a 1×1 convolution, and add two 3×3 convolutions to it (one in the last, at 4×4). At
+    resolution r there are 512 / r channels (8 to 64), so every stage costs about the same and a large image
+    needs only a few stages more. Group normalisation: no state, the same result in any batch.
 
     Works at any power of two from 8 px; `training.classifier` trains it at 32 to 256 px.
     """
@@ -41,17 +41,21 @@ class Classifier(nn.Module):
         resolution = images.shape[1]
         if resolution < 8 or resolution & (resolution - 1):
             raise ValueError(f"the classifier needs a power of two of at least 8 px, got {resolution}")
-        x = images
+        x = nn.relu(nn.Conv(_channels(resolution), (3, 3))(images))  # [N,R,R,C]
         while resolution > 4:
             resolution //= 2
-            x = nn.Dense(min(128, max(16, 512 // resolution)))(_fold(x))  # [N,r,r,C]
-            x = _residual(x)
+            x = nn.Dense(_channels(resolution))(_fold(x))  # [N,r,r,C]
+            x = _residual(x, convolutions=2 if resolution > 4 else 1)
         x = nn.relu(nn.GroupNorm(_GROUPS)(x))
         x = nn.Dense(FEATURE_DIM)(
             x.reshape(x.shape[0], -1)
         )  # where it is matters: beard or mask, not just how much
         features = nn.LayerNorm(use_bias=False, use_scale=False)(x)
         return nn.Dense(NUM_CLASSES)(features), features
+
+
+def _channels(resolution: int) -> int:
+    return min(64, max(8, 512 // resolution))
 
 
 def _fold(x: jax.Array) -> jax.Array:
@@ -61,10 +65,10 @@ def _fold(x: jax.Array) -> jax.Array:
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, height // 2, width // 2, 4 * channels)
 
 
-def _residual(x: jax.Array) -> jax.Array:
-    """Adds norm, ReLU and convolution, twice, to x f32[N,R,R,C]."""
+def _residual(x: jax.Array, convolutions: int) -> jax.Array:
+    """Adds norm, ReLU and convolution, so many times, to x f32[N,R,R,C]."""
     y = x
-    for _ in range(2):
+    for _ in range(convolutions):
         y = nn.relu(nn.GroupNorm(_GROUPS)(y))
         y = nn.Conv(x.shape[-1], (3, 3), use_bias=False)(y)
     return x + y
