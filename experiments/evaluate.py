@@ -25,9 +25,7 @@ SEED = flags.DEFINE_integer("seed", 0, "of the latents")
 def main(argv: Sequence[str]) -> None:
     """Evaluates the model that the flags name."""
     del argv
-    results = evaluation.evaluate(
-        sdgan_jax.load(MODEL.value), OUT.value, DATA_DIR.value, NUM_IMAGES.value, SEED.value
-    )
+    results = evaluation.evaluate(sdgan_jax.load(MODEL.value), OUT.value, DATA_DIR.value, NUM_IMAGES.value, SEED.value)
     print(evaluation.table(results))
     print(f"Table, JSON and pictures: {OUT.value}")
 

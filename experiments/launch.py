@@ -75,9 +75,7 @@ def parse_seeds(text: str) -> list[int]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if not match:
-            raise ValueError(
-                f"--seeds={text}: {part!r} is not a number or a range; write e.g. 0-15 or 0,3,5-7"
-            )
+            raise ValueError(f"--seeds={text}: {part!r} is not a number or a range; write e.g. 0-15 or 0,3,5-7")
         first = int(match[1])
         last = first if match[2] is None else int(match[2])
         if last < first:
@@ -108,9 +106,7 @@ def _guarded(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> Any:
         if "config" in flags.FLAGS:
             config = flags.FLAGS["config"].value
             if not isinstance(config, config_lib.Config):
-                raise ValueError(
-                    f"--config: get_config() returned a {type(config).__name__}; it must return a Config"
-                )
+                raise ValueError(f"--config: get_config() returned a {type(config).__name__}; it must return a Config")
             config_lib.validate(config)
         return main(argv)
     except KeyboardInterrupt:
@@ -137,9 +133,7 @@ def _is_mistake(error: Exception) -> bool:
     if place is None:
         return False
     package = place.tb_frame.f_globals.get("__name__", "").split(".")[0]
-    return (
-        package in _PACKAGES and place.tb_frame.f_code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
-    )
+    return package in _PACKAGES and place.tb_frame.f_code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def _fail(message: str) -> NoReturn:
@@ -275,9 +269,5 @@ def _dataclasses_of(kind: type) -> Iterator[type]:
     """Yields a dataclass type and those of its fields."""
     yield kind
     for hint in typing.get_type_hints(kind).values():
-        if (
-            isinstance(hint, type)
-            and not isinstance(hint, types.GenericAlias)
-            and dataclasses.is_dataclass(hint)
-        ):
+        if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and dataclasses.is_dataclass(hint):
             yield from _dataclasses_of(hint)

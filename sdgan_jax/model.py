@@ -57,9 +57,7 @@ class Model:
             "w_avg": trees["w_avg"],
         }
         self._nets = state_lib.make_networks(config)
-        self._jit: Callable[..., Any] = functools.cache(
-            lambda function: jax.jit(function, static_argnames="noise")
-        )
+        self._jit: Callable[..., Any] = functools.cache(lambda function: jax.jit(function, static_argnames="noise"))
 
     def map(self, z: jax.Array) -> jax.Array:
         """Maps z f32[N,D] to w f32[N,D] by the mapping network."""
@@ -108,9 +106,7 @@ class Model:
         """
         z = self._latent("z", z, 2)
         worn = latents.attribute_weights(attribute, self.config.attributes, z.shape[0])
-        w_plus = self._run(
-            self._to_w_plus, self.params, z, worn, None, jnp.float32(strength), jnp.float32(truncation)
-        )
+        w_plus = self._run(self._to_w_plus, self.params, z, worn, None, jnp.float32(strength), jnp.float32(truncation))
         return self._synthesize(w_plus, noise)
 
     def discriminate(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -151,18 +147,26 @@ class Model:
         Returns:
             f32[N,R,R,3], about [-1,1].
         """
+        return self.wear(self.invert(images), images, attribute, strength)
+
+    def wear(self, latent: jax.Array, images: jax.Array, attribute: Attribute, strength: float = 1.0) -> jax.Array:
+        """The second half of `edit`: from latents that `invert` gave, so that several edits share one search.
+
+        Args:
+            latent: of the faces, as `invert` returns it.
+            images: the faces, f32[N,R,R,3] in [-1,1]; F looks at them.
+            attribute: as in `generate`.
+            strength: 0 gives the reconstruction of the face.
+
+        Returns:
+            f32[N,R,R,3], about [-1,1].
+        """
         images = self._images(images)
         worn = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0]))
-        latent, offset = self.invert(images), self.offset(images, attribute)
+        offset = self.offset(images, attribute)
         if self.config.latent_space == "z":
             w_plus = self._run(
-                self._to_w_plus,
-                self.params,
-                latent,
-                worn,
-                offset[:, None],
-                jnp.float32(strength),
-                jnp.float32(1.0),
+                self._to_w_plus, self.params, latent, worn, offset[:, None], jnp.float32(strength), jnp.float32(1.0)
             )
         else:
             w_plus = self._nets.edit(latent, worn, self.params["basis"], offset, strength)
@@ -185,13 +189,9 @@ class Model:
         if isinstance(noise, str):
             if noise not in ("const", "none"):
                 raise ValueError(f"noise is {noise!r}; it must be 'const', 'none' or a PRNG key")
-            return _in_batches(
-                lambda w: self._run(self._nets.synthesize, self.params["G"], w, noise=noise), w_plus
-            )
+            return _in_batches(lambda w: self._run(self._nets.synthesize, self.params["G"], w, noise=noise), w_plus)
         keys = jax.random.split(noise, w_plus.shape[0])
-        return _in_batches(
-            lambda w, k: self._run(self._nets.synthesize, self.params["G"], w, k), w_plus, keys
-        )
+        return _in_batches(lambda w, k: self._run(self._nets.synthesize, self.params["G"], w, k), w_plus, keys)
 
     def _run(self, function: Callable[..., Any], *args: Any, **static: Any) -> Any:
         return self._jit(function)(*args, **static)
@@ -201,21 +201,15 @@ class Model:
         latent, dim = jnp.asarray(latent, jnp.float32), self.config.generator.latent_dim
         shape = (dim,) if ndim == 2 else (self.config.num_layers, dim)
         if ndim not in (2, 3) or latent.shape[1:] != shape:
-            wanted = f"f32[N,{dim}]" + (
-                f" or f32[N,{self.config.num_layers},{dim}]" if name == "w_plus" else ""
-            )
+            wanted = f"f32[N,{dim}]" + (f" or f32[N,{self.config.num_layers},{dim}]" if name == "w_plus" else "")
             raise ValueError(f"{name} must be {wanted}; got {list(latent.shape)}")
         return latent
 
     def _images(self, images: jax.Array) -> jax.Array:
         """Checks type and shape of images that a user gave."""
-        size = self.config.resolution
-        if np.shape(images)[1:] != (size, size, 3) or not jnp.issubdtype(
-            jnp.result_type(images), jnp.floating
-        ):
-            raise ValueError(
-                f"images must be f32[N,{size},{size},3] in [-1,1]; got {jnp.result_type(images)}{list(np.shape(images))}"
-            )
+        size, kind = self.config.resolution, jnp.result_type(images)
+        if np.shape(images)[1:] != (size, size, 3) or not jnp.issubdtype(kind, jnp.floating):
+            raise ValueError(f"images must be f32[N,{size},{size},3] in [-1,1]; got {kind}{list(np.shape(images))}")
         return jnp.asarray(images, jnp.float32)
 
 
