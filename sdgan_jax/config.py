@@ -61,9 +61,7 @@ class AdamConfig:
 class LossConfig:
     """Weights of the loss terms; the defaults are the SD-GAN pseudo-code, which knows no regularisation."""
 
-    attribute_kind: str = (
-        "softmax"  # "softmax" for one attribute a face, "sigmoid" for photos that carry several
-    )
+    attribute_kind: str = "softmax"  # "softmax" for one attribute a face, "sigmoid" for photos that carry several
     adversarial: float = 1.0
     attribute_g: float = 1.0
     attribute_d_real: float = 1.0
@@ -104,13 +102,9 @@ class Config:
     fusion: FusionConfig = dataclasses.field(default_factory=FusionConfig)
 
     # The decomposition: latent + strength * (B[y] + O)
-    latent_space: str = (
-        "z"  # where B and O are added: "z" (the seed), or "w" with an own offset for each layer
-    )
+    latent_space: str = "z"  # where B and O are added: "z" (the seed), or "w" with an own offset for each layer
     basis_length: float = 1.0  # length of each basis direction (the seed: unit length)
-    source: str = (
-        "data"  # the face that X_hat and X_rec are held against: "data" = X of the batch (the seed),
-    )
+    source: str = "data"  # the face that X_hat and X_rec are held against: "data" = X of the batch (the seed),
     # "latent" = G(latent), the same latent without an attribute (stage 3 of the paper)
 
     # Learning

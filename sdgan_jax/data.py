@@ -153,8 +153,7 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
     """
     if config.batch_size % process_count:
         raise ValueError(
-            f"config.batch_size is {config.batch_size}; "
-            f"it must be a multiple of the {process_count} processes"
+            f"config.batch_size is {config.batch_size}; it must be a multiple of the {process_count} processes"
         )
     examples = _Examples(config, "train")
     if len(examples) < config.batch_size:
@@ -267,13 +266,10 @@ def _open(config: Config, split: str) -> Any:
             "another directory to prepare it as array_record there"
         ) from error
     except AssertionError as error:  # how TFDS says that manual_dir lacks something
-        raise FileNotFoundError(
-            f"{config.dataset} cannot be prepared: {' '.join(str(error).split())}"
-        ) from error
+        raise FileNotFoundError(f"{config.dataset} cannot be prepared: {' '.join(str(error).split())}") from error
     except ImportError as error:
         raise ValueError(
-            f"{config.dataset} needs a package that is not installed ({error}); "
-            "pip install -e '.[tf]' may bring it"
+            f"{config.dataset} needs a package that is not installed ({error}); pip install -e '.[tf]' may bring it"
         ) from error
 
 
@@ -282,8 +278,7 @@ def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
     for name, kind in {"image": tfds.features.Image, "label": tfds.features.ClassLabel}.items():
         if not isinstance(features.get(name), kind):
             raise ValueError(
-                f"{config.dataset} has no {name!r} of type {kind.__name__}; "
-                f"its features are {', '.join(features)}"
+                f"{config.dataset} has no {name!r} of type {kind.__name__}; its features are {', '.join(features)}"
             )
     names = list(features["label"].names)
     if set(names) | {"none"} != set(config.attributes):

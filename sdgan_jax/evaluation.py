@@ -8,6 +8,7 @@ validation split as reference.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -22,10 +23,15 @@ from tqdm import auto as tqdm
 
 import tfds_megn
 from sdgan_jax import pictures
+from sdgan_jax.config import Config
 from sdgan_jax.metrics import accuracy, diversity, frechet, kid
+from sdgan_jax.model import Model
 from sdgan_jax.training import classifier as classifier_lib
+from sdgan_jax.training import weights
+from sdgan_jax.training.state import State
 
 NUM_IMAGES = 960  # generated, all classes together; about as many as there are real images in the test split
+SCORE_IMAGES = 300  # drawn to score a checkpoint
 MIN_RESOLUTION, MAX_RESOLUTION = 32, 256  # of the rendered data sets
 SHEET_COLUMNS, SHEET_ROWS = 8, 3
 _GENERATE_BATCH = 32
@@ -65,14 +71,11 @@ def evaluate(
     names = tuple(model.config.attributes)
     if names != tuple(tfds_megn.ATTRIBUTES):
         raise ValueError(
-            f"the model's attributes are {', '.join(names)}; "
-            f"the classifier knows {', '.join(tfds_megn.ATTRIBUTES)}"
+            f"the model's attributes are {', '.join(names)}; the classifier knows {', '.join(tfds_megn.ATTRIBUTES)}"
         )
     per_class = num_images // len(names)
     if per_class < 2:
-        raise ValueError(
-            f"num_images is {num_images}; at least {2 * len(names)} are needed, two for each attribute"
-        )
+        raise ValueError(f"num_images is {num_images}; at least {2 * len(names)} are needed, two for each attribute")
     out_dir = epath.Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     data_dir = data_dir or model.config.data_dir or None
@@ -96,6 +99,41 @@ def evaluate(
     (out_dir / "metrics.txt").write_text(table(results))
     write_sheets(out_dir, generated, reals["test"])
     return results
+
+
+def make_score(config: Config) -> Callable[[State], float]:
+    """Makes the function that scores the checkpoints of a run: minus the Fréchet distance of `measure`.
+
+    Prepares the rendered data and trains the classifier at its first call, when they are not stored yet.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        From a state to a score on SCORE_IMAGES samples; higher is better, 0 is the best there is.
+    """
+    dataset, data_dir = rendered_config(config.dataset, config.resolution), config.data_dir or None
+    names, per_class = tuple(config.attributes), SCORE_IMAGES // config.num_attributes
+    model: Model | None = None
+
+    @functools.cache
+    def judge() -> tuple[classifier_lib.TrainedClassifier, np.ndarray]:
+        classifier = classifier_lib.load_or_train(dataset, data_dir)
+        images, labels, _ = classifier_lib.read_split(dataset, "validation", data_dir)
+        chosen = np.concatenate([np.flatnonzero(labels == i)[:per_class] for i in range(len(names))])
+        return classifier, classifier(pictures.to_float(images[chosen]))[1]
+
+    def score(state: State) -> float:
+        nonlocal model
+        trees = {field: getattr(state, field) for field in weights.FIELDS}
+        if model is None:
+            model = Model(config, trees)
+        model.take(trees)
+        classifier, real = judge()
+        made = np.concatenate(list(draw(model, names, per_class, quiet=True).values()))
+        return -frechet.frechet_distance(classifier(pictures.to_float(resize(made, classifier.resolution)))[1], real)
+
+    return score
 
 
 def measure(
@@ -126,14 +164,10 @@ def measure(
     sets = {"generated": images_by_class, "real": reals_by_class, "reference": references_by_class}
     for kind, by_class in sets.items():
         if list(by_class) != names:
-            raise ValueError(
-                f"the {kind} images have the classes {list(by_class)}, the generated ones {names}"
-            )
+            raise ValueError(f"the {kind} images have the classes {list(by_class)}, the generated ones {names}")
         for name, images in by_class.items():
             if len(images) < 2:
-                raise ValueError(
-                    f"there are {len(images)} {kind} images of {name}; the metrics need at least 2"
-                )
+                raise ValueError(f"there are {len(images)} {kind} images of {name}; the metrics need at least 2")
 
     seen: dict[str, list[np.ndarray]] = {}
     features: dict[str, list[np.ndarray]] = {}
@@ -144,9 +178,7 @@ def measure(
 
     confusion = _confusion(seen["generated"], len(names))
     real_confusion = _confusion(seen["real"], len(names))
-    spread = {
-        kind: [diversity.mean_pairwise_distance(f) for f in features[kind]] for kind in ("generated", "real")
-    }
+    spread = {kind: [diversity.mean_pairwise_distance(f) for f in features[kind]] for kind in ("generated", "real")}
     ratios = [made / true for made, true in zip(spread["generated"], spread["real"], strict=True)]
     count = min(len(images) for by_class in sets.values() for images in by_class.values())
     pooled = {kind: np.concatenate([f[:count] for f in features[kind]]) for kind in sets}
@@ -156,9 +188,7 @@ def measure(
             "overall": accuracy.accuracy(confusion),
             "per_class": dict(zip(names, accuracy.accuracy_per_class(confusion).tolist(), strict=True)),
             "real": accuracy.accuracy(real_confusion),
-            "real_per_class": dict(
-                zip(names, accuracy.accuracy_per_class(real_confusion).tolist(), strict=True)
-            ),
+            "real_per_class": dict(zip(names, accuracy.accuracy_per_class(real_confusion).tolist(), strict=True)),
         },
         "diversity": {
             "mean_ratio": float(np.mean(ratios)),
@@ -183,7 +213,9 @@ def measure(
     }
 
 
-def draw(model: Any, names: tuple[str, ...], per_class: int, seed: int = 0) -> dict[str, np.ndarray]:
+def draw(
+    model: Any, names: tuple[str, ...], per_class: int, seed: int = 0, quiet: bool = False
+) -> dict[str, np.ndarray]:
     """Draws `per_class` samples of each attribute.
 
     Args:
@@ -191,13 +223,15 @@ def draw(model: Any, names: tuple[str, ...], per_class: int, seed: int = 0) -> d
         names: the attributes.
         per_class: samples of each.
         seed: attribute i draws its latents from `fold_in(key(seed), i)`.
+        quiet: without a progress bar.
 
     Returns:
         u8[per_class,R,R,3] for each attribute.
     """
     batch = min(_GENERATE_BATCH, per_class)
     generated = {}
-    with tqdm.tqdm(total=per_class * len(names), desc="Drawing samples", unit="img", mininterval=0.5) as bar:
+    total = per_class * len(names)
+    with tqdm.tqdm(total=total, desc="Drawing samples", unit="img", mininterval=0.5, disable=quiet) as bar:
         for i, name in enumerate(names):
             key = jax.random.fold_in(jax.random.key(seed), i)
             latents = jax.random.normal(key, (per_class, model.config.generator.latent_dim))
@@ -233,9 +267,7 @@ def resize(images: np.ndarray, resolution: int) -> np.ndarray:
     if size == resolution:
         return images
     how = Image.Resampling.BOX if size > resolution else Image.Resampling.BICUBIC
-    return np.stack(
-        [np.asarray(Image.fromarray(image).resize((resolution, resolution), how)) for image in images]
-    )
+    return np.stack([np.asarray(Image.fromarray(image).resize((resolution, resolution), how)) for image in images])
 
 
 def write_sheets(
@@ -292,8 +324,7 @@ def table(results: Mapping[str, Any]) -> str:
         "",
         f"classifier_kid: {kid_['generated']:.4f} (real against other real: {kid_['real']:.4f})",
         "  KID's kernel distance, generated to real images, on these features; 0: no difference.",
-        f"classifier_frechet_distance: {frechet_['generated']:.2f} "
-        f"(real against other real: {frechet_['real']:.2f})",
+        f"classifier_frechet_distance: {frechet_['generated']:.2f} (real against other real: {frechet_['real']:.2f})",
         "  Fréchet distance of the same features, each set as a Gaussian; the real one is the floor.",
         f"  Both on {counts['in_distances']} images of each set. Not Inception features, so not KID and FID",
         "  of papers: compare them only with others measured here.",

@@ -31,9 +31,7 @@ def pyramid_distance(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def invert(
-    nets: Networks, variables_g: Tree, w_avg: jax.Array, basis: jax.Array, images: jax.Array
-) -> jax.Array:
+def invert(nets: Networks, variables_g: Tree, w_avg: jax.Array, basis: jax.Array, images: jax.Array) -> jax.Array:
     """Finds the latents that draw images.
 
     Args:

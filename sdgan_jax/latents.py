@@ -126,9 +126,7 @@ def attribute_weights(attribute: Attribute, names: Sequence[str], count: int) ->
         ValueError: for an unknown name or id, naming the known ones.
     """
     weights = np.zeros((count, len(names)), np.float32)
-    if isinstance(attribute, str) or (
-        isinstance(attribute, Sequence) and all(isinstance(a, str) for a in attribute)
-    ):
+    if isinstance(attribute, str) or (isinstance(attribute, Sequence) and all(isinstance(a, str) for a in attribute)):
         for name in [attribute] if isinstance(attribute, str) else attribute:
             if name not in names:
                 raise ValueError(f"unknown attribute {name!r}; the known ones are {', '.join(names)}")
@@ -136,13 +134,9 @@ def attribute_weights(attribute: Attribute, names: Sequence[str], count: int) ->
     else:
         ids = np.asarray(attribute)
         if ids.shape != (count,) or not np.issubdtype(ids.dtype, np.integer):
-            raise ValueError(
-                f"attribute ids must be int[{count}], one a sample; got {ids.dtype}{list(ids.shape)}"
-            )
+            raise ValueError(f"attribute ids must be int[{count}], one a sample; got {ids.dtype}{list(ids.shape)}")
         if ids.size and (ids.min() < 0 or ids.max() >= len(names)):
-            raise ValueError(
-                f"attribute ids must be from 0 to {len(names) - 1}; got {ids.min()} to {ids.max()}"
-            )
+            raise ValueError(f"attribute ids must be from 0 to {len(names) - 1}; got {ids.min()} to {ids.max()}")
         weights[np.arange(count), ids] = 1.0
     weights[:, 0] = weights[:, 1:].sum(1) == 0
     return weights

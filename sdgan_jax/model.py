@@ -49,15 +49,13 @@ class Model:
     def __init__(self, config: Config, trees: dict[str, Any]):
         """Joins a config and the trees that `weights.read` gives."""
         self.config = config
-        self.params = {
-            "G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]},
-            "D": trees["params_d"],
-            "F": trees["params_f"],
-            "basis": trees["basis"],
-            "w_avg": trees["w_avg"],
-        }
+        self.params = _params(trees)
         self._nets = state_lib.make_networks(config)
         self._jit: Callable[..., Any] = functools.cache(lambda function: jax.jit(function, static_argnames="noise"))
+
+    def take(self, trees: dict[str, Any]) -> None:
+        """Takes other weights of the same config, such as a later state of a run; nothing is compiled again."""
+        self.params = _params(trees)
 
     def map(self, z: jax.Array) -> jax.Array:
         """Maps z f32[N,D] to w f32[N,D] by the mapping network."""
@@ -211,6 +209,17 @@ class Model:
         if np.shape(images)[1:] != (size, size, 3) or not jnp.issubdtype(kind, jnp.floating):
             raise ValueError(f"images must be f32[N,{size},{size},3] in [-1,1]; got {kind}{list(np.shape(images))}")
         return jnp.asarray(images, jnp.float32)
+
+
+def _params(trees: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a state that make a model (`weights.FIELDS`) under the names that users see."""
+    return {
+        "G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]},
+        "D": trees["params_d"],
+        "F": trees["params_f"],
+        "basis": trees["basis"],
+        "w_avg": trees["w_avg"],
+    }
 
 
 def _in_batches(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:

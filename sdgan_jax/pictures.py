@@ -37,9 +37,7 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     """
     images = np.asarray(images, np.float32)
     if np.isnan(images).any():
-        raise ValueError(
-            "the images contain NaN; the model that made them has diverged: use an earlier checkpoint"
-        )
+        raise ValueError("the images contain NaN; the model that made them has diverged: use an earlier checkpoint")
     return np.clip(images * 127.5 + 128.0, 0.0, 255.0).astype(np.uint8)
 
 
@@ -103,9 +101,7 @@ def grid(
     sheet = Image.new("RGB", size, BACKGROUND)
     for i, image in enumerate(images):
         row, column = divmod(i, columns)
-        sheet.paste(
-            Image.fromarray(image), (left + column * (width + GAP_PIXELS), top + row * (height + GAP_PIXELS))
-        )
+        sheet.paste(Image.fromarray(image), (left + column * (width + GAP_PIXELS), top + row * (height + GAP_PIXELS)))
 
     draw = ImageDraw.Draw(sheet)
     for row, text in enumerate(row_labels or ()):
@@ -143,9 +139,7 @@ def _enlarge(images: np.ndarray) -> np.ndarray:
     if factor <= 1:
         return images
     size = (width * factor, height * factor)
-    return np.stack(
-        [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images]
-    )
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images])
 
 
 def _text_width(text: str, font: ImageFont.FreeTypeFont) -> int:

@@ -2,9 +2,10 @@
 
 python -m experiments.train --config=experiments/configs/seed256.py --workdir=DIR
 
-Hardware: one GPU of 16 GB or more; a CPU takes minutes a step. 50,000 steps are 100 epochs of the 8,000 training faces at
-batch 16. Expect little: there is no R1 and no path length, a prior basis of unit length hardly shows beside a z of length
-22.6, and the identity loss compares X_hat with an unrelated X. It is here to be measured against; `faces256` is what to use.
+Hardware: one GPU of 16 GB or more; a CPU takes minutes a step. 50,000 steps are 100 epochs of the 8,000 training
+faces at batch 16. Expect little: there is no R1 and no path length, a prior basis of unit length hardly shows
+beside a z of length 22.6, and the identity loss compares X_hat with an unrelated X. It is here to be measured
+against; `faces256` is what to use.
 """
 
 from sdgan_jax.config import Config

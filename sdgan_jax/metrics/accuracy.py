@@ -24,9 +24,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
         raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must be of one length")
     for name, ids in (("labels", labels), ("predictions", predictions)):
         if ids.size and (ids.min() < 0 or ids.max() >= num_classes):
-            raise ValueError(
-                f"{name} has ids from {ids.min()} to {ids.max()}; they must be in 0..{num_classes - 1}"
-            )
+            raise ValueError(f"{name} has ids from {ids.min()} to {ids.max()}; they must be in 0..{num_classes - 1}")
     flat = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
     return flat.reshape(num_classes, num_classes)
 

@@ -25,9 +25,7 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
-        raise ValueError(
-            f"features must be [N,D] and [M,D] with N, M >= 2 and one D, got {x.shape} and {y.shape}"
-        )
+        raise ValueError(f"features must be [N,D] and [M,D] with N, M >= 2 and one D, got {x.shape} and {y.shape}")
     return gaussian_frechet_distance(
         x.mean(axis=0), np.cov(x, rowvar=False, ddof=1), y.mean(axis=0), np.cov(y, rowvar=False, ddof=1)
     )
@@ -53,9 +51,7 @@ def gaussian_frechet_distance(
     """
     covariance_x, covariance_y = np.atleast_2d(covariance_x), np.atleast_2d(covariance_y)
     cross = np.linalg.svd(_square_root(covariance_x) @ _square_root(covariance_y), compute_uv=False).sum()
-    distance = (
-        np.square(mean_x - mean_y).sum() + np.trace(covariance_x) + np.trace(covariance_y) - 2.0 * cross
-    )
+    distance = np.square(mean_x - mean_y).sum() + np.trace(covariance_x) + np.trace(covariance_y) - 2.0 * cross
     return float(max(distance, 0.0))  # rounding leaves about -1e-11 for equal sets
 
 

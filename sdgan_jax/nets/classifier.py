@@ -47,9 +47,7 @@ class Classifier(nn.Module):
             x = nn.Dense(_channels(resolution))(_fold(x))  # [N,r,r,C]
             x = _residual(x, convolutions=2 if resolution > 4 else 1)
         x = nn.relu(nn.GroupNorm(_GROUPS)(x))
-        x = nn.Dense(FEATURE_DIM)(
-            x.reshape(x.shape[0], -1)
-        )  # where it is matters: beard or mask, not just how much
+        x = nn.Dense(FEATURE_DIM)(x.reshape(x.shape[0], -1))  # where it is matters: beard or mask, not just how much
         features = nn.LayerNorm(use_bias=False, use_scale=False)(x)
         return nn.Dense(NUM_CLASSES)(features), features
 

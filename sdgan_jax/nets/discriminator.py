@@ -40,9 +40,7 @@ class Discriminator(nn.Module):
             Realness logits f32[N], attribute logits f32[N,A] (`none` is column 0).
         """
         config, resolution = self.config, images.shape[1]
-        x = EqualConv(
-            channels_at(resolution, config.channel_base, config.channel_max), size=1, name="from_rgb"
-        )(images)
+        x = EqualConv(channels_at(resolution, config.channel_base, config.channel_max), size=1, name="from_rgb")(images)
         while resolution > 4:
             resolution //= 2
             width = channels_at(resolution, config.channel_base, config.channel_max)

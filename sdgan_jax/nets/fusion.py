@@ -40,9 +40,7 @@ class Fusion(nn.Module):
     latent_dim: int
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, attributes: jax.Array, position_map: jax.Array | None = None
-    ) -> jax.Array:
+    def __call__(self, images: jax.Array, attributes: jax.Array, position_map: jax.Array | None = None) -> jax.Array:
         """Regresses the offsets.
 
         Args:

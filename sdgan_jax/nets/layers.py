@@ -110,6 +110,4 @@ def minibatch_stddev(x: jax.Array, group: int) -> jax.Array:
     size = max(size for size in range(1, min(group, n) + 1) if n % size == 0)
     groups = x.reshape(size, n // size, h, w, c)
     deviation = jnp.sqrt(groups.var(0) + 1e-8).mean((1, 2, 3))  # [N/size]
-    return jnp.concatenate(
-        (x, jnp.broadcast_to(jnp.tile(deviation, size)[:, None, None, None], (n, h, w, 1))), -1
-    )
+    return jnp.concatenate((x, jnp.broadcast_to(jnp.tile(deviation, size)[:, None, None, None], (n, h, w, 1))), -1)

@@ -281,9 +281,7 @@ def _check_arrays(folder: epath.Path, saved: Tree, wanted: Tree, partial: bool) 
     """Compares names, shapes and dtypes: Orbax's own messages name no array, and it casts dtypes silently."""
     old, new = dict(_arrays(saved)), dict(_arrays(wanted))
     wrong = [
-        f"{name} is {old.get(name, 'missing')}, expected {kind}"
-        for name, kind in new.items()
-        if old.get(name) != kind
+        f"{name} is {old.get(name, 'missing')}, expected {kind}" for name, kind in new.items() if old.get(name) != kind
     ]
     if not partial:
         wrong += [f"{name} is not expected" for name in old if name not in new]

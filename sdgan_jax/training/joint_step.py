@@ -36,9 +36,7 @@ def make_step(config: Config) -> Step:
     return functools.partial(_step, config, nets, optimizers)
 
 
-def _step(
-    config: Config, nets: Networks, optimizers: Optimizers, state: State, batch: Batch
-) -> tuple[State, Metrics]:
+def _step(config: Config, nets: Networks, optimizers: Optimizers, state: State, batch: Batch) -> tuple[State, Metrics]:
     real = batch["image"].astype(jnp.float32) / 127.5 - 1.0  # [n,R,R,3]
     attributes = batch["attributes"]  # [n,A]
     z, noise_hat, noise_rec = draw_latents(config, state.step, real.shape[0])
@@ -66,9 +64,7 @@ def _step(
     grad_d = jax.tree.map(jnp.add, grad_d, grad_r1)
 
     values = aux["metrics"] | metrics_d | {"l_rec_f": rec, "r1": r1}
-    grad_g, grad_d, grad_f, values, w = jax.lax.pmean(
-        (grad_g, grad_d, grad_f, values, aux["w"].mean(0)), AXIS
-    )
+    grad_g, grad_d, grad_f, values, w = jax.lax.pmean((grad_g, grad_d, grad_f, values, aux["w"].mean(0)), AXIS)
     measured = {"l_rec_f": learn_f, "r1": regularise if config.losses.r1 else False}
     metrics = {k: jnp.stack((v, jnp.asarray(measured.get(k, True), jnp.float32))) for k, v in values.items()}
     return _update(config, optimizers, state, grad_g, grad_d, grad_f, learn_f, w), metrics
@@ -82,9 +78,9 @@ def draw_latents(config: Config, step: jax.Array, rows: int) -> tuple[jax.Array,
     """
     key = jax.random.fold_in(jax.random.key(config.seed), step)
     sample = jnp.arange(rows) * jax.lax.axis_size(AXIS) + jax.lax.axis_index(AXIS)
-    keys = jax.vmap(
-        lambda phase: jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(key, phase), i))(sample)
-    )(jnp.arange(3))
+    keys = jax.vmap(lambda phase: jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(key, phase), i))(sample))(
+        jnp.arange(3)
+    )
     z = jax.vmap(lambda k: jax.random.normal(k, (config.generator.latent_dim,)))(keys[0])
     return z, keys[1], keys[2]
 
@@ -126,9 +122,7 @@ def _loss_d(
     l_fake = losses.attribute(attributes_fake, attributes, weights.attribute_kind)
     metrics = {"l_adv_d": l_adv, "l_att_d": l_real + l_fake}
     metrics |= {"logits_real": logits_real.mean(), "logits_fake": logits_fake.mean()}
-    total = (
-        weights.adversarial * l_adv + weights.attribute_d_real * l_real + weights.attribute_d_fake * l_fake
-    )
+    total = weights.adversarial * l_adv + weights.attribute_d_real * l_real + weights.attribute_d_fake * l_fake
     return total, metrics
 
 
@@ -155,9 +149,7 @@ def _loss_f(
     if weights.edit_attribute or weights.edit_adversarial:
         logits, attribute_logits = nets.discriminate(state.params_d, x_rec)
         loss += weights.edit_adversarial * losses.adversarial(logits, real=True)
-        loss += weights.edit_attribute * losses.attribute(
-            attribute_logits, attributes, weights.attribute_kind
-        )
+        loss += weights.edit_attribute * losses.attribute(attribute_logits, attributes, weights.attribute_kind)
     return loss, rec
 
 
@@ -174,14 +166,10 @@ def reconstruct(
     """X_rec: G(z + F(X, Y)) with source "data", G(latent + B[Y] + F(X0, Y)) with source "latent"."""
     basis = state.basis if nets.config.source == "latent" else jnp.zeros_like(state.basis)
     offset = nets.offset(params_f, source, attributes)
-    return nets.synthesize(
-        variables_g, nets.to_w_plus(variables_g, z, attributes, basis, offset=offset), noise
-    )
+    return nets.synthesize(variables_g, nets.to_w_plus(variables_g, z, attributes, basis, offset=offset), noise)
 
 
-def _every(
-    due: jax.Array | None, compute: Callable[[], tuple[Tree, jax.Array]], like: Tree
-) -> tuple[Tree, jax.Array]:
+def _every(due: jax.Array | None, compute: Callable[[], tuple[Tree, jax.Array]], like: Tree) -> tuple[Tree, jax.Array]:
     """`compute()` on the steps where it is due, zeros on the others; never computed when `due` is None."""
     zeros = lambda: (jax.tree.map(jnp.zeros_like, like), jnp.zeros(()))  # noqa: E731
     return zeros() if due is None else jax.lax.cond(due, compute, zeros)
@@ -222,8 +210,6 @@ def _update(
     )
 
 
-def _apply(
-    optimizer: optax.GradientTransformation, gradient: Tree, opt: Tree, params: Tree
-) -> tuple[Tree, Tree]:
+def _apply(optimizer: optax.GradientTransformation, gradient: Tree, opt: Tree, params: Tree) -> tuple[Tree, Tree]:
     step, opt = optimizer.update(gradient, opt)
     return optax.apply_updates(params, step), opt

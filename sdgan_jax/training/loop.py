@@ -56,9 +56,7 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
     mesh = sharding.make_mesh(config.batch_size)
     batches = data.train_iterator(config, jax.process_index(), jax.process_count())
     nets = make_networks(config)
-    reals = (
-        data.first_images(config, sheets.PAIRS * config.num_attributes) if config.source == "data" else None
-    )
+    reals = data.first_images(config, sheets.PAIRS * config.num_attributes) if config.source == "data" else None
     draw = sheets.make_sheets(config, nets, reals)
     step = sharding.map_step(joint_step.make_step(config), mesh)
     with (
@@ -112,9 +110,7 @@ def _first_state(
     return state
 
 
-def _means(
-    pending: list[joint_step.Metrics], done: int, checkpoints: checkpoint.Checkpoints
-) -> dict[str, float]:
+def _means(pending: list[joint_step.Metrics], done: int, checkpoints: checkpoint.Checkpoints) -> dict[str, float]:
     """Fetches the metrics of the last steps, checks every one, and averages over the steps that measured them."""
     fetched = jax.device_get(pending)
     for index, metrics in enumerate(fetched):
@@ -204,9 +200,7 @@ class _Log:
         if not self._speaks or self._events is None:
             return
         self._bar.set_postfix_str(f"kimg {kimg:.1f}, {rate:.0f} images/s")
-        self.say(
-            f"step {done}  " + "  ".join(f"{name} {means[name]:.3f}" for name in LOSSES if name in means)
-        )
+        self.say(f"step {done}  " + "  ".join(f"{name} {means[name]:.3f}" for name in LOSSES if name in means))
         record = {"step": done, "kimg": kimg, "images_per_second": rate} | means
         with (self._workdir / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")

@@ -18,9 +18,7 @@ PAIRS = 4  # rows of sources, and of their X_rec, on the X_rec sheet
 LATENT_SEED = 1234  # apart from the keys of training, so that the sheets show latents it never drew
 
 
-def make_sheets(
-    config: Config, nets: Networks, reals: Batch | None
-) -> Callable[[State], dict[str, np.ndarray]]:
+def make_sheets(config: Config, nets: Networks, reals: Batch | None) -> Callable[[State], dict[str, np.ndarray]]:
     """Makes the function that draws the two sheets of a state.
 
     `x_hat`: a row per latent, a column per attribute. `x_rec`: rows of sources, and below each its X_rec. With source
@@ -52,17 +50,13 @@ def make_sheets(
         source, wanted = (
             (real, worn) if reals is not None else (x_hat[::count].repeat(count, 0)[:pairs], columns[:pairs])
         )
-        x_rec = reconstruct(
-            nets, state, state.params_f, variables, source, wanted, faces[:pairs], noise="const"
-        )
+        x_rec = reconstruct(nets, state, state.params_f, variables, source, wanted, faces[:pairs], noise="const")
         return x_hat, source, x_rec
 
     def sheets(state: State) -> dict[str, np.ndarray]:
         x_hat, source, x_rec = (pictures.to_uint8(np.asarray(images)) for images in draw(state))
         size = source.shape[1:]
-        rows = np.stack((source.reshape(PAIRS, count, *size), x_rec.reshape(PAIRS, count, *size)), 1).reshape(
-            -1, *size
-        )
+        rows = np.stack((source.reshape(PAIRS, count, *size), x_rec.reshape(PAIRS, count, *size)), 1).reshape(-1, *size)
         labels = ["source", "X_rec"] * PAIRS
         return {
             "x_hat": pictures.grid(x_hat, count, column_labels=names),

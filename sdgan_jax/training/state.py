@@ -48,15 +48,11 @@ class Networks:
         """Images f32[N,R,R,3] and attributes f32[N,A] to offsets, f32[N,1,D] in z or f32[N,L,D] in w+."""
         return self.fusion.apply({"params": params_f}, images, attributes)
 
-    def edit(
-        self, w_plus: jax.Array, attributes: jax.Array, basis: jax.Array, offset: jax.Array, strength: float
-    ):
+    def edit(self, w_plus: jax.Array, attributes: jax.Array, basis: jax.Array, offset: jax.Array, strength: float):
         """`latents.edit` of w+ f32[N,L,D], with this config's basis length."""
         return latents.edit(w_plus, attributes, self.config.basis_length * basis, offset, strength)
 
-    def to_w_plus(
-        self, variables_g: Tree, z: jax.Array, attributes: jax.Array, basis: jax.Array, **edit
-    ) -> jax.Array:
+    def to_w_plus(self, variables_g: Tree, z: jax.Array, attributes: jax.Array, basis: jax.Array, **edit) -> jax.Array:
         """z f32[N,D] to w+ f32[N,L,D]: `latents.to_w_plus` in this config's space."""
         return latents.to_w_plus(
             z,
@@ -114,7 +110,7 @@ class Optimizers:
 def make_optimizers(config: Config) -> Optimizers:
     """Adam as the config says; D's corrected for lazy R1.
 
-    With a regulariser every k steps, c = k / (k + 1): learning rate · c and betas ** c (Karras et al. 2020, appendix B).
+    With a regulariser every k steps, c = k / (k + 1): learning rate · c and betas ** c (Karras et al. 2020).
     """
     every = config.losses.r1_every
     correction = every / (every + 1) if config.losses.r1 else 1.0

@@ -48,12 +48,8 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Config, dict[str, Tr
     wanted = flax.traverse_util.flatten_dict(target, sep="/")
     wrong = [name for name in wanted if name not in arrays or arrays[name].shape != wanted[name].shape]
     if wrong:
-        raise ValueError(
-            f"{file} does not fit its config.json: {len(wrong)} arrays differ, {', '.join(wrong[:3])} …"
-        )
-    return config, flax.traverse_util.unflatten_dict(
-        {name: jnp.asarray(arrays[name]) for name in wanted}, sep="/"
-    )
+        raise ValueError(f"{file} does not fit its config.json: {len(wrong)} arrays differ, {', '.join(wrong[:3])} …")
+    return config, flax.traverse_util.unflatten_dict({name: jnp.asarray(arrays[name]) for name in wanted}, sep="/")
 
 
 def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: type = np.float32) -> None:
@@ -88,9 +84,7 @@ def start_from(state: State, path: epath.PathLike) -> tuple[State, str]:
     targets = {"params_g": "ema_g"} | {name: name for name in FIELDS}
     changes, report = {}, []
     for field, origin in targets.items():
-        ours, theirs = (
-            flax.traverse_util.flatten_dict({"": tree}) for tree in (getattr(state, field), trees[origin])
-        )
+        ours, theirs = (flax.traverse_util.flatten_dict({"": tree}) for tree in (getattr(state, field), trees[origin]))
         fits = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
         changes[field] = flax.traverse_util.unflatten_dict(ours | fits)[""]
         report.append(f"{field} {len(fits)}/{len(ours)}")
