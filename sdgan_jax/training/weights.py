@@ -52,7 +52,7 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Config, dict[str, Tr
     return config, flax.traverse_util.unflatten_dict({name: jnp.asarray(arrays[name]) for name in wanted}, sep="/")
 
 
-def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: type = np.float32) -> None:
+def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: np.dtype | type = np.float32) -> None:
     """Writes a model directory: `config.json` and `weights.npz`.
 
     Args:
