@@ -50,8 +50,14 @@ class Model:
         """Joins a config and the trees that `weights.read` gives."""
         self.config = config
         self.params = _params(trees)
-        self._nets = state_lib.make_networks(config)
-        self._jit: Callable[..., Any] = functools.cache(lambda function: jax.jit(function, static_argnames="noise"))
+        nets = state_lib.make_networks(config)
+        self._nets = nets
+        self._map = jax.jit(nets.map)
+        self._draw = jax.jit(nets.synthesize, static_argnames="noise")
+        self._draw_random = jax.jit(nets.synthesize)
+        self._discriminate = jax.jit(nets.discriminate)
+        self._offset = jax.jit(nets.offset)
+        self._to_w_plus = jax.jit(nets.to_w_plus)
 
     def take(self, trees: dict[str, Any]) -> None:
         """Takes other weights of the same config, such as a later state of a run; nothing is compiled again."""
@@ -66,7 +72,7 @@ class Model:
 
     def map(self, z: jax.Array) -> jax.Array:
         """Maps z f32[N,D] to w f32[N,D] by the mapping network."""
-        return self._run(self._nets.map, self.params["G"], self._latent("z", z, 2))
+        return self._map(self.params["G"], self._latent("z", z, 2))
 
     def synthesize(self, w_plus: jax.Array, noise: str | jax.Array = "const") -> jax.Array:
         """Draws images.
@@ -111,12 +117,20 @@ class Model:
         """
         z = self._latent("z", z, 2)
         worn = latents.attribute_weights(attribute, self.config.attributes, z.shape[0])
-        w_plus = self._run(self._to_w_plus, self.params, z, worn, None, jnp.float32(strength), jnp.float32(truncation))
+        w_plus = self._to_w_plus(
+            self.params["G"],
+            z,
+            worn,
+            self.params["basis"],
+            strength=strength,
+            w_avg=self.params["w_avg"],
+            truncation=truncation,
+        )
         return self._synthesize(w_plus, noise)
 
     def discriminate(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Judges images f32[N,R,R,3]: realness logits f32[N], attribute logits f32[N,A]."""
-        return self._run(self._nets.discriminate, self.params["D"], self._images(images))
+        return self._discriminate(self.params["D"], self._images(images))
 
     def offset(self, images: jax.Array, attribute: Attribute) -> jax.Array:
         """The offset O that F adds to the basis for these faces.
@@ -130,7 +144,7 @@ class Model:
         """
         images = self._images(images)
         worn = latents.attribute_weights(attribute, self.config.attributes, images.shape[0])
-        offset = self._run(self._nets.offset, self.params["F"], images, jnp.asarray(worn))
+        offset = self._offset(self.params["F"], images, jnp.asarray(worn))
         return offset[:, 0] if self.config.latent_space == "z" else offset
 
     def invert(self, images: jax.Array) -> jax.Array:
@@ -170,36 +184,21 @@ class Model:
         worn = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0]))
         offset = self.offset(images, attribute)
         if self.config.latent_space == "z":
-            w_plus = self._run(
-                self._to_w_plus, self.params, latent, worn, offset[:, None], jnp.float32(strength), jnp.float32(1.0)
+            w_plus = self._to_w_plus(
+                self.params["G"], latent, worn, self.params["basis"], offset=offset[:, None], strength=strength
             )
         else:
             w_plus = self._nets.edit(latent, worn, self.params["basis"], offset, strength)
         return self._synthesize(w_plus, "const")
-
-    def _to_w_plus(self, params, z, worn, offset, strength, truncation):
-        return self._nets.to_w_plus(
-            params["G"],
-            z,
-            worn,
-            params["basis"],
-            offset=offset,
-            strength=strength,
-            w_avg=params["w_avg"],
-            truncation=truncation,
-        )
 
     def _synthesize(self, w_plus: jax.Array, noise: str | jax.Array) -> jax.Array:
         """Draws w+ f32[N,L,D] in equal batches, so that any N compiles once."""
         if isinstance(noise, str):
             if noise not in ("const", "none"):
                 raise ValueError(f"noise is {noise!r}; it must be 'const', 'none' or a PRNG key")
-            return _in_batches(lambda w: self._run(self._nets.synthesize, self.params["G"], w, noise=noise), w_plus)
+            return _in_batches(lambda w: self._draw(self.params["G"], w, noise=noise), w_plus)
         keys = jax.random.split(noise, w_plus.shape[0])
-        return _in_batches(lambda w, k: self._run(self._nets.synthesize, self.params["G"], w, k), w_plus, keys)
-
-    def _run(self, function: Callable[..., Any], *args: Any, **static: Any) -> Any:
-        return self._jit(function)(*args, **static)
+        return _in_batches(lambda w, k: self._draw_random(self.params["G"], w, k), w_plus, keys)
 
     def _latent(self, name: str, latent: jax.Array, ndim: int) -> jax.Array:
         """Checks the shape of a latent that a user gave."""

@@ -19,7 +19,7 @@ from sdgan_jax.nets.generator import Generator, Noise
 Tree = Any  # a tree of arrays
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # equal only to itself, so that jit can take it as a static argument
 class Networks:
     """G, D and F of a config, as pure functions of their parameters.
 
