@@ -114,5 +114,6 @@ def render_examples(task: tuple[tuple[Face, ...], int]) -> list[dict[str, Any]]:
 def encode_png(image: np.ndarray) -> bytes:
     """Returns u8[H,W,3] as PNG bytes."""
     buffer = io.BytesIO()
-    PIL.Image.fromarray(image).save(buffer, format="PNG")
+    # The fastest level: half the time of the default for a tenth more bytes.
+    PIL.Image.fromarray(image).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
