@@ -1,6 +1,5 @@
 """The generator and discriminator against the published PyTorch implementation."""
 
-from tests.nets import golden
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +9,7 @@ from sdgan_jax import latents
 from sdgan_jax.config import DiscriminatorConfig, GeneratorConfig
 from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.generator import Generator
+from tests.nets import golden
 
 
 def close(actual, expected, bound):
@@ -55,17 +55,23 @@ def test_truncation(generator):
     close(draw(latents.broadcast_layers(w, 8)), nhwc(arrays["img_trunc05"]), 1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_with_respect_to_z(generator):
     arrays, draw, mapping = generator
     energy = lambda z: jnp.square(draw(latents.broadcast_layers(mapping(z), 8))).sum()  # noqa: E731
     close(jax.grad(energy)(arrays["z"]), arrays["dz"], 5e-4)
 
 
-def test_discriminator_logits_and_r1():
+@pytest.fixture(scope="module")
+def discriminator():
     arrays, weights = golden.load("rosinality_d32")
     variables = golden.discriminator(weights, num_attributes=6)
     net = Discriminator(DiscriminatorConfig(), num_attributes=6)
-    judge = jax.jit(lambda images: net.apply(variables, images)[0])
+    return arrays, jax.jit(lambda images: net.apply(variables, images)[0])
+
+
+def test_discriminator_logits(discriminator):
+    arrays, judge = discriminator
     images, images8 = nhwc(arrays["images"]), nhwc(arrays["images8"])
     for logits, batch in (
         ("logits", images),
@@ -74,5 +80,10 @@ def test_discriminator_logits_and_r1():
         ("logits_b2", images[:2]),
     ):
         close(judge(batch), arrays[logits][:, 0], 1e-5)
-    gradient = jax.grad(lambda x: judge(x).sum())(images)
+
+
+@pytest.mark.slow
+def test_discriminator_r1(discriminator):
+    arrays, judge = discriminator
+    gradient = jax.grad(lambda x: judge(x).sum())(nhwc(arrays["images"]))
     np.testing.assert_allclose(jnp.square(gradient).sum((1, 2, 3)), arrays["r1_per_sample"], rtol=1e-4)
