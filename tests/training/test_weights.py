@@ -1,0 +1,123 @@
+"""Model directories: written, read, refused, started from."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from sdgan_jax import config as c
+from sdgan_jax.training import checkpoint, weights
+from tests.training import tiny
+
+
+def trees_of(state):
+    """What makes a model, written out: the averaged generator with its noise, D, F, average w and basis."""
+    names = ("ema_g", "buffers_g", "params_d", "params_f", "w_avg", "basis")
+    return {name: getattr(state, name) for name in names}
+
+
+@pytest.fixture
+def config():
+    return tiny.config()
+
+
+@pytest.fixture
+def trees(config):
+    return trees_of(tiny.random_state(config, seed=1))
+
+
+def test_float32_comes_back_bitwise(config, trees, tmp_path):
+    weights.write(tmp_path / "a" / "model", config, trees)
+    read_config, read = weights.read(tmp_path / "a" / "model")
+    assert read_config == config
+    assert jax.tree.structure(read) == jax.tree.structure(trees)
+    for (name, a), (_, b) in zip(tiny.named_leaves(read), tiny.named_leaves(trees), strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def test_float16_comes_back_rounded_at_half_the_size(config, trees, tmp_path):
+    weights.write(tmp_path / "full", config, trees)
+    weights.write(tmp_path / "half", config, trees, np.float16)
+    sizes = [(tmp_path / name / "weights.npz").stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.8 * sizes[0]  # the names of the arrays weigh something here
+    _, read = weights.read(tmp_path / "half")
+    for (name, a), (_, b) in zip(tiny.named_leaves(read), tiny.named_leaves(trees), strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_array_equal(a, b.astype(np.float16).astype(np.float32), err_msg=name)
+
+
+def test_an_archive_that_does_not_fit_its_config_is_refused_in_one_line(config, trees, tmp_path):
+    weights.write(tmp_path, config, trees)
+    values = json.loads((tmp_path / "config.json").read_text())
+    values["generator"]["latent_dim"] = 20
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"weights\.npz does not fit its config\.json: \d+ arrays differ") as raised:
+        weights.read(tmp_path)
+    assert "\n" not in str(raised.value)
+
+    del trees["basis"], trees["params_d"]["realness"]["bias"]
+    weights.write(tmp_path, config, trees)
+    with pytest.raises(ValueError, match="2 arrays differ, params_d/realness/bias, basis"):
+        weights.read(tmp_path)
+
+
+def test_a_directory_without_a_model_is_refused(config, tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no config.json"):
+        weights.read(tmp_path)
+    checkpoint.save_config(tmp_path, config)
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
+        weights.read(tmp_path)
+
+
+def test_a_workdir_is_read_like_a_model_directory(config, tmp_path):
+    class Position:
+        position = 0
+
+    state = jax.device_put(tiny.random_state(config, seed=2), jax.devices()[0])
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        checkpoints.save(1, state, Position())
+    read_config, read = weights.read(tmp_path)
+    assert read_config == config
+    for (name, a), (_, b) in zip(tiny.named_leaves(read), tiny.named_leaves(trees_of(state)), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def test_start_from_takes_what_fits_and_says_so(config, trees, tmp_path):
+    weights.write(tmp_path, config, trees)
+    fresh = tiny.random_state(config)
+    state, report = weights.start_from(fresh, tmp_path)
+    for (name, a), (_, b) in zip(tiny.named_leaves(trees_of(state)), tiny.named_leaves(trees), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+    for a, b in zip(jax.tree.leaves(state.params_g), jax.tree.leaves(trees["ema_g"]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert state.step == 0 and jax.tree.structure(state) == jax.tree.structure(fresh)
+    count = len(jax.tree.leaves(trees["params_f"]))
+    assert f"params_f {count}/{count}" in report and "basis 1/1" in report and "\n" not in report
+
+
+def test_start_from_another_space_leaves_the_regressor_alone(config, trees, tmp_path):
+    """A model in z regresses one vector, a run in w+ one for each layer: all else is taken."""
+    weights.write(tmp_path, config, trees)
+    fresh = tiny.random_state(dataclasses.replace(config, latent_space="w"))
+    state, report = weights.start_from(fresh, tmp_path)
+    np.testing.assert_array_equal(state.params_f["regressor"], fresh.params_f["regressor"])
+    np.testing.assert_array_equal(state.params_f["embedding"], trees["params_f"]["embedding"])
+    count = len(jax.tree.leaves(trees["params_f"]))
+    assert f"params_f {count - 1}/{count}" in report
+
+
+def test_start_from_a_smaller_model_takes_the_layers_they_share(config, trees, tmp_path):
+    weights.write(tmp_path, config, trees)
+    larger = dataclasses.replace(
+        config, resolution=16, fusion=c.FusionConfig(channel_base=64, channel_max=8, embedding_dim=4, hidden_dim=8)
+    )
+    fresh = tiny.random_state(larger)
+    state, report = weights.start_from(fresh, tmp_path)
+    old, new = trees["ema_g"]["synthesis"], state.params_g["synthesis"]
+    np.testing.assert_array_equal(new["conv_8"]["conv"]["kernel"], old["conv_8"]["conv"]["kernel"])
+    np.testing.assert_array_equal(new["rgb_16"]["bias"], fresh.params_g["synthesis"]["rgb_16"]["bias"])
+    ours, theirs = len(jax.tree.leaves(fresh.params_g)), len(jax.tree.leaves(trees["ema_g"]))
+    assert ours > theirs and f"params_g {theirs}/{ours}" in report
