@@ -109,8 +109,8 @@ def _guarded(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> Any:
                 raise ValueError(f"--config: get_config() returned a {type(config).__name__}; it must return a Config")
             config_lib.validate(config)
         return main(argv)
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"\n{interrupt}" if str(interrupt) else "\ninterrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if not _is_mistake(error):

@@ -22,7 +22,13 @@ def get_config() -> Config:
         basis_length=8.0,
         source="latent",
         losses=LossConfig(
-            attribute_d_fake=0.0, identity=0.2, reconstruction=5.0, edit_attribute=1.0, edit_adversarial=0.2, r1=0.05
+            attribute_g=0.3,
+            attribute_d_fake=0.0,
+            identity=0.2,
+            reconstruction=5.0,
+            edit_attribute=1.0,
+            edit_adversarial=0.2,
+            r1=0.05,
         ),
         adam_g=AdamConfig(0.002, 0.0, 0.99),
         adam_d=AdamConfig(0.002, 0.0, 0.99),

@@ -69,7 +69,7 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
         log.start(done)
         pending: list[joint_step.Metrics] = []
         while done < config.total_steps:
-            state, metrics = step(state, sharding.put_batch(next(batches), mesh))
+            state, metrics = step(state, sharding.put_batch(next(batches), mesh, config.discriminator.mbstd_group))
             done += 1
             pending.append(metrics)
             if len(pending) >= IN_FLIGHT:

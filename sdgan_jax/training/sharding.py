@@ -39,17 +39,25 @@ def map_step(step: Step, mesh: Mesh) -> Callable[[Any, Any], tuple[Any, Any]]:
     return jax.jit(mapped, donate_argnums=0)
 
 
-def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, group: int = 1) -> dict[str, jax.Array]:
     """Puts this process's rows on its devices.
 
-    Rows are dealt out like cards, row i to device i mod n: then the strided groups of the minibatch standard deviation
-    are the same samples on any number of devices.
+    Rows are sorted so that the groups of the minibatch standard deviation wear the same attribute where that is
+    possible: a generator that always draws the same masked face then stands out. They are dealt out like cards, row i
+    to device i mod n, so that these groups are the same samples on any number of devices.
+
+    Args:
+        batch: arrays of the same number of rows, "attributes" f32[N,A] among them.
+        mesh: of `make_mesh`.
+        group: samples a group (`discriminator.mbstd_group`).
+
+    Returns:
+        The batch, sharded by rows.
     """
     count = mesh.local_mesh.size
     sharding = NamedSharding(mesh, P(AXIS))
-
-    def put(rows: np.ndarray) -> jax.Array:
-        dealt = rows.reshape(-1, count, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape)
-        return jax.make_array_from_process_local_data(sharding, dealt)
-
-    return {name: put(rows) for name, rows in batch.items()}
+    order = np.argsort(batch["attributes"].argmax(1), kind="stable")
+    if len(order) % group == 0:  # groups are strided (`layers.minibatch_stddev`)
+        order = order.reshape(-1, group).T.reshape(-1)
+    order = order.reshape(-1, count).T.reshape(-1)  # dealt to the devices
+    return {name: jax.make_array_from_process_local_data(sharding, rows[order]) for name, rows in batch.items()}
