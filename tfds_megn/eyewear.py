@@ -20,27 +20,29 @@ def put_on(frame: Frame, head: Head, name: str, touched: np.ndarray) -> None:
     _shadow(frame, shape, touched)
     _temples(frame, shape, touched)
     m = frame.turn
-    rows = frame.window(-1.0, -0.75, 1.0, 0.75)
-    x, y = frame.x[rows], frame.y[rows]
-    ox, oy, oz = (x * m[0, k] + y * m[1, k] for k in range(3))
+    box = frame.window(-1.0, -0.75, 1.0, 0.75)
+    ox, oy, oz = (frame.start[k].reshape(frame.side, -1)[box] for k in range(3))
     oz = oz - shape.axis
     dx, dy, dz = (float(m[2, k]) for k in range(3))
     a, b, c = dx * dx + dz * dz, ox * dx + oz * dz, ox * ox + oz * oz - _BEND * _BEND
     root = np.sqrt(np.maximum(b * b - a * c, 0.0))
     z = (root - b) * (1 / a)
     px, py, pz = ox + z * dx, oy + z * dy, oz + z * dz
-    on = (pz > 0) & (np.abs(px) < 0.75) & (np.abs(py - shape.y) < 0.4) & (z > frame.z[rows] - 0.03)
-    rows, px, py, pz = rows[on], px[on], py[on], pz[on]
+    on = (pz > 0) & (np.abs(px) < 0.75) & (np.abs(py - shape.y) < 0.4)
+    on &= z > frame.z.reshape(frame.side, -1)[box] - 0.03
+    rows, i, j = frame.within(box, on)
+    on = i * px.shape[1] + j
+    px, py, pz = px.take(on), py.take(on), pz.take(on)
     lens, rim = _distances(shape, px, py)
     soft = frame.soft
     normal = frame.to_camera(px * (1 / _BEND), np.zeros_like(px), pz * (1 / _BEND))
     _lenses(frame, shape, rows, lens, px, py, touched)
-    albedo = np.empty((len(rows), 3), dtype=np.float32)
-    albedo[:] = shape.rim
     alpha = smooth(soft, -soft, rim)
     round_off = np.clip(rim * (1 / shape.thick) + 1.0, -1, 1)  # the rim is a rounded bar
     nx, ny, nz = normal
-    colour = frame.shade(albedo * (1.15 - 0.3 * round_off[:, None]), (nx, ny - 0.2, nz), 1.0, 0.12, sharp=5)
+    colour = frame.shade(
+        shape.rim[:, None] * (1.15 - 0.3 * round_off), (nx, ny - 0.2, nz), 1.0, 0.12, sharp=5
+    )
     frame.over(rows, colour, alpha, touched)
 
 
@@ -106,7 +108,7 @@ def _lenses(
     touched: np.ndarray,
 ) -> None:  # fmt: skip
     f = frame.face
-    on = lens < frame.soft
+    on = np.flatnonzero(lens < frame.soft)
     rows, lens = rows[on], lens[on]
     u = (np.abs(px[on]) - shape.x) * np.sign(px[on]) * (1 / shape.w)
     v = (py[on] - shape.y) * (1 / shape.h)
@@ -114,14 +116,14 @@ def _lenses(
     lean = u + 0.6 * v + 1.2 * float(np.sin(f.light_azimuth + f.yaw))
     streak = smooth(0.28, 0.16, np.abs(lean + 0.25)) + 0.6 * smooth(0.10, 0.04, np.abs(lean - 0.25))
     if shape.sun:
-        tint = linear(f.lens_r, f.lens_g, f.lens_b)
-        sky = (frame.sky + 0.35 * frame.key) * np.float32(0.8)
-        lit = smooth(0.9, -1.0, v)[:, None]
-        colour = tint * (0.8 + 0.7 * smooth(-0.6, 1.0, v))[:, None] + sky * (f.lens_mirror * 0.6) * lit * lit
-        colour = colour + (0.06 + 0.10 * f.glare) * streak[:, None] * sky
+        tint = linear(f.lens_r, f.lens_g, f.lens_b)[:, None]
+        sky = ((frame.sky + 0.35 * frame.key) * np.float32(0.8))[:, None]
+        lit = smooth(0.9, -1.0, v)
+        colour = tint * (0.8 + 0.7 * smooth(-0.6, 1.0, v)) + sky * (f.lens_mirror * 0.6) * lit * lit
+        colour = colour + (0.06 + 0.10 * f.glare) * streak * sky
         frame.over(rows, colour.astype(np.float32), 0.96 * inside, touched)
     else:
-        white = np.tile((frame.sky + 0.5 * frame.key) * np.float32(0.9), (len(rows), 1)).astype(np.float32)
+        white = ((frame.sky + 0.5 * frame.key) * np.float32(0.9))[:, None]
         frame.over(rows, white, inside * (0.05 + 0.32 * f.glare * streak * smooth(0.0, -0.06, lens)), touched)
 
 
@@ -146,7 +148,7 @@ def _shadow(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
     """Where the way from the skin to the light crosses the sheet inside the frame."""
     rows = frame.head_rows[np.abs(frame.y[frame.head_rows]) < 0.75]
     px, py, pz = frame.head_points(rows, frame.z[rows])
-    near = (np.abs(py - shape.y) < 0.5) & (pz > 0.2) & (np.abs(px) < 0.75)
+    near = np.flatnonzero((np.abs(py - shape.y) < 0.5) & (pz > 0.2) & (np.abs(px) < 0.75))
     rows, px, py, pz = rows[near], px[near], py[near], pz[near]
     lx, ly, lz = (float(v) for v in frame.turn.T @ frame.light)
     gap = np.clip(shape.axis + np.sqrt(_BEND**2 - px * px) - pz, 0.0, 0.5)

@@ -29,15 +29,15 @@ class Head:
       skin: f32[G,G] radius of the bare head.
       full: f32[G,G] radius with the hair on it.
       hair: f32[G,G] depth inside the hairline, positive where hair grows.
-      maps: f32[G*G,6] normal (head frame), cavity shade in [0,1], hair, share of the light that no part of
-        the head keeps away; of the surface with hair.
+      maps: six f32[G,G]: normal (head frame), cavity shade in [0,1], hair, share of the light that no part
+        of the head keeps away; of the surface with hair.
     """
 
     grid: Directions
     skin: np.ndarray
     full: np.ndarray
     hair: np.ndarray
-    maps: np.ndarray
+    maps: tuple[np.ndarray, ...]
 
 
 def build(face: SimpleNamespace, count: int) -> Head:
@@ -50,32 +50,37 @@ def build(face: SimpleNamespace, count: int) -> Head:
     normals = surface_normals(full, grid.d)
     cavity = np.clip(1.0 - 6.0 * (box_blur(full, max(1, count // 24)) - full), 0.48, 1.06)
     light = pose_matrix(face).T @ light_direction(face)
-    maps = (
-        np.concatenate([normals, cavity[None], hair[None], cast_shadow(full, grid, light)[None]])
-        .reshape(6, -1)
-        .T
-    )
-    return Head(grid, skin, full, hair, np.ascontiguousarray(maps))
+    return Head(grid, skin, full, hair, (*normals, cavity, hair, cast_shadow(full, grid, light)))
 
 
 def _skull(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     """Radius of the featureless head: a blunt ellipsoid, narrower at the jaw, cut back below the ears."""
     a, b, c = MEAN_AXES
-    low = smooth(0.15, 0.85, grid.t)
-    a = a * face.head_width * (1.0 + face.jaw_width * low)
-    c = c * face.head_depth * np.where(grid.q < 0, np.float32(1.06), np.float32(1.0))
-    x, y, z = np.abs(grid.d[0] / a), np.abs(grid.d[1] / b), np.abs(grid.d[2] / c)
+    t, q = _right(grid.t), _right(grid.q)
+    a = a * face.head_width * (1.0 + face.jaw_width * smooth(0.15, 0.85, t))
+    c = c * face.head_depth * np.where(q < 0, np.float32(1.06), np.float32(1.0))
+    x, y, z = (np.abs(_right(d) / axis) for d, axis in zip(grid.d, (a, b, c), strict=True))
     r = (x * x * np.sqrt(np.sqrt(x)) + y * y * np.sqrt(np.sqrt(y)) + z * z * np.sqrt(np.sqrt(z))) ** (
         -1.0 / 2.25
     )
-    r *= 1.0 - 0.22 * smooth(0.2, 0.8, grid.t) * smooth(0.30, -0.35, grid.q)
-    r *= 1.0 + face.chin_length * smooth(0.5, 1.0, grid.t) * smooth(0.0, 0.4, grid.q)
-    return r.astype(np.float32)
+    r *= 1.0 - 0.22 * smooth(0.2, 0.8, t) * smooth(0.30, -0.35, q)
+    r *= 1.0 + face.chin_length * smooth(0.5, 1.0, t) * smooth(0.0, 0.4, q)
+    return _mirrored(r, grid.count)
+
+
+def _right(table: np.ndarray) -> np.ndarray:
+    """The right half of a table, with the middle column if there is one."""
+    return table[:, table.shape[1] // 2 :]
+
+
+def _mirrored(half: np.ndarray, width: int) -> np.ndarray:
+    """The table f32[G,width] whose right half is given; faces are the same on both sides."""
+    return np.concatenate([half[:, ::-1][:, : width // 2], half], axis=1)
 
 
 def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     """Height of the face's features over the skull, on the front part of the grid."""
-    s, t, q = np.abs(grid.s[grid.front]), grid.t[grid.front], grid.q[grid.front]
+    s, t, q = (_right(part[grid.front]) for part in (grid.s, grid.t, grid.q))
 
     def bump(s0: float, t0: float, width: float, height: float) -> np.ndarray:
         x, y = (s - s0) * (1.0 / width), (t - t0) * (1.0 / height)
@@ -118,7 +123,7 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
         * smooth(0.75, 0.6, t)
     )
     r -= (0.006 + 0.018 * face.age + 0.008 * max(face.smile, 0)) * fold
-    return r * smooth(-0.05, 0.18, q)
+    return _mirrored(r * smooth(-0.05, 0.18, q), grid.s[grid.front].shape[1])
 
 
 def _hair_depth(face: SimpleNamespace, grid: Directions) -> np.ndarray:
@@ -170,15 +175,14 @@ def cast_shadow(r: np.ndarray, grid: Directions, light: np.ndarray) -> np.ndarra
     p = (grid.d[:, ::2, ::2] * r[::2, ::2]).reshape(3, -1)
     facing = np.flatnonzero(p[2] > -0.1)
     p = p[:, facing]
-    clear = np.full(p.shape[1], 1.0, dtype=np.float32)
-    for step in (0.05, 0.10, 0.17, 0.26, 0.38):
-        x, y, z = (p[k] + np.float32(step) * light[k] for k in range(3))
-        length, at, fu, fv = cells(x, y, z, count)
-        clear = np.minimum(
-            clear, (length - lookup(flat, at, fu, fv, count) + 0.006) * np.float32(1 / (0.16 * step + 0.012))
-        )
+    steps = np.float32([[0.05], [0.10], [0.17], [0.26], [0.38]])
+    length, at, fu, fv = cells(*(p[k] + steps * light[k] for k in range(3)), count)
+    length -= lookup(flat, at, fu, fv, count)
+    length += 0.006
+    length *= np.float32(1.0) / (np.float32(0.16) * steps + np.float32(0.012))
+    clear = length.min(0)
     lit = np.ones(((count + 1) // 2) ** 2, dtype=np.float32)
-    lit[facing] = np.clip(clear + 0.5, 0.0, 1.0)
+    lit[facing] = (clear + 0.5).clip(0.0, 1.0)
     lit = lit.reshape((count + 1) // 2, -1).repeat(2, 0).repeat(2, 1)[:count, :count]
     return box_blur(lit, max(1, count // 128))
 

@@ -121,11 +121,14 @@ def _table_side(size: int) -> int:
 
 
 def _picture(colour: np.ndarray, size: int) -> np.ndarray:
-    """Mean of each pixel's rays, then linear to sRGB by the square root that `skin.linear` undoes."""
-    c = colour.reshape(size, SAMPLES, size, SAMPLES, 3)
-    mean = (c[:, 0, :, 0] + c[:, 0, :, 1] + c[:, 1, :, 0] + c[:, 1, :, 1]) * np.float32(0.25)
-    mean = mean * (1.0 + 0.18 * mean) / (1.0 + 0.30 * mean * mean)  # a soft shoulder for highlights
-    return (np.sqrt(np.clip(mean, 0.0, 1.0)) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
+    """Picture of rays f32[3,N]: the mean of each pixel's rays, then linear to sRGB by the square root that `skin.linear` undoes."""
+    c = colour.reshape(3, size, SAMPLES, size, SAMPLES)
+    c = c[:, :, 0] + c[:, :, 1]
+    mean = (c[..., 0] + c[..., 1]) * np.float32(0.25)
+    square = 0.30 * mean * mean
+    mean = mean * (1.0 + 0.18 * mean) / (1.0 + square)  # a soft shoulder for highlights
+    level = np.sqrt(mean.clip(0.0, 1.0)) * np.float32(255.0) + np.float32(0.5)
+    return np.ascontiguousarray(level.astype(np.uint8).transpose(1, 2, 0))
 
 
 def _draw(params: np.ndarray, attribute: str | int, size: int) -> tuple[Frame, np.ndarray]:
@@ -149,23 +152,28 @@ def _head(frame: Frame, head: Head) -> tuple[np.ndarray, np.ndarray]:
     """The head with its hair cap; returns the rays that meet it and their depth."""
     face: SimpleNamespace = frame.face
     rows, z = trace(head.full, frame.turn, frame.xs, frame.ys)
-    near = z > frame.z[rows]
+    near = np.flatnonzero(z > frame.z[rows])
     rows, z = rows[near], z[near]
-    count = head.grid.count
-    (px, py, pz), maps = scene.sample_maps(frame, head.maps, count, rows, z)
+    (px, py, pz), (nx, ny, nz, cavity, depth, reach) = scene.sample_maps(frame, head.maps, rows, z)
     s, t, q = face_coordinates(px, py, pz)
     albedo, gloss = skin.paint(face, s, t, q, frame.soft)
-    hair_albedo, fine = scene.hair_colour(frame, px, py, pz)
-    depth = maps[:, 4]
+    cavity = np.minimum(cavity, 1.0)
     edge = (0.02 if face.hair_fringe > 0.3 else 0.05) + 0.5 * frame.soft
-    alpha = smooth(-edge, edge, depth + (0.02 + 0.6 * edge) * fine)
-    if 0 < face.hair_volume < 0.035:
-        alpha *= 0.8
-    root = 1.0 - 0.35 * bell(np.square(depth * (1 / 0.05))) * (depth > -0.05)
-    albedo += (hair_albedo - albedo) * alpha[:, None]
-    jitter = 0.35 * fine * alpha
-    normal = scene.unit(*frame.to_camera(maps[:, 0] + jitter, maps[:, 1], maps[:, 2]))
-    gloss = gloss + (0.16 - gloss) * alpha
-    cavity = np.minimum(maps[:, 3], 1.0) * (1 - alpha + alpha * root)
-    frame.put(rows, z, frame.shade(albedo, normal, cavity, gloss, sharp=4, bleed=0.16, reach=maps[:, 5]))
+    blur = 0.02 + 0.6 * edge
+    hair = np.flatnonzero(depth > -edge - 1.5 * blur)  # the strands' noise is less than 1.5
+    if len(hair):
+        hair_albedo, fine = scene.hair_colour(frame, px[hair], py[hair], pz[hair])
+        depth = depth[hair]
+        alpha = smooth(-edge, edge, depth + blur * fine)
+        if 0 < face.hair_volume < 0.035:
+            alpha *= 0.8
+        root = 1.0 - 0.35 * bell(np.square(depth * (1 / 0.05))) * (depth > -0.05)
+        under = albedo.take(hair, 1)
+        skin.blend(under, hair_albedo, alpha)
+        skin.scatter(albedo, hair, under)
+        nx[hair] += 0.35 * fine * alpha
+        gloss[hair] += (0.16 - gloss[hair]) * alpha
+        cavity[hair] *= 1 - alpha + alpha * root
+    normal = scene.unit(*frame.to_camera(nx, ny, nz))
+    frame.put(rows, z, frame.shade(albedo, normal, cavity, gloss, sharp=4, bleed=0.16, reach=reach))
     return rows, z

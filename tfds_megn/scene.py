@@ -8,8 +8,8 @@ import numpy as np
 
 from tfds_megn import noise
 from tfds_megn.head import Head, light_direction, pose_matrix
-from tfds_megn.skin import linear
-from tfds_megn.surface import MEAN_AXES, bell, cells, lookup, smooth, surface_normals
+from tfds_megn.skin import linear, scatter
+from tfds_megn.surface import MEAN_AXES, bell, cells, lookup, origins, smooth, surface_normals
 
 BEHIND = np.float32(-50.0)
 
@@ -19,7 +19,8 @@ class Frame:
 
     Attributes:
       x, y: f32[N] where each ray passes, in head units from the head's centre (camera frame).
-      z: f32[N] depth of what is drawn there. colour: f32[N,3] linear.
+      z: f32[N] depth of what is drawn there. colour: f32[3,N] linear.
+      start: f32[3,N] where the rays cross depth 0 (head frame).
       turn: f32[3,3] pose matrix. soft: the width of a sample in head units.
       head: the person's head; head_rows: int[n] the rays on which it is seen, before anything is worn.
     """
@@ -35,7 +36,8 @@ class Frame:
         self.x, self.y = np.tile(self.xs, side), np.repeat(self.ys, side)
         self.soft = 1.2 / (side * face.scale)
         self.z = np.full(side * side, BEHIND, dtype=np.float32)
-        self.colour = np.zeros((side * side, 3), dtype=np.float32)
+        self.colour = np.zeros((3, side * side), dtype=np.float32)
+        self.start = origins(self.turn, self.xs, self.ys).reshape(3, -1)
         self.light = light_direction(face)
         half = self.light + np.float32([0, 0, 1])
         self.half = half / np.float32(np.sqrt((half * half).sum()))
@@ -47,14 +49,17 @@ class Frame:
 
     def head_points(self, rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Head frame points at depth `z` on rays `rows`."""
-        x, y, m = self.x[rows], self.y[rows], self.turn
-        return tuple(x * m[0, k] + y * m[1, k] + z * m[2, k] for k in range(3))
+        return tuple(self.start[k].take(rows) + z * self.turn[2, k] for k in range(3))
 
-    def window(self, left: float, top: float, right: float, bottom: float) -> np.ndarray:
-        """Flat indices of the samples inside a box of camera coordinates."""
-        i, k = np.searchsorted(self.xs, (left, right))
-        j, m = np.searchsorted(self.ys, (top, bottom))
-        return (np.arange(j, m)[:, None] * self.side + np.arange(i, k)).reshape(-1)
+    def window(self, left: float, top: float, right: float, bottom: float) -> tuple[slice, slice]:
+        """Rows and columns of the samples inside a box of camera coordinates."""
+        (i, k), (j, m) = self.xs.searchsorted((left, right)), self.ys.searchsorted((top, bottom))
+        return slice(int(j), int(m)), slice(int(i), int(k))
+
+    def within(self, box: tuple[slice, slice], on: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Flat indices of the samples of a window where `on` bool[h,w] holds, and their row and column there."""
+        i, j = np.nonzero(on)
+        return (i + box[0].start) * self.side + (j + box[1].start), i, j
 
     def to_camera(
         self, nx: np.ndarray, ny: np.ndarray, nz: np.ndarray
@@ -67,42 +72,56 @@ class Frame:
         self, albedo: np.ndarray, normal: tuple, cavity: np.ndarray | float, gloss: np.ndarray | float,
         sharp: int = 4, bleed: float = 0.0, reach: np.ndarray | float = 1.0,
     ) -> np.ndarray:  # fmt: skip
-        """Lit colour f32[n,3]: soft Lambert, hemisphere sky, and a highlight of power 2^sharp.
+        """Lit colour f32[3,n] of albedo f32[3,n]: soft Lambert, hemisphere sky, and a highlight of power 2^sharp.
 
         `bleed` reddens the edge of the light; `reach` is the share of it that arrives.
         """
         nx, ny, nz = normal
         lit = nx * self.light[0] + ny * self.light[1] + nz * self.light[2]
-        soft = np.minimum(np.maximum((lit + 0.22) * (1 / 1.22), 0.0), 1.0) * reach
+        lit += 0.22
+        lit *= 1 / 1.22
+        soft = lit.clip(0.0, 1.0, out=lit) * reach
         sky = (0.72 - 0.28 * ny + 0.25 * nz) * cavity
-        shine = np.minimum(np.maximum(nx * self.half[0] + ny * self.half[1] + nz * self.half[2], 0.0), 1.0)
+        shine = nx * self.half[0] + ny * self.half[1] + nz * self.half[2]
+        shine.clip(0.0, 1.0, out=shine)
         for _ in range(sharp):
             shine *= shine
-        shine *= gloss * np.minimum(soft * 4.0, 1.0)
+        shine *= gloss * (soft * 4.0).clip(0.0, 1.0)
         direct = soft * (0.4 + 0.6 * cavity)
-        out = np.empty_like(albedo)
+        out = np.empty((3, len(nx)), dtype=np.float32)
         for c in range(3):
             d = direct if (c > 0 or not bleed) else direct + bleed * soft * (1 - soft)
-            out[:, c] = albedo[:, c] * (d * self.key[c] + sky * self.sky[c]) + shine * (0.5 * self.key[c])
+            light = np.multiply(d, self.key[c], out=out[c])
+            light += sky * self.sky[c]
+            light *= albedo[c]
+            light += shine * (0.5 * self.key[c])
         return out
 
     def put(self, rows: np.ndarray, z: np.ndarray, colour: np.ndarray) -> None:
         """Draws opaque samples."""
         self.z[rows] = z
-        self.colour[rows] = colour
+        scatter(self.colour, rows, colour)
+
+    def put_nearer(self, rows: np.ndarray, z: np.ndarray, colour: np.ndarray) -> None:
+        """Draws opaque samples where they lie before what is drawn there."""
+        near = np.flatnonzero(z > self.z[rows])
+        self.put(rows[near], z[near], colour.take(near, 1))
 
     def over(self, rows: np.ndarray, colour: np.ndarray, alpha: np.ndarray, touched: np.ndarray) -> None:
-        """Lays colour f32[n,3] over samples with opacity f32[n] and marks those it changes."""
-        on = alpha > 0.004
-        rows, here = rows[on], self.colour[rows[on]]
-        self.colour[rows] = here + (colour[on] - here) * alpha[on][:, None]
+        """Lays colour f32[3,n] or f32[3,1] over samples with opacity f32[n] and marks those it changes."""
+        on = np.flatnonzero(alpha > 0.004)
+        rows, alpha = rows[on], alpha[on]
+        here = self.colour.take(rows, 1)
+        here += ((colour.take(on, 1) if colour.shape[1] > 1 else colour) - here) * alpha
+        scatter(self.colour, rows, here)
         touched[rows] = True
 
     def darken(self, rows: np.ndarray, amount: np.ndarray, touched: np.ndarray) -> None:
         """Takes away the share `amount` f32[n] of the light of samples and marks them."""
-        on = amount > 0.004
-        self.colour[rows[on]] *= (1.0 - amount[on])[:, None]
-        touched[rows[on]] = True
+        on = np.flatnonzero(amount > 0.004)
+        rows = rows[on]
+        scatter(self.colour, rows, self.colour.take(rows, 1) * (1.0 - amount[on]))
+        touched[rows] = True
 
     def stroke(
         self, path: np.ndarray, width: float, colour: np.ndarray, touched: np.ndarray, bias: float = 0.02
@@ -110,25 +129,27 @@ class Frame:
         """Draws a round bar along head frame points f32[k,3], hidden by what is nearer by over `bias`."""
         points = path @ self.turn.T
         low, high = points.min(0) - width, points.max(0) + width
-        rows = self.window(low[0], low[1], high[0], high[1])
-        x, y = self.x[rows], self.y[rows]
-        off2, z = np.full_like(x, 9.0), np.zeros_like(x)
+        box = self.window(low[0], low[1], high[0], high[1])
+        x, y = self.xs[box[1]], self.ys[box[0], None]
+        off2 = np.full((y.shape[0], x.shape[0]), 9.0, dtype=np.float32)
+        z = np.zeros_like(off2)
         for a, b in zip(points[:-1], points[1:], strict=True):
             px, py = x - a[0], y - a[1]
             dx, dy = float(b[0] - a[0]), float(b[1] - a[1])
-            k = (px * dx + py * dy) * (1.0 / max(dx * dx + dy * dy, 1e-6))
-            np.minimum(np.maximum(k, 0.0, out=k), 1.0, out=k)
-            px -= k * dx
-            py -= k * dy
+            k = px * dx + py * dy
+            k *= 1.0 / max(dx * dx + dy * dy, 1e-6)
+            k.clip(0.0, 1.0, out=k)
+            px, py = px - k * dx, py - k * dy
             gap2 = px * px + py * py
             nearer = gap2 < off2
             off2 = np.minimum(off2, gap2)
             z = np.where(nearer, a[2] + k * (b[2] - a[2]), z)
         half = 0.5 * width
-        on = (off2 < (half + self.soft) ** 2) & (z > self.z[rows] - bias)
-        rows, off = rows[on], np.sqrt(off2[on])
-        tone = (1.1 - 0.5 * np.square(off * (1 / half)))[:, None]
-        lit = colour * tone * (0.75 * self.key + 0.7 * self.sky)
+        on = (off2 < (half + self.soft) ** 2) & (z > self.z.reshape(self.side, -1)[box] - bias)
+        rows, i, j = self.within(box, on)
+        off = np.sqrt(off2[i, j])
+        tone = 1.1 - 0.5 * np.square(off * (1 / half))
+        lit = (colour * (0.75 * self.key + 0.7 * self.sky))[:, None] * tone
         alpha = smooth(half + 0.5 * self.soft, half - 0.5 * self.soft, off)
         self.over(rows, lit.astype(np.float32), alpha, touched)
 
@@ -137,11 +158,12 @@ def background(frame: Frame) -> None:
     """A gradient with soft discs, stripes or nothing on it."""
     f, side = frame.face, frame.side
     line = np.linspace(0, 1, side, dtype=np.float32)
-    u, v = np.tile(line, side), np.repeat(line, side)
+    u, v = line, line[:, None]
     rng = np.random.default_rng(int(f.back_seed))
     a, b = linear(f.back_r, f.back_g, f.back_b), linear(f.back2_r, f.back2_g, f.back2_b)
     angle = rng.uniform(0, 2 * np.pi)
-    mix = np.clip(0.5 + (u - 0.5) * np.float32(np.cos(angle)) + (v - 0.5) * np.float32(np.sin(angle)), 0, 1)
+    mix = 0.5 + (u - 0.5) * np.float32(np.cos(angle)) + (v - 0.5) * np.float32(np.sin(angle))
+    mix.clip(0.0, 1.0, out=mix)
     kind = int(f.back_kind)
     if kind == 1:  # out of focus lights
         for _ in range(5):
@@ -158,8 +180,11 @@ def background(frame: Frame) -> None:
     elif kind == 3:  # foliage, cloud
         clouds = noise.smooth_noise(noise.SIDE, int(f.back_seed) % 16, 7).reshape(-1)
         mix += 0.6 * noise.wrapped(clouds, v * 255, u * 255)
-    frame.colour[:] = a + (b - a) * np.clip(mix, -0.25, 1.25)[:, None]
-    np.clip(frame.colour, 0.003, 1.0, out=frame.colour)
+    mix = mix.clip(-0.25, 1.25).reshape(-1)
+    for plane, low, high in zip(frame.colour, a, b, strict=True):
+        np.multiply(mix, high - low, out=plane)
+        plane += low
+        plane.clip(0.003, 1.0, out=plane)
 
 
 def body(frame: Frame) -> None:
@@ -168,83 +193,73 @@ def body(frame: Frame) -> None:
     chin = frame.turn @ np.float32([0.0, 0.62, -0.28])
     base_x, base_y, base_z = 0.35 * chin[0], 1.36, -0.32
     # Neck: an upright elliptic cylinder that leans from under the skull to the collar and flares at its root.
-    rows = frame.window(-0.9, 0.4, 0.9, 9.0)
-    x, y = frame.x[rows], frame.y[rows]
-    down = np.clip((y - chin[1]) * (1.0 / (base_y - chin[1])), 0.0, 1.3)
+    box = frame.window(-0.9, 0.4, 0.9, 9.0)
+    y = frame.ys[box[0], None]
+    down = ((y - chin[1]) * (1.0 / (base_y - chin[1]))).clip(0.0, 1.3)
     middle, back = chin[0] + (base_x - chin[0]) * down, chin[2] + (base_z - chin[2]) * down
     half = f.neck_width * (1.0 + 0.10 * np.square(down) + 0.5 * np.maximum(down - 0.85, 0))
-    nx = (x - middle) / half
-    inside = np.abs(nx) < 1
-    rows, nx, y, down, half, back = (
-        rows[inside],
-        nx[inside],
-        y[inside],
-        down[inside],
-        half[inside],
-        back[inside],
-    )
+    nx = (frame.xs[box[1]] - middle) / half
+    rows, i, j = frame.within(box, np.abs(nx) < 1)
+    nx, down, half, back = nx[i, j], down[i, 0], half[i, 0], back[i, 0]
     nz = np.sqrt(1 - nx * nx)
     z = back + 0.95 * half * nz
-    skin = np.empty((len(rows), 3), dtype=np.float32)
-    skin[:] = linear(f.skin_r, f.skin_g, f.skin_b) * np.float32([0.97, 0.92, 0.90])
+    skin = linear(f.skin_r, f.skin_g, f.skin_b) * np.float32([0.97, 0.92, 0.90])
     shadow = 0.45 + 0.55 * smooth(0.15, 0.95, down + 0.25 * np.abs(nx))
     cord = bell(((np.abs(nx) - 0.62 + 0.4 * down) / 0.10) ** 2) * 0.10
     colour = frame.shade(
-        skin * (shadow - cord)[:, None], (nx, np.full_like(nx, 0.1), nz * 0.99), shadow, 0.06, bleed=0.15
+        skin[:, None] * (shadow - cord), (nx, np.full_like(nx, 0.1), nz * 0.99), shadow, 0.06, bleed=0.15
     )
-    nearer = z > frame.z[rows]
-    frame.put(rows[nearer], z[nearer], colour[nearer])
+    frame.put_nearer(rows, z, colour)
     # Shoulders: a rounded bulk below a sloping line.
     width = f.shoulder_width
-    rows = frame.window(-9.0, 1.0, 9.0, 9.0)
-    x, y = frame.x[rows] - base_x, frame.y[rows]
+    box = frame.window(-9.0, 1.0, 9.0, 9.0)
+    x, y = frame.xs[box[1]] - base_x, frame.ys[box[0]]
     u = np.abs(x) * (1.0 / width)
     slope = 1.12 + 0.50 * u * u + 1.2 * np.maximum(u - 0.8, 0) ** 2
     neckline = {0: 1.30, 1: 1.42, 2: 1.20}[int(f.collar) % 3]
     scoop = (0.32, 0.62, 0.20)[int(f.collar) % 3] if int(f.collar) != 1 else 0.5
     hole = neckline + 0.16 - 1.1 * (np.abs(x) if int(f.collar) == 1 else x * x) / scoop
     top = np.maximum(slope, hole)
-    inside = (y > top) & (u < 1.25)
-    rows, x, y, u, top = rows[inside], x[inside], y[inside], u[inside], top[inside]
-    rise = np.minimum(np.maximum((y - slope[inside]) / 0.55, 0.0), 1.0)
-    z = -0.40 + 0.55 * np.sqrt(np.minimum(np.maximum(1 - 0.6 * u * u, 0.0), 1.0)) * np.sqrt(rise * (2 - rise))
+    rows, i, j = frame.within(box, (y[:, None] > top) & (u < 1.25))
+    x, y, u, top = x[j], y[i], u[j], top[j]
+    rise = ((y - slope[j]) / 0.55).clip(0.0, 1.0)
+    z = -0.40 + 0.55 * np.sqrt((1 - 0.6 * u * u).clip(0.0, 1.0)) * np.sqrt(rise * (2 - rise))
     ny = -(1 - rise) * 0.9
     nx = np.sign(x) * 0.75 * u * u
-    nz = np.sqrt(np.clip(1 - 0.45 * (nx * nx + ny * ny), 0.05, 1))
+    nz = np.sqrt((1 - 0.45 * (nx * nx + ny * ny)).clip(0.05, 1))
     k = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
-    fabric = np.empty((len(rows), 3), dtype=np.float32)
-    fabric[:] = linear(f.cloth_r, f.cloth_g, f.cloth_b)
     fold = noise.wrapped(noise.smooth_noise(noise.SIDE, 5, 9).reshape(-1), y * 60 + 80, x * 90 + 128)
     hem = smooth(0.075, 0.055, y - top) * smooth(0.9, 0.6, u)
-    fabric *= (1.0 + 0.12 * fold - 0.22 * hem)[:, None]
-    colour = frame.shade(fabric, (nx * k, ny * k, nz * k), 0.85 + 0.15 * fold, 0.02)
-    nearer = z > frame.z[rows]
-    frame.put(rows[nearer], z[nearer], colour[nearer])
+    fabric = linear(f.cloth_r, f.cloth_g, f.cloth_b)[:, None] * (1.0 + 0.12 * fold - 0.22 * hem)
+    frame.put_nearer(rows, z, frame.shade(fabric, (nx * k, ny * k, nz * k), 0.85 + 0.15 * fold, 0.02))
 
 
 def ellipsoid(frame: Frame, centre: tuple, axes: tuple) -> tuple[np.ndarray, ...]:
     """Where rays meet a head frame ellipsoid.
 
-    Returns the rays, their depth, the parts of the unit normal, and the point on the unit ball.
+    Returns the rays on which it lies before what is drawn, their depth, the parts of the unit normal, and the
+    point on the unit ball.
     """
     m = frame.turn
     cx, cy, cz = (float(v) for v in m @ np.float32(centre))
     reach = max(axes)
-    rows = frame.window(cx - reach, cy - reach, cx + reach, cy + reach)
-    x, y = frame.x[rows] - cx, frame.y[rows] - cy
+    box = frame.window(cx - reach, cy - reach, cx + reach, cy + reach)
+    x, y = frame.xs[box[1]] - cx, frame.ys[box[0], None] - cy
     inv = [1.0 / a for a in axes]
-    o = [(x * m[0, k] + y * m[1, k]) * inv[k] for k in range(3)]
+    o = [x * (m[0, k] * inv[k]) + y * (m[1, k] * inv[k]) for k in range(3)]
     d = [float(m[2, k]) * inv[k] for k in range(3)]
     a = d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
     b = o[0] * d[0] + o[1] * d[1] + o[2] * d[2]
-    c = o[0] * o[0] + o[1] * o[1] + o[2] * o[2] - 1.0
-    disc = b * b - a * c
-    ok = np.flatnonzero(disc > 0)
-    z = (np.sqrt(disc[ok]) - b[ok]) * (1.0 / a)
-    p = [o[k][ok] + z * d[k] for k in range(3)]
-    n = [p[k] * inv[k] for k in range(3)]
-    norm = 1.0 / np.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2])
-    return rows[ok], z + cz, n[0] * norm, n[1] * norm, n[2] * norm, p
+    disc = o[0] * o[0] + o[1] * o[1] + o[2] * o[2] - 1.0
+    disc *= -a
+    disc += b * b
+    rows, i, j = frame.within(box, disc > 0)
+    at = i * x.shape[0] + j
+    z = (np.sqrt(disc.take(at)) - b.take(at)) * (1.0 / a)
+    near = np.flatnonzero(z + cz > frame.z[rows])
+    rows, at, z = rows[near], at[near], z[near]
+    p = [o[k].take(at) + z * d[k] for k in range(3)]
+    return rows, z + cz, *unit(*(p[k] * inv[k] for k in range(3))), p
 
 
 def ears(frame: Frame, head: Head) -> None:
@@ -257,14 +272,11 @@ def ears(frame: Frame, head: Head) -> None:
         centre = (sign * out, 0.11, -0.10)
         axes = (0.10 + 0.6 * abs(f.ear_out), 0.21 * f.ear_size, 0.12 * f.ear_size)
         rows, z, nx, ny, nz, p = ellipsoid(frame, centre, axes)
-        near = z > frame.z[rows]
-        rows, z, nx, ny, nz = rows[near], z[near], nx[near], ny[near], nz[near]
-        u, v = p[2][near], p[1][near]
+        u, v = p[2], p[1]
         rim = np.sqrt((u * 1.1) ** 2 + v**2)
         hollow = smooth(0.72, 0.45, rim) * smooth(-0.9, -0.2, u + 0.4)
-        skin = np.empty((len(rows), 3), dtype=np.float32)
-        skin[:] = linear(f.skin_r, f.skin_g, f.skin_b) * np.float32([1.0, 0.86, 0.82])
-        skin *= (1.0 - 0.55 * hollow)[:, None]
+        skin = linear(f.skin_r, f.skin_g, f.skin_b) * np.float32([1.0, 0.86, 0.82])
+        skin = skin[:, None] * (1.0 - 0.55 * hollow)
         colour = frame.shade(skin, frame.to_camera(nx, ny, nz), 0.9 - 0.3 * hollow, 0.10, bleed=0.2)
         frame.put(rows, z, colour)
 
@@ -272,7 +284,7 @@ def ears(frame: Frame, head: Head) -> None:
 def hair_colour(
     frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Strands around the crown: albedo f32[n,3] and their noise f32[n], at head frame points."""
+    """Strands around the crown: albedo f32[3,n] and their noise f32[n], at head frame points."""
     f = frame.face
     crown_y, crown_z = -0.80, -0.45
     y, z = py - crown_y, pz - crown_z
@@ -292,8 +304,9 @@ def hair_colour(
         curl = noise.wrapped(noise.grain(), (px * 40 + pz * 25) + 512, py * 40 + 512)
         fine = 0.3 * fine + 1.1 * curl
     hair = linear(f.hair_r, f.hair_g, f.hair_b)
-    albedo = hair * (1.0 + 0.42 * fine)[:, None] + np.float32(0.006)
-    return np.maximum(albedo, 0.003), fine
+    albedo = hair[:, None] * (1.0 + 0.42 * fine)
+    albedo += np.float32(0.006)
+    return albedo.clip(0.003, None, out=albedo), fine
 
 
 def long_hair(frame: Frame, behind: bool) -> None:
@@ -315,26 +328,25 @@ def long_hair(frame: Frame, behind: bool) -> None:
                                (0.15 + 0.3 * f.hair_volume, 0.5 * low + 0.25, 0.30)))  # fmt: skip
     for centre, axes in shapes:
         rows, z, nx, ny, nz, _ = ellipsoid(frame, centre, axes)
-        near = z > frame.z[rows]
-        rows, z, nx, ny, nz = rows[near], z[near], nx[near], ny[near], nz[near]
         px, py, pz = frame.head_points(rows, z)
         wave = f.hair_curl * 0.06 * np.sin(py * (12 + 8 * f.hair_curl) + f.hair_seed)
         fine = noise.wrapped(noise.strands(), (px + wave) * 75 + 512 + f.hair_seed, py * 30 + 512)
-        albedo = linear(f.hair_r, f.hair_g, f.hair_b) * (1.0 + 0.42 * fine)[:, None] + np.float32(0.005)
+        albedo = linear(f.hair_r, f.hair_g, f.hair_b)[:, None] * (1.0 + 0.42 * fine) + np.float32(0.005)
         deep = 0.55 if behind else 0.85
         colour = frame.shade(
-            np.maximum(albedo, 0.003), frame.to_camera(nx + 0.3 * fine, ny, nz), deep, 0.05, sharp=3
+            albedo.clip(0.003, None), frame.to_camera(nx + 0.3 * fine, ny, nz), deep, 0.05, sharp=3
         )
         frame.put(rows, z, colour)
 
 
 def sample_maps(
-    frame: Frame, maps: np.ndarray, count: int, rows: np.ndarray, z: np.ndarray
-) -> tuple[tuple, np.ndarray]:
-    """Head frame points and interpolated table rows where rays `rows` meet a radial surface at depth `z`."""
+    frame: Frame, maps: tuple[np.ndarray, ...], rows: np.ndarray, z: np.ndarray
+) -> tuple[tuple, list[np.ndarray]]:
+    """Head frame points and interpolated tables where rays `rows` meet a radial surface at depth `z`."""
     px, py, pz = frame.head_points(rows, z)
+    count = len(maps[0])
     _, at, fu, fv = cells(px, py, pz, count)
-    return (px, py, pz), lookup(maps, at, fu, fv, count)
+    return (px, py, pz), [lookup(table.reshape(-1), at, fu, fv, count) for table in maps]
 
 
 def unit(nx: np.ndarray, ny: np.ndarray, nz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -343,12 +355,12 @@ def unit(nx: np.ndarray, ny: np.ndarray, nz: np.ndarray) -> tuple[np.ndarray, np
     return nx * k, ny * k, nz * k
 
 
-def layer_maps(table: np.ndarray, head: Head) -> np.ndarray:
-    """f32[G*G,3] normals of another radial surface on the same grid, on its front part."""
+def layer_maps(table: np.ndarray, head: Head) -> tuple[np.ndarray, ...]:
+    """Three f32[G,G]: normals of another radial surface on the same grid, on its front part."""
     grid = head.grid
-    normals = np.zeros((grid.count, grid.count, 3), dtype=np.float32)
-    normals[..., 2] = 1.0
-    normals[grid.front] = surface_normals(table[grid.front], grid.d[(slice(None), *grid.front)]).transpose(
-        1, 2, 0
+    normals = np.zeros((3, grid.count, grid.count), dtype=np.float32)
+    normals[2] = 1.0
+    normals[(slice(None), *grid.front)] = surface_normals(
+        table[grid.front], grid.d[(slice(None), *grid.front)]
     )
-    return normals.reshape(-1, 3)
+    return tuple(normals)

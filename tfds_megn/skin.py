@@ -1,10 +1,11 @@
 """Colour of the bare face: skin, brows, eyes and lips, evaluated where the rays meet it, in face coordinates.
 
-Colours are linear (sRGB squared) f32[N,3]; face coordinates s, t, q are those of `surface.face_coordinates`.
+Colours are linear (sRGB squared) f32[3,N], one plane each; face coordinates s, t, q are those of `surface.face_coordinates`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,11 +19,17 @@ def linear(*rgb: float) -> np.ndarray:
     return np.square(np.array(rgb, dtype=np.float32))
 
 
-def blend(colour: np.ndarray, rows: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> None:
-    """Moves `colour[rows]` towards `other` by `alpha` f32[n], in place."""
-    here = colour[rows]
-    here += (other - here) * alpha[:, None]
-    colour[rows] = here
+def scatter(planes: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+    """Sets `planes[:, rows]` of f32[3,N], plane by plane: a third of the time of doing so at once."""
+    for plane, value in zip(planes, values, strict=True):
+        plane[rows] = value
+
+
+def blend(colour: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> None:
+    """Moves colour f32[3,n] towards `other`, f32[3] or f32[3,n], by `alpha` f32[n], in place."""
+    move = (other if other.ndim == 2 else other[:, None]) - colour
+    move *= alpha
+    colour += move
 
 
 def paint(
@@ -38,69 +45,50 @@ def paint(
       soft: width of an edge in face coordinates (about a pixel), so that fine lines do not flicker.
 
     Returns:
-      albedo f32[N,3], linear, and gloss f32[N] in [0, 1].
+      albedo f32[3,N], linear, and gloss f32[N] in [0, 1].
     """
-    skin = linear(face.skin_r, face.skin_g, face.skin_b)
-    colour = np.empty((len(s), 3), dtype=np.float32)
-    colour[:] = skin
+    albedo = np.empty((3, len(s)), dtype=np.float32)
+    albedo[:] = linear(face.skin_r, face.skin_g, face.skin_b)[:, None]
     gloss = np.full(len(s), 0.22, dtype=np.float32)
     front = np.flatnonzero((q > 0.0) & (t > -0.75))
+    s, t = s[front], t[front]
     side = np.abs(s)
-    _complexion(face, colour, front, s, side, t)
-    _brows(
-        face,
-        colour,
-        np.flatnonzero((np.abs(t - face.eye_height + 0.16) < 0.16) & (side < 0.56) & (q > 0)),
-        s,
-        t,
-        soft,
-    )
-    _nostrils(
-        face,
-        colour,
-        np.flatnonzero((np.abs(t - face.nose_length - 0.05) < 0.12) & (side < 0.28) & (q > 0)),
-        s,
-        t,
-    )
-    _mouth(
-        face,
-        colour,
-        gloss,
-        np.flatnonzero((np.abs(t - face.mouth_height) < 0.24) & (side < 0.40) & (q > 0)),
-        s,
-        t,
-        soft,
-    )
-    near = (np.abs(t - face.eye_height) < 0.16) & (np.abs(side - face.eye_spacing) < 0.24) & (q > 0)
-    _eyes(face, colour, gloss, np.flatnonzero(near), s, t, soft)
-    return colour, gloss
+    colour, shine = albedo.take(front, 1), gloss[front]
+    colour *= _complexion(face, s, side, t)
+
+    def part(draw: Callable, t0: float, height: float, s0: float, width: float) -> None:
+        """Lets `draw` paint on what lies about (s0, t0)."""
+        rows = np.flatnonzero((np.abs(t - t0) < height) & (np.abs(side - s0) < width))
+        here, glint = colour.take(rows, 1), shine[rows]
+        draw(face, here, glint, s[rows], t[rows], soft)
+        scatter(colour, rows, here)
+        shine[rows] = glint
+
+    part(_brows, face.eye_height - 0.16, 0.16, 0.0, 0.56)
+    part(_nostrils, face.nose_length + 0.05, 0.12, 0.0, 0.28)
+    part(_mouth, face.mouth_height, 0.24, 0.0, 0.40)
+    part(_eyes, face.eye_height, 0.16, face.eye_spacing, 0.24)
+    scatter(albedo, front, colour)
+    gloss[front] = shine
+    return albedo, gloss
 
 
-def _complexion(
-    face: SimpleNamespace,
-    colour: np.ndarray,
-    rows: np.ndarray,
-    s: np.ndarray,
-    side: np.ndarray,
-    t: np.ndarray,
-) -> None:
-    """Mottling, blush, freckles, age lines and the shadow of a shaved beard."""
-    s, side, t = s[rows], side[rows], t[rows]
-    tint = np.ones((len(rows), 3), dtype=np.float32)
+def _complexion(face: SimpleNamespace, s: np.ndarray, side: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Factor f32[3,n] of mottling, blush, freckles, age lines and the shadow of a shaved beard."""
     seed = face.skin_seed
     mottle = noise.wrapped(noise.grain(), t * 60 + seed, s * 60 + 300 + seed)
-    tint *= (1.0 + (0.02 + 0.03 * face.age) * mottle)[:, None]
+    tint = np.empty((3, len(s)), dtype=np.float32)
+    tint[:] = 1.0 + (0.02 + 0.03 * face.age) * mottle
     cheek = bell(((side - 0.36) / 0.17) ** 2 + ((t - 0.32) / 0.14) ** 2)
     nose = bell((side / 0.10) ** 2 + ((t - face.nose_length) / 0.09) ** 2)
     red = (cheek + 0.7 * nose) * (0.30 * face.blush)
-    tint[:, 1] -= red
-    tint[:, 2] -= 0.85 * red
+    tint[1] -= red
+    tint[2] -= 0.85 * red
     if face.freckles > 0:
         spots = noise.wrapped(noise.grain(), t * 110 + 57, s * 110 + 300 + seed)
         where = bell(((side - 0.22) / 0.26) ** 2 + ((t - 0.24) / 0.18) ** 2)
-        tint *= (1.0 - 0.6 * face.freckles * where * smooth(0.22, 0.5, spots))[:, None] * np.float32(
-            [1, 0.98, 0.94]
-        )
+        spots = 1.0 - 0.6 * face.freckles * where * smooth(0.22, 0.5, spots)
+        tint *= spots * np.float32([[1], [0.98], [0.94]])
     lines = np.zeros_like(s)
     if face.age > 0.3:
         deep = (face.age - 0.3) * 1.2
@@ -113,15 +101,15 @@ def _complexion(
         )
         lines *= 0.22 * deep
     ring = bell(((side - face.eye_spacing) / 0.17) ** 2 + ((t - face.eye_height - 0.02) / 0.12) ** 2)
-    tint *= (1.0 - lines - (0.14 + 0.10 * face.age) * ring)[:, None]
+    tint *= 1.0 - lines - (0.14 + 0.10 * face.age) * ring
     if face.stubble > 0:
         jaw = beard_area(face, side, t, 0.35) * (
             0.75 + 0.25 * noise.wrapped(noise.grain(), t * 170, s * 170 + 300)
         )
         dark = linear(face.hair_r, face.hair_g, face.hair_b) * 0.5 + 0.06
         base = linear(face.skin_r, face.skin_g, face.skin_b)
-        tint *= 1.0 + (dark / base - 1.0) * (0.55 * face.stubble * jaw)[:, None]
-    colour[rows] *= tint
+        tint *= 1.0 + (dark / base - 1.0)[:, None] * (0.55 * face.stubble * jaw)
+    return tint
 
 
 def beard_area(face: SimpleNamespace, side: np.ndarray, t: np.ndarray, cheek: float) -> np.ndarray:
@@ -144,17 +132,10 @@ def lip_line(face: SimpleNamespace, s: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _mouth(
-    face: SimpleNamespace,
-    colour: np.ndarray,
-    gloss: np.ndarray,
-    rows: np.ndarray,
-    s: np.ndarray,
-    t: np.ndarray,
-    soft: float,
+    face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float
 ) -> None:
-    s, t = s[rows], t[rows]
     x, line = lip_line(face, s)
-    inside = np.minimum(np.maximum(1.0 - x * x, 0.0), 1.0)
+    inside = (1.0 - x * x).clip(0.0, 1.0)
     gap = 0.055 * face.mouth_open * np.sqrt(inside)
     y = t - line
     bow = np.sqrt(inside) * (1.0 - 0.16 * bell((x / 0.14) ** 2))
@@ -162,50 +143,49 @@ def _mouth(
     lower = face.lip_lower * 1.1 * np.sqrt(inside)
     on = smooth(-soft, soft, y + upper + gap) * smooth(soft, -soft, y - lower - gap) * (inside > 0)
     lip = linear(face.lip_r, face.lip_g, face.lip_b)
-    tone = (1.05 - np.float32(0.23) * (y < 0))[:, None] * lip
-    blend(colour, rows, tone, 0.92 * on)
-    gloss[rows] += 0.3 * on * (y > 0)
+    tone = (1.05 - np.float32(0.23) * (y < 0)) * lip[:, None]
+    blend(colour, tone, 0.92 * on)
+    gloss += 0.3 * on * (y > 0)
     thin = 0.010 + 0.4 * soft
     seam = bell((np.maximum(np.abs(y) - gap, 0.0) / thin) ** 2) * smooth(1.08, 0.9, np.abs(x))
-    blend(colour, rows, lip * 0.12, np.minimum(np.maximum(0.85 * seam, 0.0), 1.0))
+    blend(colour, lip * 0.12, (0.85 * seam).clip(0.0, 1.0))
     if face.mouth_open > 0.05:
         hole = smooth(0.0, -0.008, np.abs(y) - gap)
-        blend(colour, rows, linear(0.22, 0.07, 0.07), hole)
+        blend(colour, linear(0.22, 0.07, 0.07), hole)
         teeth = hole * smooth(0.5, 0.3, (y + gap) / (2 * gap + 1e-4)) * smooth(0.95, 0.75, np.abs(x))
         blend(
             colour,
-            rows,
             linear(0.86, 0.83, 0.78),
             teeth * smooth(0.15, 0.35, np.full_like(x, face.mouth_open)),
         )
-    gloss[rows] *= 1.0 - np.minimum(np.maximum(seam, 0.0), 1.0)
+    gloss *= 1.0 - seam.clip(0.0, 1.0)
 
 
 def _nostrils(
-    face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray
+    face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float
 ) -> None:
-    side, t = np.abs(s[rows]), t[rows]
+    side = np.abs(s)
     x = (side - 0.56 * face.nose_width) / (0.34 * face.nose_width)
     y = (t - face.nose_length - 0.070 + 0.010 * x) / 0.017
     skin = linear(face.skin_r, face.skin_g, face.skin_b)
-    blend(colour, rows, skin * 0.14, 0.80 * bell((x * x + y * y) ** 2))
+    blend(colour, skin * 0.14, 0.80 * bell((x * x + y * y) ** 2))
     x = (side - face.nose_width - 0.055) / 0.018  # the crease around the wing
     y = (t - face.nose_length - 0.03) / 0.05
-    blend(colour, rows, skin * 0.4, 0.45 * bell(x * x + y * y))
+    blend(colour, skin * 0.4, 0.45 * bell(x * x + y * y))
 
 
 def _brows(
-    face: SimpleNamespace, colour: np.ndarray, rows: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float
+    face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float
 ) -> None:
-    side, t = np.abs(s[rows]), t[rows]
+    side = np.abs(s)
     x = (side - face.eye_spacing - 0.01) * (1.0 / 0.175)
     mid = (
         face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
     )
     thick = (
         face.brow_thick
-        * (1.05 - 0.45 * np.clip(x, -1, 1))
-        * np.sqrt(np.minimum(np.maximum(1.02 - x * x, 0.0), 1.0))
+        * (1.05 - 0.45 * x.clip(-1, 1))
+        * np.sqrt((1.02 - x * x).clip(0.0, 1.0))
     )
     y = np.abs(t - mid)
     hairs = noise.wrapped(noise.strands(), (side * 0.8 + t * 1.2) * 190, t * 60 + 128)
@@ -215,25 +195,18 @@ def _brows(
         * (np.abs(x) < 1.02)
     )
     hair = linear(face.hair_r, face.hair_g, face.hair_b) * 0.55 + 0.35 * linear(0.16, 0.11, 0.09)
-    blend(colour, rows, hair, np.minimum(np.maximum(face.brow_density * on, 0.0), 1.0))
+    blend(colour, hair, (face.brow_density * on).clip(0.0, 1.0))
 
 
 def _eyes(
-    face: SimpleNamespace,
-    colour: np.ndarray,
-    gloss: np.ndarray,
-    rows: np.ndarray,
-    s: np.ndarray,
-    t: np.ndarray,
-    soft: float,
+    face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float
 ) -> None:
     """Eyelids, white, iris, pupil, highlight, lashes."""
-    s, t = s[rows], t[rows]
     sign = np.sign(s)
     size = face.eye_size
     x = (np.abs(s) - face.eye_spacing) * (1.0 / size)  # -1 at the inner, 1 at the outer corner
     y = (t - face.eye_height) * (1.0 / size) + face.eye_tilt * x
-    arch = np.minimum(np.maximum(1.0 - x * x, 0.0), 1.0)
+    arch = (1.0 - x * x).clip(0.0, 1.0)
     root = np.sqrt(arch)
     arch = root * np.sqrt(root)
     top = -0.43 * face.eye_open * arch
@@ -244,42 +217,41 @@ def _eyes(
     # The crease of the upper lid, and the lid between crease and lashes.
     crease = top - 0.20 - 0.04 * x
     reach = smooth(1.25, 0.9, np.abs(x))
-    blend(colour, rows, skin * 0.35, 0.5 * bell(((y - crease) / (0.055 + 0.5 * edge)) ** 2) * reach)
+    blend(colour, skin * 0.35, 0.5 * bell(((y - crease) / (0.055 + 0.5 * edge)) ** 2) * reach)
     blend(
         colour,
-        rows,
         skin * 0.55,
         (0.25 + 0.3 * face.lash) * smooth(crease, crease + 0.15, y) * (y < top) * reach,
     )
     # The eyeball.
     white = (
-        linear(0.90, 0.88, 0.86)
-        * (0.62 + 0.38 * smooth(0.0, 0.3, y - top) * smooth(1.0, 0.55, np.abs(x)))[:, None]
+        linear(0.90, 0.88, 0.86)[:, None]
+        * (0.62 + 0.38 * smooth(0.0, 0.3, y - top) * smooth(1.0, 0.55, np.abs(x)))
     )
     px = x - sign * 0.45 * face.gaze_x + 0.04
     py = y + 0.06 - 0.25 * face.gaze_y
     rho = np.sqrt(px * px + py * py)
     iris_size, pupil = 0.405, 0.165
     ring = (
-        linear(face.iris_r, face.iris_g, face.iris_b)
-        * (0.65 + 0.6 * smooth(0.12, 0.36, rho) + 0.35 * smooth(-0.1, 0.3, py))[:, None]
+        linear(face.iris_r, face.iris_g, face.iris_b)[:, None]
+        * (0.65 + 0.6 * smooth(0.12, 0.36, rho) + 0.35 * smooth(-0.1, 0.3, py))
     )
-    ring *= (1.0 - 0.7 * smooth(0.31, 0.40, rho))[:, None]
-    ball = white + (ring - white) * smooth(iris_size + edge, iris_size - edge, rho)[:, None]
-    ball *= (1.0 - smooth(pupil + edge, pupil - edge, rho))[:, None] * np.float32(0.97) + np.float32(0.02)
+    ring *= 1.0 - 0.7 * smooth(0.31, 0.40, rho)
+    ball = white + (ring - white) * smooth(iris_size + edge, iris_size - edge, rho)
+    ball *= (1.0 - smooth(pupil + edge, pupil - edge, rho)) * np.float32(0.97) + np.float32(0.02)
     hx = px * sign - (0.13 if face.light_azimuth > 0 else -0.13)
     spark = bell(((hx * hx + (py + 0.14) ** 2) / (0.085 + 0.3 * edge) ** 2) ** 2)
-    ball += (np.float32(1.1) - ball) * (0.9 * spark)[:, None]
+    ball += (np.float32(1.1) - ball) * (0.9 * spark)
     shade = 0.55 + 0.45 * smooth(0.0, 0.22, y - top)
-    blend(colour, rows, ball * shade[:, None], inside)
-    gloss[rows] *= 1.0 - inside
+    blend(colour, ball * shade, inside)
+    gloss *= 1.0 - inside
     # Lashes: a dark line along the upper lid, thicker outwards; a faint one below; the tear corner.
     line = 0.05 + 0.05 * face.lash + 0.03 * x
     dark = bell((np.maximum(np.abs(y - top + 0.02) - 0.4 * line, 0) / (line + 0.35 * edge)) ** 2) * smooth(
         1.12, 0.95, np.abs(x)
     )
-    blend(colour, rows, linear(0.10, 0.06, 0.05), (0.55 + 0.4 * face.lash) * dark)
+    blend(colour, linear(0.10, 0.06, 0.05), (0.55 + 0.4 * face.lash) * dark)
     low = bell(((y - bottom - 0.02) / (0.05 + 0.4 * edge)) ** 2) * smooth(1.1, 0.9, np.abs(x))
-    blend(colour, rows, skin * 0.3, (0.3 + 0.25 * face.lash) * low)
+    blend(colour, skin * 0.3, (0.3 + 0.25 * face.lash) * low)
     corner = bell(((x + 0.95) / 0.10) ** 2 + (y / 0.10) ** 2)
-    blend(colour, rows, skin * np.float32([0.9, 0.5, 0.5]), 0.7 * corner)
+    blend(colour, skin * np.float32([0.9, 0.5, 0.5]), 0.7 * corner)

@@ -36,10 +36,11 @@ class Directions:
 
 def smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
     """Cubic step from 0 at `low` to 1 at `high` (either may be the larger)."""
-    x = (x - low) * (1.0 / (high - low))
-    np.maximum(x, 0.0, out=x)
-    np.minimum(x, 1.0, out=x)
-    y = 3.0 - 2.0 * x
+    x = x - low
+    x *= 1.0 / (high - low)
+    x.clip(0.0, 1.0, out=x)
+    y = x * -2.0
+    y += 3.0
     y *= x
     y *= x
     return y
@@ -47,8 +48,9 @@ def smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
 
 def bell(q: np.ndarray) -> np.ndarray:
     """About exp(-q) for q >= 0, exactly 0 from q = 4: cheap, and with the same bits on every processor."""
-    b = 1.0 - 0.25 * q
-    np.maximum(b, 0.0, out=b)
+    b = q * -0.25
+    b += 1.0
+    b.clip(0.0, 1.0, out=b)  # a third of the time of np.maximum with a number
     b *= b
     b *= b
     return b
@@ -83,13 +85,15 @@ def face_coordinates(
 def surface_normals(r: np.ndarray, d: np.ndarray) -> np.ndarray:
     """Outward unit normals f32[3,...] of a surface of radii `r` in directions `d`, by central differences."""
     p = d * r
-    du, dv = np.zeros_like(p), np.zeros_like(p)
-    du[:, :, 1:-1] = p[:, :, 2:] - p[:, :, :-2]
-    dv[:, 1:-1] = p[:, 2:] - p[:, :-2]
-    n = np.stack(
-        [du[1] * dv[2] - du[2] * dv[1], du[2] * dv[0] - du[0] * dv[2], du[0] * dv[1] - du[1] * dv[0]]
-    )
-    return n * (1.0 / np.sqrt((n * n).sum(0) + 1e-20))
+    du, dv = p[:, 1:-1, 2:] - p[:, 1:-1, :-2], p[:, 2:, 1:-1] - p[:, :-2, 1:-1]
+    n = np.zeros_like(p)  # stays zero on the rim
+    inner = n[:, 1:-1, 1:-1]
+    for k in range(3):
+        a, b = (k + 1) % 3, (k + 2) % 3
+        np.multiply(du[a], dv[b], out=inner[k])
+        inner[k] -= du[b] * dv[a]
+    inner *= 1.0 / np.sqrt(inner[0] * inner[0] + inner[1] * inner[1] + inner[2] * inner[2] + 1e-20)
+    return n
 
 
 def box_blur(table: np.ndarray, radius: int) -> np.ndarray:
@@ -97,14 +101,19 @@ def box_blur(table: np.ndarray, radius: int) -> np.ndarray:
     width = 2 * radius + 1
     for _ in range(4):  # blur down the rows, then turn the table over: twice each way
         n = len(table)
-        padded = np.empty((n + width, table.shape[1]), dtype=np.float64)
-        padded[: radius + 1], padded[radius + 1 : n + radius + 1], padded[n + radius + 1 :] = (
-            table[0],
-            table,
-            table[-1],
-        )
-        total = np.cumsum(padded, axis=0)
-        table = ((total[width:] - total[:-width]) * (1.0 / width)).astype(np.float32).T
+        padded = np.empty((n + width - 1, table.shape[1]), dtype=np.float32)
+        padded[:radius], padded[radius : n + radius], padded[n + radius :] = table[0], table, table[-1]
+        # Sums of 1, 2, 4, ... rows; those that make up the width are added.
+        total, first, run = None, 0, padded
+        for bit in range(width.bit_length()):
+            if width >> bit & 1:
+                part = run[first : first + n]
+                total = part.copy() if total is None else np.add(total, part, out=total)
+                first += 1 << bit
+            if width >> (bit + 1):
+                run = run[: -(1 << bit)] + run[1 << bit :]
+        total *= np.float32(1.0 / width)
+        table = total.T
     return np.ascontiguousarray(table)
 
 
@@ -133,15 +142,13 @@ def cells(
     v -= i
     i *= count
     i += j
-    return r, i.astype(np.int32), u, v
+    return r, i.astype(np.intp), u, v
 
 
 def lookup(table: np.ndarray, at: np.ndarray, fu: np.ndarray, fv: np.ndarray, count: int) -> np.ndarray:
-    """Bilinear values of a flat table f32[G*G] or f32[G*G,C] at `cells`."""
-    if table.ndim == 2:
-        fu, fv = fu[:, None], fv[:, None]
-    a, b = table.take(at, 0), table.take(at + 1, 0)
-    c, d = table.take(at + count, 0), table.take(at + count + 1, 0)
+    """Bilinear values of a flat table f32[G*G] at `cells`."""
+    a, b = table.take(at), table[1:].take(at)
+    c, d = table[count:].take(at), table[count + 1 :].take(at)
     for low, high, share in ((a, b, fu), (c, d, fu), (a, c, fv)):
         high -= low
         high *= share
@@ -154,6 +161,11 @@ def radius(table: np.ndarray, direction: np.ndarray) -> np.ndarray:
     count = table.shape[0]
     _, at, fu, fv = cells(*direction.astype(np.float32), count)
     return lookup(table.reshape(-1), at, fu, fv, count)
+
+
+def origins(turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Head frame points f32[3,H,W] where the rays of a picture cross depth 0; depth z adds turn[2] * z."""
+    return np.stack([xs * turn[0, k] + (ys * turn[1, k])[:, None] for k in range(3)])
 
 
 def trace(
@@ -178,21 +190,21 @@ def trace(
         line[np.minimum(np.arange(0, len(line), _BLOCK) + _BLOCK // 2, len(line) - 1)] for line in (xs, ys)
     )
     blocks, down = len(coarse_x), len(coarse_y)
-    x, y = np.tile(coarse_x, down), np.repeat(coarse_y, blocks)
-    near = np.flatnonzero(x * x + y * y < reach * reach)
-    x, y = x[near], y[near]
-    z, hit = _scan(table, turn, x, y, np.sqrt(reach * reach - x * x - y * y), 16)
+    under = (reach * reach - coarse_x * coarse_x) - (coarse_y * coarse_y)[:, None]
+    near = np.flatnonzero(under > 0)
+    start = origins(turn, coarse_x, coarse_y).reshape(3, -1).take(near, 1)
+    z, hit = _scan(table, turn[2], start, np.sqrt(under.reshape(-1)[near]), 16)
     depth = np.full((down + 2, blocks + 2), _MISS, dtype=np.float32)
     i, j = np.divmod(near[hit], blocks)
     depth[i + 1, j + 1] = z[hit]
-    start = _spread_blocks(depth, len(ys), len(xs)).reshape(-1)
-    rows = np.flatnonzero(start > _MISS + 1)
-    i, j = np.divmod(rows, len(xs))
-    x, y = xs[j], ys[i]
-    z, gap = _approach(table, turn, x, y, start[rows], 5)
-    lost = np.flatnonzero(gap > 0.003)
+    start_z = _spread_blocks(depth, len(ys), len(xs)).reshape(-1)
+    rows = np.flatnonzero(start_z > _MISS + 1)
+    start, start_z = origins(turn, xs, ys).reshape(3, -1).take(rows, 1), start_z[rows]
+    z, gap = _approach(table, turn[2], start, start_z, 5)
     hit = gap <= 0.003
-    z[lost], hit[lost] = _scan(table, turn, x[lost], y[lost], start[rows[lost]] + np.float32(0.06), 10)
+    lost = np.flatnonzero(~hit)
+    z[lost], hit[lost] = _scan(table, turn[2], start.take(lost, 1), start_z[lost] + np.float32(0.06), 10)
+    hit = np.flatnonzero(hit)
     return rows[hit], z[hit]
 
 
@@ -218,48 +230,56 @@ def _spread_blocks(depth: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.where(even, table, top)
 
 
-def _heights(table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """How far camera frame points lie above a radial surface, f32 of any one shape."""
-    px, py, pz = (x * turn[0, k] + y * turn[1, k] + z * turn[2, k] for k in range(3))
-    r, at, fu, fv = cells(px, py, pz, table.shape[0])
-    return r - lookup(table.reshape(-1), at, fu, fv, table.shape[0])
+def _heights(table: np.ndarray, ray: np.ndarray, start: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """How far points at depth `z` f32[...,N] of rays from `start` f32[3,N] lie above a radial surface."""
+    r, at, fu, fv = cells(*(z * ray[k] + start[k] for k in range(3)), table.shape[0])
+    r -= lookup(table.reshape(-1), at, fu, fv, table.shape[0])
+    return r
 
 
 def _approach(
-    table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray, steps: int
+    table: np.ndarray, ray: np.ndarray, start: np.ndarray, z: np.ndarray, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Moves rays from near a surface onto it; f32[N] depth, f32[N] height before the last step."""
     final, gap = z.copy(), np.zeros_like(z)
-    live, old_z, old_g = np.arange(len(z)), None, None
+    live, old_z, old_g = None, None, None
     for _ in range(steps):
-        g = _heights(table, turn, x, y, z)
+        g = _heights(table, ray, start, z)
         # Newton's step for a sphere, then secants.
         if old_z is None:
-            slope = np.minimum(np.maximum(z, 0.35), 1.0)
+            slope = z.clip(0.35, 1.0)
         else:
-            slope = np.minimum(np.maximum((old_g - g) / (old_z - z + np.float32(1e-9)), 0.4), 4.0)
+            slope = ((old_g - g) / (old_z - z + np.float32(1e-9))).clip(0.4, 4.0)
         ahead = z - g / slope
-        final[live], gap[live] = ahead, np.abs(g)
-        on = np.flatnonzero(np.abs(g) > 0.003)
-        live, x, y, old_z, old_g, z = live[on], x[on], y[on], z[on], g[on], ahead[on]
+        off = np.abs(g)
+        if live is None:
+            final, gap = ahead, off
+        else:
+            final[live], gap[live] = ahead, off
+        on = np.flatnonzero(off > 0.003)
+        live = on if live is None else live[on]
+        start, old_z, old_g, z = start.take(on, 1), z[on], g[on], ahead[on]
     return final, gap
 
 
 def _scan(
-    table: np.ndarray, turn: np.ndarray, x: np.ndarray, y: np.ndarray, top: np.ndarray, samples: int
+    table: np.ndarray, ray: np.ndarray, start: np.ndarray, top: np.ndarray, samples: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Looks along rays from depth `top` backwards for the first crossing; f32[N] depth, bool[N] if found."""
-    share = np.linspace(0, 1, samples, dtype=np.float32)
-    z = top[:, None] + (_BACK - top)[:, None] * share
-    g = _heights(table, turn, x[:, None], y[:, None], z)
-    hit = g.min(1) < 0
-    first = np.maximum((g < 0).argmax(1), 1)
-    row = np.arange(len(z))
-    z0, z1, g0, g1 = z[row, first - 1], z[row, first], g[row, first - 1], g[row, first]
-    for _ in range(2):  # false position
-        middle = z0 + (z1 - z0) * np.minimum(np.maximum(g0 / (g0 - g1 + np.float32(1e-9)), 0.0), 1.0)
-        g = _heights(table, turn, x, y, middle)
-        outside = g > 0
-        z0, g0 = np.where(outside, middle, z0), np.where(outside, g, g0)
-        z1, g1 = np.where(outside, z1, middle), np.where(outside, g1, g)
+    share = np.linspace(0, 1, samples, dtype=np.float32)[:, None]
+    z = top + (_BACK - top) * share
+    g = _heights(table, ray, start, z)
+    below = g < 0
+    hit = below.any(0)
+    at = np.maximum(below.argmax(0), 1) * len(top) + np.arange(len(top))
+    before = at - len(top)
+    z, g = z.reshape(-1), g.reshape(-1)
+    z0, z1, g0, g1 = z.take(before), z.take(at), g.take(before), g.take(at)
+    for left in (True, False):  # false position
+        middle = z0 + (z1 - z0) * (g0 / (g0 - g1 + np.float32(1e-9))).clip(0.0, 1.0)
+        if left:
+            g = _heights(table, ray, start, middle)
+            outside = g > 0
+            z0, g0 = np.where(outside, middle, z0), np.where(outside, g, g0)
+            z1, g1 = np.where(outside, z1, middle), np.where(outside, g1, g)
     return middle, hit

@@ -73,7 +73,7 @@ def _meet(frame: Frame, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     top = int(np.searchsorted(frame.ys, -0.3))
     rows, z = trace(table, frame.turn, frame.xs, frame.ys[top:])
     rows = rows + top * frame.side
-    near = z > frame.z[rows] - 0.02
+    near = np.flatnonzero(z > frame.z[rows] - 0.02)
     return rows[near], z[near]
 
 
@@ -102,15 +102,15 @@ def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
     rows = frame.head_rows[frame.y[frame.head_rows] > -0.35]
     px, py, pz = frame.head_points(rows, frame.z[rows])
     inside, _, _ = _mask_edges(frame, px, py, pz)
-    edge = inside > -0.06
+    edge = np.flatnonzero(inside > -0.06)
     frame.darken(rows[edge], 0.42 * smooth(-0.06, 0.02, inside[edge]), touched)
     _straps(frame, table, kind, touched)
     rows, z = _meet(frame, table)
     px, py, pz = frame.head_points(rows, z)
     inside, across, down = _mask_edges(frame, px, py, pz)
-    on = inside > -frame.soft
+    on = np.flatnonzero(inside > -frame.soft)
     rows, z, inside, across, down = rows[on], z[on], inside[on], across[on], down[on]
-    _, n = sample_maps(frame, layer_maps(table, head), head.grid.count, rows, z)
+    _, (nx, ny, nz) = sample_maps(frame, layer_maps(table, head), rows, z)
     tone = np.ones(len(rows), dtype=np.float32)
     tilt = np.zeros(len(rows), dtype=np.float32)
     if kind == 0:  # surgical: three pleats, a stiff upper and lower border
@@ -133,8 +133,8 @@ def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
         tone -= 0.28 * bell(np.square((inside - 0.045) / 0.012))
         tone -= 0.16 * bell(np.square((down - 0.42) / 0.02)) + 0.12 * bell(np.square((down - 0.66) / 0.02))
         tone += 0.04 * noise.wrapped(noise.grain(), down * 90, across * 90 + 256)
-    albedo = linear(f.mask_r, f.mask_g, f.mask_b) * tone[:, None]
-    nx, ny, nz = frame.to_camera(n[:, 0], n[:, 1] + tilt, n[:, 2])
+    albedo = linear(f.mask_r, f.mask_g, f.mask_b)[:, None] * tone
+    nx, ny, nz = frame.to_camera(nx, ny + tilt, nz)
     colour = frame.shade(
         np.maximum(albedo, 0.004), unit(nx, ny, nz), 0.92 + 0.08 * smooth(0, 0.08, inside), 0.05, sharp=3
     )
@@ -185,19 +185,19 @@ def _facial_hair(frame: Frame, head: Head, name: str, touched: np.ndarray) -> No
     px, py, pz = frame.head_points(rows, z)
     s, t, q = face_coordinates(px, py, pz)
     area = (_beard if name == "beard" else _mustache)(frame, s, t, q)
-    on = area > 0.02
+    on = np.flatnonzero(area > 0.02)
     rows, z, s, t, q, area = rows[on], z[on], s[on], t[on], q[on], area[on]
-    _, n = sample_maps(frame, layer_maps(table, head), grid.count, rows, z)
+    _, (nx, ny, nz) = sample_maps(frame, layer_maps(table, head), rows, z)
     flow = s * (1.0 + 0.5 * t) if name == "beard" else t * 1.4 + 0.4 * np.abs(s)
     along = t if name == "beard" else s
     wave = 0.03 * f.hair_curl * np.sin(along * 60)
     fine = noise.wrapped(noise.strands(), (flow + wave) * 110 + 512 + f.hair_seed, along * 55 + 512)
     fine = 0.7 * fine + 0.6 * noise.wrapped(noise.grain(), s * 120 + 300, t * 120 + 300)
     hair = _facial_hair_colour(f)
-    albedo = np.maximum(hair * (0.95 + 0.45 * fine)[:, None] + np.float32(0.004), 0.003)
+    albedo = np.maximum(hair[:, None] * (0.95 + 0.45 * fine) + np.float32(0.004), 0.003)
     thin = (1.0 - f.beard_density) * (0.8 + 1.2 * fine)
     alpha = smooth(0.12, 0.62, area + 0.16 * fine * (1 - area) - thin)
-    nx, ny, nz = frame.to_camera(n[:, 0] + 0.3 * fine, n[:, 1], n[:, 2])
+    nx, ny, nz = frame.to_camera(nx + 0.3 * fine, ny, nz)
     colour = frame.shade(albedo, unit(nx, ny, nz), 0.62 + 0.38 * smooth(0.2, 1.0, area), 0.05, sharp=3)
     frame.over(rows, colour, alpha, touched)
 
