@@ -85,7 +85,8 @@ def start_from(state: State, path: epath.PathLike) -> tuple[State, str]:
     changes, report = {}, []
     for field, origin in targets.items():
         ours, theirs = (flax.traverse_util.flatten_dict({"": tree}) for tree in (getattr(state, field), trees[origin]))
-        fits = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+        # Copies: params_g and ema_g start from the same arrays, and the step donates both.
+        fits = {k: jnp.array(v) for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
         changes[field] = flax.traverse_util.unflatten_dict(ours | fits)[""]
         report.append(f"{field} {len(fits)}/{len(ours)}")
     return state.replace(**changes), f"Starting from {path}; arrays taken: {', '.join(report)}"
