@@ -1,0 +1,195 @@
+"""The model that people use, on random weights: shapes, the decomposition by hand, batches, and errors."""
+
+import jax
+import numpy as np
+import pytest
+
+import sdgan_jax
+from sdgan_jax import inversion
+from sdgan_jax import model as model_lib
+from sdgan_jax.training import weights
+from tests.training import tiny
+
+N, A, LAYERS, DIM, SIZE = 3, 3, 4, 12, 8
+LENGTH = 3.0
+W_SPACE = tiny.config(latent_space="w", basis_length=LENGTH)
+Z_SPACE = tiny.config(latent_space="z", basis_length=LENGTH)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    with tiny.quick_compilation():
+        yield
+
+
+def make(config):
+    state = tiny.random_state(config, seed=4)
+    return sdgan_jax.Model(config, {name: getattr(state, name) for name in weights.FIELDS})
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make(W_SPACE)
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+Z, IMAGES = draw(N, DIM), np.tanh(draw(N, SIZE, SIZE, 3, seed=1))
+
+
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_shapes(model):
+    assert model.config == W_SPACE
+    assert set(model.params) == {"G", "D", "F", "basis", "w_avg"}
+    assert model.map(Z).shape == (N, DIM)
+    assert model.generate(Z).shape == (N, SIZE, SIZE, 3)
+    logits, attribute_logits = model.discriminate(IMAGES)
+    assert logits.shape == (N,) and attribute_logits.shape == (N, A)
+    assert model.offset(IMAGES, "mask").shape == (N, LAYERS, DIM)
+
+
+def test_a_saved_model_is_loaded(model, tmp_path):
+    model.save(tmp_path / "full")
+    model.save(tmp_path / "half", "float16")
+    loaded = sdgan_jax.load(tmp_path / "full")
+    assert loaded.config == W_SPACE
+    for (name, a), (_, b) in zip(tiny.named_leaves(loaded.params), tiny.named_leaves(model.params), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+    np.testing.assert_array_equal(loaded.generate(Z, "beard"), model.generate(Z, "beard"))
+    basis = np.asarray(model.params["basis"]).astype(np.float16)
+    np.testing.assert_array_equal(sdgan_jax.load(tmp_path / "half").params["basis"], basis)
+
+
+def test_take_replaces_the_weights(model):
+    other, state = make(W_SPACE), tiny.random_state(W_SPACE, seed=8)
+    other.take({name: getattr(state, name) for name in weights.FIELDS})
+    assert np.abs(other.map(Z) - model.map(Z)).max() > 0.1
+    np.testing.assert_array_equal(other.params["basis"], state.basis)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "rows"),
+    [
+        ("none", [[], [], []]),
+        ("mask", [[1], [1], [1]]),
+        (["mask", "beard"], [[1, 2], [1, 2], [1, 2]]),
+        (np.array([2, 0, 1]), [[2], [], [1]]),
+    ],
+)
+@pytest.mark.parametrize(("strength", "truncation"), [(1.0, 1.0), (0.6, 0.5)])
+def test_generate_is_the_decomposition(model, attribute, rows, strength, truncation):
+    w, w_avg, basis = (np.asarray(x) for x in (model.map(Z), model.params["w_avg"], model.params["basis"]))
+    worn = np.stack([sum((basis[i] for i in row), np.zeros(DIM)) for row in rows])
+    edited = w_avg + truncation * (w - w_avg) + strength * LENGTH * worn
+    images = model.generate(Z, attribute, strength=strength, truncation=truncation)
+    close(images, model.synthesize(edited))
+    close(images, model.synthesize(np.repeat(edited[:, None], LAYERS, 1).astype(np.float32)))
+
+
+def test_generate_in_z_moves_before_the_mapping():
+    model = make(Z_SPACE)
+    w_avg, basis = (np.asarray(model.params[name]) for name in ("w_avg", "basis"))
+    w = np.asarray(model.map(Z + 0.6 * LENGTH * basis[1]))
+    images = model.generate(Z, "mask", strength=0.6, truncation=0.5)
+    close(images, model.synthesize(w_avg + 0.5 * (w - w_avg)))
+    assert model.offset(IMAGES, "mask").shape == (N, DIM)
+
+
+def test_strength_zero_is_the_face_without_the_attribute(model):
+    plain = model.generate(Z)
+    np.testing.assert_array_equal(model.generate(Z, "mask", strength=0.0), plain)
+    assert np.abs(model.generate(Z, "mask") - plain).max() > 0.1
+
+
+def test_offset(model):
+    mask, beard, both = (np.asarray(model.offset(IMAGES, a)) for a in ("mask", "beard", ["mask", "beard"]))
+    assert np.abs(mask - beard).max() > 0.1
+    close(both, mask + beard)
+    close(model.offset(IMAGES, np.array([1, 0, 2])), np.stack((mask[0], np.zeros((LAYERS, DIM)), beard[2])))
+    np.testing.assert_array_equal(model.offset(IMAGES, "none"), np.zeros((N, LAYERS, DIM)))
+
+
+def test_noise(model):
+    w = model.map(Z)
+    const, none = model.synthesize(w), model.synthesize(w, noise="none")
+    one, same, other = (model.synthesize(w, noise=jax.random.key(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(const, model.synthesize(w, noise="const"))
+    pictures = [np.asarray(x) for x in (const, none, one, other)]
+    for i in range(4):
+        for j in range(i):
+            assert np.abs(pictures[i] - pictures[j]).max() > 0.1
+    twice = model.synthesize(np.stack([w[0], w[0]]), noise=jax.random.key(1))
+    assert np.abs(twice[0] - twice[1]).max() > 0.1  # each sample has its own
+
+
+@pytest.mark.parametrize("count", [2, 16, 18])
+def test_a_sample_does_not_depend_on_its_batch(model, count):
+    assert model_lib.BATCH == 16
+    z = draw(count, DIM, seed=7)
+    together = np.asarray(model.generate(z, "mask"))
+    assert together.shape == (count, SIZE, SIZE, 3)
+    for i in {0, 1, count - 1}:
+        close(together[i], model.generate(z[i : i + 1], "mask")[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.generate(Z, "hat"), "unknown attribute 'hat'; the known ones are none, mask, beard"),
+        (lambda m: m.offset(IMAGES, "hat"), "unknown attribute 'hat'; the known ones are none, mask, beard"),
+        (lambda m: m.generate(Z, np.array([1, 2])), r"attribute ids must be int\[3\]"),
+        (lambda m: m.generate(Z[:, :5]), r"z must be f32\[N,12\]; got \[3, 5\]"),
+        (lambda m: m.map(Z[0]), r"z must be f32\[N,12\]; got \[12\]"),
+        (lambda m: m.synthesize(Z[:, :5]), r"w_plus must be f32\[N,12\] or f32\[N,4,12\]; got \[3, 5\]"),
+        (lambda m: m.synthesize(draw(2, 5, DIM)), r"w_plus must be .*; got \[2, 5, 12\]"),
+        (lambda m: m.synthesize(Z[0]), r"w_plus must be .*; got \[12\]"),
+        (lambda m: m.synthesize(Z[:0]), "nothing to do: N is 0"),
+        (lambda m: m.generate(Z, noise="random"), "noise is 'random'; it must be 'const', 'none' or a PRNG key"),
+        (
+            lambda m: m.discriminate(IMAGES[:, :4]),
+            r"images must be f32\[N,8,8,3\] in \[-1,1\]; got float32\[3, 4, 8, 3\]",
+        ),
+        (lambda m: m.offset(np.zeros((1, 8, 8, 3), np.uint8), "mask"), r"images must be .*; got uint8\[1, 8, 8, 3\]"),
+    ],
+)
+def test_errors_are_one_line(model, call, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        call(model)
+    assert "\n" not in str(raised.value)
+
+
+def test_pyramid_distance():
+    """8 and 4 pixels: the mean of the squared difference at both."""
+    a, b = IMAGES, np.roll(IMAGES, 1, axis=0)
+    boxes = (a - b).reshape(N, 4, 2, 4, 2, 3).mean((2, 4))
+    expected = (np.square(a - b).mean((1, 2, 3)) + np.square(boxes).mean((1, 2, 3))) / 2
+    np.testing.assert_allclose(inversion.pyramid_distance(a, b), expected, rtol=1e-5)
+
+
+def test_inversion_and_edit(model):
+    """Faces that the model drew itself are found again; what an edit adds is the basis and the offset."""
+    faces = model.generate(Z[:2], truncation=0.5)
+    average = model.synthesize(np.repeat(model.params["w_avg"][None], 2, 0))
+    latent = model.invert(faces)
+    found = np.asarray(inversion.pyramid_distance(model.synthesize(latent), faces))
+    assert latent.shape == (2, LAYERS, DIM)
+    assert (found < 0.1 * np.asarray(inversion.pyramid_distance(average, faces))).all()
+    close(model.edit(faces, "mask", strength=0.0), model.synthesize(latent))
+    move = LENGTH * np.asarray(model.params["basis"][1]) + np.asarray(model.offset(faces, "mask"))
+    close(model.edit(faces, "mask", strength=0.5), model.synthesize(np.asarray(latent) + 0.5 * move))
+
+
+def test_editing_in_z():
+    model = make(Z_SPACE)
+    faces = model.generate(Z[:1])
+    z = np.asarray(model.invert(faces))
+    assert z.shape == (1, DIM)
+    basis, offset = np.asarray(model.params["basis"][2]), np.asarray(model.offset(faces, "beard"))
+    expected = model.synthesize(model.map(z + 0.5 * (LENGTH * basis + offset)))
+    close(model.edit(faces, "beard", strength=0.5), expected)
