@@ -10,15 +10,36 @@ SIDE = 256  # of the tables; indices wrap
 
 
 @lru_cache(maxsize=512)
-def smooth_noise(side: int, seed: int, cells: int) -> np.ndarray:
-    """f32[side,side] in about [-1, 1]: random values on `cells` x `cells` knots, joined smoothly."""
-    knots = np.random.default_rng((seed, cells)).uniform(-1, 1, (cells + 1, cells + 1))
+def _knots(seed: int, cells: int) -> np.ndarray:
+    return np.random.default_rng((seed, cells)).uniform(-1, 1, (cells + 1, cells + 1))
+
+
+@lru_cache(maxsize=16)
+def _places(side: int, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the knot before each of `side` places, and the smoothed share of the way to the next."""
     at = np.linspace(0, cells, side, endpoint=False)
     low = at.astype(int)
     f = at - low
-    f = f * f * (3 - 2 * f)
-    rows = knots[low] * (1 - f)[:, None] + knots[low + 1] * f[:, None]
-    return (rows[:, low] * (1 - f) + rows[:, low + 1] * f).astype(np.float32)
+    return low, f * f * (3 - 2 * f)
+
+
+@lru_cache(maxsize=800)  # three tables of each of 256 kinds of hair, and a few
+def smooth_noise(side: int, seed: int, cells: int) -> np.ndarray:
+    """f32[side,side] in about [-1, 1]: random values on `cells` x `cells` knots, joined smoothly."""
+    knots = _knots(seed, cells)
+    low, f = _places(side, cells)
+    rows = knots.take(low, 0) * (1 - f)[:, None] + knots.take(low + 1, 0) * f[:, None]
+    return (rows.take(low, 1) * (1 - f) + rows.take(low + 1, 1) * f).astype(np.float32)
+
+
+def smooth_at(seed: int, cells: int, across: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """What `wrapped(smooth_noise(SIDE, seed, cells), ...)` gives, without the table."""
+    knots, (low, f) = _knots(seed, cells).reshape(-1), _places(SIDE, cells)
+    i, j = (place.astype(np.int32) & (SIDE - 1) for place in (across, along))
+    at, fi, fj = low.take(i) * (cells + 1) + low.take(j), f.take(i), f.take(j)
+    left = knots.take(at) * (1 - fi) + knots.take(at + cells + 1) * fi
+    right = knots.take(at + 1) * (1 - fi) + knots.take(at + cells + 2) * fi
+    return (left * (1 - fj) + right * fj).astype(np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -57,7 +57,7 @@ class Frame:
         return slice(int(j), int(m)), slice(int(i), int(k))
 
     def within(self, box: tuple[slice, slice], on: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Flat indices of the samples of a window where `on` bool[h,w] holds, and their row and column there."""
+        """Flat indices of a window's samples where `on` bool[h,w] holds, and their row and column there."""
         i, j = np.nonzero(on)
         return (i + box[0].start) * self.side + (j + box[1].start), i, j
 
@@ -72,7 +72,7 @@ class Frame:
         self, albedo: np.ndarray, normal: tuple, cavity: np.ndarray | float, gloss: np.ndarray | float,
         sharp: int = 4, bleed: float = 0.0, reach: np.ndarray | float = 1.0,
     ) -> np.ndarray:  # fmt: skip
-        """Lit colour f32[3,n] of albedo f32[3,n]: soft Lambert, hemisphere sky, and a highlight of power 2^sharp.
+        """Lit colour f32[3,n] of albedo f32[3,n]: soft Lambert, sky, and a highlight of power 2^sharp.
 
         `bleed` reddens the edge of the light; `reach` is the share of it that arrives.
         """
@@ -297,8 +297,8 @@ def hair_colour(
     else:
         around = np.arctan2(px, 0.65 * z + 0.75 * y + 1e-6)
         along = np.sqrt(px * px + y * y + z * z)
-    kink = noise.smooth_noise(noise.SIDE, int(f.hair_seed), 10).reshape(-1)
-    wave = f.hair_curl * 0.11 * noise.wrapped(kink, along * 120 + 300, around * 50 + 300)
+    kink = noise.smooth_at(int(f.hair_seed), 10, along * 120 + 300, around * 50 + 300)
+    wave = f.hair_curl * 0.11 * kink
     fine = noise.wrapped(noise.strands(), (around + wave) * 95 + f.hair_seed + 1000, along * 45)
     if f.hair_curl > 0.6:
         curl = noise.wrapped(noise.grain(), (px * 40 + pz * 25) + 512, py * 40 + 512)

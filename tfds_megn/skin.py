@@ -1,6 +1,7 @@
 """Colour of the bare face: skin, brows, eyes and lips, evaluated where the rays meet it, in face coordinates.
 
-Colours are linear (sRGB squared) f32[3,N], one plane each; face coordinates s, t, q are those of `surface.face_coordinates`.
+Colours are linear (sRGB squared) f32[3,N], one plane each; face coordinates s, t, q are those of
+`surface.face_coordinates`.
 """
 
 from __future__ import annotations
@@ -182,11 +183,7 @@ def _brows(
     mid = (
         face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
     )
-    thick = (
-        face.brow_thick
-        * (1.05 - 0.45 * x.clip(-1, 1))
-        * np.sqrt((1.02 - x * x).clip(0.0, 1.0))
-    )
+    thick = face.brow_thick * (1.05 - 0.45 * x.clip(-1, 1)) * np.sqrt((1.02 - x * x).clip(0.0, 1.0))
     y = np.abs(t - mid)
     hairs = noise.wrapped(noise.strands(), (side * 0.8 + t * 1.2) * 190, t * 60 + 128)
     on = (
@@ -224,17 +221,15 @@ def _eyes(
         (0.25 + 0.3 * face.lash) * smooth(crease, crease + 0.15, y) * (y < top) * reach,
     )
     # The eyeball.
-    white = (
-        linear(0.90, 0.88, 0.86)[:, None]
-        * (0.62 + 0.38 * smooth(0.0, 0.3, y - top) * smooth(1.0, 0.55, np.abs(x)))
+    white = linear(0.90, 0.88, 0.86)[:, None] * (
+        0.62 + 0.38 * smooth(0.0, 0.3, y - top) * smooth(1.0, 0.55, np.abs(x))
     )
     px = x - sign * 0.45 * face.gaze_x + 0.04
     py = y + 0.06 - 0.25 * face.gaze_y
     rho = np.sqrt(px * px + py * py)
     iris_size, pupil = 0.405, 0.165
-    ring = (
-        linear(face.iris_r, face.iris_g, face.iris_b)[:, None]
-        * (0.65 + 0.6 * smooth(0.12, 0.36, rho) + 0.35 * smooth(-0.1, 0.3, py))
+    ring = linear(face.iris_r, face.iris_g, face.iris_b)[:, None] * (
+        0.65 + 0.6 * smooth(0.12, 0.36, rho) + 0.35 * smooth(-0.1, 0.3, py)
     )
     ring *= 1.0 - 0.7 * smooth(0.31, 0.40, rho)
     ball = white + (ring - white) * smooth(iris_size + edge, iris_size - edge, rho)

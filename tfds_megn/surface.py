@@ -18,6 +18,7 @@ import numpy as np
 
 MEAN_AXES = (0.70, 1.0, 0.86)  # half width, height and depth of the mean head
 _BLOCK = 4  # rays per side of a block that shares its starting depth
+_PAD = 2  # blocks around a region that its blocks look at
 _MISS = np.float32(-9.0)
 _BACK = np.float32(-0.95)  # no visible part of a head lies deeper
 
@@ -161,6 +162,13 @@ def radius(table: np.ndarray, direction: np.ndarray) -> np.ndarray:
     count = table.shape[0]
     _, at, fu, fv = cells(*direction.astype(np.float32), count)
     return lookup(table.reshape(-1), at, fu, fv, count)
+
+
+def block_range(low: float, high: float, line: np.ndarray, first: int = 0) -> slice:
+    """Samples of `line` from `first` on, in whole blocks, that `trace` needs to be exact on [low, high]."""
+    i, j = (int(k) - first for k in line.searchsorted((low, high)))
+    start = max(i // _BLOCK - _PAD, 0) * _BLOCK
+    return slice(first + start, first + max((-(-j // _BLOCK) + _PAD) * _BLOCK, start + _BLOCK))
 
 
 def origins(turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from tfds_megn import eyewear, noise
 from tfds_megn.head import Head
 from tfds_megn.scene import Frame, layer_maps, sample_maps, unit
 from tfds_megn.skin import beard_area, linear, lip_line
-from tfds_megn.surface import bell, box_blur, face_coordinates, radius, smooth, trace
+from tfds_megn.surface import bell, block_range, box_blur, face_coordinates, radius, smooth, trace
 
 _MASK_SIDE = 0.885  # sine of the azimuth where a mask ends
 
@@ -68,11 +68,29 @@ def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
     return table
 
 
-def _meet(frame: Frame, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rays that meet a surface over the lower face before anything drawn so far, and their depth."""
+def _meet(frame: Frame, table: np.ndarray, region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rays that meet a surface over anything drawn so far, and their depth, where `region` can be seen.
+
+    Args:
+      frame: the picture.
+      table: f32[G,G], radii of the surface.
+      region: bool[F,F], the part of the front of the grid that is wanted.
+    """
+    grid = frame.head.grid
+    wanted = np.flatnonzero(region)
+    radii = table[grid.front].reshape(-1)[wanted]
+    points = [grid.d[k][grid.front].reshape(-1)[wanted] * radii for k in range(3)]
+    x, y, _ = frame.to_camera(*points)
+    if not len(x):
+        return wanted, radii
     top = int(np.searchsorted(frame.ys, -0.3))
-    rows, z = trace(table, frame.turn, frame.xs, frame.ys[top:])
-    rows = rows + top * frame.side
+    margin = 4.0 / grid.count  # two directions
+    down = block_range(float(y.min()) - margin, float(y.max()) + margin, frame.ys, top)
+    right = block_range(float(x.min()) - margin, float(x.max()) + margin, frame.xs)
+    xs, ys = frame.xs[right], frame.ys[down]
+    rows, z = trace(table, frame.turn, xs, ys)
+    i, j = np.divmod(rows, len(xs))
+    rows = (i + down.start) * frame.side + (j + right.start)
     near = np.flatnonzero(z > frame.z[rows] - 0.02)
     return rows[near], z[near]
 
@@ -105,7 +123,8 @@ def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
     edge = np.flatnonzero(inside > -0.06)
     frame.darken(rows[edge], 0.42 * smooth(-0.06, 0.02, inside[edge]), touched)
     _straps(frame, table, kind, touched)
-    rows, z = _meet(frame, table)
+    d = head.grid.d[(slice(None), *head.grid.front)] * table[head.grid.front]
+    rows, z = _meet(frame, table, _mask_edges(frame, *d)[0] > -0.1)
     px, py, pz = frame.head_points(rows, z)
     inside, across, down = _mask_edges(frame, px, py, pz)
     on = np.flatnonzero(inside > -frame.soft)
@@ -181,7 +200,7 @@ def _facial_hair(frame: Frame, head: Head, name: str, touched: np.ndarray) -> No
         height, lumps = np.float32(0.035 * f.mustache_thick), 1.0
     table = head.skin.copy()
     table[grid.front] += height * lumps * smooth(0.1, 0.9, area)
-    rows, z = _meet(frame, table)
+    rows, z = _meet(frame, table, area > 0)
     px, py, pz = frame.head_points(rows, z)
     s, t, q = face_coordinates(px, py, pz)
     area = (_beard if name == "beard" else _mustache)(frame, s, t, q)
