@@ -9,7 +9,10 @@ import pytest
 import tfds_megn
 from sdgan_jax import config as config_lib
 from sdgan_jax import evaluation, pictures
+from sdgan_jax.model import Model
 from sdgan_jax.training import classifier as classifier_lib
+from sdgan_jax.training import weights
+from sdgan_jax.training.state import init_state
 
 NAMES = tfds_megn.ATTRIBUTES
 
@@ -121,6 +124,24 @@ def test_real_images_score_as_real_images(data_dir, tmp_path, monkeypatch):
     assert f"Attribute accuracy: {held_out:.3f}" in text and "megn/rendered_32_n240" in text
     sheets = {"samples.png"} | {f"samples_{name}.png" for name in NAMES}
     assert {path.name for path in out.iterdir()} == {"metrics.txt", "metrics.json"} | sheets
+
+
+def test_score_is_minus_the_distance_that_evaluation_measures(data_dir, monkeypatch):
+    monkeypatch.setattr(classifier_lib, "STEPS", 40)
+    monkeypatch.setattr(evaluation, "SCORE_IMAGES", 24)
+    config = config_lib.Config(dataset="megn/rendered_32_n240", resolution=32, data_dir=str(data_dir))
+    for part in (config.generator, config.discriminator, config.fusion):
+        part.channel_base, part.channel_max = 64, 4
+    config.generator.latent_dim, config.generator.mapping_layers = 8, 1
+    state = init_state(config)
+    score = evaluation.make_score(config)(state)
+
+    model = Model(config, {field: getattr(state, field) for field in weights.FIELDS})
+    images, labels, _ = classifier_lib.read_split("rendered_32_n240", "validation", data_dir)
+    reals = {name: images[labels == i][:4] for i, name in enumerate(NAMES)}
+    classifier = classifier_lib.load_or_train("rendered_32_n240", data_dir)
+    measured = evaluation.measure(evaluation.draw(model, NAMES, 4), reals, reals, classifier)
+    assert score == pytest.approx(-measured["classifier_frechet_distance"]["generated"], rel=1e-4)
 
 
 def test_draw_takes_every_latent_once():
