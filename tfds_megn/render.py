@@ -121,7 +121,7 @@ def _table_side(size: int) -> int:
 
 
 def _picture(colour: np.ndarray, size: int) -> np.ndarray:
-    """Picture of rays f32[3,N]: the mean of each pixel's rays, then linear to sRGB by the square root that `skin.linear` undoes."""
+    """Mean of each pixel's rays f32[3,N], then linear to sRGB by the root that `skin.linear` undoes."""
     c = colour.reshape(3, size, SAMPLES, size, SAMPLES)
     c = c[:, :, 0] + c[:, :, 1]
     mean = (c[..., 0] + c[..., 1]) * np.float32(0.25)
