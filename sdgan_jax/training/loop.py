@@ -76,15 +76,17 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
                 jax.block_until_ready(pending[-IN_FLIGHT])
             log.advance()
 
-            last = done == config.total_steps or stop() or checkpoints.reached_preemption(done)
+            stopped = stop() or checkpoints.reached_preemption(done)
+            last = stopped or done == config.total_steps
             if last or done % config.log_every == 0 or done % config.checkpoint_every == 0:
                 log.write(done, _means(pending, done, checkpoints))
                 pending = []
             if last or done % config.sample_every == 0:
                 log.write_sheets(done, draw(state))
             if last or done % config.checkpoint_every == 0:
-                checkpoints.save(done, state, batches, score(state) if score else None)
-            if last and done < config.total_steps:
+                # Told to stop, there may be seconds left: save first of all, unscored.
+                checkpoints.save(done, state, batches, score(state) if score and not stopped else None)
+            if stopped:
                 checkpoints.wait()
                 raise KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
         batches.close()
