@@ -77,13 +77,14 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
             log.advance()
 
             stopped = stop() or checkpoints.reached_preemption(done)
-            last = stopped or done == config.total_steps
-            if last or done % config.log_every == 0 or done % config.checkpoint_every == 0:
+            final = done == config.total_steps
+            save = stopped or final or done % config.checkpoint_every == 0
+            if save or done % config.log_every == 0:  # never save what was not checked
                 log.write(done, _means(pending, done, checkpoints))
                 pending = []
-            if last or done % config.sample_every == 0:
+            if final or done % config.sample_every == 0:
                 log.write_sheets(done, draw(state))
-            if last or done % config.checkpoint_every == 0:
+            if save:
                 # Told to stop, there may be seconds left: save first of all, unscored.
                 checkpoints.save(done, state, batches, score(state) if score and not stopped else None)
             if stopped:
