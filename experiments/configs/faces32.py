@@ -12,7 +12,7 @@ def get_config() -> Config:
         dataset="megn/rendered_32",
         resolution=32,
         batch_size=16,
-        total_steps=12_000,
+        total_steps=6_000,
         sample_every=500,
         checkpoint_every=1000,
         generator=GeneratorConfig(mapping_layers=2, channel_base=512, channel_max=128),
