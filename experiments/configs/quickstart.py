@@ -5,8 +5,8 @@ python -m experiments.train
 From scratch, ten minutes give coloured blobs. Those weights (180 kimg, an hour and a half on two busy cores) come from
     python -m experiments.train --config=experiments/configs/faces32.py --workdir=runs/first --config.total_steps=6019 \
         --config.losses.attribute_g=1.0
-    python -m experiments.train --config=experiments/configs/faces32.py --workdir=runs/second --config.total_steps=5470 \
-        --config.init=runs/first --config.seed=2 --config.ema_rampup=1.0
+    python -m experiments.train --config=experiments/configs/faces32.py --workdir=runs/second \
+        --config.total_steps=5470 --config.init=runs/first --config.seed=2 --config.ema_rampup=1.0
     python -c "import sdgan_jax; sdgan_jax.load('runs/second').save('experiments/weights/faces32', 'float16')"
 """
 
