@@ -48,7 +48,8 @@ def _mask_edges(
         side = _MASK_SIDE - np.abs(w) - 0.05 * np.square((e - 0.45) / 0.25)
     inside = np.minimum(np.minimum(e - top, bottom - e), side * 1.2)
     inside = np.where(pz < 0.05, -1.0, inside)
-    return inside, w * (1 / _MASK_SIDE), (e - top) / (bottom - top)
+    # Where the edges meet there is no mask; the height there is never looked at.
+    return inside, w * (1 / _MASK_SIDE), (e - top) / np.maximum(bottom - top, 1e-3)
 
 
 def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
