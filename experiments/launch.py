@@ -160,7 +160,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
         _fail(_explain(error))
     if values["verbosity"].using_default_value:
         # app.run would choose INFO, at which Orbax and TFDS tell their lives.
-        values.verbosity = logging.ERROR
+        values.verbosity = logging.ERROR  # type: ignore[assignment]
     if len(rest) > 1:
         _fail(f"unexpected argument {rest[1]!r}; every flag starts with --, see --help")
     return rest

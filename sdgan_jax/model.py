@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jax.typing import ArrayLike
 
 from sdgan_jax import inversion, latents
 from sdgan_jax.config import Config
@@ -70,11 +71,11 @@ class Model:
         trees |= {name: self.params[name] for name in ("basis", "w_avg")}
         weights.write(path, self.config, trees, np.dtype(dtype))
 
-    def map(self, z: jax.Array) -> jax.Array:
+    def map(self, z: ArrayLike) -> jax.Array:
         """Maps z f32[N,D] to w f32[N,D] by the mapping network."""
         return self._map(self.params["G"], self._latent("z", z, 2))
 
-    def synthesize(self, w_plus: jax.Array, noise: str | jax.Array = "const") -> jax.Array:
+    def synthesize(self, w_plus: ArrayLike, noise: str | jax.Array = "const") -> jax.Array:
         """Draws images.
 
         Args:
@@ -94,7 +95,7 @@ class Model:
 
     def generate(
         self,
-        z: jax.Array,
+        z: ArrayLike,
         attribute: Attribute = "none",
         strength: float = 1.0,
         truncation: float = 1.0,
@@ -128,11 +129,11 @@ class Model:
         )
         return self._synthesize(w_plus, noise)
 
-    def discriminate(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def discriminate(self, images: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Judges images f32[N,R,R,3]: realness logits f32[N], attribute logits f32[N,A]."""
         return self._discriminate(self.params["D"], self._images(images))
 
-    def offset(self, images: jax.Array, attribute: Attribute) -> jax.Array:
+    def offset(self, images: ArrayLike, attribute: Attribute) -> jax.Array:
         """The offset O that F adds to the basis for these faces.
 
         Args:
@@ -147,7 +148,7 @@ class Model:
         offset = self._offset(self.params["F"], images, jnp.asarray(worn))
         return offset[:, 0] if self.config.latent_space == "z" else offset
 
-    def invert(self, images: jax.Array) -> jax.Array:
+    def invert(self, images: ArrayLike) -> jax.Array:
         """The latents that draw images f32[N,R,R,3] best: z f32[N,D], or w+ f32[N,L,D]; see `inversion`."""
         images = self._images(images)
         find = functools.partial(
@@ -155,7 +156,7 @@ class Model:
         )
         return _in_batches(find, images)
 
-    def edit(self, images: jax.Array, attribute: Attribute, strength: float = 1.0) -> jax.Array:
+    def edit(self, images: ArrayLike, attribute: Attribute, strength: float = 1.0) -> jax.Array:
         """Puts an attribute on given faces: G(latent + strength · (B[y] + O)), latent by `invert`, O by `offset`.
 
         Args:
@@ -168,7 +169,7 @@ class Model:
         """
         return self.wear(self.invert(images), images, attribute, strength)
 
-    def wear(self, latent: jax.Array, images: jax.Array, attribute: Attribute, strength: float = 1.0) -> jax.Array:
+    def wear(self, latent: jax.Array, images: ArrayLike, attribute: Attribute, strength: float = 1.0) -> jax.Array:
         """The second half of `edit`: from latents that `invert` gave, so that several edits share one search.
 
         Args:
@@ -200,7 +201,7 @@ class Model:
         keys = jax.random.split(noise, w_plus.shape[0])
         return _in_batches(lambda w, k: self._draw_random(self.params["G"], w, k), w_plus, keys)
 
-    def _latent(self, name: str, latent: jax.Array, ndim: int) -> jax.Array:
+    def _latent(self, name: str, latent: ArrayLike, ndim: int) -> jax.Array:
         """Checks the shape of a latent that a user gave."""
         latent, dim = jnp.asarray(latent, jnp.float32), self.config.generator.latent_dim
         shape = (dim,) if ndim == 2 else (self.config.num_layers, dim)
@@ -209,7 +210,7 @@ class Model:
             raise ValueError(f"{name} must be {wanted}; got {list(latent.shape)}")
         return latent
 
-    def _images(self, images: jax.Array) -> jax.Array:
+    def _images(self, images: ArrayLike) -> jax.Array:
         """Checks type and shape of images that a user gave."""
         size, kind = self.config.resolution, jnp.result_type(images)
         if np.shape(images)[1:] != (size, size, 3) or not jnp.issubdtype(kind, jnp.floating):

@@ -142,12 +142,12 @@ def _enlarge(images: np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images])
 
 
-def _text_width(text: str, font: ImageFont.FreeTypeFont) -> int:
+def _text_width(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
     """Width of a drawn text in pixels."""
     return int(np.ceil(font.getlength(text)))
 
 
-def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """The text, cut so that it does not run into the next column."""
     if _text_width(text, font) <= width:
         return text

@@ -64,9 +64,7 @@ def room(module):
         return parts[0]
     name = ".".join(parts[:2])
     is_file = (ROOT / parts[0] / f"{parts[1]}.py").exists() or (ROOT / parts[0] / parts[1]).is_dir()
-    return (
-        name if is_file else parts[0]
-    )  # else a name that the package itself gives out, such as sdgan_jax.load
+    return name if is_file else parts[0]  # else a name that the package itself gives out, such as sdgan_jax.load
 
 
 def test_every_module_has_a_room():

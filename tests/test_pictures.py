@@ -47,9 +47,7 @@ def test_small_images_are_enlarged_by_an_integer(size, cell):
 
 def test_labels_are_drawn_beside_the_images():
     images = np.full((4, 96, 96, 3), 200, np.uint8)
-    sheet = pictures.grid(
-        images, 2, row_labels=["mask", "none"], column_labels=["a very long label of a column", "b"]
-    )
+    sheet = pictures.grid(images, 2, row_labels=["mask", "none"], column_labels=["a very long label of a column", "b"])
     left, top = sheet.shape[1] - 2 * 98, sheet.shape[0] - 2 * 98
     assert (sheet[top:, :left] < 128).any() and (sheet[:top, left:] < 128).any()
     for row in range(2):  # no ink on the pictures

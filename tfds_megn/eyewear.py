@@ -40,9 +40,7 @@ def put_on(frame: Frame, head: Head, name: str, touched: np.ndarray) -> None:
     alpha = smooth(soft, -soft, rim)
     round_off = np.clip(rim * (1 / shape.thick) + 1.0, -1, 1)  # the rim is a rounded bar
     nx, ny, nz = normal
-    colour = frame.shade(
-        shape.rim[:, None] * (1.15 - 0.3 * round_off), (nx, ny - 0.2, nz), 1.0, 0.12, sharp=5
-    )
+    colour = frame.shade(shape.rim[:, None] * (1.15 - 0.3 * round_off), (nx, ny - 0.2, nz), 1.0, 0.12, sharp=5)
     frame.over(rows, colour, alpha, touched)
 
 
@@ -51,9 +49,7 @@ def _fit(face: SimpleNamespace, head: Head, name: str) -> SimpleNamespace:
     a, b, c = MEAN_AXES
     s, t = face.eye_spacing, face.eye_height
     points = np.float32([[s, t], [0.0, t + 0.02], [0.22, t - 0.15], [0.45, t + 0.16]])
-    d = np.stack(
-        [points[:, 0], points[:, 1], c * np.sqrt(1 - (points[:, 0] / a) ** 2 - (points[:, 1] / b) ** 2)]
-    )
+    d = np.stack([points[:, 0], points[:, 1], c * np.sqrt(1 - (points[:, 0] / a) ** 2 - (points[:, 1] / b) ** 2)])
     d = (d / np.sqrt((d * d).sum(0))).astype(np.float32)
     p = d * radius(head.skin, d)
     sheet = p[2] - np.sqrt(_BEND**2 - p[0] ** 2)  # where the cylinder's axis must lie to touch each point
@@ -88,14 +84,11 @@ def _distances(shape: SimpleNamespace, x: np.ndarray, y: np.ndarray) -> tuple[np
     lens = ((np.abs(u) ** n + np.abs(v) ** n) ** (1.0 / n) - 1.0) * min(shape.w, shape.h)
     rim = np.abs(lens) - shape.thick
     bridge = (
-        np.abs(y - shape.y + 0.30 * shape.h - 0.35 * side * side / max(shape.x - shape.w, 0.03))
-        - shape.thick * 0.9
+        np.abs(y - shape.y + 0.30 * shape.h - 0.35 * side * side / max(shape.x - shape.w, 0.03)) - shape.thick * 0.9
     )
     bridge = np.maximum(bridge, side - (shape.x - 0.93 * shape.w))
     if shape.sun and shape.kind == 1:
-        bar = np.maximum(
-            np.abs(y - shape.y + 0.72 * shape.h) - shape.thick * 0.8, side - (shape.x - 0.55 * shape.w)
-        )
+        bar = np.maximum(np.abs(y - shape.y + 0.72 * shape.h) - shape.thick * 0.8, side - (shape.x - 0.55 * shape.w))
         bridge = np.minimum(bridge, bar)
     hinge = np.maximum(
         np.abs(y - shape.y + 0.40 * shape.h) - shape.thick * 1.2, np.abs(side - shape.x - shape.w) - 0.035
@@ -135,9 +128,7 @@ def _temples(frame: Frame, shape: SimpleNamespace, touched: np.ndarray) -> None:
         ear = MEAN_AXES[0] * f.head_width + 0.035
         y = shape.y - 0.40 * shape.h
         along = np.linspace(0, 1, 6)[:, None]
-        path = (
-            np.float32([sign * x, y, z - 0.01]) * (1 - along) + np.float32([sign * ear, 0.0, -0.10]) * along
-        )
+        path = np.float32([sign * x, y, z - 0.01]) * (1 - along) + np.float32([sign * ear, 0.0, -0.10]) * along
         length = np.sqrt((path * path).sum(1))  # push the bar out of the temple where the head bulges
         skin = radius(frame.head.skin, (path / length[:, None]).T)
         path = (path * (np.maximum(length, skin + 0.015) / length)[:, None]).astype(np.float32)

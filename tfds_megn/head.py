@@ -60,9 +60,7 @@ def _skull(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     a = a * face.head_width * (1.0 + face.jaw_width * smooth(0.15, 0.85, t))
     c = c * face.head_depth * np.where(q < 0, np.float32(1.06), np.float32(1.0))
     x, y, z = (np.abs(_right(d) / axis) for d, axis in zip(grid.d, (a, b, c), strict=True))
-    r = (x * x * np.sqrt(np.sqrt(x)) + y * y * np.sqrt(np.sqrt(y)) + z * z * np.sqrt(np.sqrt(z))) ** (
-        -1.0 / 2.25
-    )
+    r = (x * x * np.sqrt(np.sqrt(x)) + y * y * np.sqrt(np.sqrt(y)) + z * z * np.sqrt(np.sqrt(z))) ** (-1.0 / 2.25)
     r *= 1.0 - 0.22 * smooth(0.2, 0.8, t) * smooth(0.30, -0.35, q)
     r *= 1.0 + face.chin_length * smooth(0.5, 1.0, t) * smooth(0.0, 0.4, q)
     return _mirrored(r, grid.count)
@@ -100,9 +98,7 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     r -= 0.05 * bump(0.70, -0.22, 0.16, 0.22)
     # Nose: a ridge that rises from the bridge to the tip and drops away under it.
     climb = np.clip((t - (eye_t - 0.14)) * (1.0 / (nose - eye_t + 0.14)), 0.0, 1.0)
-    ridge = (
-        face.nose_bridge * smooth(-0.1, 0.45, climb) + (face.nose_height - face.nose_bridge) * climb * climb
-    )
+    ridge = face.nose_bridge * smooth(-0.1, 0.45, climb) + (face.nose_height - face.nose_bridge) * climb * climb
     ridge *= smooth(0.105, 0.0, t - nose + 0.30 * s)
     girth = 0.078 + 0.85 * (face.nose_width - 0.07) * climb * climb
     r += ridge * bell((s / girth) ** 2)
@@ -117,11 +113,7 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     r += 0.030 * across * bell(((t - line + 0.55 * face.lip_upper + gap) * (1 / 0.032)) ** 2)
     r += 0.036 * across * bell(((t - line - 0.55 * face.lip_lower - gap) * (1 / 0.038)) ** 2)
     r -= (0.022 + 0.03 * face.mouth_open) * across * bell(((t - line) * (1 / (0.014 + gap))) ** 2)
-    fold = (
-        bell(((s - 0.16 - 0.30 * (t - 0.36)) * (1 / 0.03)) ** 2)
-        * smooth(0.34, 0.42, t)
-        * smooth(0.75, 0.6, t)
-    )
+    fold = bell(((s - 0.16 - 0.30 * (t - 0.36)) * (1 / 0.03)) ** 2) * smooth(0.34, 0.42, t) * smooth(0.75, 0.6, t)
     r -= (0.006 + 0.018 * face.age + 0.008 * max(face.smile, 0)) * fold
     return _mirrored(r * smooth(-0.05, 0.18, q), grid.s[grid.front].shape[1])
 
@@ -152,9 +144,7 @@ def _hair_thickness(face: SimpleNamespace, grid: Directions, hair: np.ndarray) -
     top += (0.45 if face.hair_length > 0 or face.hair_curl > 0.75 else 0.0) * smooth(-0.6, 0.1, grid.t)
     loose = face.hair_length > 0 or face.hair_fringe > 0.4 or face.hair_curl > 0.75
     if not face.hair_length > 0:
-        top *= 1.0 - (0.75 if face.hair_curl < 0.75 else 0.3) * smooth(-0.45, 0.05, grid.t) * smooth(
-            -0.5, 0.0, grid.q
-        )
+        top *= 1.0 - (0.75 if face.hair_curl < 0.75 else 0.3) * smooth(-0.45, 0.05, grid.t) * smooth(-0.5, 0.0, grid.q)
     return face.hair_volume * top * smooth(-0.01, 0.20 if loose else 0.42, hair) * (1.0 + lumps)
 
 

@@ -87,9 +87,7 @@ def as_face(params: np.ndarray) -> SimpleNamespace:
             "see tfds_megn.PARAM_NAMES."
         )
     if not np.isfinite(flat).all():
-        raise ValueError(
-            "params holds NaN or Inf; draw faces with tfds_megn.sample_params(identity, variant)."
-        )
+        raise ValueError("params holds NaN or Inf; draw faces with tfds_megn.sample_params(identity, variant).")
     return SimpleNamespace(**dict(zip(PARAM_NAMES, flat.tolist(), strict=True)))
 
 
@@ -104,9 +102,7 @@ def attribute_name(attribute: str | int) -> str:
             return ATTRIBUTES[attribute]
     elif attribute in ATTRIBUTES:
         return str(attribute)
-    raise ValueError(
-        f"unknown attribute {attribute!r}; the known ones are {', '.join(ATTRIBUTES)} (ids 0 to 5)."
-    )
+    raise ValueError(f"unknown attribute {attribute!r}; the known ones are {', '.join(ATTRIBUTES)} (ids 0 to 5).")
 
 
 def sample_params(identity: int, variant: int = 0) -> np.ndarray:
@@ -159,9 +155,7 @@ def _sample_identity(rng: np.random.Generator) -> dict[str, float]:
     age = float(rng.beta(1.3, 1.6))  # 0 young .. 1 old
     tone = float(rng.uniform(0, 1))  # 0 light .. 1 dark
     return (
-        _sample_shape(rng, soft, tone, age)
-        | _sample_albedo(rng, soft, tone, age)
-        | _sample_hair(rng, soft, tone, age)
+        _sample_shape(rng, soft, tone, age) | _sample_albedo(rng, soft, tone, age) | _sample_hair(rng, soft, tone, age)
     )
 
 
@@ -228,9 +222,7 @@ def _sample_albedo(rng: np.random.Generator, soft: float, tone: float, age: floa
 
 def _sample_hair(rng: np.random.Generator, soft: float, tone: float, age: float) -> dict[str, float]:
     dark = tone > 0.5
-    colour = _pick(
-        rng, _HAIRS, (8, 3, 0.6, 0.2, 0.1, 0, 0, 0.1, 0) if dark else (3, 4, 4, 2, 1.2, 1.2, 2, 2, 0.7)
-    )
+    colour = _pick(rng, _HAIRS, (8, 3, 0.6, 0.2, 0.1, 0, 0, 0.1, 0) if dark else (3, 4, 4, 2, 1.2, 1.2, 2, 2, 0.7))
     if rng.uniform() < 0.04:  # dyed
         colour = np.array([rng.uniform(0.2, 0.7), rng.uniform(0.1, 0.4), rng.uniform(0.3, 0.7)])
     grey = float(np.clip((age - 0.55) / 0.35 + rng.normal(0, 0.25), 0, 1)) if age > 0.45 else 0.0

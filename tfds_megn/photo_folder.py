@@ -95,9 +95,7 @@ def scan(manual_dir: str | os.PathLike) -> Collection:
     if place.is_dir() and not _find_root(sizes)[1]:
         zips = [path for path in sizes if path.lower().endswith(".zip") and "/" not in path]
         if len(zips) > 1:
-            raise ValueError(
-                f"{place}: holds {len(zips)} zip files ({', '.join(zips)}); keep one, or unpack them"
-            )
+            raise ValueError(f"{place}: holds {len(zips)} zip files ({', '.join(zips)}); keep one, or unpack them")
         if zips:
             place = place / zips[0]
             sizes = _list_zip(place)
@@ -192,9 +190,7 @@ def _from_folders(place: epath.Path, sizes: dict[str, int]) -> tuple[dict[str, t
     return labelled, skipped
 
 
-def _from_csv(
-    place: epath.Path, root: str, sizes: dict[str, int]
-) -> tuple[dict[str, tuple[bool, ...]], list[str]]:
+def _from_csv(place: epath.Path, root: str, sizes: dict[str, int]) -> tuple[dict[str, tuple[bool, ...]], list[str]]:
     table = next(path for path in sizes if path.lower() == _LABELS)
     where = f"{place}/{root}{table}"
     rows = _read_rows(where, read_bytes(os.fspath(place), root + table))
@@ -237,16 +233,9 @@ def _check_header(where: str, header: list[str]) -> None:
     known = ("file", "label", *ATTRIBUTES[1:])
     for column in header:
         if column not in known:
-            raise ValueError(
-                f"{where}: unknown label '{column}' in its first line; known are {', '.join(known)}"
-            )
+            raise ValueError(f"{where}: unknown label '{column}' in its first line; known are {', '.join(known)}")
     single = "label" in header
-    if (
-        "file" not in header
-        or len(set(header)) != len(header)
-        or len(header) < 2
-        or (single and len(header) > 2)
-    ):
+    if "file" not in header or len(set(header)) != len(header) or len(header) < 2 or (single and len(header) > 2):
         raise ValueError(f"{where}: its first line must be file,label or file,{','.join(ATTRIBUTES[1:])}")
 
 
@@ -314,9 +303,7 @@ def report(place: str, usable: list[Photo], skipped: list[str]) -> None:
     if not all(any(photo.attributes) for photo in usable):
         shown.add("none")
     if missing := [name for name in ATTRIBUTES if name not in shown]:
-        lines.append(
-            f"warning: no usable photo of {', '.join(missing)} in {place}; this cannot be learned from it"
-        )
+        lines.append(f"warning: no usable photo of {', '.join(missing)} in {place}; this cannot be learned from it")
     for line in lines:
         print(line, file=sys.stderr)
 

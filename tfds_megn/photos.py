@@ -52,9 +52,7 @@ def read_photo(source: str | os.PathLike | bytes, name: str | None = None) -> np
     if not data:
         raise PhotoError(f"{name}: empty file")
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # Pillow's doubts about metadata, and its bomb warning: see MAX_PIXELS.
+        warnings.simplefilter("ignore")  # Pillow's doubts about metadata, and its bomb warning: see MAX_PIXELS.
         image = _open(data, name)
         try:
             image.load()
@@ -87,9 +85,7 @@ def _open(data: bytes, name: str) -> PIL.Image.Image:
     if width * height > MAX_PIXELS:
         raise too_big
     if min(width, height) < MIN_SIDE:
-        raise PhotoError(
-            f"{name}: tiny image ({width} x {height}; at least {MIN_SIDE} x {MIN_SIDE} is needed)"
-        )
+        raise PhotoError(f"{name}: tiny image ({width} x {height}; at least {MIN_SIDE} x {MIN_SIDE} is needed)")
     return image
 
 
@@ -102,14 +98,10 @@ def _to_rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.int64)  # [H,W]
         if grey.min() < 0 or grey.max() > 65535:
-            raise PhotoError(
-                f"{name}: holds 32-bit numbers, not colours; save it as 8 or 16 bits per channel"
-            )
+            raise PhotoError(f"{name}: holds 32-bit numbers, not colours; save it as 8 or 16 bits per channel")
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=-1)  # [H,W] -> [H,W,3]
     if image.mode == "F":
-        raise PhotoError(
-            f"{name}: holds floating point numbers, not colours; save it as 8 or 16 bits per channel"
-        )
+        raise PhotoError(f"{name}: holds floating point numbers, not colours; save it as 8 or 16 bits per channel")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = PIL.Image.new("RGBA", image.size, "white")

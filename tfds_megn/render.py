@@ -26,9 +26,7 @@ UV_AZIMUTH = np.deg2rad(80.0)
 UV_TOP, UV_BOTTOM = np.deg2rad(-46.0), np.deg2rad(60.0)
 
 
-def render(
-    params: np.ndarray, attribute: str | int | Sequence[str | int] = "none", size: int = 256
-) -> np.ndarray:
+def render(params: np.ndarray, attribute: str | int | Sequence[str | int] = "none", size: int = 256) -> np.ndarray:
     """Draws one face or several.
 
     The same params with another attribute give the same picture outside that attribute and its shadow, bit
@@ -50,9 +48,7 @@ def render(
         single = isinstance(attribute, (str, int, np.integer))
         given: list[Any] = [attribute] * len(params) if single else list(cast(Sequence[Any], attribute))
         if len(given) != len(params):
-            raise ValueError(
-                f"{len(params)} faces but {len(given)} attributes; give one, or one for each face."
-            )
+            raise ValueError(f"{len(params)} faces but {len(given)} attributes; give one, or one for each face.")
         names = [attribute_name(name) for name in given]
         pictures = [render(p, name, size) for p, name in zip(params, names, strict=True)]
         return np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
@@ -103,9 +99,7 @@ def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
 def uv_directions(size: int) -> np.ndarray:
     """Unit directions f32[3,size,size] from the head's centre through each UV texel (head frame)."""
     line = (np.arange(size) + 0.5) / size
-    below, azimuth = np.meshgrid(
-        UV_TOP + line * (UV_BOTTOM - UV_TOP), (2 * line - 1) * UV_AZIMUTH, indexing="ij"
-    )
+    below, azimuth = np.meshgrid(UV_TOP + line * (UV_BOTTOM - UV_TOP), (2 * line - 1) * UV_AZIMUTH, indexing="ij")
     d = [np.sin(azimuth) * np.cos(below), np.sin(below), np.cos(azimuth) * np.cos(below)]
     return np.stack(d).astype(np.float32)
 

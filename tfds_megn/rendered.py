@@ -45,9 +45,7 @@ class Face:
 def check_num_images(num_images: int) -> None:
     """Raises ValueError when so few images were asked for that a split would not hold every attribute."""
     if num_images < MIN_IMAGES:
-        raise ValueError(
-            f"num_images={num_images} is too few; at least {MIN_IMAGES} give every split some images"
-        )
+        raise ValueError(f"num_images={num_images} is too few; at least {MIN_IMAGES} give every split some images")
 
 
 def split_sizes(num_images: int) -> dict[str, int]:

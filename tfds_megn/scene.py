@@ -29,9 +29,7 @@ class Frame:
         side = size * samples
         self.face, self.head, self.turn, self.side = face, head, pose_matrix(face), side
         self.head_rows = np.zeros(0, dtype=np.int64)
-        line = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2.0 / side) - 1).astype(
-            np.float32
-        )
+        line = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2.0 / side) - 1).astype(np.float32)
         self.xs, self.ys = (line - face.shift_x) * (1 / face.scale), (line - face.shift_y) * (1 / face.scale)
         self.x, self.y = np.tile(self.xs, side), np.repeat(self.ys, side)
         self.soft = 1.2 / (side * face.scale)
@@ -43,9 +41,9 @@ class Frame:
         self.half = half / np.float32(np.sqrt((half * half).sum()))
         warm = np.float32([1.0 + 0.16 * face.light_warmth, 1.0, 1.0 - 0.22 * face.light_warmth])
         self.key = warm * np.float32(1.02 * face.light_strength)
-        self.sky = np.float32(
-            [1.0 - 0.05 * face.light_warmth, 1.0, 1.0 + 0.08 * face.light_warmth]
-        ) * np.float32(0.85 * face.ambient)
+        self.sky = np.float32([1.0 - 0.05 * face.light_warmth, 1.0, 1.0 + 0.08 * face.light_warmth]) * np.float32(
+            0.85 * face.ambient
+        )
 
     def head_points(self, rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Head frame points at depth `z` on rays `rows`."""
@@ -61,9 +59,7 @@ class Frame:
         i, j = np.nonzero(on)
         return (i + box[0].start) * self.side + (j + box[1].start), i, j
 
-    def to_camera(
-        self, nx: np.ndarray, ny: np.ndarray, nz: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def to_camera(self, nx: np.ndarray, ny: np.ndarray, nz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Head frame vectors in the camera frame."""
         m = self.turn
         return tuple(m[k, 0] * nx + m[k, 1] * ny + m[k, 2] * nz for k in range(3))
@@ -173,9 +169,7 @@ def background(frame: Frame) -> None:
     elif kind == 2:  # a wall, a door, a shelf
         for _ in range(3):
             x, w, blur = rng.uniform(0, 1), rng.uniform(0.05, 0.3), rng.uniform(0.01, 0.05)
-            mix += np.float32(rng.uniform(-0.8, 0.8)) * smooth(
-                w + blur, w - blur, np.abs(u - x + 0.1 * (v - 0.5))
-            )
+            mix += np.float32(rng.uniform(-0.8, 0.8)) * smooth(w + blur, w - blur, np.abs(u - x + 0.1 * (v - 0.5)))
         mix += np.float32(rng.uniform(-0.5, 0.5)) * smooth(-0.02, 0.02, v - rng.uniform(0.2, 0.8))
     elif kind == 3:  # foliage, cloud
         clouds = noise.smooth_noise(noise.SIDE, int(f.back_seed) % 16, 7).reshape(-1)
@@ -281,9 +275,7 @@ def ears(frame: Frame, head: Head) -> None:
         frame.put(rows, z, colour)
 
 
-def hair_colour(
-    frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def hair_colour(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Strands around the crown: albedo f32[3,n] and their noise f32[n], at head frame points."""
     f = frame.face
     crown_y, crown_z = -0.80, -0.45
@@ -319,9 +311,7 @@ def long_hair(frame: Frame, behind: bool) -> None:
     if f.hair_length > 0:
         low = f.hair_length
         if behind:
-            shapes.append(
-                ((0.0, 0.5 * (low - 0.7), -0.50), (0.80 * w + 0.8 * f.hair_volume, 0.5 * (low + 1.2), 0.32))
-            )
+            shapes.append(((0.0, 0.5 * (low - 0.7), -0.50), (0.80 * w + 0.8 * f.hair_volume, 0.5 * (low + 1.2), 0.32)))
         else:
             for sign in (-1, 1):
                 shapes.append(((sign * (0.66 * w + 0.5 * f.hair_volume), 0.5 * low - 0.1, -0.12),
@@ -333,9 +323,7 @@ def long_hair(frame: Frame, behind: bool) -> None:
         fine = noise.wrapped(noise.strands(), (px + wave) * 75 + 512 + f.hair_seed, py * 30 + 512)
         albedo = linear(f.hair_r, f.hair_g, f.hair_b)[:, None] * (1.0 + 0.42 * fine) + np.float32(0.005)
         deep = 0.55 if behind else 0.85
-        colour = frame.shade(
-            albedo.clip(0.003, None), frame.to_camera(nx + 0.3 * fine, ny, nz), deep, 0.05, sharp=3
-        )
+        colour = frame.shade(albedo.clip(0.003, None), frame.to_camera(nx + 0.3 * fine, ny, nz), deep, 0.05, sharp=3)
         frame.put(rows, z, colour)
 
 
@@ -360,7 +348,5 @@ def layer_maps(table: np.ndarray, head: Head) -> tuple[np.ndarray, ...]:
     grid = head.grid
     normals = np.zeros((3, grid.count, grid.count), dtype=np.float32)
     normals[2] = 1.0
-    normals[(slice(None), *grid.front)] = surface_normals(
-        table[grid.front], grid.d[(slice(None), *grid.front)]
-    )
+    normals[(slice(None), *grid.front)] = surface_normals(table[grid.front], grid.d[(slice(None), *grid.front)])
     return tuple(normals)

@@ -97,16 +97,12 @@ def _complexion(face: SimpleNamespace, s: np.ndarray, side: np.ndarray, t: np.nd
         for t0 in (-0.30, -0.38, -0.46):
             lines += bell(((t - t0 - wave) / 0.010) ** 2) * smooth(0.42, 0.2, side)
         bag = (side - face.eye_spacing) / 0.13
-        lines += 1.3 * bell(
-            (((t - face.eye_height - 0.135 + 0.05 * bag * bag) / 0.014) ** 2) + np.square(bag * bag)
-        )
+        lines += 1.3 * bell((((t - face.eye_height - 0.135 + 0.05 * bag * bag) / 0.014) ** 2) + np.square(bag * bag))
         lines *= 0.22 * deep
     ring = bell(((side - face.eye_spacing) / 0.17) ** 2 + ((t - face.eye_height - 0.02) / 0.12) ** 2)
     tint *= 1.0 - lines - (0.14 + 0.10 * face.age) * ring
     if face.stubble > 0:
-        jaw = beard_area(face, side, t, 0.35) * (
-            0.75 + 0.25 * noise.wrapped(noise.grain(), t * 170, s * 170 + 300)
-        )
+        jaw = beard_area(face, side, t, 0.35) * (0.75 + 0.25 * noise.wrapped(noise.grain(), t * 170, s * 170 + 300))
         dark = linear(face.hair_r, face.hair_g, face.hair_b) * 0.5 + 0.06
         base = linear(face.skin_r, face.skin_g, face.skin_b)
         tint *= 1.0 + (dark / base - 1.0)[:, None] * (0.55 * face.stubble * jaw)
@@ -116,12 +112,8 @@ def _complexion(face: SimpleNamespace, s: np.ndarray, side: np.ndarray, t: np.nd
 def beard_area(face: SimpleNamespace, side: np.ndarray, t: np.ndarray, cheek: float) -> np.ndarray:
     """Where a beard grows, f32[N] in [0, 1]; `cheek` in [0, 1] raises its upper edge."""
     mouth = face.mouth_height
-    upper = (
-        mouth + 0.04 - 0.12 * cheek - 0.55 * np.maximum(side - 0.22, 0.0) - 1.1 * np.maximum(side - 0.42, 0)
-    )
-    upper = np.where(
-        side < 0.24, mouth - 0.17 + 0.9 * np.maximum(side - 0.12, 0.0) * (1 - 0.6 * cheek), upper
-    )
+    upper = mouth + 0.04 - 0.12 * cheek - 0.55 * np.maximum(side - 0.22, 0.0) - 1.1 * np.maximum(side - 0.42, 0)
+    upper = np.where(side < 0.24, mouth - 0.17 + 0.9 * np.maximum(side - 0.12, 0.0) * (1 - 0.6 * cheek), upper)
     return smooth(-0.02, 0.05, t - upper)
 
 
@@ -180,17 +172,11 @@ def _brows(
 ) -> None:
     side = np.abs(s)
     x = (side - face.eye_spacing - 0.01) * (1.0 / 0.175)
-    mid = (
-        face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
-    )
+    mid = face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
     thick = face.brow_thick * (1.05 - 0.45 * x.clip(-1, 1)) * np.sqrt((1.02 - x * x).clip(0.0, 1.0))
     y = np.abs(t - mid)
     hairs = noise.wrapped(noise.strands(), (side * 0.8 + t * 1.2) * 190, t * 60 + 128)
-    on = (
-        smooth(soft * 0.8 + 0.008, -soft * 0.8 - 0.008, y - thick)
-        * (0.82 + 0.25 * hairs)
-        * (np.abs(x) < 1.02)
-    )
+    on = smooth(soft * 0.8 + 0.008, -soft * 0.8 - 0.008, y - thick) * (0.82 + 0.25 * hairs) * (np.abs(x) < 1.02)
     hair = linear(face.hair_r, face.hair_g, face.hair_b) * 0.55 + 0.35 * linear(0.16, 0.11, 0.09)
     blend(colour, hair, (face.brow_density * on).clip(0.0, 1.0))
 
@@ -221,9 +207,7 @@ def _eyes(
         (0.25 + 0.3 * face.lash) * smooth(crease, crease + 0.15, y) * (y < top) * reach,
     )
     # The eyeball.
-    white = linear(0.90, 0.88, 0.86)[:, None] * (
-        0.62 + 0.38 * smooth(0.0, 0.3, y - top) * smooth(1.0, 0.55, np.abs(x))
-    )
+    white = linear(0.90, 0.88, 0.86)[:, None] * (0.62 + 0.38 * smooth(0.0, 0.3, y - top) * smooth(1.0, 0.55, np.abs(x)))
     px = x - sign * 0.45 * face.gaze_x + 0.04
     py = y + 0.06 - 0.25 * face.gaze_y
     rho = np.sqrt(px * px + py * py)

@@ -74,9 +74,7 @@ def directions(count: int) -> Directions:
     return Directions(count, d.astype(np.float32), s, t, q, front)
 
 
-def face_coordinates(
-    x: np.ndarray, y: np.ndarray, z: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def face_coordinates(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Face coordinates (s, t, q) of head frame points, f32[N] each."""
     a, b, c = MEAN_AXES
     k = 1.0 / np.sqrt((x * (1 / a)) ** 2 + (y * (1 / b)) ** 2 + (z * (1 / c)) ** 2)
@@ -176,9 +174,7 @@ def origins(turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
     return np.stack([xs * turn[0, k] + (ys * turn[1, k])[:, None] for k in range(3)])
 
 
-def trace(
-    table: np.ndarray, turn: np.ndarray, xs: np.ndarray, ys: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def trace(table: np.ndarray, turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where the parallel rays of a picture meet a radial surface.
 
     A coarse picture is traced first; each block of rays starts from the nearest depth found around it.

@@ -144,9 +144,7 @@ def _mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
     elif kind == 1:  # cloth: a seam down the middle, a hem
         tone -= 0.35 * bell(np.square(across / 0.018))
         tone -= 0.22 * bell(np.square((inside - 0.03) / 0.008))
-        soft = noise.wrapped(
-            noise.smooth_noise(noise.SIDE, 21, 12).reshape(-1), down * 200, across * 120 + 128
-        )
+        soft = noise.wrapped(noise.smooth_noise(noise.SIDE, 21, 12).reshape(-1), down * 200, across * 120 + 128)
         tone += 0.05 * soft
         tilt += 0.25 * soft
     else:  # cup: a pressed rim and embossed lines
@@ -234,12 +232,7 @@ def _beard(frame: Frame, s: np.ndarray, t: np.ndarray, q: np.ndarray) -> np.ndar
     f = frame.face
     side = np.abs(s)
     area = beard_area(f, side, t, f.beard_cheek)
-    burn = (
-        smooth(0.47, 0.54, side)
-        * smooth(0.02, 0.2, t)
-        * smooth(-0.02, 0.08, q)
-        * smooth(0.40, 0.22, q - 0.5 * t)
-    )
+    burn = smooth(0.47, 0.54, side) * smooth(0.02, 0.2, t) * smooth(-0.02, 0.08, q) * smooth(0.40, 0.22, q - 0.5 * t)
     area = np.maximum(area, burn) * smooth(-0.40, -0.22, q)
     x, line = lip_line(f, s)
     above, below = (

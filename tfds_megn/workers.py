@@ -120,9 +120,7 @@ def _start(num_workers: int) -> list[subprocess.Popen]:
         for _ in range(num_workers):
             # -P: a file of the working directory must not shadow a module.
             command = [sys.executable, "-P", "-c", _CHILD]
-            processes.append(
-                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-            )
+            processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment))
     except (OSError, ValueError, TypeError) as error:
         if not processes:
             _say_fallback(str(error))

@@ -19,16 +19,12 @@ def test_equal_samples_have_none():
 
 
 def test_gaussian_has_the_expected_distance():
-    dim = (
-        16  # the distance of two N(0, I) samples is sqrt(2) times a chi variable: mean 2 G((d+1)/2) / G(d/2)
-    )
+    dim = 16  # the distance of two N(0, I) samples is sqrt(2) times a chi variable: mean 2 G((d+1)/2) / G(d/2)
     expected = 2.0 * np.exp(special.gammaln((dim + 1) / 2) - special.gammaln(dim / 2))
     for n in (200, 800):  # whatever the number of samples
         features = np.random.default_rng(n).normal(size=(n, dim))
         assert diversity.mean_pairwise_distance(features) == pytest.approx(expected, rel=0.02)
-        assert diversity.mean_pairwise_distance(features) == pytest.approx(
-            distance.pdist(features).mean(), rel=1e-12
-        )
+        assert diversity.mean_pairwise_distance(features) == pytest.approx(distance.pdist(features).mean(), rel=1e-12)
 
 
 def test_one_sample_is_refused():

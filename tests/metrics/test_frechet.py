@@ -24,9 +24,7 @@ def test_general_covariances_against_scipy():
     a, b = rng.normal(size=(2, 12, 12))
     cov_a, cov_b, mean = a @ a.T, b @ b.T, rng.normal(size=12)
     expected = mean @ mean + np.trace(cov_a + cov_b) - 2 * np.trace(linalg.sqrtm(cov_a @ cov_b)).real
-    assert frechet.gaussian_frechet_distance(mean, cov_a, np.zeros(12), cov_b) == pytest.approx(
-        expected, rel=1e-9
-    )
+    assert frechet.gaussian_frechet_distance(mean, cov_a, np.zeros(12), cov_b) == pytest.approx(expected, rel=1e-9)
 
 
 def test_golden_singular_covariances():

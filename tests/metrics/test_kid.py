@@ -28,9 +28,7 @@ def test_unbiased_and_grows_with_the_shift():
     same = [kid.polynomial_mmd(rng.normal(size=(20, 8)), rng.normal(size=(30, 8))) for _ in range(400)]
     assert abs(np.mean(same)) < 4 * np.std(same) / np.sqrt(len(same))
     x, y = rng.normal(size=(300, 8)), rng.normal(size=(300, 8))
-    distances = [
-        kid.kernel_distance(x, y + shift, subsets=10, subset_size=100)[0] for shift in (0.0, 0.5, 1.0)
-    ]
+    distances = [kid.kernel_distance(x, y + shift, subsets=10, subset_size=100)[0] for shift in (0.0, 0.5, 1.0)]
     assert distances[0] < 0.05 < distances[1] < distances[2]
 
 

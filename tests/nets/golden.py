@@ -51,9 +51,7 @@ def generator(weights):
         return {"conv": _modulated(weights, f"{name}.conv"), "bias": weights[f"{name}.bias"].reshape(3)}
 
     def noise(index):
-        return {
-            "noise": weights[f"noises.noise_{index}"].reshape(*weights[f"noises.noise_{index}"].shape[2:], 1)
-        }
+        return {"noise": weights[f"noises.noise_{index}"].reshape(*weights[f"noises.noise_{index}"].shape[2:], 1)}
 
     blocks = sum(key.startswith("to_rgbs") and key.endswith(".bias") and "conv" not in key for key in weights)
     synthesis = {

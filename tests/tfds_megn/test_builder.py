@@ -155,9 +155,7 @@ class TestRendered:
         command = [sys.executable, str(script)]
         environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "", "HOME": str(tmp_path)}
         runs = [
-            subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for _ in range(2)
         ]
         outputs = [run.communicate(timeout=120) for run in runs]
@@ -184,9 +182,7 @@ def read_all(folder, **arguments):
     """Name to example, over all splits; each split must have some."""
     examples = {}
     for split in rendered.SPLITS:
-        members = {
-            example["id"].decode(): example for example in tfds_megn.data_source(split=split, **arguments)
-        }
+        members = {example["id"].decode(): example for example in tfds_megn.data_source(split=split, **arguments)}
         assert members and not members.keys() & examples.keys()
         examples.update(members)
     return examples
@@ -201,9 +197,7 @@ class TestPhotos:
         for name, example in examples.items():
             assert ATTRIBUTES[example["label"]] == name.split("/")[0]
             assert example["image"].shape == (64, 64, 3)
-        np.testing.assert_array_equal(
-            examples["mask/0.png"]["image"], np.broadcast_to([255, 0, 0], (64, 64, 3))
-        )
+        np.testing.assert_array_equal(examples["mask/0.png"]["image"], np.broadcast_to([255, 0, 0], (64, 64, 3)))
 
     def test_skipped_files_are_listed_and_counted(self, pictures, tmp_path, capfd):
         (pictures / "mask" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
@@ -256,9 +250,7 @@ class TestPhotos:
         folder = tmp_path / "photos"
         if make:
             folder.mkdir()
-        with pytest.raises(
-            FileNotFoundError, match=f"{folder}.*folders named none, mask.*labels.csv"
-        ) as caught:
+        with pytest.raises(FileNotFoundError, match=f"{folder}.*folders named none, mask.*labels.csv") as caught:
             tfds_megn.data_source("photos_64", data_dir=tmp_path / "data", manual_dir=folder)
         assert "\n" not in str(caught.value)
         assert not list((tmp_path / "data").rglob("*.array_record*"))

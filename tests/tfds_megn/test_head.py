@@ -60,9 +60,7 @@ def test_a_sphere_throws_no_shadow_on_its_bright_side_and_a_spike_does():
     ball = np.full((112, 112), 0.8, dtype=np.float32)
     bright = (grid.d[0] > 0.3) & (grid.d[2] > 0.1)
     assert head.cast_shadow(ball, grid, light)[bright].min() > 0.99
-    spike = ball + 0.4 * np.exp(-((grid.d[0] - 0.5) ** 2 + grid.d[1] ** 2) / 0.005).astype(np.float32) * (
-        grid.d[2] > 0
-    )
+    spike = ball + 0.4 * np.exp(-((grid.d[0] - 0.5) ** 2 + grid.d[1] ** 2) / 0.005).astype(np.float32) * (grid.d[2] > 0)
     behind = (np.abs(grid.d[0] - 0.28) < 0.04) & (np.abs(grid.d[1]) < 0.04) & (grid.d[2] > 0)
     assert head.cast_shadow(spike, grid, light)[behind].max() < 0.3
 

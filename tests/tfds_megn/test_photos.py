@@ -35,12 +35,7 @@ def hand_made_png(width: int, height: int, bits: int, colour: int, rows: bytes) 
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 # What is stored for each EXIF orientation so that the original is shown (EXIF 2.32, tag 0x0112).
@@ -169,9 +164,7 @@ class TestReadPhoto:
         ("array", "words"), [(np.full((20, 20), 70_000, np.int32), "32-bit"), (np.ones((20, 20)), "floating")]
     )
     def test_numbers_that_are_not_colours(self, array, words):
-        data = encode(
-            PIL.Image.fromarray(array.astype(np.float32 if words == "floating" else np.int32)), "TIFF"
-        )
+        data = encode(PIL.Image.fromarray(array.astype(np.float32 if words == "floating" else np.int32)), "TIFF")
         with pytest.raises(photos.PhotoError, match=rf"^a\.tif: holds {words}"):
             photos.read_photo(data, "a.tif")
 
@@ -321,17 +314,13 @@ class TestScan:
         folder = tmp_path / "photos"
         if make:
             folder.mkdir()
-        with pytest.raises(
-            FileNotFoundError, match=r"photos .*folders named none, mask.*labels.csv.*zip"
-        ) as caught:
+        with pytest.raises(FileNotFoundError, match=r"photos .*folders named none, mask.*labels.csv.*zip") as caught:
             photo_folder.scan(folder)
         assert "\n" not in str(caught.value)
 
     def test_files_without_a_label_are_listed(self, tmp_path):
         write(tmp_path, {"mask/a.png": b"1", "b.png": b"2", "notes.txt": b"3"})
-        assert photo_folder.scan(tmp_path).skipped == (
-            f"{tmp_path}/b.png: not in a folder named after an attribute",
-        )
+        assert photo_folder.scan(tmp_path).skipped == (f"{tmp_path}/b.png: not in a folder named after an attribute",)
         write(tmp_path, {"labels.csv": "file,label\nmask/a.png,mask\nc.png,mask\n"})
         assert f"{tmp_path}/c.png: not there (labels.csv line 3)" in photo_folder.scan(tmp_path).skipped
 

@@ -141,9 +141,7 @@ def test_the_map_of_a_frontal_face_is_a_frontal_face():
         assert u in (30, 31, 32, 33)  # the nose tip is the nearest point, on the middle column
         tip = texel(0.0, float(params[PARAM_NAMES.index("nose_length")]), 64)
         assert abs(v - tip[0]) <= 3
-        assert (
-            (np.diff(p[:, 32, 1]) > -0.2).all() and p[0, 32, 1] < 25 and p[-1, 32, 1] > 45
-        )  # forehead above chin
+        assert (np.diff(p[:, 32, 1]) > -0.2).all() and p[0, 32, 1] < 25 and p[-1, 32, 1] > 45  # forehead above chin
         assert (np.diff(p[24, :, 0]) > -0.3).all()  # left to right
         np.testing.assert_allclose(p[:, ::-1, 0], 63 - p[..., 0], atol=1e-3)  # symmetric
 

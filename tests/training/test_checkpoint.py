@@ -152,9 +152,7 @@ def test_open_state_reads_a_part_onto_one_device(tmp_path, config):
     assert_equal(newest, {"params": make_state(3).params})
     here = SingleDeviceSharding(jax.local_devices()[0])
     assert all(leaf.sharding == here for leaf in jax.tree.leaves(newest))
-    assert_equal(
-        checkpoint.open_state(tmp_path, {"params": shapes}, best=True), {"params": make_state(1).params}
-    )
+    assert_equal(checkpoint.open_state(tmp_path, {"params": shapes}, best=True), {"params": make_state(1).params})
 
 
 def test_arrays_that_do_not_fit_are_named(tmp_path, config):
@@ -185,9 +183,7 @@ def test_where_there_is_no_checkpoint_the_message_says_what_to_do(tmp_path, conf
     for workdir, what in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "has no config.json")):
         with pytest.raises(FileNotFoundError, match=f"{what}.*experiments.train --workdir={workdir}"):
             checkpoint.load_config(workdir)
-        with pytest.raises(
-            FileNotFoundError, match=f"holds no checkpoint.*experiments.train --workdir={workdir}"
-        ):
+        with pytest.raises(FileNotFoundError, match=f"holds no checkpoint.*experiments.train --workdir={workdir}"):
             checkpoint.open_state(workdir, {"x": jnp.zeros(1)})
     with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
         assert checkpoints.latest_step is None
@@ -208,9 +204,7 @@ def test_config_is_kept_beside_the_checkpoints_and_guards_the_workdir(tmp_path, 
     checkpoint.save_config(workdir, config)
     assert checkpoint.load_config(workdir).total_steps == 77
     config.batch_size, config.losses.r1 = 8, 2.0
-    with pytest.raises(
-        ValueError, match="batch_size was 16 and is 8; losses.r1 was 0.0 and is 2.0"
-    ) as raised:
+    with pytest.raises(ValueError, match="batch_size was 16 and is 8; losses.r1 was 0.0 and is 2.0") as raised:
         checkpoint.Checkpoints(workdir, config)
     assert "total_steps" not in str(raised.value)
     assert checkpoint.load_config(workdir).batch_size == 16
