@@ -2,9 +2,9 @@
 
 python -m experiments.train --config=experiments/configs/pod.py --workdir=gs://BUCKET/RUN --distributed   (each host)
 
-Hardware: any number of devices that divides 256, from 8 up. Each process reads its share of the batch, gradients
-are averaged over all devices, every process saves its part of the checkpoint. The learning rate is StyleGAN2's for
-large batches; 25,000 steps are 6,400 kimg.
+Hardware: any number of devices that divides 256, from 8 up; expect what `faces256` gives, sooner. Each process
+reads its share of the batch, gradients are averaged over all devices, every process saves its part of the
+checkpoint. The learning rate is StyleGAN2's for large batches; 25,000 steps are 6,400 kimg.
 """
 
 from experiments.configs import faces256
