@@ -1,4 +1,4 @@
-"""64×64 faces on one GPU, or in a night on a many-core CPU.
+"""64×64 faces on one GPU.
 
 python -m experiments.train --config=experiments/configs/faces64.py --workdir=DIR
 
