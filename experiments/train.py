@@ -26,8 +26,13 @@ WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder of the run, local or remote (gs://…); runs/<preset> when it is not given"
 )
 DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "join the other processes of a TPU pod or a GPU cluster (jax.distributed.initialize)"
+    "distributed", False, "join the other processes of a TPU pod or a GPU cluster, one command on every host"
 )
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "host:port of the first process; TPU pods, Slurm and Kubernetes need none of these three"
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes there are")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0")
 EVALUATE = flags.DEFINE_bool("evaluate", True, "score checkpoints, and measure the model at the end")
 
 
@@ -35,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
     """Trains as the flags say, then measures."""
     del argv
     if DISTRIBUTED.value:
-        jax.distributed.initialize()
+        join_processes()
     config = CONFIG.value
     preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
@@ -48,6 +53,21 @@ def main(argv: Sequence[str]) -> None:
         results = evaluation.evaluate(model.load(workdir), workdir / "evaluation")
         print(evaluation.table(results))
         print(f"Table, JSON and sheets: {workdir / 'evaluation'}")
+
+
+def join_processes() -> None:
+    """Makes one machine of all processes.
+
+    Raises:
+        ValueError: it is not known who the others are.
+    """
+    try:
+        jax.distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    except ValueError as error:
+        raise ValueError(
+            f"--distributed: {error} On a cluster that jax does not know, give --coordinator, --num_processes and "
+            "--process_id"
+        ) from error
 
 
 if __name__ == "__main__":
