@@ -194,31 +194,6 @@ def first_images(config: Config, count: int, split: str = "validation") -> Batch
     return _stack(list(itertools.islice(_in_order(config, split), count)))
 
 
-def images_by_attribute(config: Config, count: int, split: str = "validation") -> Batch:
-    """Reads the first images of each attribute that wear this one and no other.
-
-    Args:
-        config: as for `train_iterator`.
-        count: number of images of each attribute.
-        split: where they are taken from; images of the training split follow where these are too few.
-
-    Returns:
-        {"image": u8[n,R,R,3], "attributes": f32[n,A]}, n <= count * A, sorted by attribute in the order of
-        `config.attributes`; fewer than `count` where the dataset has fewer.
-
-    Raises:
-        ValueError, FileNotFoundError: as `train_iterator`.
-    """
-    found: list[list[Batch]] = [[] for _ in config.attributes]
-    for example in _in_order(config, split):
-        worn = np.flatnonzero(example["attributes"][0])
-        if len(worn) == 1 and len(found[worn[0]]) < count:
-            found[worn[0]].append(example)
-            if all(len(group) == count for group in found):
-                break
-    return _stack([example for group in found for example in group])
-
-
 def _in_order(config: Config, split: str) -> Iterator[Batch]:
     """Yields batches of one image: those of the split, then those of the training split."""
     splits = _split_names(_open(config, "train"))

@@ -173,12 +173,6 @@ def test_first_images_are_held_out_ones_then_training_ones(config):
     assert len(data.first_images(config, 99)["image"]) == TRAIN + VALIDATION
 
 
-def test_images_by_attribute_wear_this_attribute_alone(config):
-    batch = data.images_by_attribute(config, 2)
-    assert [number % 4 for number in numbers([batch])] == [0, 0, 1, 1, 2, 2]
-    np.testing.assert_array_equal(batch["attributes"], np.repeat(np.eye(3), 2, axis=0))
-
-
 def test_another_datasets_labels_are_matched_by_name_and_its_images_resized(config):
     digits = changed(config, dataset="tiny_digits", attributes=("none", "zero", "one"), batch_size=2)
     batch = data.first_images(digits, 4)
