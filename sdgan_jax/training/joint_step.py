@@ -33,10 +33,11 @@ Step = Callable[[State, Batch], tuple[State, Metrics]]
 def make_step(config: Config) -> Step:
     """The per-device step of a config: `(state, batch) -> (state, metrics)`, pure."""
     nets, optimizers = make_networks(config), make_optimizers(config)
-    return functools.partial(_step, config, nets, optimizers)
+    return functools.partial(_step, nets, optimizers)
 
 
-def _step(config: Config, nets: Networks, optimizers: Optimizers, state: State, batch: Batch) -> tuple[State, Metrics]:
+def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) -> tuple[State, Metrics]:
+    config = nets.config
     real = batch["image"].astype(jnp.float32) / 127.5 - 1.0  # [n,R,R,3]
     attributes = batch["attributes"]  # [n,A]
     z, noise_hat, noise_rec = draw_latents(config, state.step, real.shape[0])
@@ -44,13 +45,11 @@ def _step(config: Config, nets: Networks, optimizers: Optimizers, state: State, 
     (_, aux), grad_g = jax.value_and_grad(_loss_g, argnums=2, has_aux=True)(
         nets, state, state.params_g, real, attributes, z, noise_hat
     )
-    grad_d, metrics_d = jax.grad(_loss_d, argnums=2, has_aux=True)(
-        config, nets, state.params_d, real, aux["x_hat"], attributes
-    )
+    grad_d, metrics_d = jax.grad(_loss_d, argnums=1, has_aux=True)(nets, state.params_d, real, aux["x_hat"], attributes)
     regularise, learn_f = state.step % config.losses.r1_every == 0, state.step % config.fusion_every == 0
     grad_r1, r1 = _every(
         regularise if config.losses.r1 else None,
-        lambda: jax.grad(_loss_r1, argnums=2, has_aux=True)(config, nets, state.params_d, real),
+        lambda: jax.grad(_loss_r1, argnums=1, has_aux=True)(nets, state.params_d, real),
         grad_d,
     )
     source = aux["x_0"] if config.source == "latent" else real
@@ -111,10 +110,10 @@ def _loss_g(
 
 
 def _loss_d(
-    config: Config, nets: Networks, params_d: Tree, real: jax.Array, x_hat: jax.Array, attributes: jax.Array
+    nets: Networks, params_d: Tree, real: jax.Array, x_hat: jax.Array, attributes: jax.Array
 ) -> tuple[jax.Array, Metrics]:
     """D's loss without the regulariser, and its metrics."""
-    weights = config.losses
+    weights = nets.config.losses
     logits_real, attributes_real = nets.discriminate(params_d, real)
     logits_fake, attributes_fake = nets.discriminate(params_d, x_hat)
     l_adv = losses.adversarial(logits_real, real=True) + losses.adversarial(logits_fake, real=False)
@@ -126,10 +125,11 @@ def _loss_d(
     return total, metrics
 
 
-def _loss_r1(config: Config, nets: Networks, params_d: Tree, real: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _loss_r1(nets: Networks, params_d: Tree, real: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Lazy R1: gamma / 2 · |dD/dx|², times the interval that it stands for; beside it |dD/dx|²."""
     penalty = losses.r1(lambda images: nets.discriminate(params_d, images)[0], real)
-    return 0.5 * config.losses.r1 * config.losses.r1_every * penalty, penalty
+    weights = nets.config.losses
+    return 0.5 * weights.r1 * weights.r1_every * penalty, penalty
 
 
 def _loss_f(
