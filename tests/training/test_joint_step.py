@@ -1,5 +1,7 @@
 """The training step: the same on any number of devices, and the pseudo-code of SD-GAN where it is asked for."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,6 +129,19 @@ def test_metrics_say_whether_they_were_measured(four):
         assert weights.pop("r1") == (index % 2 == 0) and weights.pop("l_rec_f") == (index % 3 == 0)
         assert set(weights) >= set(SIX) - {"l_rec_f"} and set(weights.values()) == {1.0}
         assert (metrics["r1"][0] > 0) == (index % 2 == 0) and (metrics["l_rec_f"][0] > 0) == (index % 3 == 0)
+
+
+def test_lazy_r1_stands_for_the_steps_without_it():
+    # D(x) = p |x|² / 2 has the gradient p x, so the loss is gamma / 2 · k · p² |x|².
+    quadratic = types.SimpleNamespace(
+        config=tiny.config(losses=c.LossConfig(r1=3.0, r1_every=5)),
+        discriminate=lambda p, x: (p * jnp.square(x).sum((1, 2, 3)) / 2, None),
+    )
+    x = np.random.default_rng(0).standard_normal((4, 2, 2, 3)).astype(np.float32)
+    power = np.square(x).sum((1, 2, 3)).mean()
+    loss, penalty = joint_step._loss_r1(quadratic, 0.7, x)
+    np.testing.assert_allclose(penalty, 0.49 * power, rtol=1e-5)
+    np.testing.assert_allclose(loss, 3.0 / 2 * 5 * 0.49 * power, rtol=1e-5)
 
 
 def test_moving_average_of_the_generator(four):
