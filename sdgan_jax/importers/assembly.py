@@ -116,16 +116,15 @@ def _config(parts: Parts, sizes: list[int], table_g: Table, table_d: Table) -> C
     generator = GeneratorConfig(
         latent_dim=latent_dim,
         mapping_layers=parts.mapping_layers,
-        **_nonzero({"label_dim": parts.label_dim_g} | parts.options_g),
+        label_dim=parts.label_dim_g,
         **channel_rule(widths_g),
+        **parts.options_g,
     )
     widths_d = widths_g
     if parts.discriminator is not None:
         paths = [f"params_d/block_{size // 2}/conv_0/bias" for size in sizes[1:]]
         widths_d = _widths(parts.discriminator, table_d, ["params_d/conv_4/bias", *paths])
-    discriminator = DiscriminatorConfig(
-        **_nonzero({"label_dim": parts.label_dim_d} | parts.options_d), **channel_rule(widths_d)
-    )
+    discriminator = DiscriminatorConfig(label_dim=parts.label_dim_d, **channel_rule(widths_d), **parts.options_d)
     kind = "rendered" if parts.resolution <= 256 else "photos"
     return config_lib.validate(
         Config(
@@ -137,10 +136,6 @@ def _config(parts: Parts, sizes: list[int], table_g: Table, table_d: Table) -> C
             latent_space="w",
         )
     )
-
-
-def _nonzero(options):
-    return {k: v for k, v in options.items() if v}
 
 
 def _widths(arrays: Mapping[str, np.ndarray], table: Table, paths: list[str]) -> list[int]:

@@ -26,7 +26,7 @@ def load(name):
         else:
             _, offset, scale = kind.split(":")
             weights[key] = np.float32(offset) + np.float32(scale) * draw(key, shape)
-        assert list(weights[key].shape) == shape and zlib.crc32(weights[key].tobytes()) == crc, key
+            assert zlib.crc32(weights[key].tobytes()) == crc, key
     return arrays, weights
 
 

@@ -43,21 +43,24 @@ def model(request):
 
 
 class Imported:
-    """The networks of a golden file, compiled."""
+    """The networks of a golden file, compiled with their weights as arguments: as constants XLA would fold them."""
 
     def __init__(self, imported, arrays_g, arrays_d, name):
         nets, trees = make_networks(imported.config), imported.trees
-        variables = {"params": trees["ema_g"], "buffers": trees["buffers_g"]}
         self.arrays_g, self.arrays_d, self.name, self.trees = arrays_g, arrays_d, name, trees
-        self.draw = jax.jit(lambda w_plus: nets.synthesize(variables, w_plus, "const"))
-        self.draw_without_noise = jax.jit(lambda w_plus: nets.synthesize(variables, w_plus, "none"))
-        self.map = jax.jit(lambda z: nets.map(variables, z))
+        self.variables = {"params": trees["ema_g"], "buffers": trees["buffers_g"]}
+        self._map, self._draw = jax.jit(nets.map), jax.jit(nets.synthesize, static_argnames="noise")
         self.judge = jax.jit(lambda params, images: nets.discriminate(params, images)[0])
 
-    def to_w_plus(self, z, psi=1.0, cutoff=LAYERS):
+    def map(self, z):
+        return self._map(self.variables, z)
+
+    def draw(self, w_plus, noise="const"):
+        return self._draw(self.variables, w_plus, noise=noise)
+
+    def to_w_plus(self, z, psi=1.0, cutoff=None):
         w_plus = latents.broadcast_layers(self.map(z), LAYERS)
-        pulled = latents.truncate(w_plus, self.trees["w_avg"], psi)
-        return jnp.where(jnp.arange(LAYERS)[:, None] < cutoff, pulled, w_plus)
+        return latents.truncate(w_plus, self.trees["w_avg"], psi, cutoff)
 
 
 def test_mapping_and_images(model):
@@ -76,8 +79,7 @@ def test_each_layer_has_its_own_w(model):
     if model.name == "rosinality":
         truncated = latents.truncate(arrays["wplus"], model.trees["w_avg"], 0.5)
         close(model.draw(truncated), nhwc(arrays["img_wplus_trunc05"]), 1e-5)
-        both = model.to_w_plus(arrays["z"]), model.to_w_plus(arrays["z"][::-1])
-        mixed = jnp.where(jnp.arange(LAYERS)[:, None] < 3, *both)
+        mixed = latents.mix(model.to_w_plus(arrays["z"]), model.to_w_plus(arrays["z"][::-1]), 3)
         close(model.draw(mixed), nhwc(arrays["img_mix"]), 1e-5)
 
 
@@ -92,7 +94,7 @@ def test_without_noise(model):
     if model.name == "rosinality":
         pytest.skip("rosinality's golden file has no image without noise")
     arrays = model.arrays_g
-    close(model.draw_without_noise(model.to_w_plus(arrays["z"])), nhwc(arrays["img_nonoise"]), 1e-5)
+    close(model.draw(model.to_w_plus(arrays["z"]), "none"), nhwc(arrays["img_nonoise"]), 1e-5)
 
 
 @pytest.mark.slow
