@@ -111,7 +111,8 @@ def assemble(source: str, form: Format, parts: Parts) -> Imported:
 
 def _config(parts: Parts, sizes: list[int], table_g: Table, table_d: Table) -> Config:
     """The config of a plain StyleGAN2 with the sizes that the tensors have."""
-    latent_dim = layouts.width(parts.generator, table_g, "ema_g/mapping/dense_0/bias", 512)
+    mapping = [f"ema_g/mapping/dense_{index}/bias" for index in range(parts.mapping_layers)]
+    latent_dim = next((width for path in mapping if (width := layouts.width(parts.generator, table_g, path))), 512)
     widths_g = _widths(parts.generator, table_g, [f"ema_g/synthesis/conv_{size}/bias" for size in sizes])
     generator = GeneratorConfig(
         latent_dim=latent_dim,

@@ -5,6 +5,7 @@ The pickles name functions of modules that need not exist here, as real files do
 
 import collections
 import io
+import math
 import pickle
 import struct
 import zipfile
@@ -85,7 +86,7 @@ def legacy(obj, storages):
 
 
 def tensor(storage, array, function="_rebuild_tensor_v2"):
-    strides = tuple(step // array.itemsize for step in np.ascontiguousarray(array).strides)
+    strides = tuple(math.prod(array.shape[axis + 1 :]) for axis in range(array.ndim))
     return Made(Global("torch._utils", function), (storage, 0, array.shape, strides, False, collections.OrderedDict()))
 
 
