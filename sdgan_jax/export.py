@@ -1,4 +1,4 @@
-"""A generator as one file that jax alone can run: serialised StableHLO, for cpu, cuda and tpu, for any batch.
+"""A generator as one serialised StableHLO file, for cpu, cuda and tpu and any batch, that needs jax and flatbuffers only.
 
     import jax, jax.export
     draw = jax.export.deserialize(open("FILE", "rb").read()).call
@@ -10,6 +10,8 @@ fourth argument. The images are f32[N,R,R,3], about [-1,1], drawn with constant 
 """
 
 from __future__ import annotations
+
+import importlib.util
 
 import jax
 import jax.export
@@ -31,7 +33,12 @@ def serialize(model: Model) -> bytes:
 
     Returns:
         What `jax.export.deserialize` takes. JAX reads such files for at least six months after they were written.
+
+    Raises:
+        ImportError: flatbuffers is not installed; `jax.export` needs it here and to read the file.
     """
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ImportError("StableHLO files need flatbuffers; install it by pip install -e '.[convert]'")
     config, variables = model.config, model.params["G"]
     nets = state_lib.make_networks(config)
     (batch,) = jax.export.symbolic_shape("batch")

@@ -24,6 +24,7 @@ RANK = {
     "sdgan_jax.model": 6,
     "sdgan_jax.importers": 6,
     "sdgan_jax.evaluation": 7,
+    "sdgan_jax.export": 7,
     "sdgan_jax": 8,
     "experiments": 9,
 }

@@ -121,7 +121,9 @@ def test_discriminator_logits(model):
 def test_discriminator_r1(model):
     arrays, params = model.arrays_d, model.trees["params_d"]
     gradient = jax.grad(lambda x: model.judge(params, x).sum())(nhwc(arrays["images"]))
-    np.testing.assert_allclose(jnp.square(gradient).sum((1, 2, 3)), arrays["r1_per_sample"], rtol=1e-4)
+    # One sample of NVlabs' float32 run is 2.3e-4 off what both networks give in float64; its mean is not.
+    bound = {"rosinality": 1e-4, "ada": 3e-4}[model.name]
+    np.testing.assert_allclose(jnp.square(gradient).sum((1, 2, 3)), arrays["r1_per_sample"], rtol=bound)
     np.testing.assert_allclose(jnp.square(gradient).sum() / 4, arrays["r1"][0], rtol=1e-4)
     expected = nhwc(arrays["grad_x"])  # single pixels flip a leaky ReLU: the reference's own noise is 8e-4
     assert np.linalg.norm(gradient - expected) <= 5e-3 * np.linalg.norm(expected)
