@@ -1,4 +1,4 @@
-"""A generator as one serialised StableHLO file, for cpu, cuda and tpu and any batch, that needs jax and flatbuffers only.
+"""A generator as one serialised StableHLO file for cpu, cuda and tpu and any batch; it needs jax and flatbuffers only.
 
     import jax, jax.export
     draw = jax.export.deserialize(open("FILE", "rb").read()).call

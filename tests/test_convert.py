@@ -57,11 +57,20 @@ def test_mistakes_get_one_line_and_leave_nothing(run, tmp_path):
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"G_ema": Evil()}))
     (tmp_path / "model").mkdir()
     for arguments, line in (
-        (["--source=evil.pkl", "--out=new"], "evil.pkl wants to call posix.system; it is refused: files of weights hold"),
+        (
+            ["--source=evil.pkl", "--out=new"],
+            "evil.pkl wants to call posix.system; it is refused: files of weights",
+        ),
         (["--source=none.pt", "--out=new"], "none.pt: there is no such file"),
         (["--source=model", "--out=new"], "--source=model is a folder; a model is written by --format=rosinality or"),
-        (["--source=model", "--out=x.pt", "--format=rosinality"], "model is no model directory (it has no config.json)"),
-        (["--source=evil.pkl", "--out=new", "--format=stablehlo"], "--source=evil.pkl: stablehlo files are written only"),
+        (
+            ["--source=model", "--out=x.pt", "--format=rosinality"],
+            "model is no model directory (it has no config",
+        ),
+        (
+            ["--source=evil.pkl", "--out=new", "--format=stablehlo"],
+            "--source=evil.pkl: stablehlo files are written",
+        ),
         (["--source=evil.pkl", "--out=evil.pkl"], "--out=evil.pkl is a training workdir or a file; give a new folder"),
     ):
         result = run("convert", *arguments)

@@ -53,8 +53,8 @@ def test_the_file_draws_what_the_model_draws(tmp_path):
 
 
 def test_a_conditional_generator_takes_the_label(tmp_path):
-    from tests.importers import states
     from sdgan_jax.importers import assembly, nvlabs
+    from tests.importers import states
 
     parts = nvlabs.parts_of(states.nvlabs_g((8, 6), 12, 2, classes=3), None)
     imported = assembly.assemble("x", nvlabs.FORMAT, parts)
