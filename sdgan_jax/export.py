@@ -59,7 +59,7 @@ def serialize(model: Model) -> bytes:
     if config.generator.label_dim:
         shapes.append((batch, config.generator.label_dim))
     arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    return jax.export.export(jax.jit(draw), platforms=PLATFORMS)(*arguments).serialize()
+    return bytes(jax.export.export(jax.jit(draw), platforms=PLATFORMS)(*arguments).serialize())
 
 
 def signature(config: Config) -> str:

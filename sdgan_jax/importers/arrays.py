@@ -138,6 +138,7 @@ def _storage(value: Any, source: str, storages: Storages | None) -> np.ndarray:
 
 def _numpy(call: Call) -> np.ndarray:
     """A numpy array or scalar."""
+    order: Any
     if call.name.name == "scalar":
         dtype, data = call.args
         shape: Any = ()

@@ -7,7 +7,7 @@ from typing import BinaryIO
 from etils import epath
 
 from sdgan_jax.importers import arrays, nvlabs, nvlabs_tf, pickles, rosinality
-from sdgan_jax.importers.assembly import Imported, assemble
+from sdgan_jax.importers.assembly import Imported, Parts, assemble
 from sdgan_jax.importers.pickles import Call, FileError
 
 FORMATS = ("rosinality", "nvlabs", "nvlabs_tf")
@@ -50,7 +50,7 @@ def read(path: epath.PathLike, form: str = "auto") -> tuple[str, Imported]:
         return found, assemble(source, format_of, parts)
 
 
-def _read(file: BinaryIO, source: str) -> tuple[str, object]:
+def _read(file: BinaryIO, source: str) -> tuple[str, Parts]:
     """The format of a file, and what its importer finds."""
     start = file.read(64).lstrip()
     file.seek(0)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import pickletools
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 MAX_OPCODES = 2_000_000  # a StyleGAN2 of 1024 pixels with D, two G and optimisers has 60,000
 
@@ -119,7 +119,7 @@ def read(file: BinaryIO, source: str, references: list[Persistent] | None = None
         FileError: the pickle names something that no file of weights needs, is cut off, or is none.
     """
     machine = _Machine(source, [] if references is None else references)
-    opcodes = pickletools.genops(_Bounded(file))
+    opcodes = pickletools.genops(cast(BinaryIO, _Bounded(file)))  # it reads, and asks where it is
     for _ in range(MAX_OPCODES):
         try:
             opcode, argument, _ = next(opcodes)

@@ -103,7 +103,8 @@ def read(file: BinaryIO, source: str) -> Parts:
         held = f"it holds {names}" if names else "it holds no dict"
         raise FileError(f"{source} is a file of torch, but no StyleGAN2 of rosinality: {held}, and neither g_ema nor g")
     w_avg = arrays_lib.decode(parts.get("latent_avg"), source, storages)
-    found = parts_of(*(_state(source, states[key], storages) for key in (name, "d")), w_avg, source)
+    state_g, state_d = (_state(source, states[key], storages) for key in (name, "d"))
+    found = parts_of(state_g, state_d, w_avg, source)
     if name == "g":
         found.notes.append("the file has no g_ema (the averaged generator); g was taken")
     return found
