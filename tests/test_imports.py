@@ -103,7 +103,7 @@ def test_tensorflow_and_torch_are_never_needed(package):
 
 
 def test_importing_everything_loads_no_tensorflow_and_needs_no_torch():
-    """Torch cannot be imported here: tensorboardX loads it where it is installed, so that being loaded says nothing."""
+    """Torch cannot be imported here: tensorboardX loads it where it is installed, so being loaded says nothing."""
     modules = [module_name(path) for path in sources("sdgan_jax")]
     program = (
         f"import sys; sys.modules['torch'] = None; import {', '.join(modules)}; print('tensorflow' in sys.modules)"
