@@ -25,6 +25,7 @@ RANK = {
     "sdgan_jax.model": 6,
     "sdgan_jax.importers": 6,
     "sdgan_jax.evaluation": 7,
+    "sdgan_jax.export": 7,
     "sdgan_jax": 8,
     "experiments": 9,
 }
@@ -101,13 +102,15 @@ def test_tensorflow_and_torch_are_never_needed(package):
         assert not names & {"tensorflow", "torch", "tf2jax", "clu"}, path.relative_to(ROOT)
 
 
-def test_importing_everything_needs_no_torch_and_loads_no_tensorflow():
+def test_importing_everything_loads_no_tensorflow_and_needs_no_torch():
+    """Torch cannot be imported here: tensorboardX loads it where it is installed, so being loaded says nothing."""
     modules = [module_name(path) for path in sources("sdgan_jax")]
     program = (
-        f"import sys; sys.modules['torch'] = None; import {', '.join(modules)}; assert 'tensorflow' not in sys.modules"
+        f"import sys; sys.modules['torch'] = None; import {', '.join(modules)}; print('tensorflow' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "False"
 
 
 def test_no_file_is_a_grab_bag():

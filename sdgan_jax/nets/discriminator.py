@@ -30,9 +30,8 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[N,2H,2W,C] to [N,H,W,features]."""
-        skip = EqualConv(
-            self.features, size=1, down=True, use_bias=False, activate=False, clamp=self.clamp, name="skip"
-        )(x)
+        # The reference clamps convolutions that are activated, not this one.
+        skip = EqualConv(self.features, size=1, down=True, use_bias=False, activate=False, name="skip")(x)
         x = EqualConv(self.width, clamp=self.clamp, name="conv_0")(x)
         x = EqualConv(self.features, down=True, clamp=self.clamp, name="conv_1")(x)
         return (x + skip) / math.sqrt(2.0)

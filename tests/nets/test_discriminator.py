@@ -6,7 +6,8 @@ import pytest
 import scipy.signal
 
 from sdgan_jax.config import DiscriminatorConfig, GeneratorConfig
-from sdgan_jax.nets.discriminator import Discriminator
+from sdgan_jax.nets import resample
+from sdgan_jax.nets.discriminator import Discriminator, ResidualBlock
 from sdgan_jax.nets.generator import Synthesis
 from sdgan_jax.nets.layers import channels_at, minibatch_stddev
 
@@ -100,3 +101,13 @@ def test_each_layer_listens_to_its_own_w(synthesis):
         other_small, other = apply(variables, changed)
         assert np.abs(other - image).max() > 1e-2
         assert (np.abs(other_small - small).max() > 1e-2) == moves_small
+
+
+def test_the_skip_of_a_block_is_not_clamped():
+    """As in NVlabs' stylegan2-ada-pytorch, where `conv_clamp` reaches all convolutions of D but this one."""
+    block, x = ResidualBlock(3, 5, clamp=0.01), draw(2, 8, 8, 3)
+    params = random_weights(jax.eval_shape(block.init, jax.random.key(0), x))["params"]
+    kernel = params["skip"]["kernel"][0, 0] / np.sqrt(3.0)
+    expected = np.asarray(resample.downsample(x)) @ kernel
+    difference = np.abs(np.sqrt(2.0) * block.apply({"params": params}, x) - expected)
+    assert np.abs(expected).max() > 0.5 and difference.max() < 0.0101  # the clamped convolutions are all that is added

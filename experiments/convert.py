@@ -1,0 +1,87 @@
+"""Public weights in, and models out.
+
+python -m experiments.convert --source=FILE --format=auto --out=DIR           # public weights to a model directory
+python -m experiments.convert --source=DIR --format=rosinality --out=FILE.pt  # a model to a checkpoint of rosinality
+python -m experiments.convert --source=DIR --format=stablehlo --out=FILE      # a generator that needs jax alone
+
+FILE is a .pt of rosinality/stylegan2-pytorch, or a .pkl of NVlabs stylegan2 (TensorFlow), stylegan2-ada-pytorch or
+stylegan3 that holds StyleGAN2 networks. Nothing in it is executed. DIR is a training workdir or a model directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+from etils import epath
+
+import sdgan_jax
+from experiments import launch
+from sdgan_jax import export
+from sdgan_jax.config import Config
+from sdgan_jax.importers import formats, rosinality
+from sdgan_jax.training import weights
+
+OUTWARD = ("rosinality", "stablehlo")  # formats that a model can be written in
+
+SOURCE = flags.DEFINE_string("source", None, "a file of public weights, or a model directory", required=True)
+FORMAT = flags.DEFINE_enum(
+    "format",
+    "auto",
+    ["auto", *formats.FORMATS, "stablehlo"],
+    "in: what the file is, auto looks at it (nvlabs is PyTorch, nvlabs_tf TensorFlow); "
+    "out: rosinality or stablehlo, which must be named",
+)
+OUT = flags.DEFINE_string("out", None, "in: the model directory to write; out: the file to write", required=True)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Converts what the flags name."""
+    del argv
+    source, out = epath.Path(SOURCE.value), epath.Path(OUT.value)
+    if source.is_dir():
+        if FORMAT.value not in OUTWARD:
+            raise ValueError(f"--source={source} is a folder; a model is written by --format={' or '.join(OUTWARD)}")
+        notes = write_model(source, FORMAT.value, out)
+    else:
+        if FORMAT.value == "stablehlo":
+            raise ValueError(f"--source={source}: stablehlo files are written only; give a model directory")
+        notes = read_weights(source, FORMAT.value, out)
+    for note in notes:
+        print(f"note: {note}")
+
+
+def read_weights(source: epath.Path, form: str, out: epath.Path) -> list[str]:
+    """Public weights to a model directory; returns what to tell the user."""
+    if (out / "checkpoints").exists() or out.is_file():
+        raise ValueError(f"--out={out} is a training workdir or a file; give a new folder")
+    found, model = formats.read(source, form)
+    weights.write(out, model.config, model.trees)
+    print(f"{source} ({found}): {_describe(model.config)}; model in {out}")
+    return model.notes
+
+
+def write_model(source: epath.Path, form: str, out: epath.Path) -> list[str]:
+    """A model to a file; returns what to tell the user."""
+    if out.is_dir():
+        raise ValueError(f"--out={out} is a folder; give the file to write")
+    if form == "stablehlo":
+        model = sdgan_jax.load(source)
+        export.write(out, model)
+        print(f"{source}: {_describe(model.config)}; {export.signature(model.config)} in {out}")
+        return []
+    config, trees = weights.read(source)
+    notes = rosinality.write(out, config, trees)
+    print(f"{source}: {_describe(config)}; checkpoint in {out}")
+    return notes
+
+
+def _describe(config: Config) -> str:
+    """A model in a few words."""
+    network = config.generator
+    labels = f", {network.label_dim} classes" if network.label_dim else ""
+    return f"{config.resolution} pixels, {network.mapping_layers} mapping layers{labels}"
+
+
+if __name__ == "__main__":
+    launch.run(main)

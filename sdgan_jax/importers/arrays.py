@@ -1,0 +1,260 @@
+"""Arrays out of the records that `pickles.read` gives, and out of the container files of torch.
+
+Arrays are views of bytes that are in the file, so that no shape or stride, however absurd, takes memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import zipfile
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import jax.numpy as jnp
+import numpy as np
+
+from sdgan_jax.importers import pickles
+from sdgan_jax.importers.pickles import Call, FileError, Name, Persistent
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+LEGACY_VERSION = 1001
+
+_DTYPES = {
+    "FloatStorage": np.dtype("<f4"),
+    "HalfStorage": np.dtype("<f2"),
+    "DoubleStorage": np.dtype("<f8"),
+    "BFloat16Storage": np.dtype(jnp.bfloat16),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
+}
+Storages = Callable[[str], Any]  # key to the bytes of a storage that lies outside of the pickle
+
+
+class _Misfit(Exception):
+    """An array's description and its bytes do not fit; the message says how."""
+
+
+def as_dict(value: Any) -> dict[Any, Any] | None:
+    """A dict, `OrderedDict` or `EasyDict`; None for anything else."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, Call) and value.name.name in ("OrderedDict", "EasyDict"):
+        pairs = value.args[0] if value.args and isinstance(value.args[0], list) else []
+        pairs = [pair for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2]
+        return {key: item for key, item in pairs if isinstance(key, str)} | value.items
+    return None
+
+
+def decode(value: Any, source: str, storages: Storages | None = None) -> np.ndarray | None:
+    """The array that a record stands for.
+
+    Args:
+        value: of a pickle.
+        source: what to call the file in messages.
+        storages: gives the bytes of a torch storage that lies outside of the pickle.
+
+    Returns:
+        A view of the file's bytes, of any dtype and strides; None when the record is no array.
+
+    Raises:
+        FileError: shape, strides or dtype do not fit the bytes.
+    """
+    if not isinstance(value, Call):
+        return None
+    try:
+        if value.name.name == "_rebuild_parameter":
+            value = value.args[0]
+        if value.name.name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
+            return _tensor(value, source, storages)
+        if value.name.name in ("_reconstruct", "scalar", "_frombuffer"):
+            return _numpy(value)
+    except FileError:
+        raise
+    except _Misfit as error:
+        raise FileError(f"{source} is damaged: {error}") from error
+    except Exception as error:  # whatever falls out of arguments of the wrong kind or number
+        raise FileError(f"{source} is damaged: it describes an array that cannot be") from error
+    return None
+
+
+def number(value: Any, source: str, otherwise: float) -> float:
+    """A setting of a layer: a number, also one that numpy pickled; `otherwise` for None.
+
+    Raises:
+        FileError: it is none, or absurd.
+    """
+    value = otherwise if value is None else value
+    array = decode(value, source)
+    if array is not None and array.size == 1:
+        value = array.item()
+    if not isinstance(value, int | float) or not 0 <= value <= 2**31:
+        raise FileError(f"{source}: a setting of a layer is {pickles.printable(value, 20)}; it must be a number")
+    return float(value)
+
+
+def _tensor(call: Call, source: str, storages: Storages | None) -> np.ndarray:
+    """A torch tensor: storage, offset, shape and strides, the last three in elements."""
+    storage, offset, shape, strides = call.args[:4]
+    (offset,), shape, strides = _sizes([offset]), _sizes(shape), _sizes(strides)
+    flat = _storage(storage, source, storages)
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    if math.prod(shape) and (last >= flat.size or math.prod(shape) > flat.size):
+        # The second: strides of 0 repeat numbers, and would make any shape of a single one.
+        raise _Misfit(f"a tensor of shape {list(shape)} does not lie inside its {flat.size} numbers")
+    steps = [stride * flat.itemsize for stride in strides]
+    return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=False)
+
+
+def _sizes(values: Any) -> tuple[int, ...]:
+    """A shape, strides or an offset: whole numbers, few, and not negative."""
+    if isinstance(values, Call):  # torch.Size
+        values = values.args[0]
+    if len(values) > 8 or not all(type(value) is int and 0 <= value < 2**40 for value in values):
+        raise _Misfit("it describes an array of an absurd shape")
+    return tuple(values)
+
+
+def _storage(value: Any, source: str, storages: Storages | None) -> np.ndarray:
+    """The numbers of a torch storage, flat."""
+    if isinstance(value, Call) and value.name.name == "_load_from_bytes":
+        data = _bytes(value.args[0])
+        value, storages = read_legacy(io.BytesIO(data), source, memoryview(data))
+    if not isinstance(value, Persistent) or storages is None:
+        raise _Misfit("a tensor has no numbers")
+    _, kind, key, _, count = value.key[:5]
+    if any(view is not None for view in value.key[5:]):
+        raise _Misfit("a tensor's numbers are a view of others, which torch has not written since 2018")
+    dtype, data = _DTYPES[kind.name], storages(str(key))
+    if (count,) != _sizes([count]) or count * dtype.itemsize != len(data):
+        raise _Misfit(f"a tensor should have {count} numbers of {dtype}, and has {len(data)} bytes")
+    return np.frombuffer(data, dtype)
+
+
+def _numpy(call: Call) -> np.ndarray:
+    """A numpy array or scalar."""
+    order: Any
+    if call.name.name == "scalar":
+        dtype, data = call.args
+        shape: Any = ()
+        order = "C"
+    elif call.name.name == "_frombuffer":
+        data, dtype, shape, order = call.args
+    else:
+        _, shape, dtype, fortran, data = call.state
+        order = "F" if fortran else "C"
+    dtype, shape, data = _numpy_dtype(dtype), _sizes(shape), _bytes(data)
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise _Misfit(f"an array of shape {list(shape)} has {len(data)} bytes")
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
+
+
+def _numpy_dtype(call: Call) -> np.dtype:
+    """A numpy dtype: numbers only, so that no view of bytes becomes an object."""
+    if call.name != Name("numpy", "dtype") or call.args[0] not in ("f2", "f4", "f8", "i4", "i8", "u1", "b1"):
+        raise _Misfit("an array holds something else than numbers")
+    return np.dtype(call.args[0]).newbyteorder(">" if call.state and call.state[1] == ">" else "<")
+
+
+def _bytes(value: Any) -> bytes | bytearray:
+    """Bytes, which pickles that Python 2 can read hold as text in latin1."""
+    if isinstance(value, Call) and value.name == Name("_codecs", "encode"):
+        if value.state is None:
+            value.state = value.args[0].encode("latin1")  # kept: many arrays may share it
+        return value.state
+    return value if isinstance(value, bytes | bytearray) else value.encode("latin1")
+
+
+def read_legacy(file: BinaryIO, source: str, data: Any = None) -> tuple[Any, Storages]:
+    """Reads what torch.save wrote before version 1.6, and still writes for a single storage.
+
+    It is five pickles (a magic number, the version of the format, facts about the machine, what was saved, the keys of
+    its storages) and then for each key the count of its numbers (i64) and the numbers.
+
+    Args:
+        file: open for reading, at its start.
+        source: what to call it in messages.
+        data: all of the file, when that is in memory already.
+
+    Returns:
+        What was saved, and its storages.
+
+    Raises:
+        FileError: it is no such file, or is cut off.
+    """
+    if [pickles.read(file, source) for _ in range(3)][:2] != [LEGACY_MAGIC, LEGACY_VERSION]:
+        raise FileError(f"{source} is damaged: it is no file of torch")
+    references: list[Persistent] = []
+    saved, keys = pickles.read(file, source, references), pickles.read(file, source)
+    position = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    places: dict[str, tuple[int, int]] = {}
+    try:
+        itemsize = {str(reference.key[2]): _DTYPES[reference.key[1].name].itemsize for reference in references}
+        for key in map(str, keys):
+            file.seek(position)
+            count = int.from_bytes(file.read(8), "little")
+            places[key] = (position + 8, position + 8 + count * itemsize[key])
+            position = places[key][1]
+    except Exception as error:  # keys of the wrong kind
+        raise FileError(f"{source} is damaged: it is no file of torch") from error
+    if position > size:
+        raise FileError(f"{source} is cut off; download it again")
+
+    @functools.cache
+    def storages(key: str) -> Any:
+        first, last = places[key]
+        if data is not None:
+            return data[first:last]
+        file.seek(first)
+        return file.read(last - first)
+
+    return saved, storages
+
+
+def read_zip(file: BinaryIO, source: str) -> tuple[Any, Storages]:
+    """Reads what torch.save writes since version 1.6: a zip archive of `data.pkl` and a file for each storage.
+
+    Args:
+        file: open for reading.
+        source: what to call it in messages.
+
+    Returns:
+        What was saved, and its storages.
+
+    Raises:
+        FileError: it is no such archive, is cut off, or would unpack to more than it is.
+    """
+    size = file.seek(0, io.SEEK_END)
+    try:
+        archive = zipfile.ZipFile(file)
+        members = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError) as error:
+        raise FileError(f"{source} is cut off or damaged; download it again") from error
+    packed = [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]
+    if packed or sum(member.file_size for member in members) > size:
+        raise FileError(f"{source} is compressed, which torch.save never does: it could unpack to any size; refused")
+    names = {member.filename for member in members}
+    roots = [name.removesuffix("data.pkl") for name in names if name.split("/")[1:] == ["data.pkl"]]
+    if len(roots) != 1:
+        raise FileError(f"{source} is a zip archive, but not of torch.save (it has no data.pkl)")
+    root = roots[0]
+
+    @functools.cache
+    def member(name: str) -> bytes:
+        if root + name not in names:
+            raise FileError(f"{source} is damaged: it lacks the numbers of a tensor ({pickles.printable(name)})")
+        try:
+            return archive.read(root + name)
+        except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+            raise FileError(f"{source} is cut off or damaged; download it again") from error
+
+    if root + "byteorder" in names and member("byteorder") != b"little":
+        raise FileError(f"{source} was written on a big-endian machine; save it anew on another")
+    saved = pickles.read(io.BytesIO(member("data.pkl")), source)
+    return saved, lambda key: member(f"data/{key}")

@@ -1,0 +1,74 @@
+"""Finds out what a file of public weights is, and reads it."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from etils import epath
+
+from sdgan_jax.importers import arrays, nvlabs, nvlabs_tf, pickles, rosinality
+from sdgan_jax.importers.assembly import Imported, Parts, assemble
+from sdgan_jax.importers.pickles import Call, FileError
+
+FORMATS = ("rosinality", "nvlabs", "nvlabs_tf")
+MAX_BYTES = 8 << 30  # a training checkpoint of 1024 pixels with its optimisers has 0.7 GB
+_STARTS = {  # what is often found under the name of a file of weights, by its first bytes
+    b"<": "a web page, so the download failed",
+    b"version https://git-lfs": "a Git LFS pointer; fetch the file itself by `git lfs pull`",
+    b"\x89HDF": "an HDF5 file",
+    b"\x1f\x8b": "a gzip archive; unpack it first",
+}
+
+
+def read(path: epath.PathLike, form: str = "auto") -> tuple[str, Imported]:
+    """Reads a file of public weights. Nothing in it is executed.
+
+    Args:
+        path: the file, local or remote.
+        form: one of `FORMATS`, or "auto" to look at the file.
+
+    Returns:
+        The format that it has, and the model.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no file of weights that is known, of another format than `form`, damaged, hostile, or not a
+            StyleGAN2; one line that names it.
+    """
+    file, source = epath.Path(path), str(path)
+    if not file.exists():
+        raise FileNotFoundError(f"{source}: there is no such file")
+    if file.is_dir():
+        raise FileError(f"{source} is a folder; give a file of weights, or a model directory to convert it out")
+    if (size := file.stat().length) > MAX_BYTES:
+        raise FileError(f"{source} has {size >> 30} GiB; no StyleGAN2 is that large")
+    with file.open("rb") as opened:
+        found, parts = _read(opened, source)
+        if form not in ("auto", found):
+            raise FileError(f"{source} is of the format {found}, not {form}; leave --format=auto")
+        format_of = {"rosinality": rosinality.FORMAT, "nvlabs": nvlabs.FORMAT, "nvlabs_tf": nvlabs_tf.FORMAT}[found]
+        return found, assemble(source, format_of, parts)
+
+
+def _read(file: BinaryIO, source: str) -> tuple[str, Parts]:
+    """The format of a file, and what its importer finds."""
+    start = file.read(64).lstrip()
+    file.seek(0)
+    if start.startswith(b"PK"):
+        return "rosinality", rosinality.read(file, source)
+    for known, what in _STARTS.items():
+        if start.startswith(known):
+            raise FileError(f"{source} is {what}")
+    if start[:1] not in (b"\x80", b"c", b"(", b"}"):  # how pickles of networks begin
+        what = "is empty" if not start else "is no file of weights"
+        raise FileError(f"{source} {what}; known are .pt of rosinality and .pkl of NVlabs (stylegan2, -ada, 3)")
+    saved = pickles.read(file, source)
+    if saved == arrays.LEGACY_MAGIC:
+        file.seek(0)
+        return "rosinality", rosinality.read(file, source)
+    if isinstance(saved, tuple) and len(saved) == 3 and all(isinstance(network, Call) for network in saved):
+        return "nvlabs_tf", nvlabs_tf.read(saved, source)
+    networks = arrays.as_dict(saved)
+    if networks is not None and (networks.get("G_ema") is not None or networks.get("G") is not None):
+        return "nvlabs", nvlabs.read(saved, source)
+    raise FileError(f"{source} is a pickle, but holds no networks of NVlabs (neither G_ema, G, D nor a tuple of three)")

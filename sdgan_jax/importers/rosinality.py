@@ -1,0 +1,218 @@
+"""Checkpoints of rosinality/stylegan2-pytorch (`.pt`): read and written.
+
+A file is a dict with the state dicts `g_ema`, `g` and `d`, any of them missing, and sometimes `latent_avg`; those of a
+training run hold the optimisers and options beside. Facts: the keys of golden files (`tests/golden`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import flax.traverse_util
+import numpy as np
+from etils import epath
+
+from sdgan_jax.config import Config
+from sdgan_jax.importers import arrays as arrays_lib
+from sdgan_jax.importers import layouts
+from sdgan_jax.importers.assembly import Format, Parts
+from sdgan_jax.importers.layouts import Table
+from sdgan_jax.importers.pickles import FileError, printable
+
+FILTERS = (".blur.kernel", ".upsample.kernel", ".conv2.0.kernel", ".skip.0.kernel")
+# Channels by resolution at channel_multiplier 1; those from 64 up are multiplied by it.
+WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
+
+
+def generator(resolution: int, mapping_layers: int, label_dim: int = 0) -> Table:
+    """The table of a generator; there is no conditional form."""
+    del label_dim
+    table: Table = {}
+    for index in range(mapping_layers):
+        table |= layouts.biased(f"ema_g/mapping/dense_{index}", f"style.{index + 1}.", layouts.DENSE)
+
+    def modulated(path: str, key: str) -> Table:
+        affine = layouts.biased(f"{path}/conv/affine", f"{key}.conv.modulation.", layouts.DENSE)
+        return {f"{path}/conv/kernel": (f"{key}.conv.weight", layouts.MODULATED)} | affine
+
+    def styled(name: str, key: str, noise: int) -> Table:
+        path = f"ema_g/synthesis/{name}"
+        return modulated(path, key) | {
+            f"{path}/noise_strength": (f"{key}.noise.weight", layouts.SCALAR),
+            f"{path}/bias": (f"{key}.activate.bias", layouts.SAME),
+            f"buffers_g/synthesis/{name}/noise": (f"noises.noise_{noise}", layouts.NCHW_MAP),
+        }
+
+    def rgb(size: int, key: str) -> Table:
+        path = f"ema_g/synthesis/rgb_{size}"
+        return modulated(path, key) | {f"{path}/bias": (f"{key}.bias", layouts.RGB_BIAS)}
+
+    table["ema_g/synthesis/const"] = ("input.input", layouts.NCHW)
+    table |= styled("conv_4", "conv1", 0) | rgb(4, "to_rgb1")
+    for block in range(resolution.bit_length() - 3):
+        size = 8 << block
+        table |= styled(f"conv_{size}_up", f"convs.{2 * block}", 2 * block + 1)
+        table |= styled(f"conv_{size}", f"convs.{2 * block + 1}", 2 * block + 2) | rgb(size, f"to_rgbs.{block}")
+    return table
+
+
+def discriminator(resolution: int, label_dim: int = 0) -> Table:
+    """The table of a discriminator; there is no conditional form."""
+    del label_dim
+
+    def conv(path: str, key: str, place: int = 0) -> Table:
+        suffixes = (f".{place}.weight", f".{place + 1}.bias")
+        return layouts.biased(f"params_d/{path}", key, layouts.CONV, suffixes)
+
+    table = conv("from_rgb", "convs.0")
+    for index in range(1, resolution.bit_length() - 2):
+        path = f"block_{resolution >> index}"
+        table |= conv(f"{path}/conv_0", f"convs.{index}.conv1") | conv(f"{path}/conv_1", f"convs.{index}.conv2", 1)
+        table[f"params_d/{path}/skip/kernel"] = (f"convs.{index}.skip.1.weight", layouts.CONV)
+    table |= conv("conv_4", "final_conv")
+    table |= layouts.biased("params_d/dense", "final_linear.0.", layouts.FLAT_COLUMNS)
+    return table | layouts.biased("params_d/realness", "final_linear.1.", layouts.DENSE)
+
+
+FORMAT = Format(generator, discriminator)
+
+
+def read(file: BinaryIO, source: str) -> Parts:
+    """Reads a checkpoint.
+
+    Args:
+        file: open for reading, at its start.
+        source: what to call it in messages.
+
+    Returns:
+        G (`g_ema`, else `g`), D and the average w, those that are there.
+
+    Raises:
+        FileError: it is no file of torch, or holds no such networks.
+    """
+    is_zip = file.read(2) == b"PK"
+    file.seek(0)
+    saved, storages = (arrays_lib.read_zip if is_zip else arrays_lib.read_legacy)(file, source)
+    parts = arrays_lib.as_dict(saved)
+    states = {name: arrays_lib.as_dict((parts or {}).get(name)) for name in ("g_ema", "g", "d")}
+    name = "g_ema" if states["g_ema"] is not None else "g"
+    if parts is None or states[name] is None:
+        names = ", ".join(printable(key, 30) for key in list(parts or ())[:4])
+        held = f"it holds {names}" if names else "it holds no dict"
+        raise FileError(f"{source} is a file of torch, but no StyleGAN2 of rosinality: {held}, and neither g_ema nor g")
+    w_avg = arrays_lib.decode(parts.get("latent_avg"), source, storages)
+    state_g, state_d = (_state(source, states[key], storages) for key in (name, "d"))
+    found = parts_of(state_g, state_d, w_avg, source)
+    if name == "g":
+        found.notes.append("the file has no g_ema (the averaged generator); g was taken")
+    return found
+
+
+def parts_of(
+    state_g: Mapping[str, np.ndarray] | None,
+    state_d: Mapping[str, np.ndarray] | None,
+    w_avg: np.ndarray | None = None,
+    source: str = "the state dict",
+) -> Parts:
+    """From state dicts of numpy arrays, which needs no file.
+
+    Args:
+        state_g: of a generator.
+        state_d: of a discriminator, or None.
+        w_avg: f32[D] or None.
+        source: what to call them in messages.
+
+    Returns:
+        What `assembly.assemble` takes.
+    """
+    state_g = layouts.without_filters(source, state_g or {}, FILTERS)
+    if state_d is not None:
+        state_d = layouts.without_filters(source, state_d, FILTERS)
+    blocks = layouts.last_number(r"convs\.(\d+)\.conv\.weight", state_g) // 2 + 1
+    layers = layouts.last_number(r"style\.(\d+)\.weight", state_g)
+    return Parts(4 << min(blocks, 20), min(max(layers, 1), 64), state_g, state_d, w_avg)
+
+
+def _state(source: str, state: dict[Any, Any] | None, storages: arrays_lib.Storages) -> dict[str, np.ndarray] | None:
+    """The arrays of a state dict."""
+    if state is None:
+        return None
+    found = {str(key): arrays_lib.decode(value, source, storages) for key, value in state.items()}
+    return {key: array for key, array in found.items() if array is not None}
+
+
+def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> list[str]:
+    """Writes a checkpoint with `g_ema`, `latent_avg`, and `d` where the model has a D.
+
+    Args:
+        path: the file.
+        config: of the model.
+        trees: as `training.weights.read` gives them.
+
+    Returns:
+        Lines about what a checkpoint cannot hold.
+
+    Raises:
+        ValueError: the generator has a part that this format has not.
+        ImportError: torch is not installed.
+    """
+    flat = flax.traverse_util.flatten_dict(dict(trees), sep="/")
+    table_g = generator(config.resolution, config.generator.mapping_layers)
+    table_d = discriminator(config.resolution)
+    head = "params_d/attribute/"
+    ours = [path for path in flat if path.startswith(("ema_g/", "buffers_g/", "params_d/")) and head not in path]
+    if foreign := [path for path in ours if path not in table_g and path not in table_d]:
+        raise ValueError(f"the model is no plain StyleGAN2: rosinality's networks have no {foreign[0]}")
+    torch = _torch()
+    blocks, fir = config.num_layers // 2 - 1, np.outer((1, 3, 3, 1), (1, 3, 3, 1)).astype(np.float32) / 64
+    filters_g = {
+        f"{name}.kernel": fir * 4  # the gain of a filter after zeros are put in
+        for block in range(blocks)
+        for name in (f"convs.{2 * block}.conv.blur", f"to_rgbs.{block}.upsample")
+    }
+    saved = {"g_ema": layouts.put(table_g, flat) | filters_g}
+    if "params_d" in trees:
+        filters_d = {f"convs.{block + 1}.{name}.0.kernel": fir for block in range(blocks) for name in ("conv2", "skip")}
+        saved["d"] = layouts.put(table_d, flat) | filters_d
+    tensors: dict[str, Any] = {
+        part: {key: torch.from_numpy(np.array(array)) for key, array in state.items()} for part, state in saved.items()
+    }
+    tensors["latent_avg"] = torch.from_numpy(np.array(flat["w_avg"], np.float32))
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    target = epath.Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(buffer.getvalue())
+    return _left_out(config, flat)
+
+
+def _left_out(config: Config, flat: Mapping[str, Any]) -> list[str]:
+    """What a checkpoint cannot hold, and what its reader must be told."""
+    notes = []
+    if "params_d" in {path.split("/")[0] for path in flat}:
+        if any(path.startswith("params_d/attribute/") for path in flat):
+            notes.append("left out: the attribute head of D")
+        if config.discriminator.mbstd_group != 4:
+            notes.append(f"D knows minibatch groups of {config.discriminator.mbstd_group}; rosinality's are of 4")
+    if any(path.startswith("params_f/") for path in flat):
+        notes.append("left out: the prior basis B and the fusion network F")
+    if config.generator.mapping_lr_mul != 0.01:
+        notes.append(f"make rosinality's Generator with lr_mlp={config.generator.mapping_lr_mul}")
+    if config.generator.conv_clamp or config.discriminator.conv_clamp:
+        notes.append("rosinality's networks do not clamp activations, as these do; images may differ a little")
+    widths = [np.shape(flat[f"ema_g/synthesis/conv_{4 << i}/bias"])[0] for i in range(config.num_layers // 2)]
+    known = [[WIDTHS[4 << i] * (m if i > 3 else 1) for i in range(len(widths))] for m in (1, 2)]
+    if widths not in known:
+        notes.append(f"rosinality's Generator must be given the channels {widths}; its own are {known[1]}")
+    return notes
+
+
+def _torch() -> Any:
+    """The module torch, which only writing needs."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError("writing .pt files needs torch; install it by pip install -e '.[convert]'") from error
+    return torch

@@ -1,0 +1,79 @@
+"""`python -m experiments.convert` as a user types it."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import sdgan_jax
+from tests.importers import states, writer
+
+STATE_G, STATE_D = states.nvlabs_g((8, 6, 10), 12, 2), states.nvlabs_d((8, 6, 10))
+
+
+class Evil:
+    """Pickles as a call of os.system."""
+
+    def __reduce__(self):
+        return os.system, ("touch hacked",)
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(name, *arguments):
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+        command = [sys.executable, "-m", f"experiments.{name}", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    return run
+
+
+def test_in_used_and_out_again(run, tmp_path):
+    tree = {"g_ema": states.rosinality_g(STATE_G), "d": states.rosinality_d(STATE_D)}
+    (tmp_path / "face.pt").write_bytes(writer.torch_zip(tree))
+    result = run("convert", "--source=face.pt", "--out=model")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "face.pt (rosinality): 16 pixels, 2 mapping layers; model in model",
+        "note: the file has no average w; it was computed from 10000 latents",
+    ]
+    result = run("generate", "--model=model", "--seeds=0-1", "--out=faces")
+    assert (result.returncode, result.stderr) == (0, "")
+    model = sdgan_jax.load(tmp_path / "model")
+    assert set(model.params) == {"G", "D", "basis", "w_avg"}
+    logits, attribute_logits = model.discriminate(np.zeros((2, 16, 16, 3), np.float32))
+    assert logits.shape == (2,) and attribute_logits is None
+    pytest.importorskip("torch")
+    result = run("convert", "--source=model", "--format=rosinality", "--out=back.pt")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("model: 16 pixels, 2 mapping layers; checkpoint in back.pt\n")
+
+
+def test_mistakes_get_one_line_and_leave_nothing(run, tmp_path):
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"G_ema": Evil()}))
+    (tmp_path / "model").mkdir()
+    for arguments, line in (
+        (
+            ["--source=evil.pkl", "--out=new"],
+            "evil.pkl wants to call posix.system; it is refused: files of weights",
+        ),
+        (["--source=none.pt", "--out=new"], "none.pt: there is no such file"),
+        (["--source=model", "--out=new"], "--source=model is a folder; a model is written by --format=rosinality or"),
+        (
+            ["--source=model", "--out=x.pt", "--format=rosinality"],
+            "model is no model directory (it has no config",
+        ),
+        (
+            ["--source=evil.pkl", "--out=new", "--format=stablehlo"],
+            "--source=evil.pkl: stablehlo files are written",
+        ),
+        (["--source=evil.pkl", "--out=evil.pkl"], "--out=evil.pkl is a training workdir or a file; give a new folder"),
+    ):
+        result = run("convert", *arguments)
+        assert result.returncode == 1 and result.stdout == ""
+        assert result.stderr.startswith(f"error: {line}") and result.stderr.count("\n") == 1, result.stderr
+    assert sorted(os.listdir(tmp_path)) == ["evil.pkl", "model"]
