@@ -185,7 +185,7 @@ class _Log:
         self._bar = tqdm.tqdm(
             total=self._config.total_steps,
             initial=done,
-            desc="training",
+            desc="compiling",  # until the first step is done
             unit="step",
             dynamic_ncols=True,
             mininterval=0.5,
@@ -196,6 +196,8 @@ class _Log:
     def advance(self) -> None:
         """Counts a step."""
         assert self._bar is not None
+        if self._bar.desc.startswith("compiling"):
+            self._bar.set_description("training", refresh=False)
         self._bar.update()
         self._steps += 1
 
