@@ -2,7 +2,7 @@
 
 python -m experiments.convert --source=FILE --format=auto --out=DIR           # public weights to a model directory
 python -m experiments.convert --source=DIR --format=rosinality --out=FILE.pt  # a model to a checkpoint of rosinality
-python -m experiments.convert --source=DIR --format=stablehlo --out=FILE      # a generator that needs jax alone
+python -m experiments.convert --source=DIR --format=stablehlo --out=FILE      # a generator that jax can call
 
 FILE is a .pt of rosinality/stylegan2-pytorch, or a .pkl of NVlabs stylegan2 (TensorFlow), stylegan2-ada-pytorch or
 stylegan3 that holds StyleGAN2 networks. Nothing in it is executed. DIR is a training workdir or a model directory.

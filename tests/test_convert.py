@@ -32,6 +32,7 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_in_used_and_out_again(run, tmp_path):
     tree = {"g_ema": states.rosinality_g(STATE_G), "d": states.rosinality_d(STATE_D)}
     (tmp_path / "face.pt").write_bytes(writer.torch_zip(tree))
@@ -57,21 +58,9 @@ def test_mistakes_get_one_line_and_leave_nothing(run, tmp_path):
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"G_ema": Evil()}))
     (tmp_path / "model").mkdir()
     for arguments, line in (
-        (
-            ["--source=evil.pkl", "--out=new"],
-            "evil.pkl wants to call posix.system; it is refused: files of weights",
-        ),
+        (["--source=evil.pkl", "--out=new"], "evil.pkl wants to call posix.system; it is refused: files of weights"),
         (["--source=none.pt", "--out=new"], "none.pt: there is no such file"),
         (["--source=model", "--out=new"], "--source=model is a folder; a model is written by --format=rosinality or"),
-        (
-            ["--source=model", "--out=x.pt", "--format=rosinality"],
-            "model is no model directory (it has no config",
-        ),
-        (
-            ["--source=evil.pkl", "--out=new", "--format=stablehlo"],
-            "--source=evil.pkl: stablehlo files are written",
-        ),
-        (["--source=evil.pkl", "--out=evil.pkl"], "--out=evil.pkl is a training workdir or a file; give a new folder"),
     ):
         result = run("convert", *arguments)
         assert result.returncode == 1 and result.stdout == ""

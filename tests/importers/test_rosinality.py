@@ -23,6 +23,11 @@ def save(path, config, state, dropped=()):
     return rosinality.write(path, config, trees)
 
 
+def zeros(config):
+    shapes = jax.eval_shape(lambda: init_state(config))
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
 def load(path):
     return torch.load(path, weights_only=True)
 
@@ -54,9 +59,7 @@ def test_in_out_in_is_bitwise(tmp_path):
 def test_keys_and_shapes_at_256(tmp_path):
     """The 135 entries of the generator and the 50 of the discriminator of the reference."""
     config = Config(resolution=256, attributes=("none",), dataset="megn/rendered_256")
-    shapes = jax.eval_shape(lambda: init_state(config))
-    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    assert save(tmp_path / "x.pt", config, state, dropped=("params_f",)) == []
+    assert save(tmp_path / "x.pt", config, zeros(config), dropped=("params_f",)) == []
     written = load(tmp_path / "x.pt")
     lists = json.loads((golden.FOLDER / "keys_rosinality_256.json").read_text())
     for part, name in (("g_ema", "g256"), ("d", "d256")):
@@ -102,5 +105,5 @@ def test_what_a_checkpoint_cannot_hold_is_said(tmp_path):
 def test_networks_that_the_format_does_not_know_are_refused(tmp_path, change):
     config = dataclasses.replace(tiny.config(), **change)
     with pytest.raises(ValueError, match="the model is no plain StyleGAN2: rosinality's networks have no"):
-        save(tmp_path / "x.pt", config, init_state(config))
+        save(tmp_path / "x.pt", config, zeros(config))
     assert not (tmp_path / "x.pt").exists()
