@@ -8,6 +8,7 @@ afterwards. The config is stored as JSON beside the checkpoints, which is how a 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from typing import Any
@@ -15,6 +16,10 @@ from typing import Any
 LATENT_SPACES = ("z", "w")
 SOURCES = ("data", "latent")
 ATTRIBUTE_KINDS = ("softmax", "sigmoid")
+ADVERSARIAL_KINDS = ("logistic", "hinge")
+STYLES = ("modulation", "adain")
+MULTI_SCALES = ("", "simple", "lin_cat", "cat_lin")
+AUGMENTATIONS = ("none",)
 
 
 @dataclasses.dataclass
@@ -26,6 +31,12 @@ class GeneratorConfig:
     mapping_lr_mul: float = 0.01  # learning-rate multiplier of the mapping network
     channel_base: int = 32768  # a layer at resolution r has min(channel_base / r, channel_max) channels
     channel_max: int = 512
+    channels: tuple[int, ...] = ()  # channels at 4, 8, 16, ... where imported weights follow no such rule
+    label_dim: int = 0  # classes of an imported conditional network, whose label enters the mapping network
+    style: str = "modulation"  # how w enters: "modulation" (StyleGAN2), or "adain" (StyleGAN, and the seed's word)
+    low_precision_blocks: int = 0  # this many of the highest resolutions are computed in bfloat16
+    conv_clamp: float = 0.0  # activations are clamped to +- this, 0 leaves them; 256 goes with low precision
+    remat: bool = False  # keep the input of each layer only and compute the rest again going back: less memory
 
 
 @dataclasses.dataclass
@@ -34,7 +45,13 @@ class DiscriminatorConfig:
 
     channel_base: int = 32768
     channel_max: int = 512
+    channels: tuple[int, ...] = ()
     mbstd_group: int = 4  # samples a group of the minibatch standard deviation
+    label_dim: int = 0  # classes of an imported conditional network, whose label is projected on the last layer
+    multi_scale: str = ""  # how G's RGB of each resolution enters (MSG-GAN): "simple", "lin_cat", "cat_lin", "" not
+    low_precision_blocks: int = 0
+    conv_clamp: float = 0.0
+    remat: bool = False
 
 
 @dataclasses.dataclass
@@ -62,6 +79,7 @@ class LossConfig:
     """Weights of the loss terms; the defaults are the SD-GAN pseudo-code, which knows no regularisation."""
 
     attribute_kind: str = "softmax"  # "softmax" for one attribute a face, "sigmoid" for photos that carry several
+    adversarial_kind: str = "logistic"  # "logistic": non-saturating, binary cross-entropy; or "hinge"
     adversarial: float = 1.0
     attribute_g: float = 1.0
     attribute_d_real: float = 1.0
@@ -72,6 +90,19 @@ class LossConfig:
     edit_adversarial: float = 0.0  # on X_rec, for F: non-saturating loss of D
     r1: float = 0.0  # gamma of gamma / 2 * |dD/dx|^2; 0 switches R1 off
     r1_every: int = 16  # steps from one R1 update to the next (lazy regularisation)
+    path_length: float = 0.0  # weight of the path length penalty on G (StyleGAN2: 2); 0 switches it off
+    path_length_every: int = 4  # steps from one path length update to the next
+    path_length_decay: float = 0.01  # share of this batch in the moving average of the path length
+
+
+@dataclasses.dataclass
+class AugmentConfig:
+    """Adaptive discriminator augmentation (Karras et al. 2020, "Training GANs with Limited Data")."""
+
+    pipeline: str = "none"  # "bgc": flips and quarter turns, geometry, colour, on all that D sees
+    target: float = 0.6  # of E[sign D(real)]: above it p grows, below it p falls
+    kimg: float = 500.0  # thousands of images in which p can go from 0 to 1
+    every: int = 4  # steps from one change of p to the next
 
 
 @dataclasses.dataclass
@@ -87,6 +118,7 @@ class Config:
 
     # The run
     batch_size: int = 16  # images of one step, over all devices and processes
+    accumulate: int = 1  # parts that a device works through one after the other, for batches larger than its memory
     total_steps: int = 50_000
     seed: int = 0
     init: str = ""  # a model directory whose weights the run starts from
@@ -109,10 +141,12 @@ class Config:
 
     # Learning
     losses: LossConfig = dataclasses.field(default_factory=LossConfig)
+    augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    style_mixing: float = 0.0  # share of the images whose layers take their w from two latents (StyleGAN2: 0.9)
     adam_g: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_d: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_f: AdamConfig = dataclasses.field(default_factory=AdamConfig)
-    fusion_every: int = 1  # steps from one update of F to the next
+    fusion_every: int = 1  # steps from one update of F to the next; 0 leaves F as it is
     ema_kimg: float = 10.0  # half-life of G's moving average, in thousands of images
     ema_rampup: float = 0.05  # the half-life is at most this share of the images seen
     w_avg_beta: float = 0.995  # decay of the moving average of w
@@ -124,8 +158,58 @@ class Config:
 
     @property
     def num_attributes(self) -> int:
-        """Attributes, `none` among them."""
+        """Attributes, `none` among them. A config whose only one is `none` is a plain StyleGAN2: no F, no head."""
         return len(self.attributes)
+
+    @property
+    def learns_f(self) -> bool:
+        """Whether F is trained."""
+        return self.fusion_every > 0 and self.num_attributes > 1
+
+
+def auto(resolution: int, batch_size: int) -> Config:
+    """What trains well at a resolution and a batch size: StyleGAN2-ADA's `auto` settings, and SD-GAN's edit path.
+
+    Two mapping layers; R1 gamma = 0.0002 · resolution² / batch; EMA half-life of batch · 10 / 32 kimg; the four highest
+    resolutions in bfloat16, clamped to ±256; adaptive augmentation (Karras et al. 2020).
+
+    Args:
+        resolution: of the images.
+        batch_size: over all devices; 64 is a good one up to 128×128, 32 above.
+
+    Returns:
+        A config of these; what a run writes when is as in `Config`.
+    """
+    channels = {"channel_base": 32768 if resolution >= 512 else 16384}
+    precision: dict[str, Any] = {"low_precision_blocks": 4, "conv_clamp": 256.0}
+    learning_rate = 0.002 if resolution >= 1024 else 0.0025
+    return Config(
+        dataset=f"megn/rendered_{resolution}" if resolution <= 256 else f"megn/photos_{resolution}",
+        resolution=resolution,
+        batch_size=batch_size,
+        generator=GeneratorConfig(mapping_layers=2, **channels, **precision),
+        discriminator=DiscriminatorConfig(**channels, **precision),
+        latent_space="w",
+        basis_length=8.0,
+        source="latent",
+        losses=LossConfig(
+            attribute_d_fake=0.0,
+            identity=0.2,
+            reconstruction=5.0,
+            edit_attribute=1.0,
+            edit_adversarial=0.2,
+            r1=0.0002 * resolution**2 / batch_size,
+            path_length=2.0,
+        ),
+        augment=AugmentConfig(pipeline="bgc"),
+        style_mixing=0.9,
+        adam_g=AdamConfig(learning_rate, 0.0, 0.99),
+        adam_d=AdamConfig(learning_rate, 0.0, 0.99),
+        fusion_every=4,
+        ema_kimg=batch_size * 10 / 32,
+        ema_rampup=0.05,
+        w_avg_beta=0.998,
+    )
 
 
 def validate(config: Config) -> Config:
@@ -149,28 +233,60 @@ def validate(config: Config) -> Config:
             f"config.dataset is {config.dataset!r} but config.resolution is {resolution}; "
             f"set both to the same size, e.g. --config.resolution={named.group(1)}"
         )
-    for name in (
-        "batch_size",
-        "total_steps",
-        "log_every",
-        "sample_every",
-        "checkpoint_every",
-        "fusion_every",
-    ):
-        if getattr(config, name) < 1:
-            raise ValueError(f"config.{name} is {getattr(config, name)}; it must be at least 1")
-    for name, value, known in (
-        ("latent_space", config.latent_space, LATENT_SPACES),
-        ("source", config.source, SOURCES),
-        ("losses.attribute_kind", config.losses.attribute_kind, ATTRIBUTE_KINDS),
-    ):
-        if value not in known:
-            raise ValueError(f"config.{name} is {value!r}; it must be one of {', '.join(known)}")
+    for name, least in {
+        "batch_size": 1,
+        "accumulate": 1,
+        "total_steps": 1,
+        "log_every": 1,
+        "sample_every": 1,
+        "checkpoint_every": 1,
+        "fusion_every": 0,
+        "style_mixing": 0,
+        "losses.r1": 0,
+        "losses.r1_every": 1,
+        "losses.path_length": 0,
+        "losses.path_length_every": 1,
+        "augment.every": 1,
+        "generator.label_dim": 0,
+        "generator.low_precision_blocks": 0,
+        "generator.conv_clamp": 0,
+        "discriminator.label_dim": 0,
+        "discriminator.low_precision_blocks": 0,
+        "discriminator.conv_clamp": 0,
+    }.items():
+        if _field(config, name) < least:
+            raise ValueError(f"config.{name} is {_field(config, name)}; it must be at least {least}")
+    for name, known in {
+        "latent_space": LATENT_SPACES,
+        "source": SOURCES,
+        "losses.attribute_kind": ATTRIBUTE_KINDS,
+        "losses.adversarial_kind": ADVERSARIAL_KINDS,
+        "generator.style": STYLES,
+        "discriminator.multi_scale": MULTI_SCALES,
+        "augment.pipeline": AUGMENTATIONS,
+    }.items():
+        if _field(config, name) not in known:
+            names = ", ".join(value or "''" for value in known)
+            raise ValueError(f"config.{name} is {_field(config, name)!r}; it must be one of {names}")
     if config.attributes[:1] != ("none",):
         raise ValueError(f"config.attributes is {config.attributes}; the first must be 'none'")
-    if config.losses.r1 < 0 or config.losses.r1_every < 1:
-        raise ValueError("config.losses.r1 must be at least 0 and config.losses.r1_every at least 1")
+    if config.discriminator.multi_scale and config.augment.pipeline != "none":
+        raise ValueError(
+            "config.discriminator.multi_scale and config.augment.pipeline exclude each other: augmentation moves the "
+            "image alone, not its smaller versions; set --config.augment.pipeline=none"
+        )
+    for name in ("generator", "discriminator"):
+        if (channels := _field(config, name).channels) and len(channels) != config.num_layers // 2:
+            raise ValueError(
+                f"config.{name}.channels names {len(channels)} resolutions; {resolution} pixels have "
+                f"{config.num_layers // 2}, from 4 up"
+            )
     return config
+
+
+def _field(config: Config, path: str) -> Any:
+    """The value of a field such as "losses.r1"."""
+    return functools.reduce(getattr, path.split("."), config)
 
 
 def to_json(config: Config) -> str:

@@ -59,14 +59,40 @@ def edit(
     return latent + strength * (direction + offset)
 
 
-def truncate(w: jax.Array, w_avg: jax.Array, psi: float) -> jax.Array:
-    """Pulls w f32[...,D] towards the average w: w_avg + psi (w - w_avg); psi 1 changes nothing, 0 gives the average."""
-    return w_avg + psi * (w - w_avg)
+def truncate(w: jax.Array, w_avg: jax.Array, psi: float, cutoff: int | None = None) -> jax.Array:
+    """Pulls latents towards the average w: w_avg + psi (w - w_avg).
+
+    Args:
+        w: f32[...,D], or w+ f32[N,L,D] where `cutoff` is given.
+        w_avg: f32[D].
+        psi: 1 changes nothing, 0 gives the average.
+        cutoff: only the first `cutoff` layers are pulled; None pulls all.
+
+    Returns:
+        Like `w`.
+    """
+    pulled = w_avg + psi * (w - w_avg)
+    return pulled if cutoff is None else jnp.where(jnp.arange(w.shape[-2])[:, None] < cutoff, pulled, w)
 
 
 def broadcast_layers(w: jax.Array, num_layers: int) -> jax.Array:
     """One copy of w f32[N,D] for each synthesis layer: w+ f32[N,L,D]."""
     return jnp.broadcast_to(w[:, None], (w.shape[0], num_layers, w.shape[1]))
+
+
+def mix(first: jax.Array, second: jax.Array, crossover: jax.Array | int) -> jax.Array:
+    """Style mixing: layers before `crossover` from one w+, the others from another.
+
+    Args:
+        first: f32[N,L,D].
+        second: f32[N,L,D].
+        crossover: i32[N], or one for all; L leaves `first` as it is.
+
+    Returns:
+        f32[N,L,D].
+    """
+    layers = jnp.arange(first.shape[1])
+    return jnp.where((layers < jnp.asarray(crossover)[..., None])[..., None], first, second)
 
 
 def to_w_plus(
@@ -81,6 +107,7 @@ def to_w_plus(
     strength: float = 1.0,
     w_avg: jax.Array | None = None,
     truncation: float = 1.0,
+    truncation_cutoff: int | None = None,
 ) -> jax.Array:
     """From z and attributes to the w+ that draws the face: the decomposition in the space that a config names.
 
@@ -98,17 +125,20 @@ def to_w_plus(
         strength: of the edit.
         w_avg: f32[D]; needed when `truncation` is not 1.
         truncation: psi.
+        truncation_cutoff: layers that are truncated, None for all.
 
     Returns:
         f32[N,L,D].
     """
+
+    def pull(w: jax.Array) -> jax.Array:
+        w_plus = broadcast_layers(w, num_layers)
+        return w_plus if w_avg is None else truncate(w_plus, w_avg, truncation, truncation_cutoff)
+
     if space == "z":
         moved = edit(latent, attributes, basis, 0.0 if offset is None else offset[:, 0], strength)
-        w = mapping(moved)
-        return broadcast_layers(w if w_avg is None else truncate(w, w_avg, truncation), num_layers)
-    w = mapping(latent)
-    w_plus = broadcast_layers(w if w_avg is None else truncate(w, w_avg, truncation), num_layers)
-    return edit(w_plus, attributes, basis, 0.0 if offset is None else offset, strength)
+        return pull(mapping(moved))
+    return edit(pull(mapping(latent)), attributes, basis, 0.0 if offset is None else offset, strength)
 
 
 def attribute_weights(attribute: Attribute, names: Sequence[str], count: int) -> np.ndarray:

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 
-def adversarial(logits: jax.Array, real: bool) -> jax.Array:
-    """Binary cross-entropy with logits f32[N] against "real" or "fake".
+def adversarial_g(fake: jax.Array, kind: str) -> jax.Array:
+    """G's adversarial loss.
 
-    Against "real" for G this is the non-saturating logistic loss softplus(-logit) (Goodfellow et al. 2014).
+    Args:
+        fake: D's logits f32[N] of generated images.
+        kind: "logistic": softplus(-fake), the non-saturating loss, which is binary cross-entropy against "real"
+            (Goodfellow et al. 2014); "hinge": -fake (Lim & Ye 2017).
+
+    Returns:
+        f32 scalar.
     """
-    return jax.nn.softplus(-logits if real else logits).mean()
+    return -fake.mean() if kind == "hinge" else jax.nn.softplus(-fake).mean()
+
+
+def adversarial_d(real: jax.Array, fake: jax.Array, kind: str) -> jax.Array:
+    """D's adversarial loss.
+
+    Args:
+        real: D's logits f32[N] of real images.
+        fake: D's logits f32[N] of generated images.
+        kind: "logistic": softplus(-real) + softplus(fake), binary cross-entropy; "hinge": max(0, 1 - real) +
+            max(0, 1 + fake).
+
+    Returns:
+        f32 scalar.
+    """
+    if kind == "hinge":
+        return jax.nn.relu(1.0 - real).mean() + jax.nn.relu(1.0 + fake).mean()
+    return jax.nn.softplus(-real).mean() + jax.nn.softplus(fake).mean()
 
 
 def attribute(logits: jax.Array, attributes: jax.Array, kind: str) -> jax.Array:
@@ -60,3 +84,22 @@ def r1(discriminate: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax
     """
     gradient = jax.grad(lambda x: discriminate(x).sum())(images)
     return jnp.square(gradient).sum((1, 2, 3)).mean()
+
+
+def path_lengths(synthesize: Callable[[jax.Array], jax.Array], w_plus: jax.Array, noise: jax.Array) -> jax.Array:
+    """How far images move when the latent moves (Karras et al. 2020, path length regularisation).
+
+    The length of J^T y, J the Jacobian of the image and y noise of unit expected length: the gradient of
+    sum(image · y) in w+, squared, summed over D, averaged over the layers, under a root.
+
+    Args:
+        synthesize: w+ f32[N,L,D] to images f32[N,R,R,3].
+        w_plus: f32[N,L,D].
+        noise: standard normal f32[N,R,R,3].
+
+    Returns:
+        f32[N].
+    """
+    scale = 1.0 / math.sqrt(noise.shape[1] * noise.shape[2])
+    gradient = jax.grad(lambda w: (synthesize(w) * noise).sum() * scale)(w_plus)
+    return jnp.sqrt(jnp.square(gradient).sum(2).mean(1))

@@ -66,7 +66,7 @@ def test_the_defaults_are_the_seed():
         ({"latent_space": "s"}, "config.latent_space is 's'; it must be one of"),
         ({"source": "photo"}, "config.source is 'photo'; it must be one of"),
         ({"attributes": ("mask", "none")}, "the first must be 'none'"),
-        ({"losses": config_lib.LossConfig(r1=-1.0)}, "config.losses.r1 must be at least 0"),
+        ({"losses": config_lib.LossConfig(r1=-1.0)}, "config.losses.r1 is -1.0; it must be at least 0"),
     ],
 )
 def test_fields_that_do_not_fit_are_named(fields, message):

@@ -60,6 +60,22 @@ def test_truncate():
     np.testing.assert_allclose(latents.truncate(w, average, 1.0), w, atol=1e-6)
 
 
+def test_truncation_cutoff_leaves_the_later_layers():
+    w_plus, average = draw(N, LAYERS, DIM), draw(DIM, seed=1)
+    pulled = np.asarray(latents.truncate(w_plus, average, 0.3, cutoff=3))
+    np.testing.assert_allclose(pulled[:, :3], 0.7 * average + 0.3 * w_plus[:, :3], atol=1e-6)
+    np.testing.assert_array_equal(pulled[:, 3:], w_plus[:, 3:])
+
+
+def test_mix_takes_the_layers_from_the_crossover_on_from_the_other():
+    first, second = draw(N, LAYERS, DIM), draw(N, LAYERS, DIM, seed=1)
+    mixed = np.asarray(latents.mix(first, second, np.array([1, 2, 3, 4, 4])))
+    for n, crossover in enumerate([1, 2, 3, 4, 4]):
+        np.testing.assert_array_equal(mixed[n, :crossover], first[n, :crossover])
+        np.testing.assert_array_equal(mixed[n, crossover:], second[n, crossover:])
+    np.testing.assert_array_equal(latents.mix(first, second, 1)[:, 1:], second[:, 1:])
+
+
 def test_broadcast_layers():
     w = draw(N, DIM)
     w_plus = np.asarray(latents.broadcast_layers(w, LAYERS))

@@ -13,17 +13,28 @@ def draw(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("real", [True, False])
-def test_adversarial_is_binary_cross_entropy_of_the_sigmoid(real):
-    logits = 3 * draw(7)
-    probability = scipy.special.expit(logits.astype(np.float64))
-    expected = scipy.stats.bernoulli(probability).logpmf(int(real)).mean()
-    np.testing.assert_allclose(losses.adversarial(logits, real=real), -expected, rtol=1e-6)
+def test_logistic_is_binary_cross_entropy_of_the_sigmoid():
+    real, fake = 3 * draw(7), 3 * draw(7, seed=1)
+
+    def log_p(logits, value):
+        probability = scipy.special.expit(logits.astype(np.float64))
+        return scipy.stats.bernoulli(probability).logpmf(value).mean()
+
+    np.testing.assert_allclose(losses.adversarial_g(fake, "logistic"), -log_p(fake, 1), rtol=1e-6)
+    expected = -log_p(real, 1) - log_p(fake, 0)
+    np.testing.assert_allclose(losses.adversarial_d(real, fake, "logistic"), expected, rtol=1e-6)
 
 
-def test_adversarial_stays_finite_at_large_logits():
-    np.testing.assert_allclose(losses.adversarial(np.float32([1000.0]), real=False), 1000.0)
-    np.testing.assert_allclose(losses.adversarial(np.float32([1000.0]), real=True), 0.0)
+def test_logistic_stays_finite_at_large_logits():
+    large = np.float32([1000.0])
+    np.testing.assert_allclose(losses.adversarial_d(large, large, "logistic"), 1000.0)
+    np.testing.assert_allclose(losses.adversarial_g(large, "logistic"), 0.0)
+
+
+def test_hinge():
+    real, fake = np.float32([-1.0, 0.5, 3.0]), np.float32([-2.0, -0.5, 1.0])
+    np.testing.assert_allclose(losses.adversarial_d(real, fake, "hinge"), (2.0 + 0.5) / 3 + (0.5 + 2.0) / 3)
+    np.testing.assert_allclose(losses.adversarial_g(fake, "hinge"), 0.5)
 
 
 def test_attribute_softmax_is_cross_entropy_against_the_normalised_attributes():
@@ -63,3 +74,18 @@ def test_r1_of_a_quadratic_discriminator():
     expected = np.square(2 * a * images + b).sum((1, 2, 3)).mean()
     penalty = losses.r1(lambda x: jnp.sum(a * x * x + b * x, (1, 2, 3)), images)
     np.testing.assert_allclose(penalty, expected, rtol=1e-5)
+
+
+def test_path_lengths_of_a_linear_generator():
+    """G(w) = sum over layers of A w[l]: J^T y is A^T y for every layer, whatever w."""
+    a, y, w_plus = draw(5, 4 * 4 * 3), draw(2, 4, 4, 3, seed=1), draw(2, 3, 5, seed=2)
+    a, y = a.astype(np.float64), y.astype(np.float64)
+    expected = np.linalg.norm(y.reshape(2, -1) @ a.T, axis=1) / 4  # sqrt(H W) = 4
+    lengths = losses.path_lengths(lambda w: (w.sum(1) @ np.float32(a)).reshape(2, 4, 4, 3), w_plus, np.float32(y))
+    np.testing.assert_allclose(lengths, expected, rtol=1e-5)
+    # Layers that move the image by different amounts: the root of the mean over layers of the squared length.
+    scale = np.float32([1.0, 2.0, 0.0])[None, :, None]
+    lengths = losses.path_lengths(
+        lambda w: ((w * scale).sum(1) @ np.float32(a)).reshape(2, 4, 4, 3), w_plus, np.float32(y)
+    )
+    np.testing.assert_allclose(lengths, expected * np.sqrt((1 + 4 + 0) / 3), rtol=1e-5)

@@ -1,50 +1,108 @@
-"""StyleGAN2 residual discriminator with minibatch standard deviation and an attribute head."""
+"""StyleGAN2 residual discriminator with minibatch standard deviation and an attribute head.
+
+Options: multi-scale gradients (Karnewar & Wang 2020, MSG-GAN) and the label projection of conditional StyleGAN2-ADA.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from sdgan_jax.config import DiscriminatorConfig
-from sdgan_jax.nets.generator import channels_at
-from sdgan_jax.nets.layers import EqualConv, EqualDense, minibatch_stddev
+from sdgan_jax.nets import resample
+from sdgan_jax.nets.generator import Mapping
+from sdgan_jax.nets.layers import EqualConv, EqualDense, channels_at, dtype_at, minibatch_stddev
+
+LABEL_LAYERS = 8  # of the mapping network of a conditional discriminator
 
 
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions, the second halving the sides, beside a 1×1 skip; their sum over sqrt(2)."""
 
+    width: int  # channels between the two convolutions
     features: int
+    clamp: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[N,2H,2W,C] to f32[N,H,W,features]."""
-        skip = EqualConv(self.features, size=1, down=True, use_bias=False, activate=False, name="skip")(x)
-        x = EqualConv(x.shape[-1], name="conv_0")(x)
-        x = EqualConv(self.features, down=True, name="conv_1")(x)
+        """[N,2H,2W,C] to [N,H,W,features]."""
+        skip = EqualConv(
+            self.features, size=1, down=True, use_bias=False, activate=False, clamp=self.clamp, name="skip"
+        )(x)
+        x = EqualConv(self.width, clamp=self.clamp, name="conv_0")(x)
+        x = EqualConv(self.features, down=True, clamp=self.clamp, name="conv_1")(x)
         return (x + skip) / math.sqrt(2.0)
+
+
+class JoinRGB(nn.Module):
+    """Joins activations and the RGB of their resolution, by one of MSG-GAN's three combine functions."""
+
+    kind: str
+    clamp: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, rgb: jax.Array) -> jax.Array:
+        """[N,H,W,C] and f32[N,H,W,3] to: "simple" [x, rgb]; "lin_cat" [x, conv(rgb)]; "cat_lin" conv([x, rgb])."""
+        rgb = rgb.astype(x.dtype)
+        if self.kind == "lin_cat":
+            rgb = EqualConv(x.shape[-1] // 2, size=1, activate=False, clamp=self.clamp, name="conv")(rgb)
+        joined = jnp.concatenate((x, rgb), -1)
+        if self.kind == "cat_lin":
+            joined = EqualConv(x.shape[-1], size=1, activate=False, clamp=self.clamp, name="conv")(joined)
+        return joined
 
 
 class Discriminator(nn.Module):
     """Image to one realness logit and the attribute logits."""
 
     config: DiscriminatorConfig
-    num_attributes: int
+    num_attributes: int  # with `none`; 1 is a discriminator without an attribute head
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, images: jax.Array | Sequence[jax.Array], label: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array | None]:
         """Judges images f32[N,R,R,3] in [-1,1].
 
+        Args:
+            images: the images, or all scales of them from 4 up, as `Synthesis` returns them. Only "multi_scale" looks
+                at the smaller ones; where they are not given, they are box-filtered from the images.
+            label: f32[N,label_dim], for a conditional network.
+
         Returns:
-            Realness logits f32[N], attribute logits f32[N,A] (`none` is column 0).
+            Realness logits f32[N], attribute logits f32[N,A] (`none` is column 0) or None.
         """
-        config, resolution = self.config, images.shape[1]
-        x = EqualConv(channels_at(resolution, config.channel_base, config.channel_max), size=1, name="from_rgb")(images)
+        config = self.config
+        scales = list(images) if isinstance(images, list | tuple) else [images]
+        highest = scales[-1].shape[1]
+        while config.multi_scale and scales[0].shape[1] > 4:
+            scales.insert(0, resample.box_downsample(scales[0]))
+        block = nn.remat(ResidualBlock) if config.remat else ResidualBlock
+
+        def width(resolution: int) -> int:
+            return channels_at(resolution, config.channel_base, config.channel_max, config.channels)
+
+        resolution = highest
+        x = scales[-1].astype(dtype_at(highest, highest, config.low_precision_blocks))
+        x = EqualConv(width(highest), size=1, clamp=config.conv_clamp, name="from_rgb")(x)
         while resolution > 4:
-            resolution //= 2
-            width = channels_at(resolution, config.channel_base, config.channel_max)
-            x = ResidualBlock(width, name=f"block_{resolution}")(x)
-        x = EqualConv(x.shape[-1], name="conv_4")(minibatch_stddev(x, config.mbstd_group))
-        x = EqualDense(x.shape[-1], activate=True, name="dense")(x.reshape(x.shape[0], -1))  # [N,C]
-        return EqualDense(1, name="realness")(x)[:, 0], EqualDense(self.num_attributes, name="attribute")(x)
+            half = resolution // 2
+            x = x.astype(dtype_at(resolution, highest, config.low_precision_blocks))
+            x = block(width(resolution), width(half), config.conv_clamp, name=f"block_{half}")(x)
+            if config.multi_scale:
+                rgb = scales[half.bit_length() - 3]
+                x = JoinRGB(config.multi_scale, config.conv_clamp, name=f"join_{half}")(x, rgb)
+            resolution = half
+        x = minibatch_stddev(x.astype(jnp.float32), config.mbstd_group)
+        x = EqualConv(width(4), clamp=config.conv_clamp, name="conv_4")(x)
+        x = EqualDense(width(4), activate=True, name="dense")(x.reshape(x.shape[0], -1))  # [N,C]
+        realness = EqualDense(width(4) if config.label_dim else 1, name="realness")(x)
+        if config.label_dim:
+            mapped = Mapping(width(4), LABEL_LAYERS, 0.01, config.label_dim, name="label_mapping")(None, label)
+            realness = (realness * mapped).sum(-1, keepdims=True) / math.sqrt(width(4))
+        attributes = EqualDense(self.num_attributes, name="attribute")(x) if self.num_attributes > 1 else None
+        return realness[:, 0], attributes

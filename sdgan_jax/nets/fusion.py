@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from sdgan_jax.config import FusionConfig
-from sdgan_jax.nets.generator import channels_at
-from sdgan_jax.nets.layers import EqualConv, EqualDense, leaky_relu, scaled_normal
+from sdgan_jax.nets.layers import EqualConv, EqualDense, channels_at, leaky_relu, scaled_normal
 
 
 class Encoder(nn.Module):

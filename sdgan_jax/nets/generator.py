@@ -6,6 +6,8 @@ as a latent that the decomposition (`sdgan_jax.latents`) has moved.
 
 from __future__ import annotations
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,49 +15,67 @@ import numpy as np
 
 from sdgan_jax.config import GeneratorConfig
 from sdgan_jax.nets import resample
-from sdgan_jax.nets.layers import EqualDense, ModulatedConv, leaky_relu, scaled_normal
+from sdgan_jax.nets.layers import (
+    AdaIN,
+    EqualConv,
+    EqualDense,
+    ModulatedConv,
+    channels_at,
+    clamp,
+    dtype_at,
+    leaky_relu,
+    normalise,
+    scaled_normal,
+)
 
 Noise = str | jax.Array  # "const", "none", or PRNG keys [N], one a sample
 
 
-def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
-    """Channels of a layer at `resolution`: min(channel_base / resolution, channel_max)."""
-    return min(channel_base // resolution, channel_max)
-
-
 class Mapping(nn.Module):
-    """Mapping network: z f32[N,D] to w f32[N,D]."""
+    """Mapping network: a latent f32[N,D], a label f32[N,label_dim], or both, to f32[N,features]."""
 
-    config: GeneratorConfig
+    features: int
+    layers: int
+    lr_mul: float
+    label_dim: int = 0
 
     @nn.compact
-    def __call__(self, z: jax.Array) -> jax.Array:
-        x = z * jax.lax.rsqrt(jnp.square(z).mean(-1, keepdims=True) + 1e-8)
-        for index in range(self.config.mapping_layers):
-            x = EqualDense(
-                self.config.latent_dim,
-                lr_mul=self.config.mapping_lr_mul,
-                activate=True,
-                name=f"dense_{index}",
-            )(x)
+    def __call__(self, z: jax.Array | None, label: jax.Array | None = None) -> jax.Array:
+        """Maps; the label of a conditional network is embedded and joined to z (Karras et al. 2020, ADA)."""
+        parts = [] if z is None else [normalise(z)]
+        if self.label_dim:
+            parts.append(normalise(EqualDense(self.features, name="embed")(label)))
+        x = jnp.concatenate(parts, -1)
+        for index in range(self.layers):
+            x = EqualDense(self.features, lr_mul=self.lr_mul, activate=True, name=f"dense_{index}")(x)
         return x
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, noise, bias, activation."""
+    """Convolution under a style, noise, bias, activation.
+
+    With style "modulation" the style scales the weights; with "adain" it normalises and scales the activations.
+    """
 
     features: int
     up: bool = False
+    style: str = "modulation"
+    clamp: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, w: jax.Array, noise: str | jax.Array) -> jax.Array:
-        """f32[N,H,W,C] and w f32[N,D] to f32[N,H',W',features], H' = 2H when `up`; noise f32[N,H',W',1] or a name."""
-        x = ModulatedConv(self.features, up=self.up, name="conv")(x, w)
+        """[N,H,W,C] and w f32[N,D] to [N,H',W',features], H' = 2H when `up`; noise f32[N,H',W',1] or a name."""
+        if self.style == "adain":
+            x = EqualConv(self.features, up=self.up, use_bias=False, activate=False, name="conv")(x)
+        else:
+            x = ModulatedConv(self.features, up=self.up, name="conv")(x, w)
         strength = self.param("noise_strength", nn.initializers.zeros, ())
         if isinstance(noise, str):
             noise = self._const_noise(x.shape[1]) if noise == "const" else jnp.zeros(())
-        x = x + strength * noise + self.param("bias", nn.initializers.zeros, (self.features,))
-        return leaky_relu(x)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x = x + (strength * noise).astype(x.dtype) + bias.astype(x.dtype)
+        x = clamp(leaky_relu(x), self.clamp)
+        return AdaIN(name="adain")(x, w) if self.style == "adain" else x
 
     def _const_noise(self, size: int) -> jax.Array:
         """The fixed noise f32[size,size,1]; only drawing with "const" needs the collection `buffers`."""
@@ -65,13 +85,20 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """1×1 modulated convolution to RGB, without demodulation."""
+    """1×1 convolution to RGB, modulated without demodulation; with style "adain" it is not modulated."""
+
+    style: str = "modulation"
+    clamp: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        """f32[N,H,W,C] and w f32[N,D] to f32[N,H,W,3]."""
-        rgb = ModulatedConv(3, size=1, demodulate=False, name="conv")(x, w)
-        return rgb + self.param("bias", nn.initializers.zeros, (3,))
+        """[N,H,W,C] and w f32[N,D] to f32[N,H,W,3]."""
+        if self.style == "adain":
+            rgb = EqualConv(3, size=1, use_bias=False, activate=False, name="conv")(x)
+        else:
+            rgb = ModulatedConv(3, size=1, demodulate=False, name="conv")(x, w)
+        rgb = rgb + self.param("bias", nn.initializers.zeros, (3,)).astype(x.dtype)
+        return clamp(rgb, self.clamp).astype(jnp.float32)
 
 
 class Synthesis(nn.Module):
@@ -91,18 +118,27 @@ class Synthesis(nn.Module):
         Returns:
             The RGB sum f32[N,r,r,3] at every resolution r from 4 up; the last one is the image.
         """
-        width = [channels_at(4 << i, self.config.channel_base, self.config.channel_max) for i in range(9)]
+        config = self.config
+        styled = (
+            nn.remat(StyledConv, static_argnums=(3,) if isinstance(noise, str) else ()) if config.remat else StyledConv
+        )
+        styled = functools.partial(styled, style=config.style, clamp=config.conv_clamp)
+        to_rgb = functools.partial(ToRGB, style=config.style, clamp=config.conv_clamp)
         noises = iter(self._noises(noise))
-        start = self.param("const", scaled_normal(1.0), (4, 4, width[0]))
-        x = jnp.broadcast_to(start, (w_plus.shape[0], *start.shape))
-        x = StyledConv(width[0], name="conv_4")(x, w_plus[:, 0], next(noises))
-        scales = [ToRGB(name="rgb_4")(x, w_plus[:, 1])]
-        for block in range(1, self.resolution.bit_length() - 2):
-            size, first = 4 << block, 2 * block - 1
-            x = StyledConv(width[block], up=True, name=f"conv_{size}_up")(x, w_plus[:, first], next(noises))
-            x = StyledConv(width[block], name=f"conv_{size}")(x, w_plus[:, first + 1], next(noises))
-            rgb = ToRGB(name=f"rgb_{size}")(x, w_plus[:, first + 2])
-            scales.append(resample.upsample(scales[-1]) + rgb)
+        scales = []
+        for block in range(self.resolution.bit_length() - 2):
+            size, layer = 4 << block, max(0, 2 * block - 1)
+            width = channels_at(size, config.channel_base, config.channel_max, config.channels)
+            dtype = dtype_at(size, self.resolution, config.low_precision_blocks)
+            if block == 0:
+                start = self.param("const", scaled_normal(1.0), (4, 4, width)).astype(dtype)
+                x = jnp.broadcast_to(start, (w_plus.shape[0], *start.shape))
+            else:
+                x = styled(width, up=True, name=f"conv_{size}_up")(x.astype(dtype), w_plus[:, layer], next(noises))
+                layer += 1
+            x = styled(width, name=f"conv_{size}")(x, w_plus[:, layer], next(noises))
+            rgb = to_rgb(name=f"rgb_{size}")(x, w_plus[:, layer + 1])
+            scales.append(resample.upsample(scales[-1]) + rgb if scales else rgb)
         return scales
 
     def _noises(self, noise: Noise) -> list[str] | list[jax.Array]:
@@ -123,12 +159,13 @@ class Generator(nn.Module):
     resolution: int
 
     def setup(self) -> None:
-        self.mapping = Mapping(self.config)
-        self.synthesis = Synthesis(self.config, self.resolution)
+        config = self.config
+        self.mapping = Mapping(config.latent_dim, config.mapping_layers, config.mapping_lr_mul, config.label_dim)
+        self.synthesis = Synthesis(config, self.resolution)
 
-    def map(self, z: jax.Array) -> jax.Array:
-        """Maps z f32[N,D] to w f32[N,D]."""
-        return self.mapping(z)
+    def map(self, z: jax.Array, label: jax.Array | None = None) -> jax.Array:
+        """Maps z f32[N,D], and label f32[N,label_dim] of a conditional network, to w f32[N,D]."""
+        return self.mapping(z, label)
 
     def synthesize(self, w_plus: jax.Array, noise: Noise = "const") -> list[jax.Array]:
         """Draws w+ f32[N,L,D]; see `Synthesis`."""
@@ -137,4 +174,5 @@ class Generator(nn.Module):
     def __call__(self, z: jax.Array) -> jax.Array:
         """Maps and draws z f32[N,D]; used to initialise both networks."""
         layers = 2 * (self.resolution.bit_length() - 1) - 2
-        return self.synthesize(jnp.repeat(self.map(z)[:, None], layers, axis=1))[-1]
+        w = self.map(z, jnp.zeros((z.shape[0], self.config.label_dim)))
+        return self.synthesize(jnp.repeat(w[:, None], layers, axis=1))[-1]

@@ -7,6 +7,7 @@ scaled at run time by lr_mul / sqrt(fan_in), so that Adam moves every layer at t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -15,9 +16,29 @@ import jax.numpy as jnp
 from sdgan_jax.nets import resample
 
 
+def channels_at(resolution: int, base: int, most: int, widths: Sequence[int] = ()) -> int:
+    """Channels of a layer at `resolution`: min(base / resolution, most), or of `widths`, listed from 4 up."""
+    return widths[resolution.bit_length() - 3] if widths else min(base // resolution, most)
+
+
+def dtype_at(resolution: int, highest: int, low_precision_blocks: int) -> jnp.dtype:
+    """bfloat16 in that many of the highest resolutions of a network for `highest` pixels, 4×4 never; else float32."""
+    return jnp.bfloat16 if resolution > 4 and resolution << low_precision_blocks > highest else jnp.float32
+
+
 def leaky_relu(x: jax.Array) -> jax.Array:
     """Leaky ReLU of slope 0.2 with gain sqrt(2), which keeps the variance."""
     return jnp.where(x >= 0, x, 0.2 * x) * math.sqrt(2.0)
+
+
+def clamp(x: jax.Array, limit: float) -> jax.Array:
+    """`x` within ±limit; as it is where the limit is 0."""
+    return jnp.clip(x, -limit, limit) if limit else x
+
+
+def normalise(x: jax.Array) -> jax.Array:
+    """`x` f32[N,D] over its root mean square along D."""
+    return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-8)
 
 
 def scaled_normal(scale: float) -> nn.initializers.Initializer:
@@ -45,34 +66,43 @@ class EqualDense(nn.Module):
 
 
 class EqualConv(nn.Module):
-    """Convolution with equalised learning rate: f32[N,H,W,C] to f32[N,H,W,features], halved when `down`."""
+    """Convolution with equalised learning rate: [N,H,W,C] to [N,H,W,features], doubled when `up`, halved when `down`.
+
+    It computes in the dtype of its input; its parameters are float32 always.
+    """
 
     features: int
     size: int = 3
+    up: bool = False
     down: bool = False
     use_bias: bool = True
     activate: bool = True
+    clamp: float = 0.0  # of the result; 0 leaves it
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", scaled_normal(1.0), shape) / math.sqrt(math.prod(shape[:3]))
-        if not self.down:
+        kernel = kernel.astype(x.dtype)
+        if self.up:
+            x = resample.convolve_up(x, kernel)
+        elif not self.down:
             x = resample.convolve(x, kernel)
         elif self.size == 1:
             x = resample.convolve(resample.downsample(x), kernel)
         else:
             x = resample.convolve_down(x, kernel)
         if self.use_bias:
-            x = x + self.param("bias", nn.initializers.zeros, (self.features,))
-        return leaky_relu(x) if self.activate else x
+            x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
+        return clamp(leaky_relu(x) if self.activate else x, self.clamp)
 
 
 class ModulatedConv(nn.Module):
     """Convolution whose input channels are scaled per sample by a style (weight modulation and demodulation).
 
     Scaling the input and then the output is the same as scaling the weights, and keeps one convolution for the whole
-    batch. The style is an affine map of w whose bias starts at 1.
+    batch. The style is an affine map of w whose bias starts at 1. It computes in the dtype of its input; style and
+    demodulation are found in float32.
     """
 
     features: int
@@ -82,16 +112,34 @@ class ModulatedConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        """Convolves `x` f32[N,H,W,C] under `w` f32[N,D]; returns f32[N,H,W,features], doubled when `up`."""
+        """Convolves `x` [N,H,W,C] under `w` f32[N,D]; returns [N,H,W,features], doubled when `up`."""
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", scaled_normal(1.0), shape) / math.sqrt(math.prod(shape[:3]))
         style = EqualDense(x.shape[-1], bias_init=1.0, name="affine")(w)  # [N,C]
-        x = x * style[:, None, None, :]
-        x = resample.convolve_up(x, kernel) if self.up else resample.convolve(x, kernel)
+        x = x * style[:, None, None, :].astype(x.dtype)
+        convolve = resample.convolve_up if self.up else resample.convolve
+        x = convolve(x, kernel.astype(x.dtype))
         if self.demodulate:
             power = jnp.square(style) @ jnp.square(kernel).sum((0, 1))  # [N,features]
-            x = x * jax.lax.rsqrt(power + 1e-8)[:, None, None, :]
+            x = x * jax.lax.rsqrt(power + 1e-8)[:, None, None, :].astype(x.dtype)
         return x
+
+
+class AdaIN(nn.Module):
+    """Adaptive instance normalisation (Huang & Belongie 2017; StyleGAN): scale · (x - mean) / deviation + shift.
+
+    Mean and deviation are those of a sample's channel; scale, which starts at 1, and shift are affine in w.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
+        """Gives `x` [N,H,W,C] the style of `w` f32[N,D]."""
+        scale = EqualDense(x.shape[-1], bias_init=1.0, name="scale")(w)[:, None, None]
+        shift = EqualDense(x.shape[-1], name="shift")(w)[:, None, None]
+        centred = x.astype(jnp.float32)
+        centred = centred - centred.mean((1, 2), keepdims=True)
+        inverse = jax.lax.rsqrt(jnp.square(centred).mean((1, 2), keepdims=True) + 1e-8)
+        return (scale * inverse * centred + shift).astype(x.dtype)
 
 
 def minibatch_stddev(x: jax.Array, group: int) -> jax.Array:

@@ -10,7 +10,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from sdgan_jax.training.joint_step import AXIS, Step
+from sdgan_jax.training.draws import AXIS
+from sdgan_jax.training.joint_step import Step
 
 
 def make_mesh(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:

@@ -10,6 +10,7 @@ import numpy as np
 
 from sdgan_jax import pictures
 from sdgan_jax.config import Config
+from sdgan_jax.training.draws import Latents
 from sdgan_jax.training.joint_step import Batch, reconstruct
 from sdgan_jax.training.state import Networks, State
 
@@ -50,7 +51,8 @@ def make_sheets(config: Config, nets: Networks, reals: Batch | None) -> Callable
         source, wanted = (
             (real, worn) if reals is not None else (x_hat[::count].repeat(count, 0)[:pairs], columns[:pairs])
         )
-        x_rec = reconstruct(nets, state, state.params_f, variables, source, wanted, faces[:pairs], noise="const")
+        drawn = Latents(faces[:pairs], None, None)
+        x_rec = reconstruct(nets, state, state.params_f, variables, source, wanted, drawn, noise="const")[-1]
         return x_hat, source, x_rec
 
     def sheets(state: State) -> dict[str, np.ndarray]:

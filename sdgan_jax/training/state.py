@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import flax.struct
@@ -15,6 +16,7 @@ from sdgan_jax.config import AdamConfig, Config
 from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.fusion import Fusion
 from sdgan_jax.nets.generator import Generator, Noise
+from sdgan_jax.training.draws import Latents
 
 Tree = Any  # a tree of arrays
 
@@ -32,34 +34,72 @@ class Networks:
     discriminator: Discriminator
     fusion: Fusion
 
-    def map(self, variables_g: Tree, z: jax.Array) -> jax.Array:
-        """z f32[N,D] to w f32[N,D]."""
-        return self.generator.apply(variables_g, z, method="map")
+    def map(self, variables_g: Tree, z: jax.Array, label: jax.Array | None = None) -> jax.Array:
+        """z f32[N,D], and label f32[N,C] of a conditional network, to w f32[N,D]."""
+        return self.generator.apply(variables_g, z, label, method="map")
+
+    def draw(self, variables_g: Tree, w_plus: jax.Array, noise: Noise) -> list[jax.Array]:
+        """w+ f32[N,L,D] to images at all resolutions, f32[N,r,r,3] for r = 4, 8, …, R."""
+        return self.generator.apply(variables_g, w_plus, noise, method="synthesize")
 
     def synthesize(self, variables_g: Tree, w_plus: jax.Array, noise: Noise) -> jax.Array:
         """w+ f32[N,L,D] to images f32[N,R,R,3]."""
-        return self.generator.apply(variables_g, w_plus, noise, method="synthesize")[-1]
+        return self.draw(variables_g, w_plus, noise)[-1]
 
-    def discriminate(self, params_d: Tree, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Images f32[N,R,R,3] to realness logits f32[N] and attribute logits f32[N,A]."""
-        return self.discriminator.apply({"params": params_d}, images)
+    def discriminate(
+        self, params_d: Tree, images: jax.Array | list[jax.Array], label: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Images f32[N,R,R,3], or all scales of them, to logits f32[N] and attribute logits f32[N,A] (or None)."""
+        return self.discriminator.apply({"params": params_d}, images, label)
+
+    def judge(
+        self, params_d: Tree, scales: Sequence[jax.Array], keys: jax.Array, p: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """What D makes of images in training: `discriminate`, after augmentation where the config has it.
+
+        Args:
+            params_d: of D.
+            scales: the images f32[N,R,R,3], last, and before them their smaller versions where they are at hand.
+            keys: PRNG keys [N] of the augmentation.
+            p: f32, its probability.
+        """
+        return self.discriminate(params_d, list(scales))
 
     def offset(self, params_f: Tree, images: jax.Array, attributes: jax.Array) -> jax.Array:
         """Images f32[N,R,R,3] and attributes f32[N,A] to offsets, f32[N,1,D] in z or f32[N,L,D] in w+."""
+        if not params_f:  # there is nothing but `none`
+            return jnp.zeros((images.shape[0], self.fusion.num_layers, self.fusion.latent_dim))
         return self.fusion.apply({"params": params_f}, images, attributes)
+
+    def mixed_w_plus(
+        self, variables_g: Tree, drawn: Latents, attributes: jax.Array, basis: jax.Array, **edit
+    ) -> jax.Array:
+        """What training draws to w+ f32[N,L,D]: `to_w_plus`, with style mixing where a second latent is drawn."""
+        w_plus = self.to_w_plus(variables_g, drawn.z, attributes, basis, **edit)
+        if drawn.other is None:
+            return w_plus
+        return latents.mix(w_plus, self.to_w_plus(variables_g, drawn.other, attributes, basis, **edit), drawn.crossover)
 
     def edit(self, w_plus: jax.Array, attributes: jax.Array, basis: jax.Array, offset: jax.Array, strength: float):
         """`latents.edit` of w+ f32[N,L,D], with this config's basis length."""
         return latents.edit(w_plus, attributes, self.config.basis_length * basis, offset, strength)
 
-    def to_w_plus(self, variables_g: Tree, z: jax.Array, attributes: jax.Array, basis: jax.Array, **edit) -> jax.Array:
+    def to_w_plus(
+        self,
+        variables_g: Tree,
+        z: jax.Array,
+        attributes: jax.Array,
+        basis: jax.Array,
+        label: jax.Array | None = None,
+        **edit,
+    ) -> jax.Array:
         """z f32[N,D] to w+ f32[N,L,D]: `latents.to_w_plus` in this config's space."""
         return latents.to_w_plus(
             z,
             attributes,
             self.config.basis_length * basis,
             space=self.config.latent_space,
-            mapping=lambda latent: self.map(variables_g, latent),
+            mapping=lambda latent: self.map(variables_g, latent, label),
             num_layers=self.config.num_layers,
             **edit,
         )
@@ -91,6 +131,9 @@ class State:
     opt_f: Tree
     w_avg: jax.Array  # f32[D]
     basis: jax.Array  # f32[A,D], unit rows, `none` zero
+    path_mean: jax.Array  # f32, moving average of G's path length
+    augment_p: jax.Array  # f32 in [0,1], probability of each augmentation
+    augment_signs: jax.Array  # f32, sum of E[sign D(real)] since p was last changed
 
     @property
     def variables_ema(self) -> Tree:
@@ -108,22 +151,35 @@ class Optimizers:
 
 
 def make_optimizers(config: Config) -> Optimizers:
-    """Adam as the config says; D's corrected for lazy R1.
+    """Adam as the config says; that of G and D corrected for the extra updates of lazy regularisation.
 
-    With a regulariser every k steps, c = k / (k + 1): learning rate · c and betas ** c (Karras et al. 2020).
+    With a regulariser every k steps there are k + 1 updates in k steps. With c = k / (k + 1), learning rate · c and
+    betas ** c move the parameters in them as far as k updates would (Karras et al. 2020).
     """
-    every = config.losses.r1_every
-    correction = every / (every + 1) if config.losses.r1 else 1.0
-    return Optimizers(_adam(config.adam_g), _adam(config.adam_d, correction), _adam(config.adam_f))
+    losses = config.losses
+    return Optimizers(
+        _adam(config.adam_g, losses.path_length_every if losses.path_length else 0),
+        _adam(config.adam_d, losses.r1_every if losses.r1 else 0),
+        _adam(config.adam_f),
+    )
 
 
-def _adam(config: AdamConfig, correction: float = 1.0) -> optax.GradientTransformation:
+def _adam(config: AdamConfig, regularised_every: int = 0) -> optax.GradientTransformation:
+    correction = regularised_every / (regularised_every + 1) if regularised_every else 1.0
     return optax.adam(
         config.learning_rate * correction,
         b1=config.beta1**correction,
         b2=config.beta2**correction,
         eps=config.epsilon,
     )
+
+
+def apply_gradient(
+    optimizer: optax.GradientTransformation, gradient: Tree, opt: Tree, params: Tree
+) -> tuple[Tree, Tree]:
+    """One update; returns the parameters and the optimiser's state."""
+    change, opt = optimizer.update(gradient, opt)
+    return optax.apply_updates(params, change), opt
 
 
 def init_state(config: Config) -> State:
@@ -137,8 +193,9 @@ def init_state(config: Config) -> State:
     key_g, key_d, key_f, key_basis = jax.random.split(jax.random.key(config.seed, impl="unsafe_rbg"), 4)
     dim, images = config.generator.latent_dim, jnp.zeros((1, config.resolution, config.resolution, 3))
     variables_g = nets.generator.init(key_g, jnp.zeros((1, dim)))
-    params_d = nets.discriminator.init(key_d, images)["params"]
-    params_f = nets.fusion.init(key_f, images, jnp.zeros((1, config.num_attributes)))["params"]
+    params_d = nets.discriminator.init(key_d, images, jnp.zeros((1, config.discriminator.label_dim)))["params"]
+    worn = jnp.zeros((1, config.num_attributes))
+    params_f = nets.fusion.init(key_f, images, worn)["params"] if config.num_attributes > 1 else {}
     params_g = variables_g["params"]
     return State(
         step=jnp.zeros((), jnp.int32),
@@ -152,4 +209,7 @@ def init_state(config: Config) -> State:
         opt_f=optimizers.f.init(params_f),
         w_avg=jnp.zeros(dim),
         basis=latents.random_basis(key_basis, config.num_attributes, dim),
+        path_mean=jnp.zeros(()),
+        augment_p=jnp.zeros(()),
+        augment_signs=jnp.zeros(()),
     )

@@ -7,8 +7,8 @@ import scipy.signal
 
 from sdgan_jax.config import DiscriminatorConfig, GeneratorConfig
 from sdgan_jax.nets.discriminator import Discriminator
-from sdgan_jax.nets.generator import Synthesis, channels_at
-from sdgan_jax.nets.layers import minibatch_stddev
+from sdgan_jax.nets.generator import Synthesis
+from sdgan_jax.nets.layers import channels_at, minibatch_stddev
 
 
 def draw(*shape, seed=0):

@@ -1,5 +1,6 @@
 """The training step: the same on any number of devices, and the pseudo-code of SD-GAN where it is asked for."""
 
+import dataclasses
 import types
 
 import jax
@@ -12,13 +13,13 @@ from sdgan_jax import config as c
 from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.fusion import Fusion
 from sdgan_jax.nets.generator import Generator, Mapping
-from sdgan_jax.training import joint_step, sharding
+from sdgan_jax.training import joint_step, lazy, parts, sharding
 from sdgan_jax.training.state import init_state
 from tests.training import tiny
 
 SIX = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")
 GROUP = 4  # samples of a minibatch standard deviation
-STEPS = 3  # R1 is due at the first and the third, F at the first alone
+STEPS = 3  # the regularisers are due at the first and the third, F at the first alone
 
 # Adam divides a gradient by its own size: without a large epsilon, rounding of tiny gradients would decide.
 ADAM = c.AdamConfig(learning_rate=0.01, beta1=0.5, beta2=0.99, epsilon=0.01)
@@ -27,7 +28,10 @@ LATENT = tiny.config(
     latent_space="w",
     source="latent",
     basis_length=3.0,
-    losses=c.LossConfig(r1=1.0, r1_every=2, edit_attribute=0.5, edit_adversarial=0.5),
+    losses=c.LossConfig(
+        r1=1.0, r1_every=2, edit_attribute=0.5, edit_adversarial=0.5, path_length=0.3, path_length_every=2
+    ),
+    style_mixing=0.5,
     adam_g=ADAM,
     adam_d=ADAM,
     adam_f=ADAM,
@@ -127,6 +131,7 @@ def test_metrics_say_whether_they_were_measured(four):
     for index, (_, metrics) in enumerate(four[1][1:]):
         weights = {name: value[1] for name, value in metrics.items()}
         assert weights.pop("r1") == (index % 2 == 0) and weights.pop("l_rec_f") == (index % 3 == 0)
+        assert weights.pop("path_length") == (index % 2 == 0)
         assert set(weights) >= set(SIX) - {"l_rec_f"} and set(weights.values()) == {1.0}
         assert (metrics["r1"][0] > 0) == (index % 2 == 0) and (metrics["l_rec_f"][0] > 0) == (index % 3 == 0)
 
@@ -135,13 +140,60 @@ def test_lazy_r1_stands_for_the_steps_without_it():
     # D(x) = p |x|² / 2 has the gradient p x, so the loss is gamma / 2 · k · p² |x|².
     quadratic = types.SimpleNamespace(
         config=tiny.config(losses=c.LossConfig(r1=3.0, r1_every=5)),
-        discriminate=lambda p, x: (p * jnp.square(x).sum((1, 2, 3)) / 2, None),
+        judge=lambda p, scales, *_: (p * jnp.square(scales[-1]).sum((1, 2, 3)) / 2, None),
     )
     x = np.random.default_rng(0).standard_normal((4, 2, 2, 3)).astype(np.float32)
     power = np.square(x).sum((1, 2, 3)).mean()
-    loss, penalty = joint_step._loss_r1(quadratic, 0.7, x)
+    loss, penalty = lazy.loss_r1(quadratic, 0.7, 0.0, x, None)
     np.testing.assert_allclose(penalty, 0.49 * power, rtol=1e-5)
     np.testing.assert_allclose(loss, 3.0 / 2 * 5 * 0.49 * power, rtol=1e-5)
+
+
+def test_lazy_path_length_stands_for_the_steps_without_it():
+    # An image p · w[0] + p · w[1], the same at every pixel: J^T y is p · sum(y) / sqrt(H W) for either layer.
+    linear = types.SimpleNamespace(
+        config=tiny.config(losses=c.LossConfig(path_length=2.0, path_length_every=4)),
+        mixed_w_plus=lambda variables, w, *_: w,
+        synthesize=lambda variables, w, _: jnp.broadcast_to(
+            variables["params"] * w.sum((1, 2))[:, None, None, None], (3, 2, 2, 3)
+        ),
+    )
+    y = np.random.default_rng(0).standard_normal((3, 2, 2, 3)).astype(np.float32)
+    drawn = types.SimpleNamespace(latents=jnp.ones((3, 2, 1)), noise=None, pixels=y)
+    state = types.SimpleNamespace(path_mean=0.9, basis=None)
+    loss, length = lazy.loss_path(linear, 0.7, state, None, drawn)
+    lengths = np.abs(0.7 * y.sum((1, 2, 3)) / 2)
+    np.testing.assert_allclose(length, lengths.mean(), rtol=1e-5)
+    np.testing.assert_allclose(loss, 2.0 * 4 * np.square(lengths - 0.9).mean(), rtol=1e-5)
+
+
+def test_a_regulariser_is_an_update_of_its_own(four):
+    """Adam counts two updates of G and of D in the steps where their regulariser is due, one of them in the others."""
+    for field in ("opt_g", "opt_d"):
+        assert [tiny.count(getattr(state, field)) for state, _ in four[1]] == [0, 2, 3, 5]
+
+
+def test_average_path_length_follows(four):
+    states = [state for state, _ in four[1]]
+    for old, new, (_, metrics) in zip(states, states[1:], four[1][1:]):
+        length, measured = metrics["path_length"]
+        expected = 0.99 * old.path_mean + 0.01 * length if measured else old.path_mean
+        np.testing.assert_allclose(new.path_mean, expected, rtol=1e-5)
+
+
+def test_accumulated_parts_make_the_update_of_the_whole_batch(four):
+    """On one device in two parts, on two devices in two parts each: what four devices make of it at once."""
+    for devices in (1, 2):
+        _, accumulated = run(dataclasses.replace(LATENT, accumulate=2), devices)
+        for (state, metrics), (expected, expected_metrics) in zip(accumulated[1:], four[1][1:], strict=True):
+            assert_close(metrics, expected_metrics)
+            assert_close(state, expected)
+
+
+def test_parts_that_would_cut_a_group_are_refused():
+    parts.check(dataclasses.replace(LATENT, accumulate=4), devices=1)
+    with pytest.raises(ValueError, match="config.accumulate is 4, but the 8 images of a device do not split"):
+        parts.check(dataclasses.replace(LATENT, accumulate=4), devices=2)
 
 
 def test_moving_average_of_the_generator(four):
@@ -175,7 +227,7 @@ def latents_of(config, step):
 def test_moving_average_of_w(four):
     states = [state for state, _ in four[1]]
     for index, (old, new) in enumerate(zip(states, states[1:])):
-        w = Mapping(LATENT.generator).apply({"params": old.params_g["mapping"]}, latents_of(LATENT, index))
+        w = Mapping(12, 1, 1.0).apply({"params": old.params_g["mapping"]}, latents_of(LATENT, index))
         np.testing.assert_allclose(new.w_avg, 0.9 * old.w_avg + 0.1 * w.mean(0), rtol=1e-4, atol=1e-5)
 
 

@@ -72,6 +72,9 @@ def random_state(settings, seed=0):
         opt_f=zeros(shapes.opt_f),
         w_avg=draw(shapes.w_avg),
         basis=basis,
+        path_mean=np.float32(0.5),
+        augment_p=np.float32(0.3),
+        augment_signs=np.float32(0.0),
     )
 
 
@@ -86,6 +89,12 @@ def first_moment(opt):
     """Adam's running mean of the gradient."""
     (moment,) = (part.mu for part in jax.tree.leaves(opt, is_leaf=is_adam) if is_adam(part))
     return moment
+
+
+def count(opt):
+    """Updates that Adam has made."""
+    (number,) = (part.count for part in jax.tree.leaves(opt, is_leaf=is_adam) if is_adam(part))
+    return int(number)
 
 
 def is_adam(part):
