@@ -22,6 +22,8 @@ ATTRIBUTE = flags.DEFINE_list("attribute", ["none"], "name, or several separated
 SEEDS = flags.DEFINE_string("seeds", "0-15", "a face each, such as 0-15 or 0,3,5-7; a seed is the same face everywhere")
 STRENGTH = flags.DEFINE_float("strength", 1.0, "of the attribute: 0 is the face without it, 1 as trained")
 TRUNCATION = flags.DEFINE_float("truncation", 1.0, "psi: below 1 trades variety for typical faces", lower_bound=0.0)
+TRUNCATION_CUTOFF = flags.DEFINE_integer("truncation_cutoff", None, "layers that are truncated; all when not given")
+LABEL = flags.DEFINE_integer("label", None, "class to draw, for imported networks that are conditional")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -31,9 +33,15 @@ def main(argv: Sequence[str]) -> None:
     model = sdgan_jax.load(MODEL.value)
     dim = model.config.generator.latent_dim
     z = np.stack([jax.random.normal(jax.random.key(seed), (dim,)) for seed in seeds])
-    images = pictures.to_uint8(
-        np.asarray(model.generate(z, ATTRIBUTE.value, strength=STRENGTH.value, truncation=TRUNCATION.value))
+    drawn = model.generate(
+        z,
+        ATTRIBUTE.value,
+        strength=STRENGTH.value,
+        truncation=TRUNCATION.value,
+        truncation_cutoff=TRUNCATION_CUTOFF.value,
+        label=None if LABEL.value is None else np.full(len(seeds), LABEL.value),
     )
+    images = pictures.to_uint8(np.asarray(drawn))
     out, name = epath.Path(OUT.value), "+".join(ATTRIBUTE.value)
     for seed, image in zip(seeds, images, strict=True):
         pictures.write_png(out / f"{name}_seed{seed:04d}.png", image)

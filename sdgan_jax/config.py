@@ -180,15 +180,18 @@ def auto(resolution: int, batch_size: int) -> Config:
     Returns:
         A config of these; what a run writes when is as in `Config`.
     """
-    channels = {"channel_base": 32768 if resolution >= 512 else 16384}
-    precision: dict[str, Any] = {"low_precision_blocks": 4, "conv_clamp": 256.0}
+    networks: dict[str, Any] = {
+        "channel_base": 32768 if resolution >= 512 else 16384,
+        "low_precision_blocks": 4,
+        "conv_clamp": 256.0,
+    }
     learning_rate = 0.002 if resolution >= 1024 else 0.0025
     return Config(
         dataset=f"megn/rendered_{resolution}" if resolution <= 256 else f"megn/photos_{resolution}",
         resolution=resolution,
         batch_size=batch_size,
-        generator=GeneratorConfig(mapping_layers=2, **channels, **precision),
-        discriminator=DiscriminatorConfig(**channels, **precision),
+        generator=GeneratorConfig(mapping_layers=2, **networks),
+        discriminator=DiscriminatorConfig(**networks),
         latent_space="w",
         basis_length=8.0,
         source="latent",

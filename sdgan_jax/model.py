@@ -44,7 +44,7 @@ class Model:
     Attributes:
         config: what the model was made with.
         params: the trees of arrays `G` (params and buffers), `D`, `F`, and the arrays `basis` f32[A,D] with unit rows
-            and `w_avg` f32[D].
+            and `w_avg` f32[D]. Imported weights may be without `D`, and have no `F`.
     """
 
     def __init__(self, config: Config, trees: dict[str, Any]):
@@ -67,13 +67,22 @@ class Model:
     def save(self, path: epath.PathLike, dtype: str = "float32") -> None:
         """Writes the model directory `path`: `config.json` and `weights.npz`, "float16" at half the size."""
         trees = {"ema_g": self.params["G"]["params"], "buffers_g": self.params["G"]["buffers"]}
-        trees |= {"params_d": self.params["D"], "params_f": self.params["F"]}
         trees |= {name: self.params[name] for name in ("basis", "w_avg")}
+        trees |= {f"params_{net.lower()}": self.params[net] for net in "DF" if net in self.params}
         weights.write(path, self.config, trees, np.dtype(dtype))
 
-    def map(self, z: ArrayLike) -> jax.Array:
-        """Maps z f32[N,D] to w f32[N,D] by the mapping network."""
-        return self._map(self.params["G"], self._latent("z", z, 2))
+    def map(self, z: ArrayLike, label: ArrayLike | None = None) -> jax.Array:
+        """Maps z f32[N,D] to w f32[N,D] by the mapping network.
+
+        Args:
+            z: f32[N,D], standard normal.
+            label: of a conditional network, class ids int[N] or weights f32[N,C].
+
+        Raises:
+            ValueError: for another shape, or a label that is missing or too much.
+        """
+        z = self._latent("z", z, 2)
+        return self._map(self.params["G"], z, self._label(label, z.shape[0], self.config.generator.label_dim))
 
     def synthesize(self, w_plus: ArrayLike, noise: str | jax.Array = "const") -> jax.Array:
         """Draws images.
@@ -100,6 +109,8 @@ class Model:
         strength: float = 1.0,
         truncation: float = 1.0,
         noise: str | jax.Array = "const",
+        truncation_cutoff: int | None = None,
+        label: ArrayLike | None = None,
     ) -> jax.Array:
         """Draws faces that wear an attribute, by the prior basis alone.
 
@@ -109,12 +120,14 @@ class Model:
             strength: 0 is the face without it, 1 the attribute as trained.
             truncation: psi; below 1 trades variety for typical faces.
             noise: "const", "none", or a PRNG key.
+            truncation_cutoff: layers that are truncated, the coarse ones first; None for all.
+            label: of a conditional network, class ids int[N] or weights f32[N,C].
 
         Returns:
             f32[N,R,R,3], about [-1,1].
 
         Raises:
-            ValueError: for an unknown attribute, or another shape or noise.
+            ValueError: for an unknown attribute, or another shape, noise or label.
         """
         z = self._latent("z", z, 2)
         worn = latents.attribute_weights(attribute, self.config.attributes, z.shape[0])
@@ -123,15 +136,32 @@ class Model:
             z,
             worn,
             self.params["basis"],
+            self._label(label, z.shape[0], self.config.generator.label_dim),
             strength=strength,
             w_avg=self.params["w_avg"],
             truncation=truncation,
+            truncation_cutoff=truncation_cutoff,
         )
         return self._synthesize(w_plus, noise)
 
-    def discriminate(self, images: ArrayLike) -> tuple[jax.Array, jax.Array]:
-        """Judges images f32[N,R,R,3]: realness logits f32[N], attribute logits f32[N,A]."""
-        return self._discriminate(self.params["D"], self._images(images))
+    def discriminate(self, images: ArrayLike, label: ArrayLike | None = None) -> tuple[jax.Array, jax.Array | None]:
+        """Judges images.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1].
+            label: of a conditional network, class ids int[N] or weights f32[N,C].
+
+        Returns:
+            Realness logits f32[N], attribute logits f32[N,A]; None for a D without attributes.
+
+        Raises:
+            ValueError: the model has no D, or for another shape or label.
+        """
+        if "D" not in self.params:
+            raise ValueError("this model has no discriminator; the weights it was made from came without one")
+        images = self._images(images)
+        label = self._label(label, images.shape[0], self.config.discriminator.label_dim)
+        return self._discriminate(self.params["D"], images, label)
 
     def offset(self, images: ArrayLike, attribute: Attribute) -> jax.Array:
         """The offset O that F adds to the basis for these faces.
@@ -145,7 +175,7 @@ class Model:
         """
         images = self._images(images)
         worn = latents.attribute_weights(attribute, self.config.attributes, images.shape[0])
-        offset = self._offset(self.params["F"], images, jnp.asarray(worn))
+        offset = self._offset(self.params.get("F", {}), images, jnp.asarray(worn))
         return offset[:, 0] if self.config.latent_space == "z" else offset
 
     def invert(self, images: ArrayLike) -> jax.Array:
@@ -210,6 +240,24 @@ class Model:
             raise ValueError(f"{name} must be {wanted}; got {list(latent.shape)}")
         return latent
 
+    def _label(self, label: ArrayLike | None, count: int, classes: int) -> jax.Array | None:
+        """Checks the label that a user gave; f32[N,C] for a conditional network, else None."""
+        if not classes:
+            if label is not None:
+                raise ValueError("this network knows no classes; leave label out")
+            return None
+        if label is None:
+            raise ValueError(f"this network is conditional; label must be int[N] below {classes} or f32[N,{classes}]")
+        array = np.asarray(label)
+        if array.shape == (count,) and np.issubdtype(array.dtype, np.integer) and np.isin(array, range(classes)).all():
+            array = np.eye(classes)[array]
+        if array.shape != (count, classes):
+            raise ValueError(
+                f"label must be int[{count}] from 0 to {classes - 1} or f32[{count},{classes}]; "
+                f"got {array.dtype}{list(array.shape)}"
+            )
+        return jnp.asarray(array, jnp.float32)
+
     def _images(self, images: ArrayLike) -> jax.Array:
         """Checks type and shape of images that a user gave."""
         size, kind = self.config.resolution, jnp.result_type(images)
@@ -220,13 +268,9 @@ class Model:
 
 def _params(trees: dict[str, Any]) -> dict[str, Any]:
     """The fields of a state that make a model (`weights.FIELDS`) under the names that users see."""
-    return {
-        "G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]},
-        "D": trees["params_d"],
-        "F": trees["params_f"],
-        "basis": trees["basis"],
-        "w_avg": trees["w_avg"],
-    }
+    params = {"G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]}}
+    params |= {name: trees[name] for name in ("basis", "w_avg")}
+    return params | {net: trees[name] for net, name in (("D", "params_d"), ("F", "params_f")) if trees.get(name)}
 
 
 def _in_batches(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:

@@ -52,6 +52,11 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once the state is saved.
         ValueError, FileNotFoundError: the workdir, the data or the devices do not fit the config.
     """
+    if config.generator.label_dim or config.discriminator.label_dim:
+        raise ValueError(
+            "config.generator.label_dim and config.discriminator.label_dim must be 0: conditional networks are read "
+            "and drawn with, but SD-GAN trains by its attributes; --config.init takes what fits of their weights"
+        )
     workdir = epath.Path(workdir)
     mesh = sharding.make_mesh(config.batch_size)
     parts.check(config, mesh.size)
@@ -108,7 +113,7 @@ def _first_state(
         state = checkpoints.restore(state, batches)
         log.say(f"Resuming at step {int(state.step)} of {checkpoints.directory.parent}")
     elif config.init:
-        state, taken = weights.start_from(state, config.init)
+        state, taken = weights.start_from(state, config, config.init)
         state = jax.device_put(state, sharding.replicated(mesh))
         log.say(taken)
     return state

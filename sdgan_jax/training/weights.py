@@ -20,7 +20,16 @@ from sdgan_jax.training import checkpoint
 from sdgan_jax.training.state import State, Tree, init_state
 
 FIELDS = ("ema_g", "buffers_g", "params_d", "params_f", "w_avg", "basis")  # of the state, that make the model
+OPTIONAL = ("params_d", "params_f")  # imported weights may come without
 FILE = "weights.npz"
+
+# Arrays with an axis of attributes: the axis, and the attribute it begins with (0 = none).
+_ATTRIBUTE_AXIS = {
+    "basis": (0, 0),
+    "params_d/attribute/kernel": (1, 0),
+    "params_d/attribute/bias": (0, 0),
+    "params_f/embedding": (0, 1),
+}
 
 
 def read(path: epath.PathLike, best: bool = False) -> tuple[Config, dict[str, Tree]]:
@@ -31,7 +40,7 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Config, dict[str, Tr
         best: of a workdir, the checkpoint with the best score instead of the newest.
 
     Returns:
-        The config, and the trees of `FIELDS`, float32.
+        The config, and the trees of `FIELDS`, float32; those of `OPTIONAL` only where the model has them.
 
     Raises:
         FileNotFoundError: there is no model; the message says what to do.
@@ -45,7 +54,9 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Config, dict[str, Tr
         return config, checkpoint.open_state(path, target, best)
     with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
         arrays = {name: archive[name].astype(np.float32) for name in archive.files}
-    wanted = flax.traverse_util.flatten_dict(target, sep="/")
+    held = {name.split("/")[0] for name in arrays}
+    target = {name: tree for name, tree in target.items() if name in held or name not in OPTIONAL}
+    wanted = flatten(target)
     wrong = [name for name in wanted if name not in arrays or arrays[name].shape != wanted[name].shape]
     if wrong:
         raise ValueError(f"{file} does not fit its config.json: {len(wrong)} arrays differ, {', '.join(wrong[:3])} …")
@@ -58,35 +69,80 @@ def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: n
     Args:
         path: the directory; made when it is not there.
         config: of the model.
-        trees: of `FIELDS`.
+        trees: of `FIELDS`; those of `OPTIONAL` may be missing.
         dtype: float32, or float16 for half the size.
     """
     folder = epath.Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = flax.traverse_util.flatten_dict(jax.device_get(trees), sep="/")
+    arrays = flatten(jax.device_get(trees))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name: np.asarray(array, dtype) for name, array in arrays.items()})
     (folder / FILE).write_bytes(buffer.getvalue())
     (folder / "config.json").write_text(config_lib.to_json(config))
 
 
-def start_from(state: State, path: epath.PathLike) -> tuple[State, str]:
+def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[State, str]:
     """Puts the weights of a model into a fresh state, array by array where name and shape agree.
+
+    The model may be for another resolution (layers are named by theirs) and for other attributes: what belongs to one
+    attribute goes by its name.
 
     Args:
         state: at step 0.
+        config: of the run.
         path: a model directory.
 
     Returns:
-        The state, and a line that says how much was taken of each network and how much is new.
+        The state, and lines that say what was taken and what is new.
+
+    Raises:
+        ValueError: nothing of the generator fits.
     """
-    _, trees = read(path)
+    theirs_config, trees = read(path)
+    shared = [name for name in config.attributes if name in theirs_config.attributes]
+    places = tuple([names.index(name) for name in shared] for names in (config.attributes, theirs_config.attributes))
     targets = {"params_g": "ema_g"} | {name: name for name in FIELDS}
-    changes, report = {}, []
+    changes, lines = {}, [f"Starting from {path}"]
     for field, origin in targets.items():
-        ours, theirs = (flax.traverse_util.flatten_dict({"": tree}) for tree in (getattr(state, field), trees[origin]))
+        # A key in front of every name, since `basis` and `w_avg` are arrays, not trees.
+        ours, theirs = (flatten({field: tree}) for tree in (getattr(state, field), trees.get(origin, {})))
         # Copies: params_g and ema_g start from the same arrays, and the step donates both.
-        fits = {k: jnp.array(v) for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
-        changes[field] = flax.traverse_util.unflatten_dict(ours | fits)[""]
-        report.append(f"{field} {len(fits)}/{len(ours)}")
-    return state.replace(**changes), f"Starting from {path}; arrays taken: {', '.join(report)}"
+        fits = {k: _fit(k, v, theirs[k], *places) for k, v in ours.items() if k in theirs}
+        fits = {k: v for k, v in fits.items() if v is not None}
+        changes[field] = flax.traverse_util.unflatten_dict(ours | fits, sep="/").get(field, {})
+        if field == "params_g" and not any(v.ndim > 1 for v in fits.values()):
+            raise ValueError(f"{path}: nothing of its generator fits this config; compare its config.json")
+        if field not in ("ema_g", "buffers_g"):  # as params_g
+            lines.append(f"  {field}: {_summary(list(ours), fits)}")
+    others = [name for name in config.attributes if name not in shared]
+    lines.append(f"  attributes: {', '.join(shared)} taken" + (f"; {', '.join(others)} new" if others else ""))
+    return state.replace(**changes), "\n".join(lines)
+
+
+def flatten(tree: Tree) -> dict[str, jax.Array]:
+    """The arrays of a tree by their names, such as "params_g/mapping/dense_0/kernel"."""
+    return flax.traverse_util.flatten_dict(tree, sep="/")
+
+
+def _fit(
+    name: str, ours: jax.Array, theirs: jax.Array, our_places: list[int], their_places: list[int]
+) -> jax.Array | None:
+    """`theirs` in the place of `ours`: a copy, or of an array that has an axis of attributes, the shared ones."""
+    if name not in _ATTRIBUTE_AXIS:
+        return jnp.array(theirs) if ours.shape == theirs.shape else None
+    axis, first = _ATTRIBUTE_AXIS[name]
+    if np.delete(ours.shape, axis).tolist() != np.delete(theirs.shape, axis).tolist():
+        return None
+    result = np.moveaxis(np.array(ours), axis, 0)
+    for mine, other in zip(our_places, their_places, strict=True):
+        if mine >= first and other >= first:
+            result[mine - first] = np.moveaxis(np.asarray(theirs), axis, 0)[other - first]
+    return jnp.asarray(np.moveaxis(result, 0, axis))
+
+
+def _summary(ours: list[str], fits: dict[str, jax.Array]) -> str:
+    """How many arrays of a field were taken, and the layers that are new."""
+    layers = dict.fromkeys("/".join(name.split("/")[1:3]) or name for name in ours if name not in fits)
+    more = f" and {len(layers) - 8} more layers" if len(layers) > 8 else ""
+    new = f"; new: {', '.join(list(layers)[:8])}{more}" if layers else ""
+    return f"{len(fits)} of {len(ours)} arrays taken{new}"

@@ -88,25 +88,27 @@ def test_a_workdir_is_read_like_a_model_directory(config, tmp_path):
 def test_start_from_takes_what_fits_and_says_so(config, trees, tmp_path):
     weights.write(tmp_path, config, trees)
     fresh = tiny.random_state(config)
-    state, report = weights.start_from(fresh, tmp_path)
+    state, report = weights.start_from(fresh, config, tmp_path)
     for (name, a), (_, b) in zip(tiny.named_leaves(trees_of(state)), tiny.named_leaves(trees), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
     for a, b in zip(jax.tree.leaves(state.params_g), jax.tree.leaves(trees["ema_g"]), strict=True):
         np.testing.assert_array_equal(a, b)
     assert state.step == 0 and jax.tree.structure(state) == jax.tree.structure(fresh)
     count = len(jax.tree.leaves(trees["params_f"]))
-    assert f"params_f {count}/{count}" in report and "basis 1/1" in report and "\n" not in report
+    assert f"params_f: {count} of {count} arrays taken\n" in report and "basis: 1 of 1 arrays taken\n" in report
+    assert report.endswith("attributes: none, mask, beard taken")
 
 
 def test_start_from_another_space_leaves_the_regressor_alone(config, trees, tmp_path):
     """A model in z regresses one vector, a run in w+ one for each layer: all else is taken."""
     weights.write(tmp_path, config, trees)
-    fresh = tiny.random_state(dataclasses.replace(config, latent_space="w"))
-    state, report = weights.start_from(fresh, tmp_path)
+    config = dataclasses.replace(config, latent_space="w")
+    fresh = tiny.random_state(config)
+    state, report = weights.start_from(fresh, config, tmp_path)
     np.testing.assert_array_equal(state.params_f["regressor"], fresh.params_f["regressor"])
     np.testing.assert_array_equal(state.params_f["embedding"], trees["params_f"]["embedding"])
     count = len(jax.tree.leaves(trees["params_f"]))
-    assert f"params_f {count - 1}/{count}" in report
+    assert f"params_f: {count - 1} of {count} arrays taken; new: regressor\n" in report
 
 
 def test_start_from_a_smaller_model_takes_the_layers_they_share(config, trees, tmp_path):
@@ -115,9 +117,44 @@ def test_start_from_a_smaller_model_takes_the_layers_they_share(config, trees, t
         config, resolution=16, fusion=c.FusionConfig(channel_base=64, channel_max=8, embedding_dim=4, hidden_dim=8)
     )
     fresh = tiny.random_state(larger)
-    state, report = weights.start_from(fresh, tmp_path)
+    state, report = weights.start_from(fresh, larger, tmp_path)
     old, new = trees["ema_g"]["synthesis"], state.params_g["synthesis"]
     np.testing.assert_array_equal(new["conv_8"]["conv"]["kernel"], old["conv_8"]["conv"]["kernel"])
     np.testing.assert_array_equal(new["rgb_16"]["bias"], fresh.params_g["synthesis"]["rgb_16"]["bias"])
     ours, theirs = len(jax.tree.leaves(fresh.params_g)), len(jax.tree.leaves(trees["ema_g"]))
-    assert ours > theirs and f"params_g {theirs}/{ours}" in report
+    assert ours > theirs and f"params_g: {theirs} of {ours} arrays taken; new: synthesis/conv_16" in report
+
+
+def test_start_from_other_attributes_goes_by_their_names(config, trees, tmp_path):
+    """From (none, mask, beard) to (none, hat, beard): the head, the embedding and the basis of hat are new."""
+    weights.write(tmp_path, config, trees)
+    config = dataclasses.replace(config, attributes=("none", "hat", "beard", "mask"))
+    fresh = tiny.random_state(config)
+    state, report = weights.start_from(fresh, config, tmp_path)
+    np.testing.assert_array_equal(
+        state.basis, [trees["basis"][0], fresh.basis[1], trees["basis"][2], trees["basis"][1]]
+    )
+    for name, rows in (("kernel", np.transpose), ("bias", np.asarray)):
+        head, old, new = (rows(tree["attribute"][name]) for tree in (state.params_d, trees["params_d"], fresh.params_d))
+        np.testing.assert_array_equal(head, [old[0], new[1], old[2], old[1]])
+    embedding, old, new = (tree["embedding"] for tree in (state.params_f, trees["params_f"], fresh.params_f))
+    np.testing.assert_array_equal(embedding, [new[0], old[1], old[0]])
+    assert report.endswith("attributes: none, beard, mask taken; hat new")
+
+
+def test_start_from_weights_without_discriminator(config, trees, tmp_path):
+    del trees["params_d"], trees["params_f"]
+    weights.write(tmp_path, config, trees)
+    assert set(weights.read(tmp_path)[1]) == {"ema_g", "buffers_g", "w_avg", "basis"}
+    fresh = tiny.random_state(config)
+    state, report = weights.start_from(fresh, config, tmp_path)
+    for field in ("params_d", "params_f"):
+        assert all(map(np.array_equal, jax.tree.leaves(getattr(state, field)), jax.tree.leaves(getattr(fresh, field))))
+    assert "params_d: 0 of " in report
+
+
+def test_start_from_a_model_that_fits_nowhere_is_refused(config, trees, tmp_path):
+    weights.write(tmp_path, config, trees)
+    other = dataclasses.replace(config, generator=c.GeneratorConfig(20, 1, 1.0, 48, 6))
+    with pytest.raises(ValueError, match="nothing of its generator fits this config"):
+        weights.start_from(tiny.random_state(other), other, tmp_path)
