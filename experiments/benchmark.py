@@ -11,7 +11,6 @@ Any preset and any override can be measured: --config.resolution, --config.gener
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 
 import jax
@@ -53,11 +52,11 @@ def make_torch(config: Config) -> measurement.Peer:
     if jax.default_backend() != "cpu":
         raise ValueError("--torch compares on CPU; start with JAX_PLATFORMS=cpu")
     try:
-        from experiments import torch_stylegan2
+        from experiments.torch_stylegan2 import training
     except ModuleNotFoundError as error:
         raise ValueError(f"--torch needs PyTorch ({error}): pip install -e '.[convert]'") from error
-    torch_stylegan2.check(config)
-    return torch_stylegan2.fastest(config, len(os.sched_getaffinity(0)))
+    training.check(config)
+    return training.fastest(config, measurement.count_cores())
 
 
 if __name__ == "__main__":

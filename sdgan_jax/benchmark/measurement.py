@@ -253,14 +253,18 @@ def _rates(config: Config, seconds: list[float], flops: float, peak: float) -> d
     }
 
 
+def count_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe_machine() -> dict[str, Any]:
     """The processor, the devices, and the versions of what computes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     info = pathlib.Path("/proc/cpuinfo")
     named = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
     return {
         "processor": named[1].strip() if named else platform.processor(),
-        "cores": cores,
+        "cores": count_cores(),
         "devices": jax.device_count(),
         "device_kind": jax.devices()[0].device_kind,
         "python": platform.python_version(),

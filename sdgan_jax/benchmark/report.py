@@ -40,9 +40,8 @@ def table(results: Mapping[str, Any]) -> str:
     ]
     seconds = parts["steady"]["ours"]["seconds"]
     if seconds["max"] > BUSY * seconds["min"]:
-        lines.append(
-            f"Times vary by {seconds['max'] / seconds['min'] - 1:.0%}: something else ran on this machine; measure again."
-        )
+        varied = seconds["max"] / seconds["min"] - 1
+        lines.append(f"Times vary by {varied:.0%}: something else ran on this machine; measure again.")
     return "\n".join(lines) + "\n"
 
 

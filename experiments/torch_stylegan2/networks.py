@@ -1,16 +1,12 @@
-"""StyleGAN2 and its training step in plain PyTorch, to measure ours against; the one file here that needs torch.
+"""StyleGAN2's networks (Karras et al. 2020) from torch's own layers.
 
-The networks, losses and updates of Karras et al. 2020 from torch's own layers, as its public implementations have them:
-grouped convolution for the modulated weights of a batch, `conv_transpose2d` and `conv2d` of stride 2 beside the FIR
-filter as a depthwise convolution. `Networks` of ours and these agree to rounding on the same weights: modules and
-parameters carry the same names. Images are NCHW here.
-
-Nothing is compiled: `torch.compile` cannot differentiate twice, which both regularisers need.
+As the public implementations have them: grouped convolution for the modulated weights of a batch, `conv_transpose2d`
+and `conv2d` of stride 2 beside the FIR filter as a depthwise convolution. On the same weights they agree with ours to
+rounding; modules carry the names of ours, `kernel` is called `weight`. Images are NCHW here.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -21,7 +17,7 @@ from torch import nn
 
 from sdgan_jax.config import Config, GeneratorConfig
 
-FIR = (1.0, 3.0, 3.0, 1.0)
+_FIR = torch.outer(torch.tensor([1.0, 3.0, 3.0, 1.0]), torch.tensor([1.0, 3.0, 3.0, 1.0])) / 64.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +52,8 @@ def leaky_relu(x: torch.Tensor) -> torch.Tensor:
 
 
 def _filter(x: torch.Tensor, padding: int, gain: float = 1.0, stride: int = 1, up: bool = False) -> torch.Tensor:
-    """The FIR filter on every channel of f32[N,C,H,W], a depthwise convolution; transposed and of stride 2 when `up`."""
-    row = x.new_tensor(FIR) / sum(FIR)
-    kernel = (gain * torch.outer(row, row)).expand(x.shape[1], 1, -1, -1)
+    """The FIR filter on each channel of f32[N,C,H,W], a depthwise convolution; transposed, of stride 2, when `up`."""
+    kernel = (gain * _FIR).expand(x.shape[1], 1, -1, -1)
     if up:
         return F.conv_transpose2d(x, kernel, stride=2, padding=padding, groups=x.shape[1])
     return F.conv2d(x, kernel, stride=stride, padding=padding, groups=x.shape[1])
@@ -274,118 +269,3 @@ class Discriminator(nn.Module):
         deviation = x.reshape(group, -1, *x.shape[1:]).var(0, unbiased=False).add(1e-8).sqrt().mean((1, 2, 3))
         x = torch.cat((x, deviation.repeat(group)[:, None, None, None].expand(-1, 1, 4, 4)), 1)
         return self.realness(self.dense(self.conv_4(x).flatten(1)))[:, 0]
-
-
-class Training:
-    """The networks, their optimisers, and the updates; one batch of random latents a call.
-
-    The updates are those of the public implementations: first D, then G, on latents of their own; R1 and path length
-    are updates by themselves on the steps where they are due, with Adam corrected for them.
-    """
-
-    def __init__(self, config: Config, form: Form, threads: int) -> None:
-        """Makes networks with fresh weights.
-
-        Args:
-            config: a plain StyleGAN2; `losses`, `adam_g`, `adam_d`, `style_mixing` and `ema_kimg` are read too.
-            form: of `FORMS`.
-            threads: processor cores to use.
-        """
-        torch.set_num_threads(threads)
-        torch.manual_seed(config.seed)
-        self.config = config
-        self.generator, self.discriminator = Generator(config, form), Discriminator(config, form)
-        if form.channels_last:
-            self.generator.to(memory_format=torch.channels_last)
-            self.discriminator.to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        self.w_avg = torch.zeros(config.generator.latent_dim)
-        self.path_average = torch.zeros(())
-        losses = config.losses
-        self.adam_g = _adam(self.generator, config.adam_g, losses.path_length_every if losses.path_length else 0)
-        self.adam_d = _adam(self.discriminator, config.adam_d, losses.r1_every if losses.r1 else 0)
-        images = torch.randint(0, 256, (config.batch_size, 3, config.resolution, config.resolution), dtype=torch.uint8)
-        self._images = images
-
-    def run(self, part: str) -> None:
-        """Does what a name says, such as "d_step" or "d_step+r1+g_step", one after the other."""
-        for name in part.split("+"):
-            getattr(self, name)()
-
-    def g_forward(self) -> None:
-        """Draws a batch."""
-        with torch.no_grad():
-            self._draw(self.config.batch_size)
-
-    def d_step(self) -> None:
-        """Draws fakes and updates D on them and on the reals."""
-        with torch.no_grad():
-            fakes = self._draw(self.config.batch_size)[0]
-        loss = F.softplus(self.discriminator(fakes)).mean() + F.softplus(-self.discriminator(self._reals())).mean()
-        _descend(self.adam_d, loss)
-
-    def r1(self) -> None:
-        """Updates D by R1: gamma / 2 · |dD/dx|², times the interval."""
-        reals = self._reals().requires_grad_()
-        (gradient,) = torch.autograd.grad(self.discriminator(reals).sum(), reals, create_graph=True)
-        penalty = gradient.square().sum((1, 2, 3)).mean()
-        weights = self.config.losses
-        _descend(self.adam_d, 0.5 * weights.r1 * weights.r1_every * penalty)
-
-    def g_step(self) -> None:
-        """Draws fakes and updates G by what D says of them; then the averages of G and of w."""
-        fakes, w = self._draw(self.config.batch_size)
-        self.discriminator.requires_grad_(False)
-        _descend(self.adam_g, F.softplus(-self.discriminator(fakes)).mean())
-        self.discriminator.requires_grad_(True)
-        with torch.no_grad():
-            decay = 0.5 ** (self.config.batch_size / (1000.0 * self.config.ema_kimg))
-            for average, new in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-                average.lerp_(new, 1.0 - decay)
-            self.w_avg.lerp_(w.detach().mean(0), 1.0 - self.config.w_avg_beta)
-
-    def path_length(self) -> None:
-        """Updates G by the path length penalty on half a batch."""
-        weights = self.config.losses
-        w_plus = self._latents(max(1, self.config.batch_size // 2))[0]
-        images = self.generator.synthesis(w_plus)
-        noise = torch.randn_like(images) / self.config.resolution
-        (gradient,) = torch.autograd.grad((images * noise).sum(), w_plus, create_graph=True)
-        lengths = gradient.square().sum(2).mean(1).sqrt()
-        self.path_average = self.path_average.lerp(lengths.detach().mean(), weights.path_length_decay)
-        penalty = (lengths - self.path_average).square().mean()
-        _descend(self.adam_g, weights.path_length * weights.path_length_every * penalty)
-
-    def _reals(self) -> torch.Tensor:
-        return self._images.float() / 127.5 - 1.0
-
-    def _draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images f32[N,3,R,R] of random latents, and their w f32[N,D]."""
-        w_plus, w = self._latents(count)
-        return self.generator.synthesis(w_plus), w
-
-    def _latents(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Random w+ f32[N,L,D], layers mixed from two latents in the share that the config says; and w f32[N,D]."""
-        layers, dim = self.config.num_layers, self.config.generator.latent_dim
-        w = self.generator.mapping(torch.randn(count, dim))
-        w_plus = w[:, None].expand(-1, layers, -1)
-        if self.config.style_mixing:
-            other = self.generator.mapping(torch.randn(count, dim))[:, None]
-            crossover = torch.randint(1, layers, (count, 1))
-            crossover = torch.where(torch.rand(count, 1) < self.config.style_mixing, crossover, layers)
-            w_plus = torch.where((torch.arange(layers) < crossover)[:, :, None], w_plus, other)
-        return w_plus, w
-
-
-def _adam(module: nn.Module, settings, every: int) -> torch.optim.Adam:
-    """Adam, corrected for a regulariser every so many steps: with c = k / (k + 1), learning rate · c and betas ** c."""
-    correction = every / (every + 1) if every else 1.0
-    betas = (settings.beta1**correction, settings.beta2**correction)
-    return torch.optim.Adam(module.parameters(), settings.learning_rate * correction, betas, settings.epsilon)
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    """One update."""
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
