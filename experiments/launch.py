@@ -178,6 +178,7 @@ def _find_preset(argv: Sequence[str]) -> list[str]:
             if not match[1] and following in found:
                 found.remove(following)
     path = path or str(flags.FLAGS["config"].default_as_str)
+    path, colon, argument = re.fullmatch(r"(.*?)(?:(?<=\.py)(:)(.*))?", path, re.DOTALL).groups()  # preset.py:argument
     # The presets are installed with the package, so their names also work where the checkout is not.
     installed = os.path.join(_PRESETS, os.path.basename(path))
     if not os.path.isfile(path) and path.startswith("experiments/configs/") and os.path.isfile(installed):
@@ -186,9 +187,12 @@ def _find_preset(argv: Sequence[str]) -> list[str]:
         names = sorted(name[:-3] for name in os.listdir(_PRESETS) if re.fullmatch(r"[a-z]\w*\.py", name))
         _fail(f"--config={path}: no such file; the presets in experiments/configs/ are {', '.join(names)}")
     with open(path, encoding="utf-8", errors="replace") as file:
-        if "get_config" not in file.read():
-            _fail(f"--config={path}: not a preset; it must be a Python file with get_config()")
-    return [found[0], f"--config={path}", *found[1:]]
+        source = file.read()
+    if "get_config" not in source:
+        _fail(f"--config={path}: not a preset; it must be a Python file with get_config()")
+    if colon and "def get_config()" in source:
+        _fail(f"--config={path}:{argument}: this preset takes no argument; write --config={path}")
+    return [found[0], f"--config={path}{colon or ''}{argument or ''}", *found[1:]]
 
 
 def _check_override(path: str, value: str | None) -> None:
@@ -216,6 +220,8 @@ def _explain(error: Exception) -> str:
     """The message of a flag error, in the words of the config where it is about one of its fields."""
     if missing := re.findall(r"Flag --(\w+) must have a value other than None", str(error)):
         return "give " + " and ".join(f"--{name} ({flags.FLAGS[name].help})" for name in missing)
+    if match := re.match(r"flag (--config=.*?): Error whilst parsing config file:\s", str(error)):
+        return f"{match[1]}: {str(error).strip().splitlines()[-1].removeprefix('ValueError: ')}"
     match = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
     if not match:
         return str(error)

@@ -66,6 +66,13 @@ def test_the_defaults_are_the_seed():
         ({"latent_space": "s"}, "config.latent_space is 's'; it must be one of"),
         ({"source": "photo"}, "config.source is 'photo'; it must be one of"),
         ({"attributes": ("mask", "none")}, "the first must be 'none'"),
+        ({"accumulate": 0}, "config.accumulate is 0; it must be at least 1"),
+        ({"fusion_every": -1}, "config.fusion_every is -1; it must be at least 0"),
+        (
+            {"generator": config_lib.GeneratorConfig(style="adin")},
+            "config.generator.style is 'adin'; it must be one of",
+        ),
+        ({"generator": config_lib.GeneratorConfig(channels=(8, 8))}, "names 2 resolutions; 256 pixels have 7, from 4"),
         ({"losses": config_lib.LossConfig(r1=-1.0)}, "config.losses.r1 is -1.0; it must be at least 0"),
     ],
 )
@@ -73,3 +80,18 @@ def test_fields_that_do_not_fit_are_named(fields, message):
     with pytest.raises(ValueError, match=message) as raised:
         config_lib.validate(config_lib.Config(**fields))
     assert "\n" not in str(raised.value)
+
+
+def test_auto_follows_the_published_rules():
+    """StyleGAN2-ADA's `auto`: gamma = 0.0002 res²/batch, EMA batch · 10 / 32 kimg, lr 0.002 at 1024."""
+    small, large = config_lib.validate(config_lib.auto(256, 64)), config_lib.validate(config_lib.auto(1024, 32))
+    assert small.losses.r1 == pytest.approx(0.2048) and large.losses.r1 == pytest.approx(6.5536)
+    assert (small.ema_kimg, large.ema_kimg) == (20.0, 10.0)
+    assert (small.adam_g.learning_rate, large.adam_d.learning_rate) == (0.0025, 0.002)
+    assert (small.generator.channel_base, large.discriminator.channel_base) == (16384, 32768)
+    assert small.generator.mapping_layers == 2 and small.ema_rampup == 0.05
+
+
+def test_a_plain_stylegan2_learns_no_f():
+    assert config_lib.Config().learns_f and not config_lib.Config(fusion_every=0).learns_f
+    assert not config_lib.Config(attributes=("none",)).learns_f

@@ -14,6 +14,7 @@ RANK = {
     "sdgan_jax.config": 0,
     "sdgan_jax.pictures": 0,
     "sdgan_jax.nets": 1,
+    "sdgan_jax.augmentation": 2,
     "sdgan_jax.latents": 2,
     "sdgan_jax.losses": 2,
     "sdgan_jax.face3d": 2,

@@ -13,6 +13,14 @@ PRESET = """
     def get_config():
         return Config(dataset="megn/rendered_32", resolution=32, batch_size=4)
 """
+SIZED = """
+    from sdgan_jax.config import Config
+
+    def get_config(size="16"):
+        if not size.isdecimal():
+            raise ValueError(f"{size} is no size")
+        return Config(dataset="tiny", resolution=int(size), batch_size=4)
+"""
 LAUNCHER = """
     '''Shows what it was given.'''
     from absl import flags
@@ -54,6 +62,7 @@ LAUNCHER = """
 def launcher(tmp_path_factory):
     folder = tmp_path_factory.mktemp("launcher")
     (folder / "preset.py").write_text(textwrap.dedent(PRESET))
+    (folder / "sized.py").write_text(textwrap.dedent(SIZED))
     (folder / "notes.txt").write_text("nothing")
     (folder / "show.py").write_text(textwrap.dedent(LAUNCHER).format(preset=str(folder / "preset")))
 
@@ -75,6 +84,13 @@ def test_fields_are_overridden_by_flags(launcher):
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == "8 2.0 ('none', 'mask') megn/rendered_32\n"
+
+
+def test_a_preset_may_take_an_argument(launcher):
+    for arguments in (["--config=sized.py:64"], ["--config", "sized.py:64"], ["--config=sized.py"]):
+        result = launcher(*arguments)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.endswith(" tiny\n")
 
 
 def test_without_flags_the_default_preset_is_used(launcher):
@@ -114,6 +130,8 @@ def test_help_explains_flags_and_fields(launcher):
         (["--config.resolution=33"], "config.resolution is 33; it must be a power of two"),
         (["--config=nowhere.py"], "--config=nowhere.py: no such file; the presets in experiments/configs/"),
         (["--config=notes.txt"], "--config=notes.txt: not a preset; it must be a Python file"),
+        (["--config=preset.py:64"], "--config=preset.py:64: this preset takes no argument; write --config=preset.py"),
+        (["--config=sized.py:64x"], "--config=sized.py:64x: 64x is no size"),
         (["--config"], "--config needs the path of a preset"),
         (["--doo=3"], "Unknown command line flag 'doo'. Did you mean: do"),
         (["show"], "unexpected argument 'show'"),

@@ -8,29 +8,16 @@ and add
 --config.dataset=megn/photos_64 --config.manual_dir=FOLDER --config.losses.attribute_kind=sigmoid
 """
 
-from sdgan_jax.config import AdamConfig, Config, DiscriminatorConfig, FusionConfig, GeneratorConfig, LossConfig
+from sdgan_jax.config import Config, FusionConfig, auto
 
 
 def get_config() -> Config:
-    """The preset."""
-    return Config(
-        dataset="megn/rendered_64",
-        resolution=64,
-        batch_size=32,
-        total_steps=60_000,
-        sample_every=500,
-        checkpoint_every=2000,
-        generator=GeneratorConfig(mapping_layers=4, channel_base=8192, channel_max=256),
-        discriminator=DiscriminatorConfig(channel_base=8192, channel_max=256),
-        fusion=FusionConfig(channel_base=2048, channel_max=256, embedding_dim=64, hidden_dim=256),
-        latent_space="w",
-        basis_length=8.0,
-        source="latent",
-        losses=LossConfig(
-            attribute_d_fake=0.0, identity=0.2, reconstruction=5.0, edit_attribute=1.0, edit_adversarial=0.2, r1=0.1
-        ),
-        adam_g=AdamConfig(0.002, 0.0, 0.99),
-        adam_d=AdamConfig(0.002, 0.0, 0.99),
-        fusion_every=4,
-        ema_kimg=10.0,
-    )
+    """The preset: `auto` with networks of half the width."""
+    config = auto(64, 32)
+    config.total_steps = 60_000
+    config.sample_every = 500
+    config.checkpoint_every = 2000
+    for network in (config.generator, config.discriminator):
+        network.channel_base, network.channel_max = 8192, 256
+    config.fusion = FusionConfig(channel_base=2048, channel_max=256, embedding_dim=64, hidden_dim=256)
+    return config
