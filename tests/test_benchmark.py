@@ -161,12 +161,13 @@ def test_figures_follow_from_the_times(compiled):
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def measured(compiled, tmp_path_factory):
     """All of it at the smallest scale, beside a peer that does nothing."""
     calls = []
     peer = types.SimpleNamespace(name="idle 1.0", run=lambda part, count: calls.append(part))
     config = dataclasses.replace(PLAIN, data_dir=str(tmp_path_factory.mktemp("data")))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measurement, "Compiled", lambda config: compiled[0])
         patch.setattr(measurement, "LEAST_SECONDS", 0.001)
         patch.setattr(measurement, "_MATMUL_SIDE", {"cpu": 32})
         return measurement.measure(config, repeats=2, peer=peer, say=lambda line: None), calls
@@ -267,9 +268,10 @@ def shared():
     state, nets, rng = tiny.random_state(config), make_networks(config), np.random.default_rng(3)
     z, photos = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 12), (8, 16, 16, 3)))
     variables = {"params": state.params_g, "buffers": state.buffers_g}
-    w = nets.map(variables, z)
+    w = jax.jit(lambda z: nets.map(variables, z))(z)
     w_plus = np.asarray(w)[:, None] + 0.1 * rng.standard_normal((4, config.num_layers, 12)).astype(np.float32)
-    images, (logits, _) = nets.synthesize(variables, w_plus, "const"), nets.discriminate(state.params_d, photos)
+    images = jax.jit(lambda w_plus: nets.synthesize(variables, w_plus, "const"))(w_plus)
+    logits = jax.jit(lambda photos: nets.discriminate(state.params_d, photos)[0])(photos)
     return config, state, (z, w, w_plus, images, photos, logits)
 
 
@@ -279,7 +281,7 @@ def test_the_torch_networks_are_ours(form, shared):
     from experiments.torch_stylegan2 import training
 
     config, state, (z, w, w_plus, images, photos, logits) = shared
-    theirs = training.Training(config, form, threads=2)
+    theirs = training.Training(config, form, threads=1)
     for network, tree in ((theirs.generator, state.params_g), (theirs.discriminator, state.params_d)):
         arrays = {name: torch.from_numpy(array) for name, array in to_torch(tree, width=32).items()}
         network.load_state_dict(arrays, strict=True)
@@ -302,7 +304,7 @@ def test_each_part_of_torch_changes_its_own_network_alone():
     torch = pytest.importorskip("torch")
     from experiments.torch_stylegan2 import training
 
-    theirs = training.fastest(PLAIN, threads=2)
+    theirs = training.fastest(PLAIN, threads=1)
     assert theirs.name.startswith(f"torch {torch.__version__}, ")
     changes = {"g_forward": "", "d_step": "d", "r1": "d", "g_step": "g", "path_length": "g", "step+r1": "dg"}
     networks = {"d": theirs.discriminator, "g": theirs.generator}
