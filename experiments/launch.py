@@ -178,7 +178,8 @@ def _find_preset(argv: Sequence[str]) -> list[str]:
             if not match[1] and following in found:
                 found.remove(following)
     path = path or str(flags.FLAGS["config"].default_as_str)
-    path, colon, argument = re.fullmatch(r"(.*?)(?:(?<=\.py)(:)(.*))?", path, re.DOTALL).groups()  # preset.py:argument
+    path, colon, argument = path.partition(".py:")  # preset.py:argument
+    path += ".py" if colon else ""
     # The presets are installed with the package, so their names also work where the checkout is not.
     installed = os.path.join(_PRESETS, os.path.basename(path))
     if not os.path.isfile(path) and path.startswith("experiments/configs/") and os.path.isfile(installed):
@@ -192,7 +193,7 @@ def _find_preset(argv: Sequence[str]) -> list[str]:
         _fail(f"--config={path}: not a preset; it must be a Python file with get_config()")
     if colon and "def get_config()" in source:
         _fail(f"--config={path}:{argument}: this preset takes no argument; write --config={path}")
-    return [found[0], f"--config={path}{colon or ''}{argument or ''}", *found[1:]]
+    return [found[0], f"--config={path}{':' if colon else ''}{argument}", *found[1:]]
 
 
 def _check_override(path: str, value: str | None) -> None:

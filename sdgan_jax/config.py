@@ -19,7 +19,7 @@ ATTRIBUTE_KINDS = ("softmax", "sigmoid")
 ADVERSARIAL_KINDS = ("logistic", "hinge")
 STYLES = ("modulation", "adain")
 MULTI_SCALES = ("", "simple", "lin_cat", "cat_lin")
-AUGMENTATIONS = ("none",)
+AUGMENTATIONS = ("none", "bgc")
 
 
 @dataclasses.dataclass

@@ -106,12 +106,11 @@ def test_tensorflow_and_torch_are_never_needed(package):
             assert not [name for name in names if name.startswith(peer)], path
 
 
-def test_importing_everything_loads_neither_tensorflow_nor_torch():
+def test_everything_can_be_imported_without_tensorflow_and_torch():
     modules = [module_name(path) for path in sources("sdgan_jax")]
-    program = f"import sys, {', '.join(modules)}; print(*{{'tensorflow', 'torch'}} & set(sys.modules))"
+    program = f"import sys; sys.modules['tensorflow'] = sys.modules['torch'] = None; import {', '.join(modules)}"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == ""
 
 
 def test_no_file_is_a_grab_bag():

@@ -21,7 +21,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from sdgan_jax import losses
+from sdgan_jax import augmentation, losses
 from sdgan_jax.config import Config
 from sdgan_jax.training import draws as draws_lib
 from sdgan_jax.training import lazy, parts
@@ -111,7 +111,7 @@ def gradients(
 ) -> tuple[Gradients, Values, jax.Array]:
     """The gradients of G, D and F at the parameters of `state`; beside them what to log, and the mean w f32[D]."""
     (_, aux), grad_g = jax.value_and_grad(loss_g, argnums=2, has_aux=True)(nets, state, state.params_g, inputs)
-    grad_d, metrics_d = jax.grad(loss_d, argnums=2, has_aux=True)(nets, state, state.params_d, inputs, aux["x_hat"])
+    grad_d, metrics_d = jax.grad(loss_d, argnums=2, has_aux=True)(nets, state, state.params_d, inputs, aux["shown"])
     values = aux["metrics"] | metrics_d
     zeros = (jax.tree.map(jnp.zeros_like, state.params_f), jnp.zeros(()))
     if learn_f is None:
@@ -126,14 +126,15 @@ def gradients(
 
 
 def loss_g(nets: Networks, state: State, params_g: Tree, inputs: Inputs) -> tuple[jax.Array, Tree]:
-    """G's loss; beside it X_hat at all scales, X0 where the config asks for it, w, and the metrics."""
+    """G's loss; beside it X_hat as it was shown to D, X0 where the config asks for it, w, and the metrics."""
     config, weights, variables = nets.config, nets.config.losses, {"params": params_g}
     drawn, attributes = inputs.draws, inputs.attributes
     w_plus = nets.mixed_w_plus(variables, drawn.latents, attributes, state.basis)
     x_hat = nets.draw(variables, w_plus, drawn.noise_hat)
-    logits, attribute_logits = nets.judge(state.params_d, x_hat, drawn.augment_fake, state.augment_p)
+    shown = nets.show(x_hat, drawn.augment_fake, state.augment_p)
+    logits, attribute_logits = nets.discriminate(state.params_d, shown)
     w = w_plus[:, 0] if config.latent_space == "z" else nets.map(variables, drawn.latents.z)
-    aux = {"x_hat": x_hat, "w": w}
+    aux = {"shown": shown, "w": w}
     if config.source == "latent" and config.num_attributes > 1:
         plain = nets.mixed_w_plus(variables, drawn.latents, jnp.zeros_like(attributes), state.basis)
         aux["x_0"] = jax.lax.stop_gradient(nets.synthesize(variables, plain, drawn.noise_hat))
@@ -145,13 +146,13 @@ def loss_g(nets: Networks, state: State, params_g: Tree, inputs: Inputs) -> tupl
 
 
 def loss_d(
-    nets: Networks, state: State, params_d: Tree, inputs: Inputs, x_hat: Sequence[jax.Array]
+    nets: Networks, state: State, params_d: Tree, inputs: Inputs, fake: Sequence[jax.Array]
 ) -> tuple[jax.Array, Values]:
-    """D's loss without the regulariser, and its metrics."""
+    """D's loss without the regulariser, and its metrics. `fake` is what `loss_g` showed: they share a pass of D."""
     weights, attributes, drawn = nets.config.losses, inputs.attributes, inputs.draws
-    logits_real, attributes_real = nets.judge(params_d, [inputs.real], drawn.augment_real, state.augment_p)
-    # Augmented just as in G's loss: the two share one pass of D.
-    logits_fake, attributes_fake = nets.judge(params_d, x_hat, drawn.augment_fake, state.augment_p)
+    real = nets.show([inputs.real], drawn.augment_real, state.augment_p)
+    logits_real, attributes_real = nets.discriminate(params_d, real)
+    logits_fake, attributes_fake = nets.discriminate(params_d, fake)
     l_adv = losses.adversarial_d(logits_real, logits_fake, weights.adversarial_kind)
     l_real = _attribute_loss(attributes_real, attributes, weights.attribute_kind)
     l_fake = _attribute_loss(attributes_fake, attributes, weights.attribute_kind)
@@ -171,7 +172,8 @@ def loss_f(
     rec = losses.reconstruction(x_rec[-1], source)
     loss = weights.reconstruction * rec
     if weights.edit_attribute or weights.edit_adversarial:
-        logits, attribute_logits = nets.judge(state.params_d, x_rec, drawn.augment_fake, state.augment_p)
+        shown = nets.show(x_rec, drawn.augment_fake, state.augment_p)
+        logits, attribute_logits = nets.discriminate(state.params_d, shown)
         loss += weights.edit_adversarial * losses.adversarial_g(logits, weights.adversarial_kind)
         loss += weights.edit_attribute * _attribute_loss(attribute_logits, inputs.attributes, weights.attribute_kind)
     return loss, rec
@@ -214,11 +216,19 @@ def _follow(config: Config, state: State, w: jax.Array, signs: jax.Array) -> Sta
     images = done * config.batch_size  # images seen, this step's among them
     half_life = jnp.minimum(1000.0 * config.ema_kimg, config.ema_rampup * images)
     decay = 0.5 ** (config.batch_size / half_life)
-    return state.replace(
+    state = state.replace(
         step=done,
         ema_g=jax.tree.map(lambda average, new: new + decay * (average - new), state.ema_g, state.params_g),
         w_avg=w + config.w_avg_beta * (state.w_avg - w),
     )
+    augment = config.augment
+    if augment.pipeline == "none":
+        return state
+    adapt, signs = done % augment.every == 0, state.augment_signs + signs
+    p = augmentation.adapt(
+        state.augment_p, signs / augment.every, config.batch_size, augment.every, augment.target, augment.kimg
+    )
+    return state.replace(augment_p=jnp.where(adapt, p, state.augment_p), augment_signs=jnp.where(adapt, 0.0, signs))
 
 
 def _attribute_loss(logits: jax.Array | None, attributes: jax.Array, kind: str) -> jax.Array:

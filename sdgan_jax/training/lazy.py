@@ -53,7 +53,7 @@ def loss_r1(
     nets: Networks, params_d: Tree, augment_p: jax.Array, real: jax.Array, augment: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """gamma / 2 · |dD/dx|², times the interval that it stands for; beside it |dD/dx|². x is not augmented, D(x) is."""
-    penalty = losses.r1(lambda images: nets.judge(params_d, [images], augment, augment_p)[0], real)
+    penalty = losses.r1(lambda images: nets.discriminate(params_d, nets.show([images], augment, augment_p))[0], real)
     weights = nets.config.losses
     return 0.5 * weights.r1 * weights.r1_every * penalty, penalty
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sdgan_jax import latents
+from sdgan_jax import augmentation, latents
 from sdgan_jax.config import AdamConfig, Config
 from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.fusion import Fusion
@@ -52,18 +52,20 @@ class Networks:
         """Images f32[N,R,R,3], or all scales of them, to logits f32[N] and attribute logits f32[N,A] (or None)."""
         return self.discriminator.apply({"params": params_d}, images, label)
 
-    def judge(
-        self, params_d: Tree, scales: Sequence[jax.Array], keys: jax.Array, p: jax.Array
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """What D makes of images in training: `discriminate`, after augmentation where the config has it.
+    def show(self, scales: Sequence[jax.Array], keys: jax.Array, p: jax.Array) -> list[jax.Array]:
+        """What D gets to see of images in training: augmented, where the config has it.
 
         Args:
-            params_d: of D.
             scales: the images f32[N,R,R,3], last, and before them their smaller versions where they are at hand.
             keys: PRNG keys [N] of the augmentation.
             p: f32, its probability.
+
+        Returns:
+            What `discriminate` takes.
         """
-        return self.discriminate(params_d, list(scales))
+        if self.config.augment.pipeline == "none":
+            return list(scales)
+        return [augmentation.augment(keys, scales[-1], p)]
 
     def offset(self, params_f: Tree, images: jax.Array, attributes: jax.Array) -> jax.Array:
         """Images f32[N,R,R,3] and attributes f32[N,A] to offsets, f32[N,1,D] in z or f32[N,L,D] in w+."""

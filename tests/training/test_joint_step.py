@@ -140,7 +140,8 @@ def test_lazy_r1_stands_for_the_steps_without_it():
     # D(x) = p |x|² / 2 has the gradient p x, so the loss is gamma / 2 · k · p² |x|².
     quadratic = types.SimpleNamespace(
         config=tiny.config(losses=c.LossConfig(r1=3.0, r1_every=5)),
-        judge=lambda p, scales, *_: (p * jnp.square(scales[-1]).sum((1, 2, 3)) / 2, None),
+        show=lambda scales, *_: scales,
+        discriminate=lambda p, scales: (p * jnp.square(scales[-1]).sum((1, 2, 3)) / 2, None),
     )
     x = np.random.default_rng(0).standard_normal((4, 2, 2, 3)).astype(np.float32)
     power = np.square(x).sum((1, 2, 3)).mean()
@@ -194,6 +195,21 @@ def test_parts_that_would_cut_a_group_are_refused():
     parts.check(dataclasses.replace(LATENT, accumulate=4), devices=1)
     with pytest.raises(ValueError, match="config.accumulate is 4, but the 8 images of a device do not split"):
         parts.check(dataclasses.replace(LATENT, accumulate=4), devices=2)
+
+
+def test_augmentation_follows_the_signs_of_the_real_logits():
+    """p moves every second step, by 2 · 16 / 1000 of 0.1 kimg, against a target that no mean sign reaches or misses."""
+    for target, direction in ((-2.0, 1), (2.0, -1)):
+        augment = c.AugmentConfig("bgc", target=target, kimg=0.1, every=2)
+        _, history = run(dataclasses.replace(LITERAL, augment=augment), 4)
+        states = [state for state, _ in history]
+        moved = np.clip(0.3 + direction * 2 * 16 / 100, 0, 1)
+        np.testing.assert_allclose([state.augment_p for state in states], [0.3, 0.3, moved, moved], rtol=1e-6)
+        # The mean over 16 logits of their signs: what was gathered is a multiple of 2 / 16, and is forgotten at a move.
+        gathered = [8 * float(state.augment_signs) for state in states]
+        np.testing.assert_allclose(gathered, np.round(gathered), atol=1e-4)
+        assert gathered[0] == gathered[2] == 0 and gathered[1] != 0
+        np.testing.assert_allclose([m["augment_p"][0] for _, m in history[1:]], [0.3, moved, moved], rtol=1e-6)
 
 
 def test_moving_average_of_the_generator(four):
