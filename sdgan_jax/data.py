@@ -95,11 +95,11 @@ class _Examples:
         self._resolution = config.resolution
         features = dict(self.source.dataset_info.features or {})
         names = _check_features(config, features)
-        self._columns = np.array([config.attributes.index(name) for name in names])
+        self._columns = np.array([config.attributes.index(name) for name in names], np.int32)
         self._num_attributes = config.num_attributes
         worn = features.get("attributes")
         several = isinstance(worn, tfds.features.Tensor) and tuple(worn.shape) == (len(names) - 1,)
-        self._several = several and names[0] == "none"
+        self._several = several and names[:1] == ["none"]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -123,6 +123,8 @@ class _Examples:
     def _attributes(self, example: Mapping[str, Any]) -> np.ndarray:
         """Makes the row f32[A]: column 0 is 1 where nothing is worn."""
         row = np.zeros(self._num_attributes, np.float32)
+        if self._num_attributes == 1:
+            return np.ones_like(row)
         if not self._several:
             row[self._columns[example["label"]]] = 1
             return row
@@ -250,13 +252,17 @@ def _open(config: Config, split: str) -> Any:
 
 def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
     """Checks the dataset's features against the config and returns the names of its labels."""
-    for name, kind in {"image": tfds.features.Image, "label": tfds.features.ClassLabel}.items():
+    needed = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+    plain = config.num_attributes == 1  # StyleGAN2 alone: labels are not looked at
+    if plain:
+        del needed["label"]
+    for name, kind in needed.items():
         if not isinstance(features.get(name), kind):
             raise ValueError(
                 f"{config.dataset} has no {name!r} of type {kind.__name__}; its features are {', '.join(features)}"
             )
-    names = list(features["label"].names)
-    if set(names) | {"none"} != set(config.attributes):
+    names = [] if plain else list(features["label"].names)
+    if not plain and set(names) | {"none"} != set(config.attributes):
         proper = ("none", *(name for name in names if name != "none"))
         raise ValueError(
             f"the labels of {config.dataset} are {', '.join(names)}, but config.attributes is "

@@ -183,6 +183,12 @@ def test_another_datasets_labels_are_matched_by_name_and_its_images_resized(conf
         assert row.tolist() == ([0, 0, 1] if number % 2 == 0 else [0, 1, 0])  # label 0 is "one"
 
 
+def test_plain_stylegan2_looks_at_no_label(config):
+    plain, faces = (data.first_images(c, 3) for c in (changed(config, attributes=("none",)), config))
+    np.testing.assert_array_equal(plain["attributes"], np.ones((3, 1), np.float32))
+    np.testing.assert_array_equal(plain["image"], faces["image"])
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

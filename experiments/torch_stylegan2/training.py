@@ -1,0 +1,202 @@
+"""The training step of StyleGAN2 (Karras et al. 2020) in plain PyTorch, as its public implementations have it.
+
+First D, then G, each on fakes of its own; R1 and path length are updates by themselves on the steps where they are due,
+with Adam corrected for them. Nothing is compiled: `torch.compile` cannot differentiate twice, which both need.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from experiments.torch_stylegan2.networks import FORMS, Discriminator, Generator
+from sdgan_jax.config import AdamConfig, Config
+
+# What these networks take from the config's groups `generator` and `discriminator`; the rest must be the default.
+_SIZES = {"latent_dim", "mapping_layers", "mapping_lr_mul", "channel_base", "channel_max", "mbstd_group", "remat"}
+
+
+def check(config: Config) -> None:
+    """Checks that a config asks for no more than is done here.
+
+    Raises:
+        ValueError: naming the field.
+    """
+    asked: list[tuple[str, Any, Any]] = [
+        ("attributes", config.attributes, ("none",)),
+        ("accumulate", config.accumulate, 1),
+        ("augment.pipeline", config.augment.pipeline, "none"),
+        ("losses.adversarial_kind", config.losses.adversarial_kind, "logistic"),
+        ("losses.adversarial", config.losses.adversarial, 1.0),
+    ]
+    for name in ("generator", "discriminator"):
+        group = getattr(config, name)
+        asked += [
+            (f"{name}.{field.name}", getattr(group, field.name), field.default)
+            for field in dataclasses.fields(group)
+            if field.name not in _SIZES
+        ]
+    for field, value, plain in asked:
+        if value != plain:
+            raise ValueError(f'--torch compares plain StyleGAN2 in float32: set --config.{field}="{plain}"')
+
+
+def fastest(config: Config, threads: int) -> Training:
+    """The form whose steady step is the fastest, found by doing every part of it once or, where it is short, twice."""
+    weights = config.losses
+    rates = {"step": 1.0}
+    if weights.r1:
+        rates["r1"] = 1.0 / weights.r1_every
+    if weights.path_length:
+        rates["path_length"] = 1.0 / weights.path_length_every
+    best: tuple[float, Training] | None = None
+    for form in FORMS:
+        training = Training(config, form, threads)
+        seconds = sum(rate * min(_seconds(training, part)) for part, rate in rates.items())
+        print(f"torch, {form}: {seconds:.3g} s a step", flush=True)
+        if best is None or seconds < best[0]:
+            best = seconds, training
+    assert best is not None
+    return best[1]
+
+
+def _seconds(training: Training, part: str) -> Iterator[float]:
+    """How long a part takes, at first and when it is warm; the latter only when that is soon known."""
+    for _ in range(2):
+        start = time.perf_counter()
+        training.run(part)
+        yield (seconds := time.perf_counter() - start)
+        if seconds > 1.0:
+            return
+
+
+class Training:
+    """The networks, their optimisers, and the updates, on a batch of noise.
+
+    Attributes:
+        name: torch's version and the form.
+        generator: G; `discriminator`: D.
+    """
+
+    def __init__(self, config: Config, form: str, threads: int) -> None:
+        """Makes networks with fresh weights.
+
+        Args:
+            config: one that `check` passes.
+            form: a key of `FORMS`.
+            threads: processor cores to use.
+        """
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(True)  # as XLA does; Adam's squares of small gradients are denormal
+        torch.manual_seed(config.seed)
+        self.name, self.config = f"torch {torch.__version__}, {form}", config
+        self.generator, self.discriminator = Generator(config, FORMS[form]), Discriminator(config, FORMS[form])
+        if FORMS[form].channels_last:
+            for weight in [*self.generator.parameters(), *self.discriminator.parameters()]:
+                if weight.ndim == 4:
+                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        self._average = copy.deepcopy(self.generator).requires_grad_(False)
+        self._w_average = torch.zeros(config.generator.latent_dim)
+        self._path_average = torch.zeros(())
+        losses = config.losses
+        self._adam_g = _adam(self.generator, config.adam_g, losses.path_length_every if losses.path_length else 0)
+        self._adam_d = _adam(self.discriminator, config.adam_d, losses.r1_every if losses.r1 else 0)
+        shape = (config.batch_size, 3, config.resolution, config.resolution)
+        self._images = torch.randint(0, 256, shape, dtype=torch.uint8)
+
+    def run(self, part: str, calls: int = 1) -> None:
+        """Does a part, such as "d_step" or "step+r1", so many times."""
+        for _ in range(calls):
+            for name in part.split("+"):
+                getattr(self, name)()
+
+    def step(self) -> None:
+        """The step without what is lazy: D, G, and the averages of G and of w."""
+        self.d_step()
+        w = self.g_step()
+        with torch.no_grad():
+            decay = 0.5 ** (self.config.batch_size / (1000.0 * self.config.ema_kimg))
+            for average, new in zip(self._average.parameters(), self.generator.parameters(), strict=True):
+                average.lerp_(new, 1.0 - decay)
+            self._w_average.lerp_(w.mean(0), 1.0 - self.config.w_avg_beta)
+
+    def g_forward(self) -> None:
+        """Draws a batch."""
+        with torch.no_grad():
+            self._draw(self.config.batch_size)
+
+    def d_step(self) -> None:
+        """Draws fakes and updates D on them and on the reals."""
+        with torch.no_grad():
+            fakes = self._draw(self.config.batch_size)[0]
+        loss = F.softplus(self.discriminator(fakes)).mean() + F.softplus(-self.discriminator(self._reals())).mean()
+        _descend(self._adam_d, loss)
+
+    def r1(self) -> None:
+        """Updates D by R1: gamma / 2 · |dD/dx|², times the interval."""
+        reals = self._reals().requires_grad_()
+        (gradient,) = torch.autograd.grad(self.discriminator(reals).sum(), reals, create_graph=True)
+        penalty = gradient.square().sum((1, 2, 3)).mean()
+        weights = self.config.losses
+        _descend(self._adam_d, 0.5 * weights.r1 * weights.r1_every * penalty)
+
+    def g_step(self) -> torch.Tensor:
+        """Draws fakes and updates G by what D says of them; returns their w f32[N,D]."""
+        fakes, w = self._draw(self.config.batch_size)
+        self.discriminator.requires_grad_(False)
+        _descend(self._adam_g, F.softplus(-self.discriminator(fakes)).mean())
+        self.discriminator.requires_grad_(True)
+        return w.detach()
+
+    def path_length(self) -> None:
+        """Updates G by the path length penalty on half a batch."""
+        weights = self.config.losses
+        w_plus = self._latents(max(1, self.config.batch_size // 2))[0]
+        images = self.generator.synthesis(w_plus)
+        noise = torch.randn_like(images) / self.config.resolution
+        (gradient,) = torch.autograd.grad((images * noise).sum(), w_plus, create_graph=True)
+        lengths = gradient.square().sum(2).mean(1).sqrt()
+        self._path_average = self._path_average.lerp(lengths.detach().mean(), weights.path_length_decay)
+        penalty = (lengths - self._path_average).square().mean()
+        _descend(self._adam_g, weights.path_length * weights.path_length_every * penalty)
+
+    def _reals(self) -> torch.Tensor:
+        return self._images.float() / 127.5 - 1.0
+
+    def _draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images f32[N,3,R,R] of random latents, and their w f32[N,D]."""
+        w_plus, w = self._latents(count)
+        return self.generator.synthesis(w_plus), w
+
+    def _latents(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Random w+ f32[N,L,D], layers mixed from two latents in the share that the config says; and w f32[N,D]."""
+        layers, dim = self.config.num_layers, self.config.generator.latent_dim
+        w = self.generator.mapping(torch.randn(count, dim))
+        w_plus = w[:, None].expand(-1, layers, -1)
+        if self.config.style_mixing:
+            other = self.generator.mapping(torch.randn(count, dim))[:, None]
+            crossover = torch.randint(1, layers, (count, 1))
+            crossover = torch.where(torch.rand(count, 1) < self.config.style_mixing, crossover, layers)
+            w_plus = torch.where((torch.arange(layers) < crossover)[:, :, None], w_plus, other)
+        return w_plus, w
+
+
+def _adam(module: nn.Module, settings: AdamConfig, every: int) -> torch.optim.Adam:
+    """Adam, corrected for a regulariser every so many steps: with c = k / (k + 1), learning rate · c and betas ** c."""
+    correction = every / (every + 1) if every else 1.0
+    betas = (settings.beta1**correction, settings.beta2**correction)
+    return torch.optim.Adam(module.parameters(), settings.learning_rate * correction, betas, settings.epsilon)
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """One update."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
