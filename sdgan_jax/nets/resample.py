@@ -4,13 +4,14 @@ XLA's CPU backend is 20 to 80 times slower than need be on several natural forms
 `lhs_dilation` or stride 2 under differentiation, depthwise FIR filters, the second derivatives of a padded convolution.
 What is used here instead:
 
-* every convolution has stride 1, and its derivatives of any order are again such convolutions and matrix products
-  (`_correlate` and `_kernel_gradient`, each the derivative of the other);
-* a resampling 3×3 convolution of StyleGAN2 is a 2×2 convolution at the low resolution whose channels carry the four
-  phases (depth-to-space going up, space-to-depth going down);
+* on CPU, where there are channels enough to pay for its transforms, the Winograd forms of `winograd`;
+* elsewhere every convolution has stride 1, and its derivatives of any order are again such convolutions and matrix
+  products (`_correlate` and `_kernel_gradient`, each the derivative of the other);
+* there, a resampling 3×3 convolution of StyleGAN2 is a 2×2 convolution at the low resolution whose channels carry the
+  four phases (depth-to-space going up, space-to-depth going down);
 * the FIR filter [1,3,3,1] is a sum of shifted arrays.
 
-Kernels are HWIO, images NHWC.
+What was tried, and what it costs, is in docs/performance.md. Kernels are HWIO, images NHWC.
 """
 
 from __future__ import annotations
@@ -20,14 +21,25 @@ import functools
 import jax
 import jax.numpy as jnp
 
-FIR = (1.0, 3.0, 3.0, 1.0)  # StyleGAN2's resampling filter, per axis, before normalisation
+from sdgan_jax.nets import winograd
+from sdgan_jax.nets.winograd import FIR
+
 Padding = tuple[int, int]  # zeros before and after, the same for both axes
+
+BACKEND = ""  # whose forms are used: "cpu", "gpu" or "tpu"; "" stands for the one that JAX runs on
+WINOGRAD_CHANNELS = 128  # sqrt(C·D) from which a form with fewer multiplications is faster than a plain one
+WINOGRAD_PIXELS = 1024  # N·H·W at the lower resolution, likewise: the kernel's transform has to pay, too
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Correlates `x` f32[N,H,W,C] with `kernel` f32[k,k,C,D], k odd, zero padding; returns f32[N,H,W,D]."""
+    """Correlates `x` [N,H,W,C] with `kernel` [k,k,C,D], k odd, zero padding; returns [N,H,W,D].
+
+    Here and below, the result has the dtype of `x` and `kernel`, float32 or bfloat16.
+    """
     if kernel.shape[0] == 1:
         return jnp.einsum("nhwc,cd->nhwd", x, kernel[0, 0])
+    if kernel.shape[0] == 3 and _winograd_pays(x, kernel, x.shape[:3], tile=4):
+        return winograd.convolve(x, kernel)
     half = kernel.shape[0] // 2
     return _correlate(x, kernel, (half, half))
 
@@ -42,6 +54,8 @@ def convolve_up(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
         f32[N,2H,2W,D].
     """
+    if _winograd_pays(x, kernel, x.shape[:3], tile=2):
+        return winograd.convolve_up(x, kernel)
     n, h, w, c = x.shape
     d = kernel.shape[-1]
     # Output 2m + p of one axis is x[m-1] kernel[2+p] + x[m] kernel[p], with kernel[3] = 0.
@@ -62,6 +76,9 @@ def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
         f32[N,H,W,D].
     """
+    n, h, w, _ = x.shape
+    if _winograd_pays(x, kernel, (n, h // 2, w // 2), tile=2):
+        return winograd.convolve_down(x, kernel)
     d = kernel.shape[-1]
     x = _filter(x, (2, 3), gain=1.0)  # one row and column more than are looked at, to make pairs
     n, h, w, c = x.shape
@@ -93,6 +110,18 @@ def box_downsample(x: jax.Array) -> jax.Array:
     """Halves both sides of f32[N,2H,2W,C] by averaging 2×2 boxes."""
     n, h, w, c = x.shape
     return x.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+def _backend() -> str:
+    return BACKEND or jax.default_backend()
+
+
+def _winograd_pays(x: jax.Array, kernel: jax.Array, shape: tuple[int, int, int], tile: int) -> bool:
+    """Whether the form of `winograd` is the faster one for N, H, W at the lower resolution, in tiles of that side."""
+    n, h, w = shape
+    many = kernel.shape[2] * kernel.shape[3] >= WINOGRAD_CHANNELS**2 and n * h * w >= WINOGRAD_PIXELS
+    # In bfloat16 the transforms would round too much away.
+    return _backend() == "cpu" and x.dtype != jnp.bfloat16 and many and h % tile == w % tile == 0
 
 
 def _neighbours(left: jax.Array, right: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
@@ -135,17 +164,18 @@ def _correlate_transposed(y: jax.Array, kernel: jax.Array, padding: Padding) -> 
 def _kernel_gradient(x: jax.Array, y: jax.Array, padding: Padding, size: int) -> jax.Array:
     """The adjoint of `_correlate` in its kernel: f32[N,H,W,C] and f32[N,H',W',D] to f32[k,k,C,D].
 
-    On CPU one matrix product for each row of the kernel; XLA's own convolution takes up to four times as long there.
+    On CPU one matrix product for each tap; XLA's own convolution takes up to four times as long there.
     """
     n, h, w, d = y.shape
     c = x.shape[-1]
-    if jax.default_backend() != "cpu":
+    if _backend() != "cpu":
         forward = lambda kernel: _correlate.__wrapped__(x, kernel, padding)  # noqa: E731
         return jax.linear_transpose(forward, jax.ShapeDtypeStruct((size, size, c, d), x.dtype))(y)[0]
     x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
-    columns = jnp.concatenate([x[:, :, j : j + w] for j in range(size)], -1)  # [N,H,W',k·C]
-    rows = [jnp.einsum("nhwk,nhwd->kd", columns[:, i : i + h], y) for i in range(size)]
-    return jnp.stack(rows).reshape(size, size, c, d)
+    y = y.reshape(-1, d)
+    # Of two axes each: contracted over N, H and W in one, XLA would first transpose both operands.
+    taps = [x[:, i : i + h, j : j + w].reshape(-1, c).T @ y for i in range(size) for j in range(size)]
+    return jnp.stack(taps).reshape(size, size, c, d)
 
 
 def _correlate_forward(x, kernel, padding):

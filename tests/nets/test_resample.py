@@ -7,9 +7,20 @@ import pytest
 import scipy.signal
 from jax.test_util import check_grads
 
-from sdgan_jax.nets import resample
+from sdgan_jax.nets import resample, winograd
 
+FORMS = {"winograd": ("cpu", 1), "plain": ("cpu", 10**9), "elsewhere": ("gpu", 1)}
 FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.0
+
+
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch):
+    """Every form that `resample` may choose."""
+    backend, fewest = FORMS[request.param]
+    monkeypatch.setattr(resample, "BACKEND", backend)
+    monkeypatch.setattr(resample, "WINOGRAD_CHANNELS", fewest)
+    monkeypatch.setattr(resample, "WINOGRAD_PIXELS", fewest)
+    return request.param
 
 
 def images(*shape, seed=0):
@@ -33,14 +44,16 @@ def zero_inserted(x):
     return wide
 
 
-def test_convolve():
-    x, kernel = images(2, 6, 5, 3), images(3, 3, 3, 4, seed=1)
+@pytest.mark.parametrize("size", [(8, 12), (6, 5)])  # the second is of no tiles: a plain form at any rate
+def test_convolve(form, size):
+    x, kernel = images(2, *size, 3), images(3, 3, 3, 4, seed=1)
     expected = per_channel(x, kernel, lambda a, k: scipy.signal.correlate2d(a, k, "same"))
     np.testing.assert_allclose(resample.convolve(x, kernel), expected, atol=1e-5)
 
 
-def test_convolve_up_is_transposed_convolution_then_filter():
-    x, kernel = images(2, 5, 4, 3), images(3, 3, 3, 2, seed=1)
+@pytest.mark.parametrize("size", [(6, 4), (5, 4)])
+def test_convolve_up_is_transposed_convolution_then_filter(form, size):
+    x, kernel = images(2, *size, 3), images(3, 3, 3, 2, seed=1)
 
     def reference(a, k):
         full = scipy.signal.convolve2d(zero_inserted(a)[:-1, :-1], k)  # what a stride-2 transposed convolution gives
@@ -49,8 +62,9 @@ def test_convolve_up_is_transposed_convolution_then_filter():
     np.testing.assert_allclose(resample.convolve_up(x, kernel), per_channel(x, kernel, reference), atol=1e-5)
 
 
-def test_convolve_down_is_filter_then_stride():
-    x, kernel = images(2, 8, 6, 3), images(3, 3, 3, 2, seed=1)
+@pytest.mark.parametrize("size", [(8, 12), (8, 6)])
+def test_convolve_down_is_filter_then_stride(form, size):
+    x, kernel = images(2, *size, 3), images(3, 3, 3, 2, seed=1)
 
     def reference(a, k):
         blurred = scipy.signal.convolve2d(np.pad(a, 2), FIR, "valid")
@@ -69,8 +83,35 @@ def test_upsample_and_downsample():
             np.testing.assert_allclose(resample.downsample(x)[i, :, :, c], down, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", [resample.convolve, resample.convolve_up, resample.convolve_down])
-def test_derivatives_to_second_order(form):
+@pytest.mark.parametrize("operator", [resample.convolve, resample.convolve_up, resample.convolve_down])
+def test_derivatives_to_second_order(form, operator):
     with jax.enable_x64(True):
         x, kernel = jnp.asarray(images(2, 4, 4, 2), jnp.float64), jnp.asarray(images(3, 3, 2, 3), jnp.float64)
-        check_grads(lambda a, k: jnp.sin(form(a, k)), (x, kernel), order=2, modes=["rev"], atol=1e-4, rtol=1e-4)
+        check_grads(lambda a, k: jnp.sin(operator(a, k)), (x, kernel), order=2, modes=["rev"], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("operator", [resample.convolve, resample.convolve_up, resample.convolve_down])
+def test_rounding_error(form, operator):
+    x, kernel = images(2, 8, 8, 256), images(3, 3, 256, 64, seed=1)
+    with jax.enable_x64(True):
+        exact = np.asarray(operator(jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64)))
+    assert np.abs(operator(x, kernel) - exact).max() < 3e-6 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("operator", [resample.convolve, resample.convolve_up, resample.convolve_down])
+def test_bfloat16(form, operator):
+    x, kernel = images(2, 8, 8, 16), images(3, 3, 16, 4, seed=1)
+    low = operator(jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16))
+    full = operator(x, kernel)
+    assert low.dtype == jnp.bfloat16
+    assert np.abs(low.astype(jnp.float32) - full).max() < 0.03 * np.abs(full).max()
+
+
+@pytest.mark.parametrize(
+    "transform", [winograd._CONVOLVE_IN, winograd._CONVOLVE_OUT, winograd._UP_IN, winograd._UP_OUT]
+)
+def test_analyse_and_synthesise_are_adjoint(transform):
+    x = images(2, 8, 16, 3)
+    points = winograd.analyse(x, transform)
+    y = images(*points.shape, seed=1)
+    np.testing.assert_allclose((points * y).sum(), (x * winograd.synthesise(y, transform)).sum(), rtol=1e-3)
