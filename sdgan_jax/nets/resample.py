@@ -119,6 +119,8 @@ def _backend() -> str:
 def _winograd_pays(x: jax.Array, kernel: jax.Array, shape: tuple[int, int, int], tile: int) -> bool:
     """Whether the form of `winograd` is the faster one for N, H, W at the lower resolution, in tiles of that side."""
     n, h, w = shape
+    if not isinstance(n, int):  # exported for any batch size, and for other platforms than this one
+        return False
     many = kernel.shape[2] * kernel.shape[3] >= WINOGRAD_CHANNELS**2 and n * h * w >= WINOGRAD_PIXELS
     # In bfloat16 the transforms would round too much away.
     return _backend() == "cpu" and x.dtype != jnp.bfloat16 and many and h % tile == w % tile == 0
