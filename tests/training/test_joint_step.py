@@ -346,3 +346,37 @@ def test_the_literal_form_is_the_pseudo_code(literal):
         for (name, a), b, where in zip(tiny.named_leaves(moved), *map(jax.tree.leaves, (update, clear)), strict=True):
             assert where.mean() > 0.9, name
             np.testing.assert_allclose(a[where], np.asarray(b)[where], atol=2e-6, err_msg=name)
+
+
+def test_the_options_of_the_networks_and_losses_work_together():
+    """Multi-scale gradients, AdaIN, hinge, bfloat16 and remat in one step: G and D move, and D's RGB of every scale."""
+    config = dataclasses.replace(
+        LATENT,
+        generator=dataclasses.replace(LATENT.generator, style="adain", low_precision_blocks=1, remat=True),
+        discriminator=dataclasses.replace(
+            LATENT.discriminator, multi_scale="cat_lin", low_precision_blocks=1, conv_clamp=256.0, remat=True
+        ),
+        losses=dataclasses.replace(LATENT.losses, adversarial_kind="hinge"),
+    )
+    step, history = run(c.validate(config), devices=2)
+    assert step._cache_size() == 1
+    for old, (new, metrics) in zip([state for state, _ in history], history[1:]):
+        assert all(np.isfinite(value).all() for value in metrics.values())
+        moved = jax.tree.map(
+            lambda a, b: np.abs(a - b).max(), (old.params_g, old.params_d), (new.params_g, new.params_d)
+        )
+        assert all(np.isfinite(change) for change in jax.tree.leaves(moved))
+        assert moved[1]["join_4"]["conv"]["kernel"] > 0 and moved[0]["synthesis"]["rgb_4"]["bias"] > 0
+        assert moved[0]["synthesis"]["conv_8"]["adain"]["shift"]["kernel"] > 0
+
+
+def test_a_plain_stylegan2_has_neither_f_nor_attribute_head():
+    config = c.validate(dataclasses.replace(LATENT, attributes=("none",)))
+    mesh = sharding.make_mesh(config.batch_size, jax.devices()[:1])
+    state = jax.device_put(tiny.random_state(config), sharding.replicated(mesh))
+    assert state.params_f == {} and "attribute" not in state.params_d
+    batch = tiny.random_batch() | {"attributes": np.ones((tiny.BATCH, 1), np.float32)}
+    new, metrics = sharding.map_step(joint_step.make_step(config), mesh)(state, put(batch, mesh))
+    for name in ("l_att_g", "l_att_d", "l_id_g", "l_rec_f"):
+        assert metrics[name][0] == 0.0, name
+    assert metrics["l_rec_f"][1] == 0 and metrics["l_adv_g"][0] > 0 and int(new.step) == 1
