@@ -162,9 +162,13 @@ class Config:
         return len(self.attributes)
 
     @property
-    def learns_f(self) -> bool:
-        """Whether F is trained."""
-        return self.fusion_every > 0 and self.num_attributes > 1
+    def intervals(self) -> dict[str, int]:
+        """Steps from one update to the next of D by R1, of G by path length, of F; 0 for never."""
+        return {
+            "r1": self.losses.r1_every if self.losses.r1 else 0,
+            "path_length": self.losses.path_length_every if self.losses.path_length else 0,
+            "f": self.fusion_every if self.num_attributes > 1 else 0,
+        }
 
 
 def auto(resolution: int, batch_size: int) -> Config:

@@ -93,5 +93,7 @@ def test_auto_follows_the_published_rules():
 
 
 def test_a_plain_stylegan2_learns_no_f():
-    assert config_lib.Config().learns_f and not config_lib.Config(fusion_every=0).learns_f
-    assert not config_lib.Config(attributes=("none",)).learns_f
+    assert config_lib.Config().intervals == {"f": 1, "r1": 0, "path_length": 0}
+    assert config_lib.Config(fusion_every=0).intervals["f"] == 0
+    assert config_lib.Config(attributes=("none",)).intervals["f"] == 0
+    assert config_lib.Config(losses=config_lib.LossConfig(r1=1.0)).intervals["r1"] == 16

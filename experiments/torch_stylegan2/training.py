@@ -50,12 +50,7 @@ def check(config: Config) -> None:
 
 def fastest(config: Config, threads: int) -> Training:
     """The form whose steady step is the fastest, found by doing every part of it once or, where it is short, twice."""
-    weights = config.losses
-    rates = {"step": 1.0}
-    if weights.r1:
-        rates["r1"] = 1.0 / weights.r1_every
-    if weights.path_length:
-        rates["path_length"] = 1.0 / weights.path_length_every
+    rates = {"step": 1.0} | {name: 1.0 / every for name, every in config.intervals.items() if every and name != "f"}
     best: tuple[float, Training] | None = None
     for form in FORMS:
         training = Training(config, form, threads)
@@ -105,9 +100,8 @@ class Training:
         self._average = copy.deepcopy(self.generator).requires_grad_(False)
         self._w_average = torch.zeros(config.generator.latent_dim)
         self._path_average = torch.zeros(())
-        losses = config.losses
-        self._adam_g = _adam(self.generator, config.adam_g, losses.path_length_every if losses.path_length else 0)
-        self._adam_d = _adam(self.discriminator, config.adam_d, losses.r1_every if losses.r1 else 0)
+        self._adam_g = _adam(self.generator, config.adam_g, config.intervals["path_length"])
+        self._adam_d = _adam(self.discriminator, config.adam_d, config.intervals["r1"])
         shape = (config.batch_size, 3, config.resolution, config.resolution)
         self._images = torch.randint(0, 256, shape, dtype=torch.uint8)
 

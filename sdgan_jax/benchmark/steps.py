@@ -47,12 +47,7 @@ def period(config: Config) -> dict[str, dict[str, int]]:
         Name, such as "step" or "step+r1+path_length" -> `first`, a step number of this kind; `count`, how many there
         are in a period. The most frequent first.
     """
-    weights = config.losses
-    every = {
-        "r1": weights.r1_every if weights.r1 else 0,
-        "path_length": weights.path_length_every if weights.path_length else 0,
-        "f_step": config.fusion_every if config.learns_f else 0,
-    }
+    every = {"f_step" if name == "f" else name: interval for name, interval in config.intervals.items()}
     kinds: dict[str, dict[str, int]] = {}
     for step in range(math.lcm(*(interval for interval in every.values() if interval))):
         due = [name for name, interval in every.items() if interval and step % interval == 0]
@@ -157,7 +152,7 @@ def make_steps(config: Config) -> dict[str, Step]:
         "r1": r1 if weights.r1 else None,
         "g_step": _descend(config, optimizers, "g", gradient_g),
         "path_length": path_length if weights.path_length else None,
-        "f_step": _descend(config, optimizers, "f", gradient_f) if config.learns_f else None,
+        "f_step": _descend(config, optimizers, "f", gradient_f) if config.intervals["f"] else None,
         "step": joint_step.make_step(config),
     }
     return {name: step for name, step in present.items() if step is not None}

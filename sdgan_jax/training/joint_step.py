@@ -67,21 +67,17 @@ def make_step(config: Config) -> Step:
 
 
 def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) -> tuple[State, Metrics]:
-    config, weights = nets.config, nets.config.losses
+    config = nets.config
     inputs = make_inputs(config, state.step, batch)
-    due = {
-        "l_rec_f": _due(state.step, config.fusion_every if config.learns_f else 0),
-        "r1": _due(state.step, weights.r1_every if weights.r1 else 0),
-        "path_length": _due(state.step, weights.path_length_every if weights.path_length else 0),
-    }
+    due = {name: state.step % every == 0 if every else None for name, every in config.intervals.items()}
     computed = parts.mean_over_parts(
-        lambda part: gradients(nets, state, part, due["l_rec_f"]),
+        lambda part: gradients(nets, state, part, due["f"]),
         inputs,
         config.accumulate,
         config.discriminator.mbstd_group,
     )
     computed, values, w = jax.lax.pmean(computed, AXIS)
-    after = update(optimizers, state, computed, due["l_rec_f"])
+    after = update(optimizers, state, computed, due["f"])
     after, values["r1"] = _when(
         due["r1"],
         after,
@@ -96,7 +92,8 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
     )
     after = _follow(config, after, w, values.pop("signs_real"))
     values["augment_p"] = after.augment_p
-    measured = {name: jnp.zeros(()) if when is None else jnp.float32(when) for name, when in due.items()}
+    measured = {"l_rec_f": due["f"], "r1": due["r1"], "path_length": due["path_length"]}
+    measured = {name: jnp.zeros(()) if when is None else jnp.float32(when) for name, when in measured.items()}
     return after, {name: jnp.stack((v, measured.get(name, jnp.ones(())))) for name, v in values.items()}
 
 
@@ -234,11 +231,6 @@ def _follow(config: Config, state: State, w: jax.Array, signs: jax.Array) -> Sta
 def _attribute_loss(logits: jax.Array | None, attributes: jax.Array, kind: str) -> jax.Array:
     """`losses.attribute`; 0 where D has no attribute head."""
     return jnp.zeros(()) if logits is None else losses.attribute(logits, attributes, kind)
-
-
-def _due(step: jax.Array, every: int) -> jax.Array | None:
-    """Whether this is one of every so many steps; None for never."""
-    return step % every == 0 if every else None
 
 
 def _when(

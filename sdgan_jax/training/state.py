@@ -158,11 +158,9 @@ def make_optimizers(config: Config) -> Optimizers:
     With a regulariser every k steps there are k + 1 updates in k steps. With c = k / (k + 1), learning rate · c and
     betas ** c move the parameters in them as far as k updates would (Karras et al. 2020).
     """
-    losses = config.losses
+    every = config.intervals
     return Optimizers(
-        _adam(config.adam_g, losses.path_length_every if losses.path_length else 0),
-        _adam(config.adam_d, losses.r1_every if losses.r1 else 0),
-        _adam(config.adam_f),
+        _adam(config.adam_g, every["path_length"]), _adam(config.adam_d, every["r1"]), _adam(config.adam_f)
     )
 
 
