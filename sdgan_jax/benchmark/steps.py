@@ -22,8 +22,7 @@ import jax
 import numpy as np
 
 from sdgan_jax.config import Config
-from sdgan_jax.training import joint_step, lazy, sharding
-from sdgan_jax.training import parts as accumulation
+from sdgan_jax.training import accumulation, joint_step, lazy, sharding
 from sdgan_jax.training.draws import AXIS
 from sdgan_jax.training.joint_step import Batch, Inputs, Metrics, Step
 from sdgan_jax.training.state import (

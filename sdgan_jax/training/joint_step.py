@@ -23,8 +23,8 @@ import jax.numpy as jnp
 
 from sdgan_jax import augmentation, losses
 from sdgan_jax.config import Config
+from sdgan_jax.training import accumulation, lazy
 from sdgan_jax.training import draws as draws_lib
-from sdgan_jax.training import lazy, parts
 from sdgan_jax.training.draws import AXIS, Draws, Latents
 from sdgan_jax.training.state import (
     Networks,
@@ -70,7 +70,7 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
     config = nets.config
     inputs = make_inputs(config, state.step, batch)
     due = {name: state.step % every == 0 if every else None for name, every in config.intervals.items()}
-    computed = parts.mean_over_parts(
+    computed = accumulation.mean_over_parts(
         lambda part: gradients(nets, state, part, due["f"]),
         inputs,
         config.accumulate,

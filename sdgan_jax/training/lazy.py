@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from sdgan_jax import losses
-from sdgan_jax.training import parts
+from sdgan_jax.training import accumulation
 from sdgan_jax.training.draws import AXIS, PathDraws, draw_path
 from sdgan_jax.training.state import Networks, Optimizers, State, Tree, apply_gradient
 
@@ -37,7 +37,7 @@ def regularise_d(
     compute = jax.grad(lambda params, part: loss_r1(nets, params, state.augment_p, *part), has_aux=True)
     config = nets.config
     gradient, penalty = jax.lax.pmean(
-        parts.mean_over_parts(
+        accumulation.mean_over_parts(
             lambda part: compute(state.params_d, part),
             (real, augment),
             config.accumulate,
@@ -77,7 +77,7 @@ def regularise_g(
     drawn = draw_path(config, state.step, rows)
     compute = jax.grad(lambda params, part: loss_path(nets, params, state, *part), has_aux=True)
     count = math.gcd(rows, config.accumulate)
-    computed = parts.mean_over_parts(
+    computed = accumulation.mean_over_parts(
         lambda part: compute(state.params_g, part), (attributes[:rows], drawn), count, group=1
     )
     gradient, length = jax.lax.pmean(computed, AXIS)

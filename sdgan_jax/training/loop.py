@@ -17,7 +17,7 @@ from etils import epath
 
 from sdgan_jax import data, pictures
 from sdgan_jax.config import Config
-from sdgan_jax.training import checkpoint, joint_step, parts, sharding, sheets, weights
+from sdgan_jax.training import accumulation, checkpoint, joint_step, sharding, sheets, weights
 from sdgan_jax.training.state import State, init_state, make_networks
 
 LOSSES = (
@@ -59,7 +59,7 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
         )
     workdir = epath.Path(workdir)
     mesh = sharding.make_mesh(config.batch_size)
-    parts.check(config, mesh.size)
+    accumulation.check(config, mesh.size)
     batches = data.train_iterator(config, jax.process_index(), jax.process_count())
     nets = make_networks(config)
     reals = data.first_images(config, sheets.PAIRS * config.num_attributes) if config.source == "data" else None

@@ -13,7 +13,7 @@ from sdgan_jax import config as c
 from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.fusion import Fusion
 from sdgan_jax.nets.generator import Generator, Mapping
-from sdgan_jax.training import joint_step, lazy, parts, sharding
+from sdgan_jax.training import accumulation, joint_step, lazy, sharding
 from sdgan_jax.training.state import init_state
 from tests.training import tiny
 
@@ -192,9 +192,9 @@ def test_accumulated_parts_make_the_update_of_the_whole_batch(four):
 
 
 def test_parts_that_would_cut_a_group_are_refused():
-    parts.check(dataclasses.replace(LATENT, accumulate=4), devices=1)
+    accumulation.check(dataclasses.replace(LATENT, accumulate=4), devices=1)
     with pytest.raises(ValueError, match="config.accumulate is 4, but the 8 images of a device do not split"):
-        parts.check(dataclasses.replace(LATENT, accumulate=4), devices=2)
+        accumulation.check(dataclasses.replace(LATENT, accumulate=4), devices=2)
 
 
 def test_augmentation_follows_the_signs_of_the_real_logits():
