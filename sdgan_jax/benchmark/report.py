@@ -35,7 +35,7 @@ def table(results: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"The steady step is the mean of: {counts}. Fakes are drawn once for all its parts.",
-        f"Input alone: {fed['images_per_second']:.4g} images/s, {times:.3g} times what the steady step takes"
+        f"Input alone: {fed['images_per_second']:.4g} images/s, {times:,.1f} times what the steady step takes"
         + ("." if times > 1 else ": the step will wait for it; set --config.data_workers or use more cores."),
     ]
     seconds = parts["steady"]["ours"]["seconds"]
