@@ -219,6 +219,39 @@ def auto(resolution: int, batch_size: int) -> Config:
     )
 
 
+# What `validate` holds fields against: the least value, and the values that there are.
+_LEAST = {
+    "batch_size": 1,
+    "accumulate": 1,
+    "total_steps": 1,
+    "log_every": 1,
+    "sample_every": 1,
+    "checkpoint_every": 1,
+    "fusion_every": 0,
+    "style_mixing": 0,
+    "losses.r1": 0,
+    "losses.r1_every": 1,
+    "losses.path_length": 0,
+    "losses.path_length_every": 1,
+    "augment.every": 1,
+    "generator.label_dim": 0,
+    "generator.low_precision_blocks": 0,
+    "generator.conv_clamp": 0,
+    "discriminator.label_dim": 0,
+    "discriminator.low_precision_blocks": 0,
+    "discriminator.conv_clamp": 0,
+}
+_KNOWN = {
+    "latent_space": LATENT_SPACES,
+    "source": SOURCES,
+    "losses.attribute_kind": ATTRIBUTE_KINDS,
+    "losses.adversarial_kind": ADVERSARIAL_KINDS,
+    "generator.style": STYLES,
+    "discriminator.multi_scale": MULTI_SCALES,
+    "augment.pipeline": AUGMENTATIONS,
+}
+
+
 def validate(config: Config) -> Config:
     """Checks the fields against each other.
 
@@ -240,38 +273,10 @@ def validate(config: Config) -> Config:
             f"config.dataset is {config.dataset!r} but config.resolution is {resolution}; "
             f"set both to the same size, e.g. --config.resolution={named.group(1)}"
         )
-    for name, least in {
-        "batch_size": 1,
-        "accumulate": 1,
-        "total_steps": 1,
-        "log_every": 1,
-        "sample_every": 1,
-        "checkpoint_every": 1,
-        "fusion_every": 0,
-        "style_mixing": 0,
-        "losses.r1": 0,
-        "losses.r1_every": 1,
-        "losses.path_length": 0,
-        "losses.path_length_every": 1,
-        "augment.every": 1,
-        "generator.label_dim": 0,
-        "generator.low_precision_blocks": 0,
-        "generator.conv_clamp": 0,
-        "discriminator.label_dim": 0,
-        "discriminator.low_precision_blocks": 0,
-        "discriminator.conv_clamp": 0,
-    }.items():
+    for name, least in _LEAST.items():
         if _field(config, name) < least:
             raise ValueError(f"config.{name} is {_field(config, name)}; it must be at least {least}")
-    for name, known in {
-        "latent_space": LATENT_SPACES,
-        "source": SOURCES,
-        "losses.attribute_kind": ATTRIBUTE_KINDS,
-        "losses.adversarial_kind": ADVERSARIAL_KINDS,
-        "generator.style": STYLES,
-        "discriminator.multi_scale": MULTI_SCALES,
-        "augment.pipeline": AUGMENTATIONS,
-    }.items():
+    for name, known in _KNOWN.items():
         if _field(config, name) not in known:
             names = ", ".join(value or "''" for value in known)
             raise ValueError(f"config.{name} is {_field(config, name)!r}; it must be one of {names}")

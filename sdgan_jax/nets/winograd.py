@@ -7,7 +7,7 @@ Networks", 2016. An image is cut into tiles, every tile is taken to products' sp
 same three pieces, and cost as little.
 
 * A 3×3 convolution on tiles of 4×4 outputs takes 36 products where 144 are written down, F(4×4, 3×3). Its points are
-  0, ±√½, ±√2 and ∞: with the usual 0, ±1, ±2 and ∞ the rounding error is two to four times as large.
+  0, ±√½, ±√2 and ∞: with the usual 0, ±1, ±2 and ∞ the rounding error is twice as large (RMS).
 * StyleGAN2's up-layer on tiles of 2×2 inputs takes 25 products, of which 16 outputs are made: the even outputs of the
   transposed convolution by Karatsuba's three for four, the odd ones as they are, the FIR filter within `synthesise`.
   Its down-layer is the adjoint of this.

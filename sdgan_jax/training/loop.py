@@ -52,14 +52,9 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once the state is saved.
         ValueError, FileNotFoundError: the workdir, the data or the devices do not fit the config.
     """
-    if config.generator.label_dim or config.discriminator.label_dim:
-        raise ValueError(
-            "config.generator.label_dim and config.discriminator.label_dim must be 0: conditional networks are read "
-            "and drawn with, but SD-GAN trains by its attributes; --config.init takes what fits of their weights"
-        )
     workdir = epath.Path(workdir)
     mesh = sharding.make_mesh(config.batch_size)
-    accumulation.check(config, mesh.size)
+    _check(config, mesh.size)
     batches = data.train_iterator(config, jax.process_index(), jax.process_count())
     nets = make_networks(config)
     reals = data.first_images(config, sheets.PAIRS * config.num_attributes) if config.source == "data" else None
@@ -98,6 +93,16 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
                 raise KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
         batches.close()
     return state
+
+
+def _check(config: Config, devices: int) -> None:
+    """Refuses what a config may describe, but a run on so many devices cannot do."""
+    if config.generator.label_dim or config.discriminator.label_dim:
+        raise ValueError(
+            "config.generator.label_dim and config.discriminator.label_dim must be 0: conditional networks are read "
+            "and drawn with, but SD-GAN trains by its attributes; --config.init takes what fits of their weights"
+        )
+    accumulation.check(config, devices)
 
 
 def _first_state(
