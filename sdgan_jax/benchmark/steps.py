@@ -117,7 +117,7 @@ class Compiled:
 
 def make_steps(config: Config) -> dict[str, Step]:
     """The per-device step of every part that a config has, by name."""
-    nets, optimizers, weights = make_networks(config), make_optimizers(config), config.losses
+    nets, optimizers, every = make_networks(config), make_optimizers(config), config.intervals
     loss_d, loss_g, loss_f = joint_step.loss_d, joint_step.loss_g, joint_step.loss_f
 
     def g_forward(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -148,10 +148,10 @@ def make_steps(config: Config) -> dict[str, Step]:
     present = {
         "g_forward": g_forward,
         "d_step": _descend(config, optimizers, "d", gradient_d),
-        "r1": r1 if weights.r1 else None,
+        "r1": r1 if every["r1"] else None,
         "g_step": _descend(config, optimizers, "g", gradient_g),
-        "path_length": path_length if weights.path_length else None,
-        "f_step": _descend(config, optimizers, "f", gradient_f) if config.intervals["f"] else None,
+        "path_length": path_length if every["path_length"] else None,
+        "f_step": _descend(config, optimizers, "f", gradient_f) if every["f"] else None,
         "step": joint_step.make_step(config),
     }
     return {name: step for name, step in present.items() if step is not None}

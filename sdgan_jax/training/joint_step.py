@@ -53,11 +53,11 @@ class Inputs:
 
 @flax.struct.dataclass
 class Gradients:
-    """The gradients of the main update; f is zero where F is not due, None where it never is."""
+    """The gradients of the main update."""
 
     g: Tree
     d: Tree
-    f: Tree
+    f: Tree | None  # zero where F is not due, None where it never is
 
 
 def make_step(config: Config) -> Step:
@@ -110,10 +110,9 @@ def gradients(
     (_, aux), grad_g = jax.value_and_grad(loss_g, argnums=2, has_aux=True)(nets, state, state.params_g, inputs)
     grad_d, metrics_d = jax.grad(loss_d, argnums=2, has_aux=True)(nets, state, state.params_d, inputs, aux["shown"])
     values = aux["metrics"] | metrics_d
-    zeros = (jax.tree.map(jnp.zeros_like, state.params_f), jnp.zeros(()))
-    if learn_f is None:
-        grad_f, values["l_rec_f"] = zeros
-    else:
+    grad_f, values["l_rec_f"] = None, jnp.zeros(())
+    if learn_f is not None:
+        zeros = (jax.tree.map(jnp.zeros_like, state.params_f), jnp.zeros(()))
         source = aux["x_0"] if nets.config.source == "latent" else inputs.real
         compute = jax.grad(loss_f, argnums=2, has_aux=True)
         grad_f, values["l_rec_f"] = jax.lax.cond(
