@@ -91,6 +91,27 @@ def test_generate_is_the_decomposition(model, attribute, rows, strength, truncat
     close(images, model.synthesize(np.repeat(edited[:, None], LAYERS, 1).astype(np.float32)))
 
 
+def test_truncation_cutoff_spares_the_later_layers_and_the_attribute(model):
+    w, w_avg, basis = (np.asarray(x) for x in (model.map(Z), model.params["w_avg"], model.params["basis"]))
+    w_plus = np.repeat(w[:, None], LAYERS, 1)
+    w_plus[:, :3] = w_avg + 0.5 * (w_plus[:, :3] - w_avg)
+    images = model.generate(Z, "mask", truncation=0.5, truncation_cutoff=3)
+    close(images, model.synthesize(w_plus + LENGTH * basis[1]))
+
+
+def test_a_model_without_discriminator_and_f_says_so(model, tmp_path):
+    state = tiny.random_state(W_SPACE, seed=4)
+    names = [name for name in weights.FIELDS if name not in weights.OPTIONAL]
+    bare = sdgan_jax.Model(W_SPACE, {name: getattr(state, name) for name in names})
+    bare.save(tmp_path)
+    loaded = sdgan_jax.load(tmp_path)
+    assert set(loaded.params) == {"G", "basis", "w_avg"}
+    close(loaded.generate(Z, "mask"), model.generate(Z, "mask"))
+    with pytest.raises(ValueError, match="this model has no discriminator"):
+        loaded.discriminate(IMAGES)
+    np.testing.assert_array_equal(loaded.offset(IMAGES, "mask"), np.zeros((N, LAYERS, DIM)))
+
+
 def test_generate_in_z_moves_before_the_mapping():
     model = make(Z_SPACE)
     w_avg, basis = (np.asarray(model.params[name]) for name in ("w_avg", "basis"))
@@ -155,6 +176,7 @@ def test_a_sample_does_not_depend_on_its_batch(model, count):
             lambda m: m.discriminate(IMAGES[:, :4]),
             r"images must be f32\[N,8,8,3\] in \[-1,1\]; got float32\[3, 4, 8, 3\]",
         ),
+        (lambda m: m.generate(Z, label=np.zeros(N, int)), "this network knows no classes; leave label out"),
         (lambda m: m.offset(np.zeros((1, 8, 8, 3), np.uint8), "mask"), r"images must be .*; got uint8\[1, 8, 8, 3\]"),
     ],
 )

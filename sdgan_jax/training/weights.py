@@ -131,7 +131,8 @@ def _fit(
     if name not in _ATTRIBUTE_AXIS:
         return jnp.array(theirs) if ours.shape == theirs.shape else None
     axis, first = _ATTRIBUTE_AXIS[name]
-    if np.delete(ours.shape, axis).tolist() != np.delete(theirs.shape, axis).tolist():
+    alike = np.delete(ours.shape, axis).tolist() == np.delete(theirs.shape, axis).tolist()
+    if not alike or not any(our_places):  # of `none` alone, which all share, there is nothing to know
         return None
     result = np.moveaxis(np.array(ours), axis, 0)
     for mine, other in zip(our_places, their_places, strict=True):

@@ -9,12 +9,13 @@ import numpy as np
 import optax
 import pytest
 
+from sdgan_jax import augmentation
 from sdgan_jax import config as c
 from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.fusion import Fusion
 from sdgan_jax.nets.generator import Generator, Mapping
 from sdgan_jax.training import accumulation, joint_step, lazy, sharding
-from sdgan_jax.training.state import init_state
+from sdgan_jax.training.state import init_state, make_networks
 from tests.training import tiny
 
 SIX = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")
@@ -197,7 +198,7 @@ def test_parts_that_would_cut_a_group_are_refused():
         accumulation.check(dataclasses.replace(LATENT, accumulate=4), devices=2)
 
 
-def test_augmentation_follows_the_signs_of_the_real_logits():
+def test_augmentation_follows_the_signs_of_the_real_logits(literal):
     """p moves every second step, by 2 · 16 / 1000 of 0.1 kimg, against a target that no mean sign reaches or misses."""
     for target, direction in ((-2.0, 1), (2.0, -1)):
         augment = c.AugmentConfig("bgc", target=target, kimg=0.1, every=2)
@@ -210,6 +211,18 @@ def test_augmentation_follows_the_signs_of_the_real_logits():
         np.testing.assert_allclose(gathered, np.round(gathered), atol=1e-4)
         assert gathered[0] == gathered[2] == 0 and gathered[1] != 0
         np.testing.assert_allclose([m["augment_p"][0] for _, m in history[1:]], [0.3, moved, moved], rtol=1e-6)
+    for name in ("logits_real", "logits_fake"):  # of the same images without augmentation
+        assert abs(history[1][1][name][0] - literal[1][name][0]) > 1e-3, name
+
+
+def test_d_is_shown_augmented_images():
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
+    keys = jax.random.split(jax.random.key(0), 2)
+    nets = make_networks(dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc")))
+    (shown,) = nets.show(["a smaller version", images], keys, jnp.float32(1.0))
+    np.testing.assert_array_equal(shown, augmentation.augment(keys, images, jnp.float32(1.0)))
+    assert np.abs(shown - images).max() > 0.1
+    assert make_networks(LITERAL).show(["smaller", images], keys, 1.0) == ["smaller", images]
 
 
 def test_moving_average_of_the_generator(four):
@@ -362,6 +375,7 @@ def test_the_options_of_the_networks_and_losses_work_together():
     assert step._cache_size() == 1
     for old, (new, metrics) in zip([state for state, _ in history], history[1:]):
         assert all(np.isfinite(value).all() for value in metrics.values())
+        np.testing.assert_allclose(metrics["l_adv_g"][0], -metrics["logits_fake"][0], rtol=1e-4)  # the hinge loss of G
         moved = jax.tree.map(
             lambda a, b: np.abs(a - b).max(), (old.params_g, old.params_d), (new.params_g, new.params_d)
         )

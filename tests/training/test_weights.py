@@ -142,6 +142,15 @@ def test_start_from_other_attributes_goes_by_their_names(config, trees, tmp_path
     assert report.endswith("attributes: none, beard, mask taken; hat new")
 
 
+def test_a_basis_is_not_taken_from_a_model_that_shares_no_attribute(config, trees, tmp_path):
+    weights.write(tmp_path, config, trees)
+    config = dataclasses.replace(config, attributes=("none", "hat", "scarf"))
+    fresh = tiny.random_state(config)
+    state, report = weights.start_from(fresh, config, tmp_path)
+    np.testing.assert_array_equal(state.basis, fresh.basis)
+    assert "basis: 0 of 1 arrays taken" in report and report.endswith("attributes: none taken; hat, scarf new")
+
+
 def test_start_from_weights_without_discriminator(config, trees, tmp_path):
     del trees["params_d"], trees["params_f"]
     weights.write(tmp_path, config, trees)
