@@ -1,4 +1,4 @@
-"""Draws a face: the same face with any attribute, and its UV position map.
+"""Draws a face: the same face with any attribute.
 
 Picture coordinates: x to the right, y down, in pixels; the centre of pixel [row i, column j] is (x, y) = (j,
 i).
@@ -13,17 +13,12 @@ from typing import Any, cast
 import numpy as np
 
 from tfds_megn import scene, skin, wear
-from tfds_megn.head import Head, build, pose_matrix
+from tfds_megn.head import Head, build
 from tfds_megn.params import as_face, attribute_name
 from tfds_megn.scene import Frame
-from tfds_megn.surface import bell, face_coordinates, radius, smooth, trace
+from tfds_megn.surface import bell, face_coordinates, smooth, trace
 
 SAMPLES = 2  # rays per pixel along each axis
-
-# The UV square: azimuth from -80 to 80 degrees across, polar angle from the forehead (-46) to under the chin
-# (60) down.
-UV_AZIMUTH = np.deg2rad(80.0)
-UV_TOP, UV_BOTTOM = np.deg2rad(-46.0), np.deg2rad(60.0)
 
 
 def render(params: np.ndarray, attribute: str | int | Sequence[str | int] = "none", size: int = 256) -> np.ndarray:
@@ -62,54 +57,13 @@ def worn_region(params: np.ndarray, attribute: str | int, size: int = 256) -> np
     return np.any(touched.reshape(size, SAMPLES, size, SAMPLES), axis=(1, 3))
 
 
-def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
-    """The true UV position map of the bare face, in PRNet's convention.
-
-    Texel [row v, column u] of the map holds where that point of the face lies in the picture `render(params,
-    ..., size)`: x to the right and y down in pixels (the centre of pixel [i, j] is (j, i)), and z towards the
-    camera to the same scale, 0 at the depth of the head's centre. Sampling the picture at (x, y) unwraps the
-    face; points hidden by the face itself, by hair or by an attribute have a position all the same.
-
-    The layout is a frontal unwrapping with the face in the middle: columns are the azimuth about the head's
-    vertical axis, from -80 degrees (left in a frontal picture) to 80; rows are the angle below the
-    horizontal, from -46 degrees (forehead, row 0) to 60 (under the chin, last row). The nose is at about (u,
-    v) = (0.5, 0.61).
-
-    Args:
-      params: f32[P], from `sample_params`.
-      size: side of the map in texels and of the picture in pixels.
-
-    Returns:
-      f32[size,size,3].
-
-    Raises:
-      ValueError: wrong shape of params, or size out of range.
-    """
-    face = as_face(params)
-    _check_size(size)
-    head = build(face, _table_side(size))
-    points = radius(head.skin, (d := uv_directions(size).reshape(3, -1))) * d
-    x, y, z = pose_matrix(face) @ points
-    half = 0.5 * size
-    x = (x * face.scale + face.shift_x + 1.0) * half - 0.5
-    y = (y * face.scale + face.shift_y + 1.0) * half - 0.5
-    return np.stack([x, y, z * (face.scale * half)], -1).reshape(size, size, 3).astype(np.float32)
-
-
-def uv_directions(size: int) -> np.ndarray:
-    """Unit directions f32[3,size,size] from the head's centre through each UV texel (head frame)."""
-    line = (np.arange(size) + 0.5) / size
-    below, azimuth = np.meshgrid(UV_TOP + line * (UV_BOTTOM - UV_TOP), (2 * line - 1) * UV_AZIMUTH, indexing="ij")
-    d = [np.sin(azimuth) * np.cos(below), np.sin(below), np.cos(azimuth) * np.cos(below)]
-    return np.stack(d).astype(np.float32)
-
-
-def _check_size(size: int) -> None:
+def check_size(size: int) -> None:
+    """Raises ValueError for a side in pixels that is out of range."""
     if not 8 <= size <= 1024:
         raise ValueError(f"size must be 8 to 1024 pixels, got {size}.")
 
 
-def _table_side(size: int) -> int:
+def table_side(size: int) -> int:
     """Directions per side of the tables: fine enough for the picture, no finer."""
     return 96 if size <= 64 else 144 if size <= 128 else 256
 
@@ -129,8 +83,8 @@ def _draw(params: np.ndarray, attribute: str | int, size: int) -> tuple[Frame, n
     """The finished frame, and bool[N] of the rays that the attribute touched."""
     name = attribute_name(attribute)
     face = as_face(params)
-    _check_size(size)
-    head = build(face, _table_side(size))
+    check_size(size)
+    head = build(face, table_side(size))
     frame = Frame(face, head, size, SAMPLES)
     scene.background(frame)
     scene.body(frame)

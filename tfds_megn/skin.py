@@ -124,17 +124,20 @@ def lip_line(face: SimpleNamespace, s: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return x, face.mouth_height - 0.05 * face.smile * np.minimum(x * x, 1.6) + 0.012 * bell((x / 0.25) ** 2)
 
 
+def lip_reach(face: SimpleNamespace, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Height of the upper and of the lower lip, and how far open lips lie from their line, along the mouth."""
+    root = np.sqrt((1.0 - x * x).clip(0.0, 1.0))
+    upper = face.lip_upper * root * (1.0 - 0.16 * bell((x / 0.14) ** 2))
+    return upper, face.lip_lower * 1.1 * root, 0.055 * face.mouth_open * root
+
+
 def _mouth(
     face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float
 ) -> None:
     x, line = lip_line(face, s)
-    inside = (1.0 - x * x).clip(0.0, 1.0)
-    gap = 0.055 * face.mouth_open * np.sqrt(inside)
+    upper, lower, gap = lip_reach(face, x)
     y = t - line
-    bow = np.sqrt(inside) * (1.0 - 0.16 * bell((x / 0.14) ** 2))
-    upper = face.lip_upper * bow
-    lower = face.lip_lower * 1.1 * np.sqrt(inside)
-    on = smooth(-soft, soft, y + upper + gap) * smooth(soft, -soft, y - lower - gap) * (inside > 0)
+    on = smooth(-soft, soft, y + upper + gap) * smooth(soft, -soft, y - lower - gap) * (np.abs(x) < 1)
     lip = linear(face.lip_r, face.lip_g, face.lip_b)
     tone = (1.05 - np.float32(0.23) * (y < 0)) * lip[:, None]
     blend(colour, tone, 0.92 * on)
@@ -167,12 +170,32 @@ def _nostrils(
     blend(colour, skin * 0.4, 0.45 * bell(x * x + y * y))
 
 
+def brow_line(face: SimpleNamespace, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of a brow, |s| and t, at x from -1 (inner end) to 1."""
+    mid = face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
+    return face.eye_spacing + 0.01 + 0.175 * x, mid
+
+
+def lid_lines(face: SimpleNamespace, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """|s| of an eye, and t of its upper and its lower lid, at x from -1 (inner corner) to 1."""
+    level = face.eye_height - face.eye_size * face.eye_tilt * x
+    top, bottom = (level + face.eye_size * y for y in _lids(face, x))
+    return face.eye_spacing + face.eye_size * x, top, bottom
+
+
+def _lids(face: SimpleNamespace, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Upper and lower lid over the line between the corners, in half widths of the eye."""
+    root = np.sqrt((1.0 - x * x).clip(0.0, 1.0))
+    arch = root * np.sqrt(root)
+    return -0.43 * face.eye_open * arch, 0.26 * arch
+
+
 def _brows(
     face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float
 ) -> None:
     side = np.abs(s)
     x = (side - face.eye_spacing - 0.01) * (1.0 / 0.175)
-    mid = face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
+    _, mid = brow_line(face, x)
     thick = face.brow_thick * (1.05 - 0.45 * x.clip(-1, 1)) * np.sqrt((1.02 - x * x).clip(0.0, 1.0))
     y = np.abs(t - mid)
     hairs = noise.wrapped(noise.strands(), (side * 0.8 + t * 1.2) * 190, t * 60 + 128)
@@ -189,11 +212,7 @@ def _eyes(
     size = face.eye_size
     x = (np.abs(s) - face.eye_spacing) * (1.0 / size)  # -1 at the inner, 1 at the outer corner
     y = (t - face.eye_height) * (1.0 / size) + face.eye_tilt * x
-    arch = (1.0 - x * x).clip(0.0, 1.0)
-    root = np.sqrt(arch)
-    arch = root * np.sqrt(root)
-    top = -0.43 * face.eye_open * arch
-    bottom = 0.26 * arch
+    top, bottom = _lids(face, x)
     edge = soft / size
     inside = smooth(-edge, edge, y - top) * smooth(edge, -edge, y - bottom) * (np.abs(x) < 1)
     skin = linear(face.skin_r, face.skin_g, face.skin_b)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES, sample_params
-from tfds_megn.render import position_map, render, uv_directions, worn_region
+from tfds_megn.render import render, worn_region
+from tfds_megn.uv import LANDMARKS, landmarks, position_map, uv_directions
 
 WORN = ATTRIBUTES[1:]
 
@@ -31,7 +32,7 @@ def texel(s, t, size):
     """Row and column of the map where the mean head, an ellipsoid of 0.70, 1, 0.86, has x, y = s, t."""
     z = 0.86 * np.sqrt(1 - (s / 0.70) ** 2 - t**2)
     below, azimuth = np.arctan2(t, np.hypot(s, z)), np.arctan2(s, z)
-    v = (np.rad2deg(below) + 46) / 106
+    v = (np.rad2deg(below) + 46) / 122
     u = (np.rad2deg(azimuth) + 80) / 160
     return int(v * size), int(u * size)
 
@@ -139,8 +140,7 @@ def test_the_map_of_a_frontal_face_is_a_frontal_face():
         assert p.dtype == np.float32 and p.shape == (64, 64, 3)
         v, u = np.unravel_index(p[..., 2].argmax(), (64, 64))
         assert u in (30, 31, 32, 33)  # the nose tip is the nearest point, on the middle column
-        tip = texel(0.0, float(params[PARAM_NAMES.index("nose_length")]), 64)
-        assert abs(v - tip[0]) <= 3
+        assert abs(v - texel(0.0, 0.325, 64)[0]) <= 2  # at the same texel, however long the nose
         assert (np.diff(p[:, 32, 1]) > -0.2).all() and p[0, 32, 1] < 25 and p[-1, 32, 1] > 45  # forehead above chin
         assert (np.diff(p[24, :, 0]) > -0.3).all()  # left to right
         np.testing.assert_allclose(p[:, ::-1, 0], 63 - p[..., 0], atol=1e-3)  # symmetric
@@ -194,15 +194,49 @@ def test_pupils_lie_at_the_projected_eyes():
         mouth_open=0,
         gaze_x=0, gaze_y=0, eye_open=1.2, light_strength=0.0, ambient=0.9,
     )  # fmt: skip
-    s, t = (float(base[PARAM_NAMES.index(n)]) for n in ("eye_spacing", "eye_height"))
-    for yaw in (-0.3, 0.0, 0.3):
-        params = changed(base, yaw=yaw)
+    for yaw, spacing, height in ((-0.3, 0.24, 0.03), (0.0, 0.272, 0.0), (0.3, 0.30, -0.03)):
+        params = changed(base, yaw=yaw, eye_spacing=spacing, eye_height=height)
         picture, position = render(params, "none", size).min(-1).astype(int), position_map(params, size)
         for sign in (-1, 1):
-            x, y, _ = position[texel(sign * s, t, size)]
+            x, y, _ = position[texel(sign * 0.272, 0.0, size)]  # at the same texel, wherever the eyes are
             near = picture[int(y) - 9 : int(y) + 10, int(x) - 9 : int(x) + 10]
             dark = np.argwhere(near < near.min() + 40) - 9
             assert np.abs(dark.mean(0)).max() < 5
+
+
+def test_lips_end_at_their_landmarks():
+    """Red lips on a white face, as far as they reach in the picture, against the landmarks of their outline."""
+    size = 256
+    paint = {"skin_r": 0.9, "skin_g": 0.9, "skin_b": 0.9, "lip_r": 1.0, "lip_g": 0.0, "lip_b": 0.0}
+    flat = {"stubble": 0, "blush": 0, "freckles": 0, "age": 0, "light_strength": 0.0, "ambient": 0.9, "iris_g": 0.3}
+    for identity, smile in ((0, -0.3), (1, 0.3), (2, 1.0)):
+        params = changed(frontal(identity), **paint, **flat, smile=smile, mouth_open=0.0)
+        picture = render(params, "none", size).astype(int)
+        rows, columns = np.nonzero((picture[..., 0] - picture[..., 1] > 60) & (np.arange(size)[:, None] > 128))
+        x, y, _ = landmarks(params, size)[48:60].T
+        assert abs(columns.min() - x.min()) < 3 and abs(columns.max() - x.max()) < 3
+        assert abs(rows.min() - y.min()) < 3 and abs(rows.max() - y.max()) < 3
+
+
+def test_the_map_has_the_landmarks_at_their_texels():
+    """By interpolation between the texels around; the head's surface is looked up anew for each landmark."""
+    for identity in range(4):
+        params = sample_params(identity, identity)
+        at = LANDMARKS * 256 - 0.5
+        x, y = np.floor(at).astype(int).T
+        fx, fy = (at - np.floor(at)).T[..., None]
+        p = position_map(params, 256)
+        top, bottom = (p[row, x] * (1 - fx) + p[row, x + 1] * fx for row in (y, y + 1))
+        np.testing.assert_allclose(top * (1 - fy) + bottom * fy, landmarks(params, 256), atol=0.4)
+
+
+def test_the_landmarks_are_in_the_order_of_the_scheme():
+    x, y, _ = landmarks(frontal(0), 256).T
+    np.testing.assert_allclose(x[:17] + x[16::-1], 255, atol=1e-3)  # each from the left to the right
+    assert (np.diff(x[:17]) > 0).all() and (np.diff(x[17:27]) > 0).all() and (np.diff(x[31:36]) > 0).all()
+    assert y[8] > y[57] > y[66] >= y[62] > y[51] > y[33] > y[27] > y[19]  # chin, lips, nose, brow
+    assert x[36] < x[39] < x[42] < x[45] and y[37] < y[41] and y[44] < y[46]
+    assert x[48] == x[48:60].min() and x[54] == x[48:60].max() and x[60] < x[62] < x[64]
 
 
 def test_uv_directions_follow_the_documented_angles():
@@ -210,7 +244,7 @@ def test_uv_directions_follow_the_documented_angles():
     np.testing.assert_allclose((d**2).sum(0), 1, atol=1e-5)
     azimuth, below = np.rad2deg(np.arctan2(d[0], d[2])), np.rad2deg(np.arcsin(d[1]))
     np.testing.assert_allclose(azimuth[0], (np.arange(64) + 0.5) * 160 / 64 - 80, atol=1e-3)
-    np.testing.assert_allclose(below[:, 5], (np.arange(64) + 0.5) * 106 / 64 - 46, atol=1e-3)
+    np.testing.assert_allclose(below[:, 5], (np.arange(64) + 0.5) * 122 / 64 - 46, atol=1e-3)
 
 
 def test_bad_input_is_refused_in_one_line():

@@ -1,0 +1,193 @@
+"""The UV square: one texel, one point of every face; and where the 68 landmarks lie on it.
+
+The square is laid out on a mean face: columns are the azimuth about the head's vertical axis, from -80 degrees (left
+in a frontal picture) to 80; rows are the angle below the horizontal, from -46 degrees (forehead, row 0) to 76 (under
+the chin, last row). Coordinates u (to the right) and v (down) run from 0 to 1; texel [row i, column j] of a map of S
+texels has its centre at u = (j + 0.5) / S, v = (i + 0.5) / S.
+
+On another face the eyes lie further apart, the mouth lower. A thin-plate spline that takes the mean face's landmarks to
+those of the face bends the square, so that the corner of the eye is at the same texel for everybody, as in PRNet's map.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import SimpleNamespace
+
+import numpy as np
+
+from tfds_megn.head import build, pose_matrix
+from tfds_megn.params import PARAM_NAMES, as_face
+from tfds_megn.render import check_size, table_side
+from tfds_megn.skin import brow_line, lid_lines, lip_line, lip_reach
+from tfds_megn.surface import MEAN_AXES, face_coordinates, radius
+
+UV_AZIMUTH = np.deg2rad(80.0)
+UV_TOP, UV_BOTTOM = np.deg2rad(-46.0), np.deg2rad(76.0)
+JAW = slice(0, 17)  # of the 68 landmarks
+
+# The mean of what `sample_params` draws, of the numbers that move landmarks.
+_MEAN_FACE = {
+    "eye_spacing": 0.272, "eye_height": 0.0, "eye_size": 0.163, "eye_tilt": 0.06, "eye_open": 1.0, "brow_raise": 0.0,
+    "brow_arch": 0.03, "nose_length": 0.325, "nose_width": 0.10, "mouth_height": 0.605, "mouth_width": 0.225,
+    "lip_upper": 0.056, "lip_lower": 0.076, "smile": 0.35, "mouth_open": 0.3,
+}  # fmt: skip
+
+
+def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
+    """The true UV position map of the bare face, in PRNet's convention.
+
+    Texel [row v, column u] of the map holds where that point of the face lies in the picture `render(params,
+    ..., size)`: x to the right and y down in pixels (the centre of pixel [i, j] is (j, i)), and z towards the
+    camera to the same scale, 0 at the depth of the head's centre. Sampling the picture at (x, y) unwraps the
+    face; points hidden by the face itself, by hair or by an attribute have a position all the same.
+
+    Args:
+      params: f32[P], from `sample_params`.
+      size: side of the map in texels and of the picture in pixels.
+
+    Returns:
+      f32[size,size,3].
+
+    Raises:
+      ValueError: wrong shape of params, or size out of range.
+    """
+    face = as_face(params)
+    check_size(size)
+    moved = np.stack(_landmarks_on(face)) - _mean_landmarks()  # [2,68]
+    s, t = uv_face_coordinates(size).reshape(2, -1) + (moved @ _spline(size)).astype(np.float32)
+    a, b, _ = MEAN_AXES
+    inside = np.sqrt(np.minimum(1.0, 0.995 / np.maximum((s / a) ** 2 + (t / b) ** 2, 1e-9)))
+    return _positions(face, s * inside, t * inside, size).reshape(size, size, 3)
+
+
+def landmarks(params: np.ndarray, size: int = 256) -> np.ndarray:
+    """Where the 68 landmarks of the iBUG scheme lie, in the coordinates of `position_map`.
+
+    Args:
+      params: f32[P], from `sample_params`.
+      size: side of the picture in pixels.
+
+    Returns:
+      f32[68,3]: jaw 0 to 16, brows 17 to 26, nose 27 to 35, eyes 36 to 47, outer lips 48 to 59, inner lips 60 to 67,
+      each from the left of the picture to the right, and back below.
+
+    Raises:
+      ValueError: wrong shape of params, or size out of range.
+    """
+    face = as_face(params)
+    check_size(size)
+    return _positions(face, *_landmarks_on(face), size)
+
+
+def uv_directions(size: int) -> np.ndarray:
+    """Unit directions f32[3,size,size] from the mean head's centre through each UV texel (head frame)."""
+    line = (np.arange(size) + 0.5) / size
+    return _direction(*np.meshgrid(line, line))
+
+
+def uv_face_coordinates(size: int) -> np.ndarray:
+    """Face coordinates (s, t) of each UV texel on the mean face, f32[2,size,size]; see `surface`."""
+    return np.stack(face_coordinates(*uv_directions(size))[:2])
+
+
+def _positions(face: SimpleNamespace, s: np.ndarray, t: np.ndarray, size: int) -> np.ndarray:
+    """Positions f32[N,3] in the picture of points of the bare face, given by face coordinates."""
+    head = build(face, table_side(size))
+    a, b, c = MEAN_AXES
+    d = np.stack([s, t, c * np.sqrt(np.maximum(1 - (s / a) ** 2 - (t / b) ** 2, 0.0))])
+    d = (d / np.sqrt((d * d).sum(0))).astype(np.float32)
+    x, y, z = pose_matrix(face) @ (radius(head.skin, d) * d)
+    half = 0.5 * size
+    x = (x * face.scale + face.shift_x + 1.0) * half - 0.5
+    y = (y * face.scale + face.shift_y + 1.0) * half - 0.5
+    return np.stack([x, y, z * (face.scale * half)], -1).astype(np.float32)
+
+
+def _direction(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Unit directions f32[3,...] at UV coordinates."""
+    below, azimuth = UV_TOP + v * (UV_BOTTOM - UV_TOP), (2 * u - 1) * UV_AZIMUTH
+    d = [np.sin(azimuth) * np.cos(below), np.sin(below), np.cos(azimuth) * np.cos(below)]
+    return np.stack(d).astype(np.float32)
+
+
+def _uv_of(s: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """UV coordinates f32[N,2] of points of the mean face."""
+    a, b, c = MEAN_AXES
+    q = c * np.sqrt(1 - (s / a) ** 2 - (t / b) ** 2)
+    below, azimuth = np.arctan2(t, np.hypot(s, q)), np.arctan2(s, q)
+    uv = [0.5 + 0.5 * azimuth / UV_AZIMUTH, (below - UV_TOP) / (UV_BOTTOM - UV_TOP)]
+    return np.stack(uv, -1).astype(np.float32)
+
+
+def _landmarks_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
+    """Face coordinates of the 68 landmarks, f32[68] each: where `skin` paints brows, nose, eyes and lips."""
+    x = np.linspace(-1, 1, 17)  # along the jaw: fixed directions, the head's shape does the rest
+    jaw = _direction(0.5 + 0.5 * np.deg2rad(78) / UV_AZIMUTH * x, _jaw_v(np.abs(x)))
+    points = [np.stack(face_coordinates(*jaw)[:2])]
+
+    def both_sides(side: np.ndarray, t: np.ndarray, order: list[int]) -> None:
+        """Adds the left part of the picture, in this order, then its mirror image."""
+        points.append(np.stack([-side, t])[:, order])
+        points.append(np.stack([side, t]))
+
+    x = np.array([-0.9, -0.45, 0.0, 0.45, 0.9])
+    both_sides(*brow_line(face, x), [4, 3, 2, 1, 0])
+    bridge = np.linspace(face.eye_height, face.nose_length, 4)
+    points.append(np.stack([np.zeros(4), bridge]))
+    wing = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    points.append(np.stack([wing * (face.nose_width + 0.03), face.nose_length + 0.085 - 0.05 * wing * wing]))
+    x = np.array([-1.0, -0.4, 0.4, 1.0, 0.4, -0.4])  # inner corner, upper lid outwards, outer corner, lower lid back
+    side, top, bottom = lid_lines(face, x)
+    both_sides(side, np.where(np.arange(6) < 4, top, bottom), [3, 2, 1, 0, 5, 4])
+    for corner, x in ((1.0, np.array([-0.66, -0.3, 0.0, 0.3, 0.66])), (0.92, np.array([-0.5, 0.0, 0.5]))):
+        width = face.mouth_width * (1.0 + 0.14 * face.smile)
+        x = np.concatenate([[-corner], x, [corner], x[::-1]])
+        _, line = lip_line(face, x * width)
+        upper, lower, gap = lip_reach(face, x)
+        inner = len(x) == 8
+        above, below = (gap, gap) if inner else (upper + gap, lower + gap)
+        sign = np.where(np.arange(len(x)) <= len(x) // 2, -1.0, 1.0)
+        points.append(np.stack([x * width, line + np.where(sign < 0, -above, below)]))
+    s, t = np.concatenate(points, 1)
+    return s, t
+
+
+def _jaw_v(away: np.ndarray) -> np.ndarray:
+    """V of the jaw line, from the chin (0) to the ear (1)."""
+    return (np.deg2rad(70 - 58 * away**2.2) - UV_TOP) / (UV_BOTTOM - UV_TOP)
+
+
+@lru_cache(maxsize=1)
+def _mean_landmarks() -> np.ndarray:
+    """Face coordinates f32[2,68] of the mean face's landmarks."""
+    face = SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | _MEAN_FACE)
+    return np.stack(_landmarks_on(face))
+
+
+@lru_cache(maxsize=4)
+def _spline(size: int) -> np.ndarray:
+    """How far each landmark's move takes each texel, f64[68,size²]: a thin-plate spline.
+
+    Anchors along the border of the square stay where they are.
+    """
+    line, inner = np.linspace(0.0, 1.0, 9), np.linspace(0.0, 1.0, 9)[1:-1]
+    border = [np.stack([line, k + 0 * line]) for k in (0.0, 1.0)] + [
+        np.stack([k + 0 * inner, inner]) for k in (0.0, 1.0)
+    ]
+    anchors = np.stack(face_coordinates(*_direction(*np.concatenate(border, 1)))[:2])
+    knots = np.concatenate([_mean_landmarks(), anchors], 1)  # [2,K]
+    flat = np.concatenate([np.ones((1, knots.shape[1])), knots])  # [3,K]
+    system = np.block([[_bending(knots, knots), flat.T], [flat, np.zeros((3, 3))]])
+    at = uv_face_coordinates(size).reshape(2, -1).astype(np.float64)
+    right = np.concatenate([_bending(knots, at), np.ones((1, at.shape[1])), at])  # [K+3,N]
+    return np.linalg.solve(system, right)[:68]
+
+
+def _bending(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The thin-plate kernel r² log r² of the distances between points [2,A] and [2,B], f64[A,B]."""
+    square = ((a[:, :, None] - b[:, None]) ** 2).sum(0)
+    return square * np.log(np.maximum(square, 1e-12))
+
+
+LANDMARKS: np.ndarray = _uv_of(*_mean_landmarks())  # f32[68,2], (u, v) of the landmarks on every position map
