@@ -43,14 +43,21 @@ class Head:
 def build(face: SimpleNamespace, count: int) -> Head:
     """Tabulates one person's head on `count` x `count` directions."""
     grid = directions(count)
-    skin = _skull(face, grid)
-    skin[grid.front] += _features(face, grid)
+    skin = bare(face, count)
     hair = _hair_depth(face, grid)
     full = skin + _hair_thickness(face, grid, hair)
     normals = surface_normals(full, grid.d)
     cavity = np.clip(1.0 - 6.0 * (box_blur(full, max(1, count // 24)) - full), 0.48, 1.06)
     light = pose_matrix(face).T @ light_direction(face)
     return Head(grid, skin, full, hair, (*normals, cavity, hair, cast_shadow(full, grid, light)))
+
+
+def bare(face: SimpleNamespace, count: int) -> np.ndarray:
+    """Radius f32[G,G] of one person's head without hair on `count` x `count` directions."""
+    grid = directions(count)
+    skin = _skull(face, grid)
+    skin[grid.front] += _features(face, grid)
+    return skin
 
 
 def _skull(face: SimpleNamespace, grid: Directions) -> np.ndarray:

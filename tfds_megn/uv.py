@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tfds_megn.head import build, pose_matrix
+from tfds_megn.head import bare, pose_matrix
 from tfds_megn.params import PARAM_NAMES, as_face
 from tfds_megn.render import check_size, table_side
 from tfds_megn.skin import brow_line, lid_lines, lip_line, lip_reach
@@ -55,7 +55,8 @@ def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
     face = as_face(params)
     check_size(size)
     moved = np.stack(_landmarks_on(face)) - _mean_landmarks()  # [2,68]
-    s, t = uv_face_coordinates(size).reshape(2, -1) + (moved @ _spline(size)).astype(np.float32)
+    # No matrix product: BLAS would start threads for it, which wait for each other where several processes draw.
+    s, t = _mean_coordinates(size) + np.einsum("al,ln->an", moved.astype(np.float32), _spline(size))
     a, b, _ = MEAN_AXES
     inside = np.sqrt(np.minimum(1.0, 0.995 / np.maximum((s / a) ** 2 + (t / b) ** 2, 1e-9)))
     return _positions(face, s * inside, t * inside, size).reshape(size, size, 3)
@@ -93,11 +94,11 @@ def uv_face_coordinates(size: int) -> np.ndarray:
 
 def _positions(face: SimpleNamespace, s: np.ndarray, t: np.ndarray, size: int) -> np.ndarray:
     """Positions f32[N,3] in the picture of points of the bare face, given by face coordinates."""
-    head = build(face, table_side(size))
+    skin = bare(face, table_side(size))
     a, b, c = MEAN_AXES
     d = np.stack([s, t, c * np.sqrt(np.maximum(1 - (s / a) ** 2 - (t / b) ** 2, 0.0))])
     d = (d / np.sqrt((d * d).sum(0))).astype(np.float32)
-    x, y, z = pose_matrix(face) @ (radius(head.skin, d) * d)
+    x, y, z = pose_matrix(face) @ (radius(skin, d) * d)
     half = 0.5 * size
     x = (x * face.scale + face.shift_x + 1.0) * half - 0.5
     y = (y * face.scale + face.shift_y + 1.0) * half - 0.5
@@ -166,8 +167,14 @@ def _mean_landmarks() -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
+def _mean_coordinates(size: int) -> np.ndarray:
+    """`uv_face_coordinates`, f32[2,size²]."""
+    return uv_face_coordinates(size).reshape(2, -1)
+
+
+@lru_cache(maxsize=4)
 def _spline(size: int) -> np.ndarray:
-    """How far each landmark's move takes each texel, f64[68,size²]: a thin-plate spline.
+    """How far each landmark's move takes each texel, f32[68,size²]: a thin-plate spline.
 
     Anchors along the border of the square stay where they are.
     """
@@ -179,9 +186,9 @@ def _spline(size: int) -> np.ndarray:
     knots = np.concatenate([_mean_landmarks(), anchors], 1)  # [2,K]
     flat = np.concatenate([np.ones((1, knots.shape[1])), knots])  # [3,K]
     system = np.block([[_bending(knots, knots), flat.T], [flat, np.zeros((3, 3))]])
-    at = uv_face_coordinates(size).reshape(2, -1).astype(np.float64)
+    at = _mean_coordinates(size).astype(np.float64)
     right = np.concatenate([_bending(knots, at), np.ones((1, at.shape[1])), at])  # [K+3,N]
-    return np.linalg.solve(system, right)[:68]
+    return np.linalg.solve(system, right)[:68].astype(np.float32)
 
 
 def _bending(a: np.ndarray, b: np.ndarray) -> np.ndarray:
