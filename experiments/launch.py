@@ -26,16 +26,22 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from sdgan_jax import config as config_lib
+from sdgan_jax import network_config
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
 
 _PRESETS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs")
 _PACKAGES = ("__main__", "experiments", "sdgan_jax", "tfds_megn")
+# Kinds of config that a preset may return, and what checks them.
+_KINDS: dict[type, Callable[[Any], Any]] = {
+    config_lib.Config: config_lib.validate,
+    network_config.PRNetConfig: network_config.validate,
+}
 _OVERRIDE = re.compile(r"--?config\.([^=]+)(=.*)?$", re.DOTALL)
 
 
-def define_config(default: str = "quickstart") -> flags.FlagHolder[config_lib.Config]:
+def define_config(default: str = "quickstart") -> flags.FlagHolder[Any]:
     """Defines `--config=<preset file>` and `--config.<field>=<value>`.
 
     Args:
@@ -44,7 +50,7 @@ def define_config(default: str = "quickstart") -> flags.FlagHolder[config_lib.Co
     Returns:
         The flag; its `value` is the config with all overrides, validated once `run` has called `main`.
     """
-    for kind in _dataclasses_of(config_lib.Config):
+    for kind in (part for whole in _KINDS for part in _dataclasses_of(whole)):
         # config_flags picks the parser of a field by its type, which postponed annotations leave as text.
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
@@ -105,9 +111,10 @@ def _guarded(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> Any:
     try:
         if "config" in flags.FLAGS:
             config = flags.FLAGS["config"].value
-            if not isinstance(config, config_lib.Config):
-                raise ValueError(f"--config: get_config() returned a {type(config).__name__}; it must return a Config")
-            config_lib.validate(config)
+            if type(config) not in _KINDS:
+                names = " or ".join(kind.__name__ for kind in _KINDS)
+                raise ValueError(f"--config: get_config() returned a {type(config).__name__}; it must return a {names}")
+            _KINDS[type(config)](config)
         return main(argv)
     except KeyboardInterrupt as interrupt:
         print(f"\n{interrupt}" if str(interrupt) else "\ninterrupted", file=sys.stderr)
@@ -151,13 +158,14 @@ def _parse(argv: Sequence[str]) -> list[str]:
     if any(arg in ("--help", "-help", "-h", "-?", "--helpshort") for arg in argv[1:]):
         print(_help(argv))
         sys.exit(0)
+    overrides = [match for arg in argv[1:] if (match := _OVERRIDE.match(arg))]
+    preset = _preset(argv) if overrides else None
     try:
-        for arg in argv[1:]:
-            if match := _OVERRIDE.match(arg):
-                _check_override(match[1], match[2])
+        for match in overrides:
+            _check_override(preset, match[1], match[2])
         rest = values(argv)
     except (flags.Error, ValueError) as error:
-        _fail(_explain(error))
+        _fail(_explain(error, preset))
     if values["verbosity"].using_default_value:
         # app.run would choose INFO, at which Orbax and TFDS tell their lives.
         values.verbosity = logging.ERROR  # type: ignore[assignment]
@@ -196,13 +204,21 @@ def _find_preset(argv: Sequence[str]) -> list[str]:
     return [found[0], f"--config={path}{':' if colon else ''}{argument}", *found[1:]]
 
 
-def _check_override(path: str, value: str | None) -> None:
-    """Checks that `--config.<path>` names a field that can be set."""
-    node: Any = config_lib.Config()
+def _preset(argv: Sequence[str]) -> Any:
+    """The config of the preset that `_find_preset` put first, without overrides."""
+    try:
+        return flags.FLAGS["config"].parser.parse(argv[1].removeprefix("--config="))
+    except Exception:  # whatever a preset may do wrong is reported when the flags are parsed
+        return config_lib.Config()
+
+
+def _check_override(preset: Any, path: str, value: str | None) -> None:
+    """Checks that `--config.<path>` names a field of the preset that can be set."""
+    node = preset
     for depth, name in enumerate(parts := path.split(".")):
         fields = [field.name for field in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
         if name not in fields:
-            whole = [".".join(names) for names, _ in _leaves(config_lib.Config())]
+            whole = [".".join(names) for names, _ in _leaves(preset)]
             near = difflib.get_close_matches(name, fields, n=3, cutoff=0.6)
             near = [".".join([*parts[:depth], field]) for field in near]
             near += [leaf for leaf in whole if leaf.split(".")[-1] == name]
@@ -217,7 +233,7 @@ def _check_override(path: str, value: str | None) -> None:
         raise ValueError(f"--config.{path} needs a value: --config.{path}=true or --config.{path}=false")
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, preset: Any) -> str:
     """The message of a flag error, in the words of the config where it is about one of its fields."""
     if missing := re.findall(r"Flag --(\w+) must have a value other than None", str(error)):
         return "give " + " and ".join(f"--{name} ({flags.FLAGS[name].help})" for name in missing)
@@ -226,7 +242,7 @@ def _explain(error: Exception) -> str:
     match = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
     if not match:
         return str(error)
-    node: Any = config_lib.Config()
+    node = preset
     for name in match[1].split("."):
         node = getattr(node, name)
     kinds = {
@@ -250,10 +266,8 @@ def _help(argv: Sequence[str]) -> str:
         default = f" (default: {default})" if default else ""
         lines += [f"  --{flag.name}", flags.text_wrap(f"{flag.help}{default}", 100, "      ")]
     if "config" in values:
-        preset = _shorten(argv[1].removeprefix("--config="))
-        config = values["config"].parser.parse(argv[1].removeprefix("--config="))
-        lines += ["", f"config fields, with the values of {preset}:"]
-        lines += [f"  --config.{'.'.join(names)}={value}" for names, value in _leaves(config)]
+        lines += ["", f"config fields, with the values of {_shorten(argv[1].removeprefix('--config='))}:"]
+        lines += [f"  --config.{'.'.join(names)}={value}" for names, value in _leaves(_preset(argv))]
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ from ml_collections import config_flags
 
 from experiments import launch
 from sdgan_jax import evaluation, model
-from sdgan_jax.training import loop
+from sdgan_jax.training import gan
 
 CONFIG = launch.define_config()
 WORKDIR = flags.DEFINE_string(
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
     config = CONFIG.value
     preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
-    state = loop.train(config, workdir, evaluation.make_score(config) if EVALUATE.value else None)
+    state = gan.train(config, workdir, evaluation.make_score(config) if EVALUATE.value else None)
     if jax.process_index():
         return
     print(f"Pictures:    {workdir / 'samples'}")

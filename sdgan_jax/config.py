@@ -11,7 +11,9 @@ import dataclasses
 import functools
 import json
 import re
-from typing import Any
+from typing import Any, TypeVar
+
+Kind = TypeVar("Kind")  # of config
 
 LATENT_SPACES = ("z", "w")
 SOURCES = ("data", "latent")
@@ -301,27 +303,30 @@ def _field(config: Config, path: str) -> Any:
     return functools.reduce(getattr, path.split("."), config)
 
 
-def to_json(config: Config) -> str:
-    """Returns the config as indented JSON."""
+def to_json(config: Any) -> str:
+    """Returns a config, of whatever kind, as indented JSON."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def from_json(text: str) -> Config:
-    """Reads what `to_json` wrote.
+def from_json(text: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
+    """Reads what `to_json` wrote of a config of this kind.
 
     Raises:
         ValueError: when the text is not a config of this program, naming the field.
     """
     try:
-        return validate(_build(Config, json.loads(text), "config"))
+        config = _build(kind, json.loads(text), "config")
     except json.JSONDecodeError as error:
         raise ValueError(f"not a config: {error}") from error
+    if isinstance(config, Config):
+        validate(config)
+    return config
 
 
-def _build(kind: type, values: dict[str, Any], path: str) -> Any:
+def _build(kind: type[Kind], values: dict[str, Any], path: str) -> Kind:
     """Makes the dataclass `kind` from a dict of its fields, nested dataclasses included."""
     default = kind()
-    known = {field.name for field in dataclasses.fields(kind)}
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"{path}.{name} is unknown; it was written by another version of this program")

@@ -17,7 +17,7 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from sdgan_jax import config as config_lib
-from sdgan_jax.config import Config
+from sdgan_jax.config import Config, Kind
 
 Tree = Any  # a tree of arrays
 
@@ -49,12 +49,12 @@ class Checkpoints:
     A save that is cut off (kill -9, power) leaves the earlier ones whole; the next run clears its remains.
     """
 
-    def __init__(self, workdir: epath.PathLike, config: Config):
+    def __init__(self, workdir: epath.PathLike, config: Any):
         """Opens a workdir for training and writes `config.json`.
 
         Args:
             workdir: local or remote (`gs://...`) directory; made when it is not there.
-            config: of this run. An earlier run in the workdir must have had the same, `RESUMABLE` aside.
+            config: of this run, of any kind. An earlier run in the workdir must have had the same, `RESUMABLE` aside.
 
         Raises:
             ValueError: the workdir belongs to a run with another config; the fields are named.
@@ -154,7 +154,7 @@ class Checkpoints:
         self.close()
 
 
-def save_config(workdir: epath.PathLike, config: Config) -> None:
+def save_config(workdir: epath.PathLike, config: Any) -> None:
     """Writes `config.json` into a workdir or a model directory.
 
     Raises:
@@ -164,7 +164,7 @@ def save_config(workdir: epath.PathLike, config: Config) -> None:
     if path.exists():
         fields = [
             f"{name} was {old!r} and is {new!r}"
-            for name, old, new in _differences(load_config(workdir), config)
+            for name, old, new in _differences(load_config(workdir, type(config)), config)
             if name not in RESUMABLE
         ]
         if fields:
@@ -179,7 +179,7 @@ def save_config(workdir: epath.PathLike, config: Config) -> None:
         unfinished.replace(path)
 
 
-def load_config(workdir: epath.PathLike) -> Config:
+def load_config(workdir: epath.PathLike, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
     """Reads `config.json` of a workdir or a model directory.
 
     Raises:
@@ -191,7 +191,7 @@ def load_config(workdir: epath.PathLike) -> Config:
         what = "is no model directory (it has no config.json)" if path.parent.exists() else "does not exist"
         raise FileNotFoundError(f"{workdir} {what}; {_way_out(workdir)}")
     try:
-        return config_lib.from_json(path.read_text())
+        return config_lib.from_json(path.read_text(), kind)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

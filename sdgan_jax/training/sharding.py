@@ -11,7 +11,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from sdgan_jax.training.draws import AXIS
-from sdgan_jax.training.joint_step import Step
 
 
 def make_mesh(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:
@@ -34,7 +33,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
-def map_step(step: Step, mesh: Mesh) -> Callable[[Any, Any], tuple[Any, Any]]:
+def map_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> Callable[[Any, Any], tuple[Any, Any]]:
     """Compiles the per-device step over the mesh: state replicated and donated, batch split by rows."""
     mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False)
     return jax.jit(mapped, donate_argnums=0)
@@ -56,9 +55,14 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, group: int = 1) -> dict[
         The batch, sharded by rows.
     """
     count = mesh.local_mesh.size
-    sharding = NamedSharding(mesh, P(AXIS))
     order = np.argsort(batch["attributes"].argmax(1), kind="stable")
     if len(order) % group == 0:  # groups are strided (`layers.minibatch_stddev`)
         order = order.reshape(-1, group).T.reshape(-1)
     order = order.reshape(-1, count).T.reshape(-1)  # dealt to the devices
-    return {name: jax.make_array_from_process_local_data(sharding, rows[order]) for name, rows in batch.items()}
+    return put_rows({name: rows[order] for name, rows in batch.items()}, mesh)
+
+
+def put_rows(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Puts this process's rows on its devices in their order."""
+    sharding = NamedSharding(mesh, P(AXIS))
+    return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}

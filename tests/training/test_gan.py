@@ -12,7 +12,7 @@ from PIL import Image
 
 from sdgan_jax import config as c
 from sdgan_jax import data
-from sdgan_jax.training import checkpoint, loop, sharding
+from sdgan_jax.training import checkpoint, gan, sharding
 from sdgan_jax.training.state import init_state
 from tests.training import tiny
 
@@ -40,7 +40,7 @@ def config(tmp_path_factory):
 def straight(config, tmp_path_factory):
     """A run from the first step to the last."""
     workdir = tmp_path_factory.mktemp("straight")
-    return workdir, jax.device_get(loop.train(config, workdir, score=lambda state: -float(state.step)))
+    return workdir, jax.device_get(gan.train(config, workdir, score=lambda state: -float(state.step)))
 
 
 def test_files(config, straight):
@@ -72,7 +72,7 @@ def test_stopped_by_sigterm_and_resumed_it_ends_bitwise_equal(config, straight, 
     previous = signal.signal(signal.SIGTERM, lambda *_: received.append(True))  # were the loop's own missing
     try:
         with pytest.raises(KeyboardInterrupt, match=f"stopped and saved at step {STOP}"):
-            loop.train(config, tmp_path, score=terminate)
+            gan.train(config, tmp_path, score=terminate)
         assert not received
         os.kill(os.getpid(), signal.SIGTERM)
         assert received  # the handler from before is back
@@ -80,7 +80,7 @@ def test_stopped_by_sigterm_and_resumed_it_ends_bitwise_equal(config, straight, 
         signal.signal(signal.SIGTERM, previous)
     assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [2, STOP]
 
-    state = jax.device_get(loop.train(config, tmp_path))
+    state = jax.device_get(gan.train(config, tmp_path))
     assert f"Resuming at step {STOP}" in capfd.readouterr().out
     for (name, a), (_, b) in zip(tiny.named_leaves(state), tiny.named_leaves(straight[1]), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
@@ -91,7 +91,7 @@ def test_stopped_by_sigterm_and_resumed_it_ends_bitwise_equal(config, straight, 
 def test_a_finished_run_is_left_alone(config, straight):
     workdir, expected = straight
     before = (workdir / "metrics.jsonl").read_bytes()
-    state = loop.train(config, workdir)
+    state = gan.train(config, workdir)
     np.testing.assert_array_equal(state.w_avg, expected.w_avg)
     assert (workdir / "metrics.jsonl").read_bytes() == before
 
@@ -99,7 +99,7 @@ def test_a_finished_run_is_left_alone(config, straight):
 def test_nan_stops_the_run_and_the_last_good_checkpoint_stays(config, tmp_path):
     wild = dataclasses.replace(config, adam_d=c.AdamConfig(learning_rate=1e30), log_every=1, checkpoint_every=1)
     with pytest.raises(FloatingPointError, match=r"^l_\w+ is (nan|inf) at step 2; the checkpoint of step 1") as raised:
-        loop.train(wild, tmp_path)
+        gan.train(wild, tmp_path)
     assert "\n" not in str(raised.value) and "--config.adam_g.learning_rate" in str(raised.value)
     mesh, batches = sharding.make_mesh(16), data.train_iterator(config)
     target = jax.eval_shape(lambda: init_state(wild))

@@ -1,0 +1,65 @@
+"""A run of SD-GAN: what the loop needs to know of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+from etils import epath
+
+from sdgan_jax import data
+from sdgan_jax.config import Config
+from sdgan_jax.training import accumulation, joint_step, loop, sharding, sheets, weights
+from sdgan_jax.training.state import State, init_state, make_networks
+
+LOSSES = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")  # the six of the SD-GAN pseudo-code
+_REMEDY = (
+    "lower the learning rates (--config.adam_g.learning_rate, --config.adam_d.learning_rate) or raise "
+    "--config.losses.r1"
+)
+
+Score = Callable[[State], float]  # higher is better
+
+
+def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -> State:
+    """Trains G, D and F by `loop.run`, which see; the sheets are `x_hat` and `x_rec`.
+
+    Args:
+        config: validated.
+        workdir: local or remote directory; made when it is not there.
+        score: judges the state at every checkpoint; decides which one is kept as the best.
+
+    Returns:
+        The state after `config.total_steps`.
+
+    Raises:
+        FloatingPointError, KeyboardInterrupt: as `loop.run`.
+        ValueError, FileNotFoundError: the workdir, the data or the devices do not fit the config.
+    """
+    _check(config)
+    batches = data.train_iterator(config, jax.process_index(), jax.process_count())
+    reals = data.first_images(config, sheets.PAIRS * config.num_attributes) if config.source == "data" else None
+    what = loop.Run(
+        config=config,
+        init=functools.partial(init_state, config),
+        step=joint_step.make_step(config),
+        batches=batches,
+        put=functools.partial(sharding.put_batch, group=config.discriminator.mbstd_group),
+        draw=sheets.make_sheets(config, make_networks(config), reals),
+        headline=LOSSES,
+        remedy=_REMEDY,
+        start=functools.partial(weights.start_from, config=config, path=config.init) if config.init else None,
+        score=score,
+    )
+    return loop.run(what, workdir)
+
+
+def _check(config: Config) -> None:
+    """Refuses what a config may describe, but a run on these devices cannot do."""
+    if config.generator.label_dim or config.discriminator.label_dim:
+        raise ValueError(
+            "config.generator.label_dim and config.discriminator.label_dim must be 0: conditional networks are read "
+            "and drawn with, but SD-GAN trains by its attributes; --config.init takes what fits of their weights"
+        )
+    accumulation.check(config, sharding.make_mesh(config.batch_size).size)

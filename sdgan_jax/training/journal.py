@@ -1,0 +1,93 @@
+"""What a run tells: a progress bar and lines on the terminal, `metrics.jsonl`, TensorBoard, PNG sheets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import tensorboardX
+import tqdm
+from etils import epath
+
+from sdgan_jax import pictures
+
+
+class Journal:
+    """What a run tells: a progress bar and lines on the terminal, `metrics.jsonl`, TensorBoard, PNG sheets.
+
+    In a run of several processes, only the first one tells anything.
+    """
+
+    def __init__(self, workdir: epath.Path, config: Any, headline: Sequence[str]):
+        """`headline` names the metrics of the lines on the terminal."""
+        self._workdir, self._config, self._headline = workdir, config, headline
+        self._speaks = jax.process_index() == 0
+        self._bar: tqdm.tqdm | None = None
+        self._events = tensorboardX.SummaryWriter(str(workdir), flush_secs=10) if self._speaks else None
+        self._since, self._steps = time.monotonic(), 0
+
+    def __enter__(self) -> Journal:
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Ends the bar and the files."""
+        if self._bar is not None:
+            self._bar.close()
+        if self._events is not None:
+            self._events.close()
+
+    def say(self, line: str) -> None:
+        """Prints a line above the progress bar."""
+        if self._speaks:
+            tqdm.tqdm.write(line)
+
+    def start(self, done: int) -> None:
+        """Starts the progress bar and the clock."""
+        self._bar = tqdm.tqdm(
+            total=self._config.total_steps,
+            initial=done,
+            desc="compiling",  # until the first step is done
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.5,
+            disable=not self._speaks,
+        )
+        self._since, self._steps = time.monotonic(), 0
+
+    def advance(self) -> None:
+        """Counts a step."""
+        assert self._bar is not None
+        if self._bar.desc.startswith("compiling"):
+            self._bar.set_description("training", refresh=False)
+        self._bar.update()
+        self._steps += 1
+
+    def write(self, done: int, means: dict[str, float]) -> None:
+        """Writes the averages since the last call, with kimg and images per second."""
+        assert self._bar is not None
+        now = time.monotonic()
+        kimg = done * self._config.batch_size / 1000
+        rate = self._steps * self._config.batch_size / (now - self._since)
+        self._since, self._steps = now, 0
+        if not self._speaks or self._events is None:
+            return
+        self._bar.set_postfix_str(f"kimg {kimg:.1f}, {rate:.0f} images/s")
+        self.say(f"step {done}  " + "  ".join(f"{name} {means[name]:.3f}" for name in self._headline if name in means))
+        record = {"step": done, "kimg": kimg, "images_per_second": rate} | means
+        with (self._workdir / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in record.items():
+            self._events.add_scalar(name, value, done)
+
+    def write_sheets(self, done: int, drawn: dict[str, np.ndarray]) -> None:
+        """Writes the sheets as `samples/<name>_<step>.png` and to TensorBoard."""
+        if not self._speaks or self._events is None:
+            return
+        for name, sheet in drawn.items():
+            pictures.write_png(self._workdir / "samples" / f"{name}_{done:06d}.png", sheet)
+            self._events.add_image(name, sheet, done, dataformats="HWC")
