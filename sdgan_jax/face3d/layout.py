@@ -1,0 +1,151 @@
+"""What lies where on a UV square: the 68 landmarks, the face, its regions, and each texel's place on a mean face.
+
+Two squares are known: that of `tfds_megn.position_map`, at any size, and PRNet's public one, whose landmarks and face
+its users own. Face coordinates (s, t) are common to both and read as the x, y of a frontal picture of a mean head whose
+half height is 1: eyes at (+-0.272, 0), nose tip at (0, 0.325), mouth at (0, 0.605), chin at t = 0.95.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from flax import struct
+
+import tfds_megn
+from tfds_megn import uv
+
+REGIONS = ("eyes", "nose", "mouth", "chin", "cheeks", "forehead")
+PRNET_SIZE = 256
+UNDER_JAW = 0.035  # of the square: what a mask and a beard need below the line from ear to chin
+LANDMARK_WEIGHT, FEATURE_WEIGHT, FACE_WEIGHT = 16.0, 4.0, 3.0  # Feng et al. 2018, section 3.2; the neck has 0
+_JAW = slice(0, 17)
+_AXES = (0.70, 1.0, 0.86)  # half axes of the ellipsoid that (s, t) lie on, see tfds_megn
+
+
+@struct.dataclass
+class Layout:
+    """A UV square.
+
+    Attributes:
+        landmarks: f32[68,2], (u, v) in [0, 1] of the iBUG landmarks; the centre of texel [i, j] is ((j, i) + 0.5) / S.
+        face: bool[S,S], the texels that belong to the face, not to the neck.
+        coordinates: f32[S,S,2], (s, t) of each texel on the mean face.
+        regions: f32[S,S,6], one of `REGIONS` each, none off the face.
+        weights: f32[S,S], how much a texel counts in the squared error of a position map: 16 at the landmarks, 4 at
+            eyes, nose and mouth, 3 on the rest of the face, 0 elsewhere (Feng et al. 2018).
+    """
+
+    landmarks: np.ndarray
+    face: np.ndarray
+    coordinates: np.ndarray
+    regions: np.ndarray
+    weights: np.ndarray
+
+
+@lru_cache(maxsize=8)
+def megn(size: int) -> Layout:
+    """The square of `tfds_megn.position_map(params, size)`.
+
+    Args:
+        size: texels along a side.
+    """
+    landmarks = tfds_megn.LANDMARKS
+    u, v = np.meshgrid(_centres(size), _centres(size))
+    jaw = landmarks[_JAW]
+    face = v < np.interp(u, jaw[:, 0], jaw[:, 1]) + UNDER_JAW
+    return _complete(landmarks, face, uv.uv_face_coordinates(size).transpose(1, 2, 0))
+
+
+def prnet(landmarks: np.ndarray, face: np.ndarray) -> Layout:
+    """PRNet's public square; its landmarks and face come with PRNet and are not part of this package.
+
+    A thin-plate spline through the landmarks says where on the mean face a texel lies.
+
+    Args:
+        landmarks: f32[68,2], (u, v) in [0, 1]: of the file uv_kpt_ind.txt `(np.loadtxt(file).T + 0.5) / 256`.
+        face: bool[256,256], where PRNet's uv_face_mask.png is white.
+
+    Raises:
+        ValueError: landmarks or face have another shape, or the landmarks are not in [0, 1].
+    """
+    landmarks, face = np.asarray(landmarks, np.float32), np.asarray(face)
+    if landmarks.shape != (68, 2) or not (0 <= landmarks).all() or not (landmarks <= 1).all():
+        raise ValueError(f"landmarks are f32[68,2] in [0,1], got {list(landmarks.shape)}; divide texels by 256")
+    if face.shape != (PRNET_SIZE, PRNET_SIZE):
+        raise ValueError(f"face is bool[{PRNET_SIZE},{PRNET_SIZE}], got {list(face.shape)}")
+    at = np.stack(np.meshgrid(_centres(PRNET_SIZE), _centres(PRNET_SIZE)), -1).reshape(-1, 2)
+    coordinates = _spline(landmarks, mean_landmarks(), at).reshape(PRNET_SIZE, PRNET_SIZE, 2)
+    return _complete(landmarks, face.astype(bool), coordinates)
+
+
+@lru_cache(maxsize=1)
+def mean_landmarks() -> np.ndarray:
+    """Face coordinates f32[68,2] of the mean face's landmarks."""
+    size = 512  # read off a fine square; its curvature within a texel is below 1e-5
+    table = uv.uv_face_coordinates(size).transpose(1, 2, 0)
+    x = tfds_megn.LANDMARKS * size - 0.5
+    low = np.clip(np.floor(x).astype(int), 0, size - 2)
+    share = (x - low)[..., None]
+    j, i = low.T
+    top = table[i, j] * (1 - share[:, 0]) + table[i, j + 1] * share[:, 0]
+    under = table[i + 1, j] * (1 - share[:, 0]) + table[i + 1, j + 1] * share[:, 0]
+    return (top * (1 - share[:, 1]) + under * share[:, 1]).astype(np.float32)
+
+
+def bearings(coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far around and how far down the mean head points lie, seen from its centre.
+
+    Unlike s, the bearing does not stall towards the ears.
+
+    Args:
+        coordinates: f32[...,2], (s, t).
+
+    Returns:
+        Sine of the azimuth (to the right), and sine of the angle below the horizon, f32[...] each.
+    """
+    s, t = coordinates[..., 0], coordinates[..., 1]
+    a, b, c = _AXES
+    q = c * np.sqrt(np.maximum(1.0 - (s / a) ** 2 - (t / b) ** 2, 1e-4))
+    return s / np.sqrt(s * s + q * q), t / np.sqrt(s * s + t * t + q * q)
+
+
+def _complete(landmarks: np.ndarray, face: np.ndarray, coordinates: np.ndarray) -> Layout:
+    """Adds what follows from the coordinates."""
+    regions = _regions(coordinates) * face[..., None]
+    features = regions[..., :3].sum(-1)
+    weights = np.where(features > 0, FEATURE_WEIGHT, FACE_WEIGHT) * face
+    j, i = np.clip(np.floor(landmarks * len(face)).astype(int), 0, len(face) - 1).T
+    weights[i, j] = LANDMARK_WEIGHT
+    coordinates = np.ascontiguousarray(coordinates, np.float32)
+    return Layout(landmarks, face, coordinates, regions.astype(np.float32), weights.astype(np.float32))
+
+
+def _regions(coordinates: np.ndarray) -> np.ndarray:
+    """One of REGIONS for each (s, t), f32[S,S,6]; eyes go with their brows."""
+    s, t = np.abs(coordinates[..., 0]), coordinates[..., 1]
+    eyes = np.hypot((s - 0.275) / 0.225, (t + 0.055) / 0.175) < 1
+    nose = (s < np.interp(t, [-0.08, 0.22, 0.30], [0.07, 0.11, 0.155])) & (t > -0.08) & (t < 0.435)
+    mouth = np.hypot(s / 0.30, (t - 0.61) / 0.15) < 1
+    chin = (t > 0.74) & (s < 0.32) & ~mouth
+    forehead = t < -0.16
+    parts = [eyes & ~nose, nose, mouth, chin, ~(eyes | nose | mouth | chin | forehead), forehead & ~eyes]
+    return np.stack(parts, -1).astype(np.float32)
+
+
+def _centres(size: int) -> np.ndarray:
+    return ((np.arange(size) + 0.5) / size).astype(np.float32)
+
+
+def _spline(knots: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The thin-plate spline through `values` f64[K,2] at `knots` f64[K,2], at points f64[N,2]."""
+    flat = np.concatenate([np.ones((len(knots), 1)), knots], 1)  # [K,3]
+    system = np.block([[_bending(knots, knots), flat], [flat.T, np.zeros((3, 3))]])
+    weights = np.linalg.solve(system, np.concatenate([values, np.zeros((3, values.shape[1]))]))
+    return _bending(at, knots) @ weights[:-3] + np.concatenate([np.ones((len(at), 1)), at], 1) @ weights[-3:]
+
+
+def _bending(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The kernel r² log r² of the distances between points [A,2] and [B,2], f64[A,B]."""
+    square = ((a[:, None].astype(np.float64) - b) ** 2).sum(-1)
+    return square * np.log(np.maximum(square, 1e-12))
