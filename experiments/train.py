@@ -1,7 +1,8 @@
-"""Trains SD-GAN, or resumes a run.
+"""Trains SD-GAN, or a network beside it, or resumes a run.
 
 python -m experiments.train                                                     (the quickstart, on two CPU cores)
 python -m experiments.train --config=experiments/configs/faces64.py --workdir=DIR
+python -m experiments.train --config=experiments/configs/prnet64.py --workdir=DIR       (position maps)
 
 Run again with the same workdir, it goes on where it stopped. Ends by measuring the model and printing where the
 pictures, the checkpoint and the figures are.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from absl import flags
@@ -19,7 +21,8 @@ from ml_collections import config_flags
 
 from experiments import launch
 from sdgan_jax import evaluation, model
-from sdgan_jax.training import gan
+from sdgan_jax.network_config import PRNetConfig
+from sdgan_jax.training import gan, prnet
 
 CONFIG = launch.define_config()
 WORKDIR = flags.DEFINE_string(
@@ -41,15 +44,20 @@ def main(argv: Sequence[str]) -> None:
     del argv
     if DISTRIBUTED.value:
         join_processes()
-    config = CONFIG.value
+    config: Any = CONFIG.value
     preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
-    state = gan.train(config, workdir, evaluation.make_score(config) if EVALUATE.value else None)
+    if isinstance(config, PRNetConfig):
+        state: Any = prnet.train(config, workdir)
+    else:
+        state = gan.train(config, workdir, evaluation.make_score(config) if EVALUATE.value else None)
     if jax.process_index():
         return
     print(f"Pictures:    {workdir / 'samples'}")
     print(f"Checkpoint:  {workdir / 'checkpoints' / str(int(state.step))}")
-    if EVALUATE.value:
+    if isinstance(config, PRNetConfig):
+        print(f"Network:     {workdir}; measure it by `python -m experiments.measure --prnet={workdir}`")
+    elif EVALUATE.value:
         results = evaluation.evaluate(model.load(workdir), workdir / "evaluation")
         print(evaluation.table(results))
         print(f"Table, JSON and sheets: {workdir / 'evaluation'}")

@@ -22,7 +22,7 @@ from PIL import Image
 from tqdm import auto as tqdm
 
 import tfds_megn
-from sdgan_jax import pictures
+from sdgan_jax import pictures, rendered_faces
 from sdgan_jax.config import Config
 from sdgan_jax.metrics import accuracy, diversity, frechet, kid
 from sdgan_jax.model import Model
@@ -85,8 +85,8 @@ def evaluate(
     generated = draw(model, names, per_class, seed)
     reals = {}
     for split in ("test", "validation"):
-        images, labels, _ = classifier_lib.read_split(config, split, data_dir)
-        reals[split] = {name: images[labels == i][:per_class] for i, name in enumerate(names)}
+        faces = rendered_faces.read(config, split, data_dir)
+        reals[split] = {name: faces.images[faces.labels == i][:per_class] for i, name in enumerate(names)}
     judged = {name: resize(images, classifier.resolution) for name, images in generated.items()}
 
     results = measure(judged, reals["test"], reals["validation"], classifier)
@@ -119,9 +119,9 @@ def make_score(config: Config) -> Callable[[State], float]:
     @functools.cache
     def judge() -> tuple[classifier_lib.TrainedClassifier, np.ndarray]:
         classifier = classifier_lib.load_or_train(dataset, data_dir)
-        images, labels, _ = classifier_lib.read_split(dataset, "validation", data_dir)
-        chosen = np.concatenate([np.flatnonzero(labels == i)[:per_class] for i in range(len(names))])
-        return classifier, classifier(pictures.to_float(images[chosen]))[1]
+        faces = rendered_faces.read(dataset, "validation", data_dir)
+        chosen = np.concatenate([np.flatnonzero(faces.labels == i)[:per_class] for i in range(len(names))])
+        return classifier, classifier(pictures.to_float(faces.images[chosen]))[1]
 
     def score(state: State) -> float:
         nonlocal model

@@ -13,14 +13,14 @@ import re
 class PRNetConfig:
     """PRNet, the position map regression network (Feng et al. 2018)."""
 
-    dataset: str = "megn/rendered_64_n30000"
+    dataset: str = "megn/rendered_64_n60000"
     data_dir: str = ""  # where prepared datasets live; "" is TFDS's own default
     resolution: int = 64  # of the pictures, and of the map
     channels: int = 16  # of the first convolution; each halving of the resolution doubles them
 
-    batch_size: int = 64  # over all devices
+    batch_size: int = 16  # over all devices
     total_steps: int = 6000
-    learning_rate: float = 2e-3  # of Adam: the peak, reached in a twentieth of the run; half a cosine to 0 from there
+    learning_rate: float = 1.5e-3  # of Adam: the peak, reached in a twentieth of the run; half a cosine to 0 from there
     seed: int = 0
     log_every: int = 100  # steps
     sample_every: int = 1000  # steps

@@ -8,7 +8,7 @@ import pytest
 
 import tfds_megn
 from sdgan_jax import config as config_lib
-from sdgan_jax import evaluation, pictures
+from sdgan_jax import evaluation, pictures, rendered_faces
 from sdgan_jax.model import Model
 from sdgan_jax.training import classifier as classifier_lib
 from sdgan_jax.training import weights
@@ -88,8 +88,8 @@ class RealImages:
 
     def __init__(self, data_dir, turn=0):
         self.config = config_lib.Config(dataset="megn/rendered_32_n240", resolution=32, data_dir=str(data_dir))
-        images, labels, _ = classifier_lib.read_split("rendered_32_n240", "test", data_dir)
-        self.images = {name: images[labels == (i + turn) % 6] for i, name in enumerate(NAMES)}
+        faces = rendered_faces.read("rendered_32_n240", "test", data_dir)
+        self.images = {name: faces.images[faces.labels == (i + turn) % 6] for i, name in enumerate(NAMES)}
         self.drawn = dict.fromkeys(NAMES, 0)
 
     def generate(self, z, attribute):
@@ -137,8 +137,8 @@ def test_score_is_minus_the_distance_that_evaluation_measures(data_dir, monkeypa
     score = evaluation.make_score(config)(state)
 
     model = Model(config, {field: getattr(state, field) for field in weights.FIELDS})
-    images, labels, _ = classifier_lib.read_split("rendered_32_n240", "validation", data_dir)
-    reals = {name: images[labels == i][:4] for i, name in enumerate(NAMES)}
+    faces = rendered_faces.read("rendered_32_n240", "validation", data_dir)
+    reals = {name: faces.images[faces.labels == i][:4] for i, name in enumerate(NAMES)}
     classifier = classifier_lib.load_or_train("rendered_32_n240", data_dir)
     measured = evaluation.measure(evaluation.draw(model, NAMES, 4), reals, reals, classifier)
     assert score == pytest.approx(-measured["classifier_frechet_distance"]["generated"], rel=1e-4)

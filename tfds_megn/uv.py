@@ -62,6 +62,12 @@ def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
     return _positions(face, s * inside, t * inside, size).reshape(size, size, 3)
 
 
+def position_maps(task: tuple[np.ndarray, int]) -> np.ndarray:
+    """Position maps f32[N,size,size,3] of faces f32[N,P]: a task for `workers.map_ordered`."""
+    params, size = task
+    return np.stack([position_map(one, size) for one in params])
+
+
 def landmarks(params: np.ndarray, size: int = 256) -> np.ndarray:
     """Where the 68 landmarks of the iBUG scheme lie, in the coordinates of `position_map`.
 

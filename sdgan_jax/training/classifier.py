@@ -8,7 +8,6 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Sequence
 from typing import Any
 
 import flax.traverse_util
@@ -22,6 +21,7 @@ from etils import epath
 from tqdm import auto as tqdm
 
 import tfds_megn
+from sdgan_jax import rendered_faces
 from sdgan_jax.nets.classifier import FEATURE_DIM, Classifier
 
 VERSION = 1  # of everything that shapes the weights; a stored classifier of another version is not used
@@ -93,40 +93,18 @@ def load_or_train(config: str, data_dir: str | os.PathLike[str] | None = None) -
             return _load(path.read_bytes())
         except (ValueError, KeyError, zipfile.BadZipFile) as error:
             logging.warning("%s cannot be read (%s); training it again", path, error)
-    images, labels, faces = read_split(config, "train", data_dir)
-    params = train(images, labels, faces, STEPS)
-    classifier = TrainedClassifier(params, images.shape[1], 0.0, 0)
-    images, labels, _ = read_split(config, "test", data_dir)
-    logits, _ = classifier(images.astype(np.float32) / 127.5 - 1.0)
-    accuracy = float(np.mean(logits.argmax(axis=1) == labels))
-    classifier = dataclasses.replace(classifier, held_out_accuracy=accuracy, held_out_images=len(labels))
+    faces = rendered_faces.read(config, "train", data_dir)
+    params = train(faces.images, faces.labels, faces.params, STEPS)
+    classifier = TrainedClassifier(params, faces.images.shape[1], 0.0, 0)
+    faces = rendered_faces.read(config, "test", data_dir)
+    logits, _ = classifier(faces.images.astype(np.float32) / 127.5 - 1.0)
+    accuracy = float(np.mean(logits.argmax(axis=1) == faces.labels))
+    classifier = dataclasses.replace(classifier, held_out_accuracy=accuracy, held_out_images=len(faces.labels))
     try:
         _store(path, classifier)
     except OSError as error:
         logging.warning("the classifier is not kept for the next time: %s", error)
     return classifier
-
-
-def read_split(
-    config: str, split: str, data_dir: str | os.PathLike[str] | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Reads a split of rendered faces into memory.
-
-    Args:
-        config: `rendered_<R>`.
-        split: `train`, `validation` or `test`.
-        data_dir: where prepared data live; None or "" is TFDS's default.
-
-    Returns:
-        images u8[N,R,R,3], labels int32[N], params f32[N,P] of the renderer.
-    """
-    source: Sequence[Any] = tfds_megn.data_source(config, split, data_dir=data_dir or None)
-    examples = [source[i] for i in range(len(source))]
-    return (
-        np.stack([example["image"] for example in examples]),
-        np.array([example["label"] for example in examples], np.int32),
-        np.stack([example["params"] for example in examples]).astype(np.float32),
-    )
 
 
 def train(images: np.ndarray, labels: np.ndarray, faces: np.ndarray, steps: int, seed: int = 0) -> Any:

@@ -51,15 +51,15 @@ class PathDraws:
 
 def draw(config: Config, step: jax.Array, rows: int) -> Draws:
     """What the main update draws for the `rows` samples of this device. Only inside a map over the axis `data`."""
-    noise_hat, noise_rec, augment_real, augment_fake = _keys(
-        config, step, rows, (_NOISE_HAT, _NOISE_REC, _AUGMENT_REAL, _AUGMENT_FAKE)
+    noise_hat, noise_rec, augment_real, augment_fake = sample_keys(
+        config.seed, step, rows, (_NOISE_HAT, _NOISE_REC, _AUGMENT_REAL, _AUGMENT_FAKE)
     )
     return Draws(_latents(config, step, rows, _LATENT), noise_hat, noise_rec, augment_real, augment_fake)
 
 
 def draw_path(config: Config, step: jax.Array, rows: int) -> PathDraws:
     """What the path length update draws for `rows` samples of this device."""
-    noise, pixels = _keys(config, step, rows, (_PATH_NOISE, _PATH_PIXELS))
+    noise, pixels = sample_keys(config.seed, step, rows, (_PATH_NOISE, _PATH_PIXELS))
     shape = (config.resolution, config.resolution, 3)
     return PathDraws(
         _latents(config, step, rows, _PATH_LATENT), noise, jax.vmap(lambda key: jax.random.normal(key, shape))(pixels)
@@ -70,9 +70,9 @@ def _latents(config: Config, step: jax.Array, rows: int, phase: int) -> Latents:
     """Latents, of which a share of `style_mixing` gets a second one from a random layer on."""
     dim, layers = config.generator.latent_dim, config.num_layers
     if not config.style_mixing:
-        (keys,) = _keys(config, step, rows, (phase,))
+        (keys,) = sample_keys(config.seed, step, rows, (phase,))
         return Latents(jax.vmap(lambda key: jax.random.normal(key, (dim,)))(keys), None, None)
-    keys = _keys(config, step, rows, (phase, phase + _MIXING, phase + 2 * _MIXING))
+    keys = sample_keys(config.seed, step, rows, (phase, phase + _MIXING, phase + 2 * _MIXING))
     z = jax.vmap(jax.vmap(lambda key: jax.random.normal(key, (dim,))))(keys[:2])
 
     def crossover(key: jax.Array) -> jax.Array:
@@ -82,9 +82,9 @@ def _latents(config: Config, step: jax.Array, rows: int, phase: int) -> Latents:
     return Latents(z[0], z[1], jax.vmap(crossover)(keys[2]))
 
 
-def _keys(config: Config, step: jax.Array, rows: int, phases: tuple[int, ...]) -> jax.Array:
+def sample_keys(seed: int, step: jax.Array, rows: int, phases: tuple[int, ...]) -> jax.Array:
     """Keys [phases, rows]. Row j of device d is sample j · devices + d of the global batch."""
-    key = jax.random.fold_in(jax.random.key(config.seed), step)
+    key = jax.random.fold_in(jax.random.key(seed), step)
     sample = jnp.arange(rows) * jax.lax.axis_size(AXIS) + jax.lax.axis_index(AXIS)
     fold = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))
     return fold(jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(phases)), sample)

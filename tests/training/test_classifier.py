@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sdgan_jax import rendered_faces
 from sdgan_jax.nets.classifier import Classifier
 from sdgan_jax.training import classifier as classifier_lib
 
@@ -18,6 +19,11 @@ def make_split(config, split, data_dir=None):
     for image, label, column in zip(images, labels, columns, strict=True):
         image[5 * label + 1 : 5 * label + 4, column : column + 12] = 250
     return images, labels.astype(np.int32), columns[:, None].astype(np.float32)
+
+
+def make_faces(config, split, data_dir=None):
+    images, labels, columns = make_split(config, split)
+    return rendered_faces.Faces(images, labels, labels, columns)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +82,7 @@ def test_augmentation_is_mild_and_differs_per_image():
 
 
 def test_stored_beside_the_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(classifier_lib, "read_split", make_split)
+    monkeypatch.setattr(rendered_faces, "read", make_faces)
     monkeypatch.setattr(classifier_lib, "STEPS", 2)
     trained = []
     train = classifier_lib.train

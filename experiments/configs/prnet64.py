@@ -1,0 +1,13 @@
+"""The small PRNet that the package ships: position maps of 64×64 from pictures of 64×64.
+
+python -m experiments.train --config=experiments/configs/prnet64.py --workdir=runs/prnet64
+
+Hardware: any two CPU cores, an hour with the drawing of the faces.
+"""
+
+from sdgan_jax.network_config import PRNetConfig
+
+
+def get_config() -> PRNetConfig:
+    """The preset."""
+    return PRNetConfig()

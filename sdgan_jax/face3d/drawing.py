@@ -1,0 +1,45 @@
+"""Position maps drawn over the pictures they belong to, to look at."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from sdgan_jax import pictures
+from sdgan_jax.face3d.layout import Layout
+
+_LINE = (0, 120, 255)
+_DOT = (255, 40, 40)
+_SIDE = 256  # pixels of a picture at least
+_LINES = 16  # along each axis of the map
+
+
+def sketch(image: np.ndarray, position_map: np.ndarray, layout: Layout) -> np.ndarray:
+    """Draws the map's net and the 68 landmarks.
+
+    Args:
+        image: u8[H,W,3].
+        position_map: f32[S,S,3] in its pixels.
+        layout: of the map.
+
+    Returns:
+        u8[k H,k W,3], enlarged by a whole number to at least 256 pixels.
+    """
+    zoom = max(1, -(-_SIDE // min(image.shape[:2])))
+    picture = Image.fromarray(image).resize((image.shape[1] * zoom, image.shape[0] * zoom), Image.Resampling.BICUBIC)
+    pencil = ImageDraw.Draw(picture)
+    points = (position_map[..., :2] + 0.5) * zoom - 0.5
+    every = max(1, len(points) // _LINES)
+    for net in (points[::every], points.transpose(1, 0, 2)[::every]):
+        for line in net:
+            pencil.line([tuple(point) for point in line], fill=_LINE)
+    at = np.clip((layout.landmarks * len(points)).astype(int), 0, len(points) - 1)
+    for x, y in points[at[:, 1], at[:, 0]]:
+        pencil.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=_DOT)
+    return np.asarray(picture)
+
+
+def sheet(images: np.ndarray, position_maps: np.ndarray, layout: Layout, columns: int = 6) -> np.ndarray:
+    """A sheet of sketches; arguments as of `sketch`, of N pictures."""
+    sketches = [sketch(image, p, layout) for image, p in zip(images, position_maps, strict=True)]
+    return pictures.grid(np.stack(sketches), columns)
