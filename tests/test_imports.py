@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Imports point from a higher number to a lower one; rooms of one number do not know each other.
 RANK = {
+    "sdgan_jax.archive": 0,
     "sdgan_jax.config": 0,
     "sdgan_jax.pictures": 0,
     "sdgan_jax.nets": 1,
@@ -19,6 +20,7 @@ RANK = {
     "sdgan_jax.losses": 2,
     "sdgan_jax.face3d": 2,
     "sdgan_jax.data": 3,
+    "sdgan_jax.pretrained": 3,
     "sdgan_jax.training": 4,
     "sdgan_jax.inversion": 5,
     "sdgan_jax.metrics": 6,

@@ -51,9 +51,7 @@ def test_the_published_list_of_transposed_convolutions():
 
 def test_sizes():
     for size in (16, 48, 1024):
-        with pytest.raises(
-            ValueError, match=f"size of a ResFCN is {size}; it must be one of 32, 64, 128, 256, 512"
-        ):
+        with pytest.raises(ValueError, match=f"size of a ResFCN is {size}; it must be one of 32, 64, 128, 256, 512"):
             ResFCN(size).init(jax.random.key(0), jnp.zeros((1, size, size, 3)))
     with pytest.raises(ValueError, match=r"images must be \[N,32,32,3\], got \[1, 64, 64, 3\]"):
         ResFCN(32).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
@@ -125,11 +123,11 @@ def torch_network(variables, images, size, train):
 def test_a_small_network_against_torch(backend, train, monkeypatch):
     monkeypatch.setattr(resample, "BACKEND", backend)
     net = ResFCN(32, channels=8)
-    variables = random_variables(net)
+    variables = random_variables(net, seed=8)
     images = np.random.default_rng(1).random((3, 32, 32, 3), np.float32)
     maps, changed = jax.jit(lambda v, x: net.apply(v, x, train, mutable="batch_stats"))(variables, images)
     expected = torch_network(variables, images, 32, train)
-    assert expected.std((1, 2)).min() > 0.01  # every channel varies over the map
+    assert expected.std((1, 2)).min() > 0.05  # every channel varies over the map
     np.testing.assert_allclose(maps, expected, atol=1e-4)
     old, new = (tree["conv"]["norm"]["mean"] for tree in (variables["batch_stats"], changed["batch_stats"]))
     kernel, padded = variables["params"]["conv"]["conv"]["kernel"], np.pad(images, ((0, 0), (1, 2), (1, 2), (0, 0)))
