@@ -5,7 +5,8 @@ python -m experiments.convert --source=DIR --format=rosinality --out=FILE.pt  # 
 python -m experiments.convert --source=DIR --format=stablehlo --out=FILE      # a generator that jax can call
 
 FILE is a .pt of rosinality/stylegan2-pytorch, or a .pkl of NVlabs stylegan2 (TensorFlow), stylegan2-ada-pytorch or
-stylegan3 that holds StyleGAN2 networks. Nothing in it is executed. DIR is a training workdir or a model directory.
+stylegan3 that holds StyleGAN2 networks; or the .index of PRNet's TensorFlow checkpoint, which becomes a network
+directory. Nothing in it is executed. DIR is a training workdir or a model directory.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from etils import epath
 
 import sdgan_jax
 from experiments import launch
-from sdgan_jax import export
+from sdgan_jax import export, pretrained
 from sdgan_jax.config import Config
 from sdgan_jax.importers import formats, rosinality
+from sdgan_jax.importers.assembly import Network
 from sdgan_jax.training import weights
 
 OUTWARD = ("rosinality", "stablehlo")  # formats that a model can be written in
@@ -31,6 +33,9 @@ FORMAT = flags.DEFINE_enum(
     ["auto", *formats.FORMATS, "stablehlo"],
     "in: what the file is, auto looks at it (nvlabs is PyTorch, nvlabs_tf TensorFlow); "
     "out: rosinality or stablehlo, which must be named",
+)
+PRNET_UV = flags.DEFINE_string(
+    "prnet_uv", "", "the folder of PRNet's uv_kpt_ind.txt and face_ind.txt; by default that of its checkpoint"
 )
 OUT = flags.DEFINE_string("out", None, "in: the model directory to write; out: the file to write", required=True)
 
@@ -52,13 +57,17 @@ def main(argv: Sequence[str]) -> None:
 
 
 def read_weights(source: epath.Path, form: str, out: epath.Path) -> list[str]:
-    """Public weights to a model directory; returns what to tell the user."""
+    """Public weights to a model or network directory; returns what to tell the user."""
     if (out / "checkpoints").exists() or out.is_file():
         raise ValueError(f"--out={out} is a training workdir or a file; give a new folder")
-    found, model = formats.read(source, form)
-    weights.write(out, model.config, model.trees)
-    print(f"{source} ({found}): {_describe(model.config)}; model in {out}")
-    return model.notes
+    found, read = formats.read(source, form, PRNET_UV.value)
+    if isinstance(read, Network):
+        pretrained.write(out, read.kind, read.settings, read.variables)
+        print(f"{source} ({found}): {read.description}; network in {out}")
+    else:
+        weights.write(out, read.config, read.trees)
+        print(f"{source} ({found}): {_describe(read.config)}; model in {out}")
+    return read.notes
 
 
 def write_model(source: epath.Path, form: str, out: epath.Path) -> list[str]:

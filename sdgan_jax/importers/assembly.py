@@ -72,6 +72,25 @@ class Imported:
     notes: list[str]
 
 
+@dataclasses.dataclass
+class Network:
+    """A network other than a GAN as `pretrained.write` takes it, and what to tell the user about it.
+
+    Attributes:
+        kind: of the network.
+        settings: what it takes beside the arrays.
+        variables: its collections of arrays.
+        description: it in a few words.
+        notes: lines for the user.
+    """
+
+    kind: str
+    settings: dict[str, Any]
+    variables: dict[str, Any]
+    description: str
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
 def assemble(source: str, form: Format, parts: Parts) -> Imported:
     """Makes a model of the arrays of a file.
 

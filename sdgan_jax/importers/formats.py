@@ -6,11 +6,11 @@ from typing import BinaryIO
 
 from etils import epath
 
-from sdgan_jax.importers import arrays, nvlabs, nvlabs_tf, pickles, rosinality
-from sdgan_jax.importers.assembly import Imported, Parts, assemble
+from sdgan_jax.importers import arrays, nvlabs, nvlabs_tf, pickles, prnet, rosinality
+from sdgan_jax.importers.assembly import Imported, Network, Parts, assemble
 from sdgan_jax.importers.pickles import Call, FileError
 
-FORMATS = ("rosinality", "nvlabs", "nvlabs_tf")
+FORMATS = ("rosinality", "nvlabs", "nvlabs_tf", "prnet")
 MAX_BYTES = 8 << 30  # a training checkpoint of 1024 pixels with its optimisers has 0.7 GB
 _STARTS = {  # what is often found under the name of a file of weights, by its first bytes
     b"<": "a web page, so the download failed",
@@ -20,22 +20,27 @@ _STARTS = {  # what is often found under the name of a file of weights, by its f
 }
 
 
-def read(path: epath.PathLike, form: str = "auto") -> tuple[str, Imported]:
+def read(path: epath.PathLike, form: str = "auto", prnet_uv: epath.PathLike = "") -> tuple[str, Imported | Network]:
     """Reads a file of public weights. Nothing in it is executed.
 
     Args:
-        path: the file, local or remote.
+        path: the file, local or remote; of a TensorFlow checkpoint any of its files, or their prefix.
         form: one of `FORMATS`, or "auto" to look at the file.
+        prnet_uv: the folder of PRNet's UV files, "" for that of the checkpoint.
 
     Returns:
-        The format that it has, and the model.
+        The format that it has, and the model, or the network if it is none of a GAN.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no file of weights that is known, of another format than `form`, damaged, hostile, or not a
-            StyleGAN2; one line that names it.
+        ImportError: a TensorFlow checkpoint needs TensorFlow.
+        ValueError: it is no file of weights that is known, of another format than `form`, damaged, hostile, or its
+            arrays do not fit together; one line that names it.
     """
     file, source = epath.Path(path), str(path)
+    if prefix := prnet.prefix_of(source):
+        _check_format(source, "prnet", form)
+        return "prnet", prnet.read(prefix, prnet_uv)
     if not file.exists():
         raise FileNotFoundError(f"{source}: there is no such file")
     if file.is_dir():
@@ -44,10 +49,15 @@ def read(path: epath.PathLike, form: str = "auto") -> tuple[str, Imported]:
         raise FileError(f"{source} has {size >> 30} GiB; no StyleGAN2 is that large")
     with file.open("rb") as opened:
         found, parts = _read(opened, source)
-        if form not in ("auto", found):
-            raise FileError(f"{source} is of the format {found}, not {form}; leave --format=auto")
+        _check_format(source, found, form)
         format_of = {"rosinality": rosinality.FORMAT, "nvlabs": nvlabs.FORMAT, "nvlabs_tf": nvlabs_tf.FORMAT}[found]
         return found, assemble(source, format_of, parts)
+
+
+def _check_format(source: str, found: str, form: str) -> None:
+    """Raises `FileError` where a file is not of the format that the user says."""
+    if form not in ("auto", found):
+        raise FileError(f"{source} is of the format {found}, not {form}; leave --format=auto")
 
 
 def _read(file: BinaryIO, source: str) -> tuple[str, Parts]:

@@ -82,6 +82,7 @@ def take(
     arrays: Mapping[str, np.ndarray],
     table: Table,
     shapes: Mapping[str, tuple[int, ...]],
+    kind: str = "a StyleGAN2",
 ) -> dict[str, np.ndarray]:
     """Reads the arrays of one network.
 
@@ -91,6 +92,7 @@ def take(
         arrays: of the file, under the format's names.
         table: of the format.
         shapes: that our arrays must have, by path.
+        kind: what to call such networks in messages.
 
     Returns:
         Our arrays, f32 in C order, by path.
@@ -116,7 +118,7 @@ def take(
         ),
     ]
     if any(faults):
-        raise FileError(f"{source}: {what} is not a StyleGAN2 that fits together; {'; '.join(filter(None, faults))}")
+        raise FileError(f"{source}: {what} is not {kind} that fits together; {'; '.join(filter(None, faults))}")
     with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused below
         ours = {
             path: np.ascontiguousarray(layout.read(arrays[key].astype(np.float32))).reshape(shapes[path])

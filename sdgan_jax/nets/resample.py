@@ -29,6 +29,7 @@ Padding = tuple[int, int]  # zeros before and after, the same for both axes
 BACKEND = ""  # whose forms are used: "cpu", "gpu" or "tpu"; "" stands for the one that JAX runs on
 WINOGRAD_CHANNELS = 128  # sqrt(C·D) from which a form with fewer multiplications is faster than a plain one
 WINOGRAD_PIXELS = 1024  # N·H·W at the lower resolution, likewise: the kernel's transform has to pay, too
+FEW_CHANNELS = 32  # sqrt(C·D) up to which the derivative in a kernel is XLA's convolution on CPU, too
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -56,14 +57,13 @@ def convolve_up(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     if _winograd_pays(x, kernel, x.shape[:3], tile=2):
         return winograd.convolve_up(x, kernel)
-    n, h, w, c = x.shape
-    d = kernel.shape[-1]
+    c, d = kernel.shape[2:]
     # Output 2m + p of one axis is x[m-1] kernel[2+p] + x[m] kernel[p], with kernel[3] = 0.
     taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0))).reshape(2, 2, 2, 2, c, d)[::-1, :, ::-1]
     taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, 4 * d)  # [k,k,C,(p,q,D)]
-    y = _correlate(x, taps, (1, 1)).reshape(n, h + 1, w + 1, 2, 2, d)
-    y = y.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h + 2, 2 * w + 2, d)  # its last row and column are zero
-    return _filter(y, (1, 0), gain=2.0)
+    y = _correlate(x, taps, (1, 1))
+    # Its last row and column are zero.
+    return _filter(_depth_to_space(y), (1, 0), gain=2.0)
 
 
 def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -79,12 +79,51 @@ def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
     n, h, w, _ = x.shape
     if _winograd_pays(x, kernel, (n, h // 2, w // 2), tile=2):
         return winograd.convolve_down(x, kernel)
-    d = kernel.shape[-1]
     x = _filter(x, (2, 3), gain=1.0)  # one row and column more than are looked at, to make pairs
-    n, h, w, c = x.shape
-    x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, 4 * c)
-    taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0))).reshape(2, 2, 2, 2, c, d)
-    return _correlate(x, taps.transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, d), (0, 0))
+    kernel = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
+    return _correlate(_space_to_depth(x), _pair_taps(kernel), (0, 0))
+
+
+def convolve_same(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """TensorFlow's SAME convolution with a kernel of even size, whose padding is asymmetric.
+
+    Args:
+        x: [N,H,W,C]; H and W even where the stride is 2.
+        kernel: [k,k,C,D], k even.
+        stride: 1 or 2.
+
+    Returns:
+        [N,H,W,D], or half that size.
+    """
+    if _backend() != "cpu":
+        return jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+    half = kernel.shape[0] // 2
+    if stride == 1:
+        return _correlate(x, kernel, (half - 1, half))
+    x = jnp.pad(x, ((0, 0), (half - 1, half - 1), (half - 1, half - 1), (0, 0)))
+    return _correlate(_space_to_depth(x), _pair_taps(kernel), (0, 0))
+
+
+def convolve_same_transposed(y: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """TensorFlow's SAME transposed convolution, the adjoint of `convolve_same` in its images.
+
+    Args:
+        y: [N,H,W,D].
+        kernel: [k,k,C,D], k even: that of the convolution it is the adjoint of, as TensorFlow stores it.
+        stride: 1 or 2.
+
+    Returns:
+        [N,H,W,C], or twice that size.
+    """
+    if _backend() != "cpu":
+        return jax.lax.conv_transpose(y, kernel, (stride, stride), "SAME", transpose_kernel=True)
+    half = kernel.shape[0] // 2
+    if stride == 1:
+        return _correlate_transposed(y, kernel, (half - 1, half))
+    x = _depth_to_space(_correlate_transposed(y, _pair_taps(kernel), (0, 0)))
+    return x[:, half - 1 : x.shape[1] - half + 1, half - 1 : x.shape[2] - half + 1]
 
 
 def upsample(x: jax.Array) -> jax.Array:
@@ -124,6 +163,25 @@ def _winograd_pays(x: jax.Array, kernel: jax.Array, shape: tuple[int, int, int],
     many = kernel.shape[2] * kernel.shape[3] >= WINOGRAD_CHANNELS**2 and n * h * w >= WINOGRAD_PIXELS
     # In bfloat16 the transforms would round too much away.
     return _backend() == "cpu" and x.dtype != jnp.bfloat16 and many and h % tile == w % tile == 0
+
+
+def _space_to_depth(x: jax.Array) -> jax.Array:
+    """[N,2H,2W,C] to [N,H,W,(p,q,C)]."""
+    n, h, w, c = x.shape
+    return x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, 4 * c)
+
+
+def _depth_to_space(x: jax.Array) -> jax.Array:
+    """[N,H,W,(p,q,C)] to [N,2H,2W,C]."""
+    n, h, w, c = x.shape
+    return x.reshape(n, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h, 2 * w, c // 4)
+
+
+def _pair_taps(kernel: jax.Array) -> jax.Array:
+    """A kernel of stride 2, [2k,2k,C,D], as one of stride 1 on what `_space_to_depth` gives: [k,k,(p,q,C),D]."""
+    size, _, c, d = kernel.shape
+    taps = kernel.reshape(size // 2, 2, size // 2, 2, c, d).transpose(0, 2, 1, 3, 4, 5)
+    return taps.reshape(size // 2, size // 2, 4 * c, d)
 
 
 def _neighbours(left: jax.Array, right: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
@@ -166,11 +224,12 @@ def _correlate_transposed(y: jax.Array, kernel: jax.Array, padding: Padding) -> 
 def _kernel_gradient(x: jax.Array, y: jax.Array, padding: Padding, size: int) -> jax.Array:
     """The adjoint of `_correlate` in its kernel: f32[N,H,W,C] and f32[N,H',W',D] to f32[k,k,C,D].
 
-    On CPU one matrix product for each tap; XLA's own convolution takes up to four times as long there.
+    On CPU one matrix product for each tap: XLA's own convolution takes up to four times as long there, but with few
+    channels it is the products, thin ones then, that take up to five times as long.
     """
     n, h, w, d = y.shape
     c = x.shape[-1]
-    if _backend() != "cpu":
+    if _backend() != "cpu" or c * d <= FEW_CHANNELS**2:
         forward = lambda kernel: _correlate.__wrapped__(x, kernel, padding)  # noqa: E731
         return jax.linear_transpose(forward, jax.ShapeDtypeStruct((size, size, c, d), x.dtype))(y)[0]
     x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))

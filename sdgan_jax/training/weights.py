@@ -6,14 +6,12 @@ plain archive of arrays named by their place in the tree. Nothing in it is ever 
 
 from __future__ import annotations
 
-import io
-
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from sdgan_jax import archive
 from sdgan_jax import config as config_lib
 from sdgan_jax.config import Config
 from sdgan_jax.training import checkpoint
@@ -52,15 +50,10 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Config, dict[str, Tr
     file = epath.Path(path) / FILE
     if not file.exists():
         return config, checkpoint.open_state(path, target, best)
-    with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
-        arrays = {name: archive[name].astype(np.float32) for name in archive.files}
+    arrays = archive.read(file)
     held = {name.split("/")[0] for name in arrays}
     target = {name: tree for name, tree in target.items() if name in held or name not in OPTIONAL}
-    wanted = flatten(target)
-    wrong = [name for name in wanted if name not in arrays or arrays[name].shape != wanted[name].shape]
-    if wrong:
-        raise ValueError(f"{file} does not fit its config.json: {len(wrong)} arrays differ, {', '.join(wrong[:3])} …")
-    return config, flax.traverse_util.unflatten_dict({name: jnp.asarray(arrays[name]) for name in wanted}, sep="/")
+    return config, archive.take(file, arrays, target, "config.json")
 
 
 def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: np.dtype | type = np.float32) -> None:
@@ -74,10 +67,7 @@ def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: n
     """
     folder = epath.Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = flatten(jax.device_get(trees))
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: np.asarray(array, dtype) for name, array in arrays.items()})
-    (folder / FILE).write_bytes(buffer.getvalue())
+    archive.write(folder / FILE, trees, dtype)
     (folder / "config.json").write_text(config_lib.to_json(config))
 
 
@@ -105,11 +95,11 @@ def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[Stat
     changes, lines = {}, [f"Starting from {path}"]
     for field, origin in targets.items():
         # A key in front of every name, since `basis` and `w_avg` are arrays, not trees.
-        ours, theirs = (flatten({field: tree}) for tree in (getattr(state, field), trees.get(origin, {})))
+        ours, theirs = (archive.flatten({field: tree}) for tree in (getattr(state, field), trees.get(origin, {})))
         # Copies: params_g and ema_g start from the same arrays, and the step donates both.
         fits = {k: _fit(k, v, theirs[k], *places) for k, v in ours.items() if k in theirs}
         fits = {k: v for k, v in fits.items() if v is not None}
-        changes[field] = flax.traverse_util.unflatten_dict(ours | fits, sep="/").get(field, {})
+        changes[field] = archive.unflatten(ours | fits).get(field, {})
         if field == "params_g" and not any(v.ndim > 1 for v in fits.values()):
             raise ValueError(f"{path}: nothing of its generator fits this config; compare its config.json")
         if field not in ("ema_g", "buffers_g"):  # as params_g
@@ -117,11 +107,6 @@ def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[Stat
     others = [name for name in config.attributes if name not in shared]
     lines.append(f"  attributes: {', '.join(shared)} taken" + (f"; {', '.join(others)} new" if others else ""))
     return state.replace(**changes), "\n".join(lines)
-
-
-def flatten(tree: Tree) -> dict[str, jax.Array]:
-    """The arrays of a tree by their names, such as "params_g/mapping/dense_0/kernel"."""
-    return flax.traverse_util.flatten_dict(tree, sep="/")
 
 
 def _fit(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import sdgan_jax
+from sdgan_jax import archive
 from sdgan_jax.importers import formats
 from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.training import weights
@@ -82,7 +83,7 @@ def test_all_formats_give_the_same_model(tmp_path):
         for data in datas:
             found, model = read(tmp_path, data)
             assert (found, model.notes) == (name, [])
-            arrays = weights.flatten(model.trees)
+            arrays = archive.flatten(model.trees)
             reference = reference or (model.config, arrays)
             assert model.config == reference[0]
             assert set(arrays) == set(reference[1])
@@ -169,7 +170,7 @@ def test_a_training_checkpoint_of_torch(tmp_path):
         found, model = formats.read(tmp_path / "x.pt")
         _, expected = read(tmp_path, writer.torch_zip(tree))
         assert found == "rosinality"
-        ours, theirs = (weights.flatten({k: m.trees[k] for k in ("ema_g", "params_d")}) for m in (model, expected))
+        ours, theirs = (archive.flatten({k: m.trees[k] for k in ("ema_g", "params_d")}) for m in (model, expected))
         for path, array in ours.items():
             np.testing.assert_array_equal(array, theirs[path])
 

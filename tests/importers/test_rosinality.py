@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from sdgan_jax import archive
 from sdgan_jax.config import Config, DiscriminatorConfig, GeneratorConfig
 from sdgan_jax.importers import formats, rosinality
 from sdgan_jax.training import weights
@@ -51,8 +52,8 @@ def test_in_out_in_is_bitwise(tmp_path):
     np.testing.assert_array_equal(written["latent_avg"].numpy(), tree["latent_avg"])
     _, second = formats.read(tmp_path / "b.pt")
     assert second.config == first.config
-    again = weights.flatten(second.trees)
-    for path, array in weights.flatten(first.trees).items():
+    again = archive.flatten(second.trees)
+    for path, array in archive.flatten(first.trees).items():
         np.testing.assert_array_equal(again[path], array, err_msg=path)
 
 

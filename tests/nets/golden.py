@@ -21,13 +21,25 @@ def load(name):
     kept = {key: arrays[array] for array, keys in meta["keep"].items() for key in keys}
     weights = {}
     for key, shape, kind, crc in meta["keys"]:
-        if kind == "keep":
-            weights[key] = kept[key]
-        else:
-            _, offset, scale = kind.split(":")
-            weights[key] = np.float32(offset) + np.float32(scale) * draw(key, shape)
-            assert zlib.crc32(weights[key].tobytes()) == crc, key
+        weights[key] = kept[key] if kind == "keep" else weight(key, shape, kind)
+        assert crc is None or zlib.crc32(weights[key].tobytes()) == crc, key
     return arrays, weights
+
+
+def weight(key, shape, kind):
+    """The scheme's weight of a name, all in float32."""
+    kind, *numbers = kind.split(":")
+    numbers = [np.float32(number) for number in numbers]
+    if kind == "affine":
+        return numbers[0] + numbers[1] * draw(key, shape)
+    if kind == "absvar":
+        return np.abs(draw(key, shape)) + np.float32(0.5)
+    if kind == "fan":
+        return draw(key, shape) / np.sqrt(numbers[0])
+    if kind == "he":
+        return draw(key, shape) * np.sqrt(np.float32(2) / numbers[0])
+    assert kind == "zero", kind
+    return np.zeros(shape, np.float32)
 
 
 def param_order(name):

@@ -115,3 +115,32 @@ def test_analyse_and_synthesise_are_adjoint(transform):
     points = winograd.analyse(x, transform)
     y = images(*points.shape, seed=1)
     np.testing.assert_allclose((points * y).sum(), (x * winograd.synthesise(y, transform)).sum(), rtol=1e-3)
+
+
+SAME = [("convolve_same", 1), ("convolve_same", 2), ("convolve_same_transposed", 1), ("convolve_same_transposed", 2)]
+
+
+@pytest.mark.parametrize("size", [2, 4, 6])
+@pytest.mark.parametrize(("name", "stride"), SAME)
+def test_same_padding_is_that_of_tensorflow(form, name, stride, size):
+    x, kernel = images(2, 8, 12, 3), images(size, size, 3, 2, seed=1)
+    if name == "convolve_same":
+        expected = jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+    else:
+        kernel = kernel.swapaxes(2, 3)
+        expected = jax.lax.conv_transpose(x, kernel, (stride, stride), "SAME", transpose_kernel=True)
+    np.testing.assert_allclose(getattr(resample, name)(x, kernel, stride), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("few", [0, 32])
+@pytest.mark.parametrize(("name", "stride"), SAME)
+def test_derivatives_of_same_padding(name, stride, few, monkeypatch):
+    monkeypatch.setattr(resample, "FEW_CHANNELS", few)
+    operator = getattr(resample, name)
+    with jax.enable_x64(True):
+        x, kernel = jnp.asarray(images(2, 4, 4, 2), jnp.float64), jnp.asarray(images(4, 4, 2, 2), jnp.float64)
+        check_grads(
+            lambda a, k: jnp.sin(operator(a, k, stride)), (x, kernel), order=2, modes=["rev"], atol=1e-4, rtol=1e-4
+        )

@@ -1,0 +1,127 @@
+"""PRNet's network: a face to its position map, the place of every point of the face's surface in UV space.
+
+Feng et al., "Joint 3D Face Reconstruction and Dense Alignment with Position Map Regression Network", 2018. At 256
+pixels and 16 channels it is ResFCN256 of the public TensorFlow code: 4×4 kernels under TensorFlow's SAME padding, no
+biases, every convolution but a block's last one normalised.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+
+from sdgan_jax.nets import resample
+
+SIZES = (32, 64, 128, 256, 512)
+INNERMOST = 8  # side of the smallest map
+EPSILON = 1e-3  # of TensorFlow's batch normalisation
+MOMENTUM = 0.99  # of the moving averages; 0.999 in TensorFlow, too slow for trainings of a few thousand steps
+SCALE = 1.1  # the network's 0 to 1 stands for 0 to 1.1 image sides
+
+
+class Convolution(nn.Module):
+    """Convolution without bias under TensorFlow's SAME padding: [N,H,W,C] to [N,H,W,features].
+
+    Attributes:
+        features: channels of the result.
+        size: of the kernel, 1 or even.
+        stride: 1 or 2: the result has half the side, or of a transposed convolution twice the side.
+        transposed: whether it is the adjoint of a convolution; the kernel is [k,k,features,C] then.
+    """
+
+    features: int
+    size: int = 4
+    stride: int = 1
+    transposed: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        widths = (self.features, x.shape[-1]) if self.transposed else (x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.xavier_uniform(), (self.size, self.size, *widths))
+        if self.transposed:
+            return resample.convolve_same_transposed(x, kernel, self.stride)
+        if self.size > 1:
+            return resample.convolve_same(x, kernel, self.stride)
+        return resample.convolve(x[:, :: self.stride, :: self.stride], kernel)
+
+
+class Unit(nn.Module):
+    """Convolution, batch normalisation and activation; fields as in `Convolution`."""
+
+    features: int
+    size: int = 4
+    stride: int = 1
+    transposed: bool = False
+    last: bool = False  # a sigmoid instead of the ReLU
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        x = Convolution(self.features, self.size, self.stride, self.transposed, name="conv")(x)
+        x = batch_norm(x, train)
+        return nn.sigmoid(x) if self.last else nn.relu(x)
+
+
+class Block(nn.Module):
+    """Residual bottleneck: the sum is normalised and rectified, the branch's last convolution is not."""
+
+    features: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        shortcut, half = x, self.features // 2
+        if self.stride > 1 or x.shape[-1] != self.features:
+            shortcut = Convolution(self.features, 1, self.stride, name="shortcut")(x)
+        x = Unit(half, 1, name="conv_0")(x, train)
+        x = Unit(half, stride=self.stride, name="conv_1")(x, train)
+        x = Convolution(self.features, 1, name="conv_2")(x)
+        return nn.relu(batch_norm(shortcut + x, train))
+
+
+def batch_norm(x: jax.Array, train: bool) -> jax.Array:
+    """TensorFlow's batch normalisation, as the submodule `norm` of the module that calls it."""
+    return nn.BatchNorm(not train, momentum=MOMENTUM, epsilon=EPSILON, name="norm")(x)
+
+
+class ResFCN(nn.Module):
+    """Residual encoder and transposed-convolution decoder; the innermost map is 8×8 at every size."""
+
+    size: int = 256
+    channels: int = 16  # of the maps at full resolution; they double with each stage
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Regresses position maps.
+
+        Args:
+            images: f32[N,size,size,3] in [0,1].
+            train: whether to normalise by the batch, and move the averages of `batch_stats` (which must be mutable).
+
+        Returns:
+            f32[N,size,size,3] in (0,1): x, y and z at each texel, over 1.1 · size pixels.
+
+        Raises:
+            ValueError: the size is no power of two from 32 to 512, or the images are of another.
+        """
+        if self.size not in SIZES:
+            raise ValueError(f"the size of a ResFCN is {self.size}; it must be one of {', '.join(map(str, SIZES))}")
+        if images.ndim != 4 or images.shape[1:] != (self.size, self.size, 3):
+            raise ValueError(f"images must be [N,{self.size},{self.size},3], got {list(images.shape)}")
+        stages = (self.size // INNERMOST).bit_length() - 1
+        x = Unit(self.channels, name="conv")(images, train)
+        for stage in range(stages):
+            for step in range(2):
+                width, stride = self.channels << stage + 1, 2 - step
+                x = Block(width, stride, name=f"block_{2 * stage + step}")(x, train)
+        rows = upward(stages, self.channels)
+        for index, (width, stride) in enumerate(rows):
+            x = Unit(width, stride=stride, transposed=True, last=index == len(rows) - 1, name=f"up_{index}")(x, train)
+        return x
+
+
+def upward(stages: int, channels: int) -> list[tuple[int, int]]:
+    """Width and stride of each transposed convolution, the three of the output included."""
+    rows = [(channels << stages, 1)]
+    for stage in reversed(range(stages)):
+        rows += [(channels << stage, 2)] + [(channels << stage, 1)] * (2 if stage > 1 else 1)
+    return rows + [(3, 1)] * 3
