@@ -67,6 +67,36 @@ def identity(a: jax.Array, b: jax.Array) -> jax.Array:
     return -((a * b).sum(-1) / norms).mean()
 
 
+def arcface(
+    embeddings: jax.Array, prototypes: jax.Array, identities: jax.Array, margin: float = 0.5, scale: float = 64.0
+) -> jax.Array:
+    """Cross-entropy of who it is, the true person's angle made larger by a margin (Deng et al. 2019, ArcFace).
+
+    The logits are scale · cos(theta), theta the angle of an embedding and a person's prototype; that of the true person
+    is scale · cos(theta + margin). Beyond theta + margin = pi, where this would rise again, it goes on as
+    cos(theta) - margin · sin(margin), which falls. The derivative is finite at theta = 0 and pi.
+
+    Args:
+        embeddings: f32[N,E], unit vectors.
+        prototypes: f32[C,E], a vector for each person, of any length but 0.
+        identities: i32[N] in [0,C).
+        margin: in radians, in [0, pi/2).
+        scale: of the logits.
+
+    Returns:
+        f32 scalar.
+    """
+    lengths = jnp.sqrt(jnp.square(prototypes).sum(-1, keepdims=True) + 1e-12)
+    cosines = embeddings @ (prototypes / lengths).T  # [N,C]
+    true = jnp.take_along_axis(cosines, identities[:, None], 1)  # [N,1]
+    sine = jnp.sqrt(jnp.maximum((1.0 - true) * (1.0 + true), 1e-7))
+    shifted = true * math.cos(margin) - sine * math.sin(margin)
+    shifted = jnp.where(true > math.cos(math.pi - margin), shifted, true - margin * math.sin(margin))
+    is_true = identities[:, None] == jnp.arange(prototypes.shape[0])  # [N,C]
+    log_p = jax.nn.log_softmax(scale * jnp.where(is_true, shifted, cosines))
+    return -jnp.where(is_true, log_p, 0.0).sum(-1).mean()
+
+
 def reconstruction(a: jax.Array, b: jax.Array) -> jax.Array:
     """Mean absolute difference (L1)."""
     return jnp.abs(a - b).mean()

@@ -1,5 +1,6 @@
 """The losses against closed forms in numpy and scipy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -61,6 +62,63 @@ def test_identity_is_the_negative_cosine_along_the_last_axis(shape):
     np.testing.assert_allclose(losses.identity(a, b), -np.mean(cosines), atol=1e-6)
     np.testing.assert_allclose(losses.identity(a, 3 * a), -1.0, atol=1e-6)
     assert losses.identity(np.zeros(shape, np.float32), b) == 0.0  # a black pixel has no direction
+
+
+def at_angles(angles):
+    """Embeddings f32[N,2] at these angles to prototype 0 of [3,2], whose prototypes lie at 0, 1.9 and -1.2."""
+    embeddings = np.stack([np.cos(angles), np.sin(angles)], 1)
+    places, lengths = np.array([0.0, 1.9, -1.2]), np.array([[0.5], [2.0], [1.0]])
+    return np.float32(embeddings), np.float32(lengths * np.stack([np.cos(places), np.sin(places)], 1)), places
+
+
+@pytest.mark.parametrize("angle", [0.3, 1.0, 2.0, 2.6, 2.7, 3.0])
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+def test_arcface_at_an_angle(angle, margin):
+    embeddings, prototypes, places = at_angles(np.array([angle]))
+    cosines = np.cos(angle - places)
+    fits = angle + margin <= np.pi
+    cosines[0] = np.cos(angle + margin) if fits else np.cos(angle) - margin * np.sin(margin)
+    expected = -scipy.special.log_softmax(10 * cosines)[0]
+    loss = jax.jit(losses.arcface, static_argnums=(3, 4))(embeddings, prototypes, np.array([0]), margin, 10.0)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_arcface_takes_the_mean_over_faces_of_several_people():
+    angles, identities = np.array([0.4, 1.5, -2.0, 0.1]), np.array([0, 1, 2, 1])
+    embeddings, prototypes, places = at_angles(angles)
+    theta = np.arccos(np.cos(angles[:, None] - places))  # of every prototype, in [0, pi]
+    theta[np.arange(4), identities] += 0.3
+    expected = -scipy.special.log_softmax(8 * np.cos(theta), axis=1)[np.arange(4), identities].mean()
+    np.testing.assert_allclose(losses.arcface(embeddings, prototypes, identities, 0.3, 8.0), expected, rtol=1e-5)
+
+
+def test_arcface_grows_with_the_angle():
+    angles = np.linspace(0, np.pi, 60)
+    others = np.float32([[1, 0, 0], [0, 0, 0.1]])  # the second logit is 0 at every angle
+    embeddings = np.float32(np.stack([np.cos(angles), np.sin(angles), np.zeros(60)], 1))
+    values = jax.jit(jax.vmap(lambda e: losses.arcface(e[None], others, np.array([0]))))(embeddings)
+    assert np.all(np.diff(values) >= 0) and values[-1] > 64
+
+
+def test_arcface_has_the_derivative_of_finite_differences():
+    embeddings, prototypes, _ = at_angles(np.array([0.4, 2.5, 2.9]))
+    identities, h = np.array([0, 0, 0]), 1e-5
+    with jax.enable_x64(True):
+        f = jax.jit(lambda e: losses.arcface(e, jnp.asarray(prototypes, jnp.float64), identities))
+        e = embeddings.astype(np.float64)
+        gradient = jax.jit(jax.grad(f))(jnp.asarray(e))
+        for place in np.ndindex(e.shape):
+            step = np.zeros_like(e)
+            step[place] = h
+            difference = (f(jnp.asarray(e + step)) - f(jnp.asarray(e - step))) / (2 * h)
+            np.testing.assert_allclose(gradient[place], difference, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("angle", [0.0, np.pi])
+def test_arcface_has_a_finite_derivative_at_the_ends(angle):
+    embeddings, prototypes, _ = at_angles(np.array([angle]))
+    value, gradient = jax.jit(jax.value_and_grad(losses.arcface))(jnp.asarray(embeddings), prototypes, np.array([0]))
+    assert np.isfinite(value) and np.isfinite(gradient).all()
 
 
 def test_reconstruction_is_the_mean_absolute_difference():

@@ -204,3 +204,37 @@ def tf_d(state):
             array = array.T if array.ndim == 2 else array.transpose(2, 3, 1, 0)
         made[f"{path}/{part}"] = array
     return made
+
+
+def irse(blocks, widths, side, embedding):
+    """The identity network of InsightFace_Pytorch: residual blocks of each stage, channels, last map, embedding."""
+    kinds = {"input_layer.0.weight": (widths[0], 3, 3, 3), "input_layer.2.weight": (widths[0],)}
+    norms = {"input_layer.1": widths[0], "output_layer.0": widths[-1], "output_layer.4": embedding}
+    inputs, index = widths[0], 0
+    for count, width in zip(blocks, widths, strict=True):
+        for _ in range(count):
+            block = f"body.{index}."
+            res = f"{block}res_layer."
+            kinds |= {
+                f"{res}1.weight": (width, inputs, 3, 3),
+                f"{res}2.weight": (width,),
+                f"{res}3.weight": (width, width, 3, 3),
+                f"{res}5.fc1.weight": (width // 16, width, 1, 1),
+                f"{res}5.fc2.weight": (width, width // 16, 1, 1),
+            }
+            norms |= {f"{res}0": inputs, f"{res}4": width}
+            if width != inputs:
+                kinds[f"{block}shortcut_layer.0.weight"] = (width, inputs, 1, 1)
+                norms[f"{block}shortcut_layer.1"] = width
+            inputs, index = width, index + 1
+    kinds["output_layer.3.weight"] = (embedding, widths[-1] * side**2)
+    made = {
+        key: golden.make(key, shape, "affine:0.25:0.05" if len(shape) == 1 else f"fan:{np.prod(shape[1:])}")
+        for key, shape in kinds.items()
+    }
+    made["output_layer.3.bias"] = golden.make("output_layer.3.bias", (embedding,), "affine:0:0.1")
+    parts = {"weight": "affine:1:0.1", "bias": "affine:0:0.1", "running_mean": "affine:0:0.1", "running_var": "absvar"}
+    for name, width in norms.items():
+        made |= {f"{name}.{part}": golden.make(f"{name}.{part}", (width,), kind) for part, kind in parts.items()}
+        made[f"{name}.num_batches_tracked"] = np.zeros((), np.int64)
+    return made

@@ -1,0 +1,137 @@
+"""ArcFace's identity network: the residual network IR-SE, from a face to a unit vector that tells who it is.
+
+Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019 (IR: its improved residual unit);
+Hu et al., "Squeeze-and-Excitation Networks", 2018. The defaults are IR-SE50 for 112×112 faces, whose public weights
+`importers.arcface` reads; fewer and narrower blocks make the small network that is trained on rendered faces.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sdgan_jax.nets import resample
+
+REDUCTION = 16  # of the channels, within squeeze-and-excitation
+EPSILON = 1e-5  # of the batch normalisation
+
+
+class ArcFace(nn.Module):
+    """Identity network: a convolution, stages of residual blocks that each halve the image, and a dense layer.
+
+    Attributes:
+        blocks: residual blocks of each stage.
+        widths: channels of each stage.
+        embedding_dim: length E of the embedding.
+        dropout: share of the last map's numbers that training leaves out.
+    """
+
+    blocks: tuple[int, ...] = (3, 4, 14, 3)
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    embedding_dim: int = 512
+    dropout: float = 0.4
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Embeds faces.
+
+        The embeddings before their length is taken away are the output of the submodule `embedding_norm`; Flax's
+        `capture_intermediates` gives it, and those of the blocks `block_0`, `block_1`, …
+
+        Args:
+            images: f32[N,S,S,3] in [-1,1]; S a multiple of 2 ** stages.
+            train: normalise by the statistics of the batch, whose moving averages are in the collection
+                `batch_stats`, and drop out, which takes an rng `dropout`.
+
+        Returns:
+            f32[N,E], unit vectors.
+
+        Raises:
+            ValueError: the shape is another.
+        """
+        if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] % (1 << len(self.blocks)):
+            raise ValueError(f"images must be [N,S,S,3], S a multiple of {1 << len(self.blocks)}; got {images.shape}")
+        norm = _norm(train)
+        x = Conv(self.widths[0], name="input")(images)  # [N,S,S,C]
+        x = PReLU(name="input_prelu")(norm(name="input_norm")(x))
+        index = 0
+        for count, width in zip(self.blocks, self.widths, strict=True):
+            for stride in (2,) + (1,) * (count - 1):
+                x = Block(width, stride, name=f"block_{index}")(x, train)
+                index += 1
+        x = norm(name="output_norm")(x)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = nn.Dense(self.embedding_dim, name="embedding")(x.reshape(x.shape[0], -1))  # [N,E]
+        x = norm(name="embedding_norm")(x)
+        return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
+
+
+class Block(nn.Module):
+    """Residual block of IR-SE: [N,H,W,C] to [N,H/stride,W/stride,features].
+
+    Where the widths agree the shortcut drops pixels, else it is a 1×1 convolution.
+    """
+
+    features: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        norm = _norm(train)
+        if x.shape[-1] == self.features:
+            shortcut = x[:, :: self.stride, :: self.stride]
+        else:
+            shortcut = norm(name="shortcut_norm")(Conv(self.features, 1, self.stride, name="shortcut")(x))
+        x = Conv(self.features, name="conv_0")(norm(name="norm_0")(x))
+        x = Conv(self.features, stride=self.stride, name="conv_1")(PReLU(name="prelu")(x))
+        return SqueezeExcitation(name="excitation")(norm(name="norm_1")(x)) + shortcut
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel of [N,H,W,C] by a number in (0,1) that depends on the means of all."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        scale = nn.Dense(max(1, channels // REDUCTION), use_bias=False, name="squeeze")(x.mean((1, 2)))  # [N,C/16]
+        scale = nn.Dense(channels, use_bias=False, name="excite")(nn.relu(scale))  # [N,C]
+        return x * nn.sigmoid(scale)[:, None, None]
+
+
+class Conv(nn.Module):
+    """Convolution without bias under zero padding: [N,H,W,C] to [N,H/stride,W/stride,features]; size 1 or 3."""
+
+    features: int
+    size: int = 3
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        if self.stride == 1:
+            return resample.convolve(x, kernel)
+        if self.size == 1:
+            return resample.convolve(x[:, :: self.stride, :: self.stride], kernel)
+        return resample.convolve_strided(x, kernel)
+
+
+class PReLU(nn.Module):
+    """x where it is positive, else x times a slope of the channel's own."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        slope = self.param("slope", nn.initializers.constant(0.25), (x.shape[-1],))
+        return jnp.where(x >= 0, x, slope * x)
+
+
+def _norm(train: bool) -> Any:
+    """Batch normalisation, by the batch in training, else by the moving averages."""
+
+    def norm(name: str) -> nn.BatchNorm:
+        return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=EPSILON, name=name)
+
+    return norm

@@ -1,0 +1,111 @@
+"""Files of the identity network, by torch and byte by byte; what the values do is in tests/nets/test_arcface.py."""
+
+import io
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sdgan_jax.importers import arcface
+from sdgan_jax.importers.pickles import FileError
+from sdgan_jax.nets.arcface import ArcFace
+from tests.importers import states, writer
+from tests.nets import golden
+
+BLOCKS, WIDTHS, EMBEDDING = (1, 2), (16, 32), 8
+STATE = states.irse(BLOCKS, WIDTHS, 3, EMBEDDING)
+
+
+def read(content):
+    return arcface.read(io.BytesIO(content), "x.pth")
+
+
+def flat(variables):
+    return flax.traverse_util.flatten_dict(variables, sep="/")
+
+
+def same(a, b):
+    assert flat(a).keys() == flat(b).keys()
+    for path, array in flat(a).items():
+        np.testing.assert_array_equal(array, flat(b)[path], err_msg=path)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_file_of_torch(legacy):
+    torch = pytest.importorskip("torch")
+    file = io.BytesIO()
+    tensors = {key: torch.as_tensor(array) for key, array in STATE.items()}
+    torch.save(tensors, file, _use_new_zipfile_serialization=not legacy)
+    settings, variables = read(file.getvalue())
+    assert settings == {"blocks": BLOCKS, "widths": WIDTHS, "embedding_dim": EMBEDDING, "resolution": 12}
+    shapes = jax.eval_shape(ArcFace(BLOCKS, WIDTHS, EMBEDDING).init, jax.random.key(0), jnp.zeros((1, 12, 12, 3)))
+    assert {path: leaf.shape for path, leaf in flat(shapes).items()} == {
+        path: leaf.shape for path, leaf in flat(variables).items()
+    }
+    dense = STATE["output_layer.3.weight"].reshape(EMBEDDING, 32, 3, 3)  # [E,C,H,W]
+    ours = variables["params"]["embedding"]["kernel"].reshape(3, 3, 32, EMBEDDING)
+    np.testing.assert_array_equal(ours[2, 0, 5], dense[:, 5, 2, 0])
+    np.testing.assert_array_equal(
+        variables["params"]["block_1"]["conv_1"]["kernel"][0, 2], STATE["body.1.res_layer.3.weight"][:, :, 0, 2].T
+    )
+
+
+@pytest.mark.parametrize("write", [writer.torch_zip, writer.torch_legacy])
+def test_names_with_and_without_a_prefix(write):
+    state = {key: array for key, array in STATE.items() if "num_batches" not in key}
+    expected = arcface.variables_of(STATE)
+    for prefix in ("", "module."):
+        settings, variables = read(write({prefix + key: array for key, array in state.items()}))
+        assert settings == expected[0]
+        same(variables, expected[1])
+
+
+def test_the_last_normalisation_may_have_no_scale_and_bias():
+    without = {
+        key: array for key, array in STATE.items() if key not in ("output_layer.4.weight", "output_layer.4.bias")
+    }
+    ones = {"output_layer.4.weight": np.ones(EMBEDDING), "output_layer.4.bias": np.zeros(EMBEDDING)}
+    same(arcface.variables_of(without)[1], arcface.variables_of(STATE | ones)[1])
+
+
+def test_every_name_of_the_published_network_is_read():
+    """By shape alone, without its 44 million numbers."""
+    _, shapes = golden.keys("irse50")
+    state = {key: np.broadcast_to(np.float32(1), shape) for key, shape in shapes.items()}
+    settings, variables = arcface.variables_of(state)
+    assert settings["resolution"] == 112
+    numbers = sum(np.prod(shape, dtype=int) for key, shape in shapes.items() if not key.endswith("num_batches_tracked"))
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == numbers
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"body.1.res_layer.4.bias": None}, "not an IR-SE that fits together; 1 missing (body.1.res_layer.4.bias)"),
+        ({"output_layer.4.bias": None}, "1 missing (output_layer.4.bias)"),
+        ({"body.0.shortcut_layer.0.weight": np.zeros((16, 16, 1, 1))}, "1 unexpected (body.0.shortcut_layer.0.weight)"),
+        (
+            {"body.2.res_layer.5.fc1.weight": np.zeros((4, 32, 1, 1))},
+            "1 misshaped (body.2.res_layer.5.fc1.weight is [4, 32, 1, 1], expected [2, 32, 1, 1])",
+        ),
+        ({"input_layer.1.bias": np.full(16, np.nan)}, "holds NaN or infinity; 1 not finite (input_layer.1.bias)"),
+        ({"body.1.res_layer.1.weight": None}, "body.1.res_layer.1.weight is missing; the identity network is no IR-SE"),
+        ({"body.1.res_layer.1.weight": np.zeros(3)}, "body.1.res_layer.1.weight is [3], expected 4 axes"),
+        ({"output_layer.3.weight": np.zeros((8, 33))}, "is [8, 33], which is no square map of 32 channels"),
+    ],
+)
+def test_faults_are_named(change, message):
+    state = {key: array for key, array in (STATE | change).items() if array is not None}
+    with pytest.raises(FileError) as error:
+        arcface.variables_of(state, "x.pth")
+    assert str(error.value).startswith("x.pth: ") and message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_other_files_are_refused():
+    assert arcface.is_arcface(STATE) and arcface.is_arcface(f"module.{key}" for key in STATE)
+    assert not arcface.is_arcface(["g_ema", "d"])
+    with pytest.raises(FileError, match="x.pth is a file of torch, but no state dict of ArcFace"):
+        read(writer.torch_zip({"g_ema": {}}))
