@@ -118,8 +118,7 @@ def torch_network(variables, images, size, train):
     return x.permute(0, 2, 3, 1).numpy()
 
 
-@pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+@pytest.mark.parametrize(("backend", "train"), [("cpu", False), ("cpu", True), ("gpu", True)])
 def test_a_small_network_against_torch(backend, train, monkeypatch):
     monkeypatch.setattr(resample, "BACKEND", backend)
     net = ResFCN(32, channels=8)
