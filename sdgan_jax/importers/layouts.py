@@ -45,19 +45,28 @@ CHW = Layout(lambda x: x.transpose(1, 2, 0), lambda x: x.transpose(2, 0, 1))  # 
 NCHW = Layout(lambda x: CHW.read(x[0]), lambda x: CHW.write(x)[None])  # [1,C,H,W]
 
 
-def _flat_rows_read(x: np.ndarray) -> np.ndarray:
-    rows = x.reshape(-1, 4, 4, x.shape[-1])  # [C,H,W,out]
-    return rows.transpose(1, 2, 0, 3).reshape(x.shape)
+def flat_rows(side: int) -> Layout:
+    """A dense layer on a flattened map of `side`² pixels, whose inputs are in the order (C,H,W); ours are (H,W,C)."""
+
+    def read(x: np.ndarray) -> np.ndarray:
+        rows = x.reshape(-1, side, side, x.shape[-1])  # [C,H,W,out]
+        return rows.transpose(1, 2, 0, 3).reshape(x.shape)
+
+    def write(x: np.ndarray) -> np.ndarray:
+        rows = x.reshape(side, side, -1, x.shape[-1])  # [H,W,C,out]
+        return rows.transpose(2, 0, 1, 3).reshape(x.shape)
+
+    return Layout(read, write)
 
 
-def _flat_rows_write(x: np.ndarray) -> np.ndarray:
-    rows = x.reshape(4, 4, -1, x.shape[-1])  # [H,W,C,out]
-    return rows.transpose(2, 0, 1, 3).reshape(x.shape)
+def flat_columns(side: int) -> Layout:
+    """The same, as [out,in]."""
+    rows = flat_rows(side)
+    return Layout(lambda x: rows.read(x.T), lambda x: rows.write(x).T)
 
 
-# A dense layer on a flattened 4×4 map, whose inputs are in the order (C,H,W); ours are (H,W,C).
-FLAT_ROWS = Layout(_flat_rows_read, _flat_rows_write)
-FLAT_COLUMNS = Layout(lambda x: _flat_rows_read(x.T), lambda x: _flat_rows_write(x).T)
+FLAT_ROWS = flat_rows(4)
+FLAT_COLUMNS = flat_columns(4)
 
 
 def biased(path: str, key: str, layout: Layout, suffixes: tuple[str, str] = ("weight", "bias")) -> Table:
@@ -82,6 +91,7 @@ def take(
     arrays: Mapping[str, np.ndarray],
     table: Table,
     shapes: Mapping[str, tuple[int, ...]],
+    kind: str = "a StyleGAN2",
 ) -> dict[str, np.ndarray]:
     """Reads the arrays of one network.
 
@@ -91,6 +101,7 @@ def take(
         arrays: of the file, under the format's names.
         table: of the format.
         shapes: that our arrays must have, by path.
+        kind: what the network should be, in messages.
 
     Returns:
         Our arrays, f32 in C order, by path.
@@ -116,7 +127,7 @@ def take(
         ),
     ]
     if any(faults):
-        raise FileError(f"{source}: {what} is not a StyleGAN2 that fits together; {'; '.join(filter(None, faults))}")
+        raise FileError(f"{source}: {what} is not {kind} that fits together; {'; '.join(filter(None, faults))}")
     with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused below
         ours = {
             path: np.ascontiguousarray(layout.read(arrays[key].astype(np.float32))).reshape(shapes[path])

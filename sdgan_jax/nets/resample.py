@@ -44,6 +44,15 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return _correlate(x, kernel, (half, half))
 
 
+def convolve_strided(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Correlates `x` [N,2H,2W,C] with `kernel` [3,3,C,D] at stride 2, one zero around; returns [N,H,W,D]."""
+    if _backend() != "cpu":
+        return jax.lax.conv_general_dilated(
+            x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+    return _correlate_pairs(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel)
+
+
 def convolve_up(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed convolution of stride 2 followed by the FIR filter with gain 4, as StyleGAN2's up-layer.
 
@@ -79,12 +88,17 @@ def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
     n, h, w, _ = x.shape
     if _winograd_pays(x, kernel, (n, h // 2, w // 2), tile=2):
         return winograd.convolve_down(x, kernel)
-    d = kernel.shape[-1]
-    x = _filter(x, (2, 3), gain=1.0)  # one row and column more than are looked at, to make pairs
-    n, h, w, c = x.shape
-    x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, 4 * c)
-    taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0))).reshape(2, 2, 2, 2, c, d)
-    return _correlate(x, taps.transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, d), (0, 0))
+    return _correlate_pairs(_filter(x, (2, 3), gain=1.0), kernel)  # a row and a column too many, to make pairs
+
+
+def convolve_strided_adjoint(y: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The adjoint of `convolve_strided` in its images: `y` [N,H,W,D] and `kernel` [3,3,C,D] to [N,2H,2W,C].
+
+    It is torch's transposed convolution of stride 2 with padding and output padding 1.
+    """
+    n, h, w, _ = y.shape
+    like = jnp.zeros((n, 2 * h, 2 * w, kernel.shape[2]), y.dtype)
+    return jax.vjp(lambda x: convolve_strided(x, kernel), like)[1](y)[0]
 
 
 def upsample(x: jax.Array) -> jax.Array:
@@ -135,6 +149,18 @@ def _neighbours(left: jax.Array, right: jax.Array, axis: int) -> tuple[jax.Array
     zero[axis] = (0, 1)
     after = jax.lax.slice_in_dim(jnp.pad(right, zero), 1, size + 1, axis=axis)
     return before, after
+
+
+def _correlate_pairs(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Stride-2 correlation of f32[N,2H+2,2W+2,C], its last row and column not looked at, with f32[3,3,C,D].
+
+    A 2×2 correlation of the blocks of 2×2 pixels.
+    """
+    n, h, w, c = x.shape
+    d = kernel.shape[-1]
+    x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, 4 * c)
+    taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0))).reshape(2, 2, 2, 2, c, d)
+    return _correlate(x, taps.transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, d), (0, 0))
 
 
 def _filter(x: jax.Array, padding: Padding, gain: float) -> jax.Array:

@@ -21,13 +21,33 @@ def load(name):
     kept = {key: arrays[array] for array, keys in meta["keep"].items() for key in keys}
     weights = {}
     for key, shape, kind, crc in meta["keys"]:
-        if kind == "keep":
-            weights[key] = kept[key]
-        else:
-            _, offset, scale = kind.split(":")
-            weights[key] = np.float32(offset) + np.float32(scale) * draw(key, shape)
+        weights[key] = kept[key] if kind == "keep" else make(key, shape, kind)
+        if crc is not None and kind != "keep":
             assert zlib.crc32(weights[key].tobytes()) == crc, key
     return arrays, weights
+
+
+def make(key, shape, kind):
+    """The weight of a name, a shape and a kind."""
+    name, *numbers = kind.split(":")
+    numbers = [np.float32(number) for number in numbers]
+    if name == "zero":
+        return np.zeros(shape, np.float32)
+    n = draw(key, shape)
+    if name == "affine":
+        return numbers[0] + numbers[1] * n
+    if name == "absvar":
+        return np.abs(n) + np.float32(0.5)
+    if name == "fan":
+        return n / np.sqrt(numbers[0])
+    assert name == "he", kind
+    return n * np.sqrt(np.float32(2) / numbers[0])
+
+
+def keys(name):
+    """The kinds and the shapes of the reference's state dict, by its names."""
+    listed = json.loads(str(np.load(FOLDER / f"{name}.npz")["meta"]))["keys"]
+    return {key: kind for key, _, kind, _ in listed}, {key: tuple(shape) for key, shape, _, _ in listed}
 
 
 def param_order(name):

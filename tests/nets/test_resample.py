@@ -10,6 +10,7 @@ from jax.test_util import check_grads
 from sdgan_jax.nets import resample, winograd
 
 FORMS = {"winograd": ("cpu", 1), "plain": ("cpu", 10**9), "elsewhere": ("gpu", 1)}
+OPERATORS = [resample.convolve, resample.convolve_up, resample.convolve_down]
 FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.0
 
 
@@ -73,6 +74,12 @@ def test_convolve_down_is_filter_then_stride(form, size):
     np.testing.assert_allclose(resample.convolve_down(x, kernel), per_channel(x, kernel, reference), atol=1e-5)
 
 
+def test_convolve_strided_drops_every_other_pixel(form):
+    x, kernel = images(2, 8, 6, 3), images(3, 3, 3, 4, seed=1)
+    expected = per_channel(x, kernel, lambda a, k: scipy.signal.correlate2d(a, k, "same")[::2, ::2])
+    np.testing.assert_allclose(resample.convolve_strided(x, kernel), expected, atol=1e-5)
+
+
 def test_upsample_and_downsample():
     x = images(2, 6, 4, 3)
     for i in range(2):
@@ -83,14 +90,14 @@ def test_upsample_and_downsample():
             np.testing.assert_allclose(resample.downsample(x)[i, :, :, c], down, atol=1e-5)
 
 
-@pytest.mark.parametrize("operator", [resample.convolve, resample.convolve_up, resample.convolve_down])
+@pytest.mark.parametrize("operator", OPERATORS)
 def test_derivatives_to_second_order(form, operator):
     with jax.enable_x64(True):
         x, kernel = jnp.asarray(images(2, 4, 4, 2), jnp.float64), jnp.asarray(images(3, 3, 2, 3), jnp.float64)
         check_grads(lambda a, k: jnp.sin(operator(a, k)), (x, kernel), order=2, modes=["rev"], atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("operator", [resample.convolve, resample.convolve_up, resample.convolve_down])
+@pytest.mark.parametrize("operator", [*OPERATORS, resample.convolve_strided])
 def test_rounding_error(form, operator):
     x, kernel = images(2, 8, 8, 256), images(3, 3, 256, 64, seed=1)
     with jax.enable_x64(True):
@@ -98,7 +105,7 @@ def test_rounding_error(form, operator):
     assert np.abs(operator(x, kernel) - exact).max() < 3e-6 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("operator", [resample.convolve, resample.convolve_up, resample.convolve_down])
+@pytest.mark.parametrize("operator", [*OPERATORS, resample.convolve_strided])
 def test_bfloat16(form, operator):
     x, kernel = images(2, 8, 8, 16), images(3, 3, 16, 4, seed=1)
     low = operator(jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16))
