@@ -85,9 +85,7 @@ def read(file: BinaryIO, source: str) -> tuple[Settings, dict[str, Any]]:
     return variables_of({key: array for key, array in found.items() if array is not None}, source)
 
 
-def variables_of(
-    state: Mapping[str, np.ndarray], source: str = "the state dict"
-) -> tuple[Settings, dict[str, Any]]:
+def variables_of(state: Mapping[str, np.ndarray], source: str = "the state dict") -> tuple[Settings, dict[str, Any]]:
     """From a state dict of numpy arrays, which needs no file.
 
     Args:
@@ -147,8 +145,10 @@ def table(shortcuts: Iterable[str]) -> Table:
 
 
 def _trunk(trunk: str, key: str, norms: int) -> Table:
-    """The rows of a trunk of four stages of two blocks, without the shortcuts; `norms` in a block, 3 with excitation."""
-    names = {f"params/{trunk}/input/kernel": (f"{key}.conv1.weight", _CONV)} | _norm(f"{trunk}/input_norm", f"{key}.bn1")
+    """The rows of a trunk of four stages of two blocks, without the shortcuts; 3 norms a block go with excitation."""
+    names = {f"params/{trunk}/input/kernel": (f"{key}.conv1.weight", _CONV)} | _norm(
+        f"{trunk}/input_norm", f"{key}.bn1"
+    )
     for block in (f"block_{stage}_{index}" for stage in range(4) for index in range(2)):
         path, key = f"{trunk}/{block}", _key(trunk, block)
         names |= {f"params/{path}/conv_{i}/kernel": (f"{key}.conv{i + 1}.weight", _CONV) for i in range(2)}
@@ -181,7 +181,9 @@ def _norm(path: str, key: str) -> Table:
 def _is_dead(key: str) -> bool:
     """Whether the network never looks at an array."""
     unused = re.fullmatch(r"fusion\.fc_mu(\d{1,6})\.(weight|bias)", key)
-    return key.endswith(".num_batches_tracked") or key == "fusion.noise_var" or bool(unused and int(unused[1]) >= REGIONS)
+    return (
+        key.endswith(".num_batches_tracked") or key == "fusion.noise_var" or bool(unused and int(unused[1]) >= REGIONS)
+    )
 
 
 def _settings(state: Mapping[str, np.ndarray]) -> Settings:
