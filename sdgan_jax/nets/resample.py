@@ -133,6 +133,16 @@ def convolve_same_transposed(y: jax.Array, kernel: jax.Array, stride: int = 1) -
     return x[:, half - 1 : x.shape[1] - half + 1, half - 1 : x.shape[2] - half + 1]
 
 
+def convolve_strided_adjoint(y: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The adjoint of `convolve_strided` in its images: `y` [N,H,W,D] and `kernel` [3,3,C,D] to [N,2H,2W,C].
+
+    It is torch's transposed convolution of stride 2 with padding and output padding 1.
+    """
+    n, h, w, _ = y.shape
+    like = jnp.zeros((n, 2 * h, 2 * w, kernel.shape[2]), y.dtype)
+    return jax.vjp(lambda x: convolve_strided(x, kernel), like)[1](y)[0]
+
+
 def upsample(x: jax.Array) -> jax.Array:
     """Doubles both sides of f32[N,H,W,C] by zero insertion and the FIR filter with gain 4."""
     for axis in (1, 2):

@@ -238,3 +238,70 @@ def irse(blocks, widths, side, embedding):
         made |= {f"{name}.{part}": golden.make(f"{name}.{part}", (width,), kind) for part, kind in parts.items()}
         made[f"{name}.num_batches_tracked"] = np.zeros((), np.int64)
     return made
+
+
+def sfn(*sizes):
+    """The Semantic_Fusion_Network of SD-GAN with the shapes that `sfn_shapes` gives."""
+    made = {}
+    for key, shape in sfn_shapes(*sizes).items():
+        part = key.rpartition(".")[2]
+        if part == "num_batches_tracked":
+            made[key] = np.zeros((), np.int64)
+        elif part == "weight" and len(shape) > 1:
+            fan = shape[2] if len(shape) == 5 else np.prod(shape[1:], dtype=int)
+            made[key] = golden.make(key, shape, f"fan:{fan}")
+        elif part == "weight":
+            made[key] = golden.make(key, shape, "affine:0.25:0.05" if shape == (1,) else "affine:1:0.1")
+        else:
+            made[key] = golden.make(key, shape, "absvar" if part == "running_var" else "affine:0:0.1")
+    return made
+
+
+def sfn_shapes(widths, style_widths, side, layers):
+    """Its names and shapes: channels of trunks and style encoder, side of the last map, vectors of the offset."""
+    shapes, norms = {}, {}
+    for trunk, own in (("arcfacenet", 3), ("masknet", 2)):
+        shapes[f"{trunk}.conv1.weight"], norms[f"{trunk}.bn1"] = (widths[0], 3, 3, 3), widths[0]
+        inputs = widths[0]
+        for stage, width in enumerate(widths):
+            for index in range(2):
+                block = f"{trunk}.layer{stage + 1}.{index}"
+                inner = inputs if own == 3 else width
+                shapes |= {
+                    f"{block}.conv1.weight": (inner, inputs, 3, 3),
+                    f"{block}.conv2.weight": (width, inner, 3, 3),
+                }
+                norms |= {f"{block}.bn1": inner, f"{block}.bn2": width}
+                if own == 3:
+                    norms[f"{block}.bn0"] = inputs
+                    shapes |= {f"{block}.prelu.weight": (1,), f"{block}.se.fc.1.weight": (1,)}
+                    shapes |= _dense(f"{block}.se.fc.0", width // 16, width)
+                    shapes |= _dense(f"{block}.se.fc.2", width, width // 16)
+                if index == 0 and (inputs != width or stage or own == 2):
+                    shapes[f"{block}.downsample.0.weight"] = (width, inputs, 1, 1)
+                    norms[f"{block}.downsample.1"] = width
+                inputs = width
+    shapes["arcfacenet.prelu.weight"] = (1,)
+    channels, d = (9, *style_widths, widths[-1]), widths[-1]
+    for index, place in enumerate((1, 4, 7, 10, 14)):
+        shape = (channels[index + 1], channels[index])
+        shapes[f"encoder.model.{place}.weight"] = (*(shape[::-1] if place == 10 else shape), 3, 3)
+        shapes[f"encoder.model.{place}.bias"] = (channels[index + 1],)
+    for name in ("conv_gamma", "conv_beta", "Spade.mlp_shared.0", "Spade.mlp_gamma", "Spade.mlp_beta"):
+        shapes |= {f"fusion.{name}.weight": (d, d, 5, 5), f"fusion.{name}.bias": (d,)}
+    for index in range(19):
+        shapes |= _dense(f"fusion.fc_mu{index}", d, d)
+    shapes |= {"fusion.blending_gamma": (1,), "fusion.blending_beta": (1,), "fusion.noise_var": (d,)}
+    shapes["regre.tree_connect_1.0.weight"] = (1, d, d, side**2, 1)
+    shapes["regre.tree_connect_2.0.weight"] = (1, layers, side**2, d, 1)
+    norms["regre.in3"] = layers
+    for name, width in norms.items():
+        parts = ("weight", "bias", "running_mean", "running_var")
+        shapes |= {f"{name}.{part}": (width,) for part in parts[: 2 if name == "regre.in3" else 4]}
+        if name != "regre.in3":
+            shapes[f"{name}.num_batches_tracked"] = ()
+    return shapes
+
+
+def _dense(name, outputs, inputs):
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}

@@ -34,6 +34,12 @@ def test_names_and_shapes_of_the_identity_network():
     assert shapes(made) == {key: tuple(shape) for key, shape, _, _ in listed}
 
 
+def test_names_and_shapes_of_the_official_fusion_network():
+    listed = json.loads(str(np.load(golden.FOLDER / "sdgan_sfn.npz")["meta"]))["keys"]
+    made = states.sfn_shapes((64, 128, 256, 512), (32, 64, 128, 256), 16, 14)
+    assert made == {key: tuple(shape) for key, shape, _, _ in listed}
+
+
 def test_names_and_shapes_at_256():
     lists = json.loads((golden.FOLDER / "keys_rosinality_256.json").read_text())
     widths = (512, 512, 512, 512, 512, 256, 128)

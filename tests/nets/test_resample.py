@@ -80,6 +80,14 @@ def test_convolve_strided_drops_every_other_pixel(form):
     np.testing.assert_allclose(resample.convolve_strided(x, kernel), expected, atol=1e-5)
 
 
+def test_convolve_strided_adjoint(form):
+    """<conv(x), y> = <x, adjoint(y)>, for every x one unit vector."""
+    y, kernel = images(1, 3, 2, 4), images(3, 3, 2, 4, seed=1)
+    units = jnp.eye(6 * 4 * 2).reshape(-1, 6, 4, 2)
+    expected = jnp.einsum("xhwc,hwc->x", resample.convolve_strided(units, kernel), y[0]).reshape(6, 4, 2)
+    np.testing.assert_allclose(resample.convolve_strided_adjoint(y, kernel)[0], expected, atol=1e-5)
+
+
 def test_upsample_and_downsample():
     x = images(2, 6, 4, 3)
     for i in range(2):

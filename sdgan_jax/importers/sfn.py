@@ -1,0 +1,218 @@
+"""Weights of the Semantic_Fusion_Network of SD-GAN's official release (MontaEllis/SD-GAN): read.
+
+A file is a dict whose `model` is a state dict, its keys mostly with `module.` in front. Widths are read off the arrays.
+Facts: the keys of the golden file (`tests/golden/sdgan_sfn.npz`). Left out is what the network never looks at: the
+dense layers of ACE for regions that a face has not, and its noise.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sdgan_jax.importers import arrays as arrays_lib
+from sdgan_jax.importers import layouts
+from sdgan_jax.importers.layouts import CONV, DENSE, SAME, SCALAR, Layout, Table
+from sdgan_jax.importers.pickles import FileError
+from sdgan_jax.nets.sfn import EPSILON, REGIONS, OfficialFusion, Settings
+
+PREFIX = "module."  # of a network that was saved inside of a DataParallel
+STATISTICS = "statistics/"  # where the mean and the variance of a batch normalisation wait to be folded
+
+
+def _equalised(layout: Layout, fan_in: Callable[[np.ndarray], int]) -> Layout:
+    """A kernel as `nets.layers` stores it, times sqrt(fan_in); `fan_in` tells it of our array."""
+
+    def gain(ours: np.ndarray) -> np.float32:
+        return np.float32(math.sqrt(fan_in(ours)))
+
+    def read(x: np.ndarray) -> np.ndarray:
+        ours = layout.read(x)
+        return ours * gain(ours)
+
+    return Layout(read, lambda x: layout.write(x / gain(x)))
+
+
+def _all_but_last(ours: np.ndarray) -> int:
+    return math.prod(ours.shape[:-1])
+
+
+_CONV = _equalised(CONV, _all_but_last)  # OIHW; ours HWIO
+_ADJOINT = _equalised(CONV, lambda ours: 9 * ours.shape[3])  # [in,out,3,3] of a transposed one; ours [3,3,out,in]
+_DENSE = _equalised(DENSE, _all_but_last)
+# Locally connected: [1,out,in,positions,1]; ours [positions,in,out].
+_LOCAL = _equalised(
+    Layout(lambda x: x[0, ..., 0].transpose(2, 1, 0), lambda x: x.transpose(2, 1, 0)[None, ..., None]),
+    lambda ours: ours.shape[1],
+)
+_COLUMN = Layout(lambda x: x[:, None], lambda x: x[:, 0])  # [L]; ours [L,1]
+
+
+def is_sfn(keys: Iterable[str]) -> bool:
+    """Whether these keys of a state dict are those of such a network."""
+    return {"arcfacenet.conv1.weight", "fusion.blending_gamma", "regre.tree_connect_1.0.weight"} <= {
+        key.removeprefix(PREFIX) for key in keys
+    }
+
+
+def read(file: BinaryIO, source: str) -> tuple[Settings, dict[str, Any]]:
+    """Reads a file of torch. Nothing in it is executed.
+
+    Args:
+        file: open for reading, at its start.
+        source: what to call it in messages.
+
+    Returns:
+        As `variables_of`.
+
+    Raises:
+        FileError: it is no file of torch, or holds no such network.
+    """
+    is_zip = file.read(2) == b"PK"
+    file.seek(0)
+    saved, storages = (arrays_lib.read_zip if is_zip else arrays_lib.read_legacy)(file, source)
+    state = arrays_lib.as_dict((arrays_lib.as_dict(saved) or {}).get("model"))
+    if state is None or not is_sfn(map(str, state)):
+        raise FileError(f"{source} is a file of torch, but holds no Semantic_Fusion_Network of SD-GAN under 'model'")
+    found = {str(key): arrays_lib.decode(value, source, storages) for key, value in state.items()}
+    return variables_of({key: array for key, array in found.items() if array is not None}, source)
+
+
+def variables_of(state: Mapping[str, np.ndarray], source: str = "the state dict") -> tuple[Settings, dict[str, Any]]:
+    """From a state dict of numpy arrays, which needs no file.
+
+    Args:
+        state: of the network, its keys with or without `module.` in front.
+        source: what to call it in messages.
+
+    Returns:
+        What `nets.sfn.OfficialFusion` is made with, and its variables, f32. Batch normalisations have become the scale
+        and shift that they are in evaluation.
+
+    Raises:
+        FileError: an array is missing, unexpected, of another shape, or not finite; the first few are named.
+    """
+    state = {key.removeprefix(PREFIX): array for key, array in state.items()}
+    state = {key: array for key, array in state.items() if not _is_dead(key)}
+    settings = _settings(state)
+    images = jnp.zeros((1, settings.resolution, settings.resolution, 3))
+    shapes = jax.eval_shape(OfficialFusion(settings).init, jax.random.key(0), images, images, jnp.zeros((1, 16, 16, 9)))
+    flat = {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(shapes, sep="/").items()}
+    names = table(path for path in flat if path.endswith("shortcut/kernel"))
+    for path in names:
+        if path.startswith(STATISTICS):
+            flat[path] = flat[f"params/{path.removeprefix(STATISTICS).rpartition('/')[0]}/scale"]
+    ours = layouts.take(source, "the network", state, names, flat, kind="a Semantic_Fusion_Network of SD-GAN")
+    return settings, flax.traverse_util.unflatten_dict(_fold(ours, source), sep="/")
+
+
+def table(shortcuts: Iterable[str]) -> Table:
+    """The names of the arrays: `params/…`, and `statistics/…` of the batch normalisations.
+
+    Args:
+        shortcuts: the paths of the kernels that shortcuts have.
+    """
+    names = _trunk("face", "arcfacenet", 3) | _trunk("template", "masknet", 2)
+    names["params/face/input_prelu/slope"] = ("arcfacenet.prelu.weight", SCALAR)
+    for path in shortcuts:
+        trunk, block = path.split("/")[1:3]
+        key = f"{_key(trunk, block)}.downsample"
+        names[path] = (f"{key}.0.weight", _CONV)
+        names |= _norm(f"{trunk}/{block}/shortcut_norm", f"{key}.1")
+    for name, index in (("input/conv", 1), ("down_0", 4), ("down_1", 7), ("up", 10), ("output/conv", 14)):
+        layout = _ADJOINT if name == "up" else _CONV
+        names |= layouts.biased(f"params/style/{name}", f"encoder.model.{index}.", layout)
+    for region in range(REGIONS):
+        names |= layouts.biased(f"params/fuse/code_{region}", f"fusion.fc_mu{region}.", _DENSE)
+    names |= layouts.biased("params/fuse/spade_shared", "fusion.Spade.mlp_shared.0.", _CONV)
+    for name in ("gamma", "beta"):
+        names[f"params/fuse/{name}/blend"] = (f"fusion.blending_{name}", SCALAR)
+        names |= layouts.biased(f"params/fuse/{name}/codes", f"fusion.conv_{name}.", _CONV)
+        names |= layouts.biased(f"params/fuse/{name}/face", f"fusion.Spade.mlp_{name}.", _CONV)
+    return names | {
+        "params/regressor/local/kernel": ("regre.tree_connect_1.0.weight", _LOCAL),
+        "params/regressor/layers/kernel": ("regre.tree_connect_2.0.weight", _LOCAL),
+        "params/regressor/scale": ("regre.in3.weight", _COLUMN),
+        "params/regressor/bias": ("regre.in3.bias", _COLUMN),
+    }
+
+
+def _trunk(trunk: str, key: str, norms: int) -> Table:
+    """The rows of a trunk of four stages of two blocks, without the shortcuts; 3 norms a block go with excitation."""
+    names = {f"params/{trunk}/input/kernel": (f"{key}.conv1.weight", _CONV)} | _norm(
+        f"{trunk}/input_norm", f"{key}.bn1"
+    )
+    for block in (f"block_{stage}_{index}" for stage in range(4) for index in range(2)):
+        path, key = f"{trunk}/{block}", _key(trunk, block)
+        names |= {f"params/{path}/conv_{i}/kernel": (f"{key}.conv{i + 1}.weight", _CONV) for i in range(2)}
+        for index in range(norms):
+            names |= _norm(f"{path}/norm_{index}", f"{key}.bn{index + 3 - norms}")
+        if norms == 3:
+            names |= layouts.biased(f"params/{path}/excitation/squeeze", f"{key}.se.fc.0.", _DENSE)
+            names |= layouts.biased(f"params/{path}/excitation/excite", f"{key}.se.fc.2.", _DENSE)
+            names[f"params/{path}/excitation/prelu/slope"] = (f"{key}.se.fc.1.weight", SCALAR)
+            names[f"params/{path}/prelu/slope"] = (f"{key}.prelu.weight", SCALAR)
+    return names
+
+
+def _key(trunk: str, block: str) -> str:
+    """The release's name of a block such as "block_0_1"."""
+    _, stage, index = block.split("_")
+    return f"{({'face': 'arcfacenet', 'template': 'masknet'})[trunk]}.layer{int(stage) + 1}.{index}"
+
+
+def _norm(path: str, key: str) -> Table:
+    """The rows of a batch normalisation."""
+    return {
+        f"params/{path}/scale": (f"{key}.weight", SAME),
+        f"params/{path}/bias": (f"{key}.bias", SAME),
+        f"{STATISTICS}{path}/mean": (f"{key}.running_mean", SAME),
+        f"{STATISTICS}{path}/var": (f"{key}.running_var", SAME),
+    }
+
+
+def _is_dead(key: str) -> bool:
+    """Whether the network never looks at an array."""
+    unused = re.fullmatch(r"fusion\.fc_mu(\d{1,6})\.(weight|bias)", key)
+    return (
+        key.endswith(".num_batches_tracked") or key == "fusion.noise_var" or bool(unused and int(unused[1]) >= REGIONS)
+    )
+
+
+def _settings(state: Mapping[str, np.ndarray]) -> Settings:
+    """What the shapes say of the network; where an array is missing, the release's sizes (`take` then says so)."""
+
+    def size(key: str, axis: int, rank: int, otherwise: int) -> int:
+        array = state.get(key)
+        return array.shape[axis] if array is not None and array.ndim == rank and all(array.shape) else otherwise
+
+    release = Settings()
+    positions = size("regre.tree_connect_1.0.weight", 3, 5, (release.resolution // 16) ** 2)
+    return Settings(
+        widths=tuple(size(f"arcfacenet.layer{i + 1}.0.conv2.weight", 0, 4, release.widths[i]) for i in range(4)),
+        style_widths=tuple(
+            size(f"encoder.model.{index}.bias", 0, 1, release.style_widths[i]) for i, index in enumerate((1, 4, 7, 10))
+        ),
+        resolution=16 * math.isqrt(positions),
+        num_layers=size("regre.in3.weight", 0, 1, release.num_layers),
+    )
+
+
+def _fold(arrays: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+    """The parameters, with (x - mean) / sqrt(var + ε) · scale + bias as one scale and one bias."""
+    params = {path: array for path, array in arrays.items() if not path.startswith(STATISTICS)}
+    for path in (path for path in arrays if path.startswith(STATISTICS) and path.endswith("/var")):
+        name = path.removeprefix(STATISTICS).removesuffix("/var")
+        if arrays[path].min() < 0:
+            raise FileError(f"{source}: the network has a negative variance ({name})")
+        scale = params[f"params/{name}/scale"] / np.sqrt(arrays[path].astype(np.float64) + EPSILON)
+        bias = params[f"params/{name}/bias"] - arrays[f"{STATISTICS}{name}/mean"] * scale
+        params |= {f"params/{name}/scale": scale.astype(np.float32), f"params/{name}/bias": bias.astype(np.float32)}
+    return params

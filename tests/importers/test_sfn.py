@@ -1,0 +1,97 @@
+"""Files of the official fusion network, by torch and byte by byte; what the values do is in tests/nets/test_sfn.py."""
+
+import io
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sdgan_jax.importers import sfn
+from sdgan_jax.importers.pickles import FileError
+from sdgan_jax.nets.sfn import OfficialFusion, Settings
+from tests.importers import states, writer
+
+SETTINGS = Settings(widths=(16, 16, 32, 48), style_widths=(4, 5, 6, 7), resolution=32, num_layers=6)
+STATE = states.sfn(SETTINGS.widths, SETTINGS.style_widths, 2, SETTINGS.num_layers)
+
+
+def read(content):
+    return sfn.read(io.BytesIO(content), "x.pth")
+
+
+def flat(variables):
+    return flax.traverse_util.flatten_dict(variables, sep="/")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_file_of_torch(legacy):
+    torch = pytest.importorskip("torch")
+    file = io.BytesIO()
+    tensors = {f"module.{key}": torch.as_tensor(array) for key, array in STATE.items()}
+    torch.save({"model": tensors, "epoch": 3}, file, _use_new_zipfile_serialization=not legacy)
+    settings, variables = read(file.getvalue())
+    assert settings == SETTINGS
+    images = jnp.zeros((1, 32, 32, 3))
+    shapes = jax.eval_shape(OfficialFusion(settings).init, jax.random.key(0), images, images, jnp.zeros((1, 8, 8, 9)))
+    assert {path: leaf.shape for path, leaf in flat(shapes).items()} == {
+        path: leaf.shape for path, leaf in flat(variables).items()
+    }
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_arrays_lie_as_here(prefix):
+    """Kernels are turned and stored times sqrt(fan_in); normalisations become one scale and one shift."""
+    state = {key: array for key, array in STATE.items() if "num_batches" not in key}
+    params = flat(read(writer.torch_zip({"model": {prefix + key: array for key, array in state.items()}}))[1]["params"])
+    key, conv = "arcfacenet.layer3.0.conv2.weight", params["face/block_2_0/conv_1/kernel"]
+    np.testing.assert_allclose(conv[0, 2, 5, 9], STATE[key][9, 5, 0, 2] * np.sqrt(9 * 16), rtol=1e-6)
+    local = params["regressor/layers/kernel"]  # [D,P,L]
+    np.testing.assert_allclose(local[7, 3, 2], STATE["regre.tree_connect_2.0.weight"][0, 2, 3, 7, 0] * 2, rtol=1e-6)
+    norm = {part: STATE[f"masknet.layer2.0.downsample.1.{part}"] for part in ("weight", "bias")}
+    mean, var = (STATE[f"masknet.layer2.0.downsample.1.running_{part}"] for part in ("mean", "var"))
+    scale, bias = (params[f"template/block_1_0/shortcut_norm/{part}"] for part in ("scale", "bias"))
+    np.testing.assert_allclose(scale, norm["weight"] / np.sqrt(var + 1e-5), rtol=1e-6)
+    np.testing.assert_allclose(
+        scale * 1.5 + bias, norm["bias"] + norm["weight"] * (1.5 - mean) / np.sqrt(var + 1e-5), rtol=1e-5
+    )
+
+
+def test_every_array_is_taken_but_the_dead_ones():
+    _, variables = sfn.variables_of(STATE)
+    dead = [f"fusion.fc_mu{index}.{part}" for index in range(3, 19) for part in ("weight", "bias")]
+    unused = (".num_batches_tracked", ".running_mean", ".running_var", "fusion.noise_var")
+    live = [array for key, array in STATE.items() if key not in dead and not key.endswith(unused)]
+    assert sorted(leaf.size for leaf in jax.tree.leaves(variables)) == sorted(array.size for array in live)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"masknet.layer1.0.bn2.running_var": None},
+            "not a Semantic_Fusion_Network of SD-GAN that fits together; 1 missing (masknet.layer1.0.bn2.running_var)",
+        ),
+        ({"arcfacenet.layer3.0.conv2.weight": None}, "missing (arcfacenet.layer3.0.conv2.weight)"),
+        ({"fusion.extra.weight": np.zeros(3)}, "1 unexpected (fusion.extra.weight)"),
+        ({"fusion.conv_beta.bias": np.zeros(47)}, "1 misshaped (fusion.conv_beta.bias is [47], expected [48])"),
+        ({"regre.tree_connect_1.0.weight": np.zeros((1, 48, 48, 5, 1))}, "misshaped (regre.tree_connect_1.0.weight"),
+        ({"regre.in3.weight": np.full(6, np.nan)}, "holds NaN or infinity; 1 not finite (regre.in3.weight)"),
+        ({"arcfacenet.bn1.running_var": np.full(16, -1.0)}, "the network has a negative variance (face/input_norm)"),
+    ],
+)
+def test_faults_are_named(change, message):
+    state = {key: array for key, array in (STATE | change).items() if array is not None}
+    with pytest.raises(FileError) as error:
+        sfn.variables_of(state, "x.pth")
+    assert str(error.value).startswith("x.pth: ") and message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_other_files_are_refused():
+    assert sfn.is_sfn(STATE) and sfn.is_sfn(f"module.{key}" for key in STATE)
+    assert not sfn.is_sfn(["g_ema", "d"])
+    for tree in ({"g_ema": {}}, {"model": {"x": np.zeros(2, np.float32)}}):
+        with pytest.raises(FileError, match="x.pth is a file of torch, but holds no Semantic_Fusion_Network"):
+            read(writer.torch_zip(tree))
