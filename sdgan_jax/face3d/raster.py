@@ -54,6 +54,8 @@ def rasterise(
         width: of the picture, static.
         samples: along each axis of a pixel, static.
         where: bool[S1,S2], the points that exist; all by default. A cell is drawn if its four corners do.
+        reach: static; by default that of a surface that fills the picture, the larger of
+            `samples * height / S1` and `samples * width / S2`.
 
     Raises:
         ValueError: too many cells.

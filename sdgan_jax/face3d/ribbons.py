@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from sdgan_jax.face3d import geometry
 from sdgan_jax.face3d.wearer import Layer, Paint, Wearer, smooth
 
-EAR = (0.715, 0.0, -0.03)  # where a temple meets the mean head's ear
+EAR = (0.73, -0.02, 0.03)  # where a temple meets the mean head's ear
 _POINTS = 24
 
 
@@ -54,7 +54,9 @@ def _outside(wearer: Wearer, path: jax.Array, gap: float | jax.Array) -> jax.Arr
     """Moves points sideways out of the skin at their height and depth."""
     skin = wearer.head[::4, ::4].reshape(-1, 3)
     side = jnp.sign(path[..., :1])
-    near = (jnp.abs(path[..., None, 1] - skin[:, 1]) < 0.06) & (jnp.abs(path[..., None, 2] - skin[:, 2]) < 0.06)
+    near = (jnp.abs(path[..., None, 1] - skin[:, 1]) < 0.04) & (jnp.abs(path[..., None, 2] - skin[:, 2]) < 0.06)
     reach = jnp.where(near, side * skin[:, 0], -1.0).max(-1) + gap
-    x = jnp.maximum(jnp.abs(path[..., 0]), reach)
-    return jnp.stack([side[..., 0] * x, path[..., 1], path[..., 2]], -1)
+    need = jnp.maximum(reach - jnp.abs(path[..., 0]), 0.0)
+    apart = jnp.abs(jnp.arange(_POINTS)[:, None] - jnp.arange(_POINTS)) / (_POINTS / 2)
+    push = (need[:, None] * jnp.clip(1.0 - apart * apart, 0.0, 1.0)).max(-1)  # all around gives way: bars have no kinks
+    return jnp.stack([path[..., 0] + side[..., 0] * push, path[..., 1], path[..., 2]], -1)

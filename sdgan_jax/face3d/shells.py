@@ -55,11 +55,11 @@ def _mask_place(bearing: jax.Array, style: Style) -> tuple[jax.Array, jax.Array,
     grown = (style.size - 1.0) * 0.5
     if style.kind == "cup":
         top = _TOP - 0.03 - grown + 0.42 * w2
-        bottom = 0.90 - 0.34 * w2
+        bottom = 0.91 - 0.30 * w2
         side = _CUP_SIDE + 0.5 * grown - jnp.abs(w)
     else:
         top = _TOP - grown + 0.17 * w2 - 0.03 * bell(w / 0.14)
-        bottom = 0.935 + 0.3 * grown - 0.34 * w2
+        bottom = 0.94 + 0.3 * grown - 0.25 * w2
         side = _SIDE + 0.3 * grown - jnp.abs(w) - 0.05 * jnp.square((e - 0.45) / 0.25)
     # Corners are rounded: the three edges meet in a soft minimum.
     edges = jnp.stack([e - top, bottom - e, side * 1.2])
@@ -71,13 +71,14 @@ def _stretched(wearer: Wearer, radius: jax.Array, inside: jax.Array, style: Styl
     """Radii f32[S,S] of a sheet over skin: a stretched membrane where nothing lifts it, never below the skin."""
     coarse = (_COARSE, _COARSE)
     skin = jax.image.resize(radius, coarse, "linear")
-    free = jax.image.resize(inside, coarse, "linear") > 0.0
-    high = jax.lax.reduce_window(skin, -jnp.inf, jax.lax.max, (9, 9), (1, 1), "SAME")
+    free = jax.image.resize(inside, coarse, "linear") > -0.02
+    # Cloth is too stiff to follow the skin into every dip, and its edges stand off the jaw.
+    low = _blur(_blur(_highest(skin, 7)))
 
     def stretch(_: int, sheet: jax.Array) -> jax.Array:
-        return jnp.where(free, jnp.maximum(_blur(sheet), skin), skin)
+        return jnp.where(free, jnp.maximum(_blur(sheet), low), low)
 
-    sheet = jax.lax.fori_loop(0, _STRETCHES, stretch, jnp.where(free, _blur(_blur(high)), skin))
+    sheet = jax.lax.fori_loop(0, _STRETCHES, stretch, jnp.where(free, _highest(low, 7), low))
     s, t = jnp.moveaxis(jnp.asarray(wearer.layout.coordinates), -1, 0)
     puff = style.thickness
     sheet = jax.image.resize(_blur(_blur(sheet)), radius.shape, "cubic") + 0.012
@@ -88,6 +89,11 @@ def _stretched(wearer: Wearer, radius: jax.Array, inside: jax.Array, style: Styl
     for gap in (0.006, 0.003):
         sheet = _blur(jnp.maximum(sheet, radius + gap))
     return jnp.maximum(sheet, radius + 0.003)
+
+
+def _highest(table: jax.Array, side: int) -> jax.Array:
+    """The largest value in a window around each cell."""
+    return jax.lax.reduce_window(table, -jnp.inf, jax.lax.max, (side, side), (1, 1), "SAME")
 
 
 def _blur(table: jax.Array) -> jax.Array:
@@ -123,14 +129,14 @@ def _cloth(kind: str, inside: jax.Array, across: jax.Array, down: jax.Array) -> 
 def _straps(wearer: Wearer, sheet: jax.Array, bearing: jax.Array, style: Style) -> Layer:
     """Loops from the mask's corners to the ears, or bands around the head."""
     cup = style.kind == "cup"
-    side, rows = (0.76, (0.42, 0.60)) if cup else (0.845, (0.37, 0.60))
+    side, rows = (0.76, (0.42, 0.60)) if cup else (0.845, (0.36, 0.55))
     begin, end = [], []
     x, _, z = ribbons.EAR
     for sign in (-1.0, 1.0):
         for e, y in zip(rows, (-0.30, 0.34) if cup else (-0.06, 0.24)):
             off = jnp.square(bearing[..., 0] - sign * side) + jnp.square(bearing[..., 1] - e)
             begin.append(sheet.reshape(-1, 3)[jnp.argmin(off)])
-            end.append(jnp.array([sign * x, y, z - 0.1]))
+            end.append(jnp.array([sign * x, y, z - 0.08]))
     colour = light.to_linear(jnp.asarray(style.second))
     return ribbons.bars(wearer, jnp.stack(begin), jnp.stack(end), 0.020 if cup else 0.015, colour)
 
@@ -202,7 +208,7 @@ def _beard(s: jax.Array, t: jax.Array, style: Style) -> jax.Array:
     middle = mouth - 0.17 + 0.9 * jnp.maximum(side - 0.12, 0.0) * (1 - 0.6 * cheek)
     area = smooth(-0.03, 0.06, t - jnp.where(side < 0.24, middle, upper))
     around, _ = bearings(jnp.stack([s, t], -1))
-    area *= smooth(0.985, 0.93, jnp.abs(around)) * smooth(0.0, 0.12, t)
+    area *= smooth(0.985, 0.90, jnp.abs(around)) * smooth(-0.02, 0.16, t)
     if style.kind == "goatee":
         wide = 0.31 * style.size - 0.10 * smooth(0.75, 1.0, t)
         area *= smooth(wide + 0.03, wide - 0.05, side)

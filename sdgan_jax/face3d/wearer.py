@@ -16,6 +16,7 @@ from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.face3d.light import Light
 
 _DARK_BROWN = (0.028, 0.014, 0.009)  # linear
+_HAIR_TO_SKIN = 0.22  # the most that hair has of the skin's brightness
 
 
 @struct.dataclass
@@ -122,16 +123,17 @@ def _trust(face: np.ndarray) -> jax.Array:
 
 
 def _brows(image: jax.Array, position_map: jax.Array, layout: Layout, lit: Light) -> jax.Array:
-    """Colour of hair that goes with the brows: their darkest quarter, half way to dark brown."""
+    """Colour of hair that goes with the brows: their darkest quarter, but clearly darker than the skin."""
     points = jnp.asarray(layout.landmarks[17:27])
     steps = jnp.linspace(-0.02, 0.02, 7)
     near = points[:, None] + jnp.stack([jnp.zeros_like(steps), steps], -1)  # [10,7,2]
     at = geometry.sample(position_map, near)[..., :2]
     seen = geometry.sample_pixels(image, at).reshape(-1, 3)
     order = jnp.argsort(seen.sum(-1))[: seen.shape[0] // 4]
-    brightest = (lit.coefficients[0] + lit.direction @ lit.coefficients[1:]).mean()
-    brow = seen[order].mean(0) / jnp.clip(brightest / 0.35, 0.5, 1.5)
-    return jnp.clip(0.7 * brow * 0.8 + 0.3 * jnp.array(_DARK_BROWN), 0.004, 0.6)
+    skin = lit.coefficients[0] + lit.direction @ lit.coefficients[1:]
+    brow = 0.8 * seen[order].mean(0) + 0.2 * jnp.array(_DARK_BROWN)
+    # Thin brows let the skin shine through.
+    return jnp.clip(brow * jnp.minimum(_HAIR_TO_SKIN * skin.mean() / brow.mean(), 1.0), 0.004, 0.6)
 
 
 def smooth(low: float | jax.Array, high: float | jax.Array, x: jax.Array) -> jax.Array:
