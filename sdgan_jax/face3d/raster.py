@@ -54,7 +54,7 @@ def rasterise(
         width: of the picture, static.
         samples: along each axis of a pixel, static.
         where: bool[S1,S2], the points that exist; all by default. A cell is drawn if its four corners do.
-        reach: static; by default that of a surface that fills the picture, the larger of
+        reach: static; by default enough for a ball's front that fills the picture, half as much again as
             `samples * height / S1` and `samples * width / S2`.
 
     Raises:
@@ -72,7 +72,7 @@ def rasterise(
     corners = jnp.where(ok[:, None, None], corners, 0.0)
     low, top = corners[..., 2].min(), corners[..., 2].max()
 
-    window = 1 + (math.ceil(max(high / (rows + 1), wide / (columns + 1))) if reach is None else reach)
+    window = 1 + (math.ceil(1.5 * max(high / (rows + 1), wide / (columns + 1))) if reach is None else reach)
     seen = jnp.zeros(high * wide, jnp.uint32)
     extent = jnp.where(ok, (corners[..., :2].max(1) - corners[..., :2].min(1)).max(1), -1.0)
     large = jax.lax.top_k(extent, max(rows * columns // _LARGE, 1))[1]
