@@ -8,7 +8,10 @@ half height is 1: eyes at (+-0.272, 0), nose tip at (0, 0.325), mouth at (0, 0.6
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
@@ -32,6 +35,8 @@ class Layout:
         face: bool[S,S], the texels that belong to the face, not to the neck.
         coordinates: f32[S,S,2], (s, t) of each texel on the mean face.
         regions: f32[S,S,6], one of `REGIONS` each, none off the face.
+        head: f32[S,S,3], where each texel lies on a mean head: x to the right, y down, z towards the camera, 0 at its
+            centre, in half heights of the head.
         weights: f32[S,S], how much a texel counts in the squared error of a position map: 16 at the landmarks, 4 at
             eyes, nose and mouth, 3 on the rest of the face, 0 elsewhere (Feng et al. 2018).
     """
@@ -40,6 +45,7 @@ class Layout:
     face: np.ndarray
     coordinates: np.ndarray
     regions: np.ndarray
+    head: np.ndarray
     weights: np.ndarray
 
 
@@ -83,31 +89,26 @@ def prnet(landmarks: np.ndarray, face: np.ndarray) -> Layout:
 def mean_landmarks() -> np.ndarray:
     """Face coordinates f32[68,2] of the mean face's landmarks."""
     size = 512  # read off a fine square; its curvature within a texel is below 1e-5
-    table = uv.uv_face_coordinates(size).transpose(1, 2, 0)
-    x = tfds_megn.LANDMARKS * size - 0.5
-    low = np.clip(np.floor(x).astype(int), 0, size - 2)
-    share = (x - low)[..., None]
-    j, i = low.T
-    top = table[i, j] * (1 - share[:, 0]) + table[i, j + 1] * share[:, 0]
-    under = table[i + 1, j] * (1 - share[:, 0]) + table[i + 1, j + 1] * share[:, 0]
-    return (top * (1 - share[:, 1]) + under * share[:, 1]).astype(np.float32)
+    return _read(uv.uv_face_coordinates(size).transpose(1, 2, 0), tfds_megn.LANDMARKS)
 
 
-def bearings(coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def bearings(coordinates: Any) -> tuple[Any, Any]:
     """How far around and how far down the mean head points lie, seen from its centre.
 
     Unlike s, the bearing does not stall towards the ears.
 
     Args:
-        coordinates: f32[...,2], (s, t).
+        coordinates: f32[...,2], (s, t), of numpy or jax.
 
     Returns:
         Sine of the azimuth (to the right), and sine of the angle below the horizon, f32[...] each.
     """
+    # What a trace makes must not end up in the cache of `megn`.
+    xp = jnp if isinstance(coordinates, jax.Array) else np
     s, t = coordinates[..., 0], coordinates[..., 1]
     a, b, c = _AXES
-    q = c * np.sqrt(np.maximum(1.0 - (s / a) ** 2 - (t / b) ** 2, 1e-4))
-    return s / np.sqrt(s * s + q * q), t / np.sqrt(s * s + t * t + q * q)
+    q = c * xp.sqrt(xp.maximum(1.0 - (s / a) ** 2 - (t / b) ** 2, 1e-4))
+    return s / xp.sqrt(s * s + q * q), t / xp.sqrt(s * s + t * t + q * q)
 
 
 def _complete(landmarks: np.ndarray, face: np.ndarray, coordinates: np.ndarray) -> Layout:
@@ -118,7 +119,35 @@ def _complete(landmarks: np.ndarray, face: np.ndarray, coordinates: np.ndarray) 
     j, i = np.clip(np.floor(landmarks * len(face)).astype(int), 0, len(face) - 1).T
     weights[i, j] = LANDMARK_WEIGHT
     coordinates = np.ascontiguousarray(coordinates, np.float32)
-    return Layout(landmarks, face, coordinates, regions.astype(np.float32), weights.astype(np.float32))
+    around, down = bearings(coordinates)
+    u = 0.5 + 0.5 * np.arcsin(around) / uv.UV_AZIMUTH
+    v = (np.arcsin(down) - uv.UV_TOP) / (uv.UV_BOTTOM - uv.UV_TOP)
+    head = _read(_mean_head(), np.stack([u, v], -1))
+    return Layout(landmarks, face, coordinates, regions.astype(np.float32), head, weights.astype(np.float32))
+
+
+@lru_cache(maxsize=1)
+def _mean_head() -> np.ndarray:
+    """The position map f32[256,256,3] of a face of mean parameters, in the frame of its head."""
+    size, people = 256, 128
+    mean = np.mean([tfds_megn.sample_params(k) for k in range(people)], 0)
+    pose = dict(yaw=0.0, pitch=0.0, roll=0.0, scale=1.0, shift_x=0.0, shift_y=0.0)
+    for name, value in pose.items():
+        mean[tfds_megn.PARAM_NAMES.index(name)] = value
+    x, y, z = np.moveaxis(tfds_megn.position_map(mean, size), -1, 0)
+    half = 0.5 * size
+    return np.stack([(x + 0.5) / half - 1.0, (y + 0.5) / half - 1.0, z / half], -1)
+
+
+def _read(table: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Bilinear values f32[...,C] of a square f32[S,S,C] at (u, v) f32[...,2]; the rim repeats."""
+    size = len(table)
+    x = np.clip(at * size - 0.5, 0, size - 1)
+    j, i = (np.minimum(x[..., k].astype(int), size - 2) for k in (0, 1))
+    a, b = (x[..., 0] - j)[..., None], (x[..., 1] - i)[..., None]
+    above = table[i, j] * (1 - a) + table[i, j + 1] * a
+    below = table[i + 1, j] * (1 - a) + table[i + 1, j + 1] * a
+    return (above * (1 - b) + below * b).astype(np.float32)
 
 
 def _regions(coordinates: np.ndarray) -> np.ndarray:

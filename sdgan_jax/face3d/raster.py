@@ -1,0 +1,169 @@
+"""Draws a surface that is given on a grid: which point of it is seen in each sample of the picture.
+
+A cell of the grid is two triangles. Each cell looks at a small window of samples from the corner of its box, and the
+few largest cells of a surface at a large one, so that all sizes are static. One scatter-max of (depth, cell) packed in
+32 bits finds the nearest cell of every sample; its place within the cell and its depth are then computed exactly.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from sdgan_jax.face3d import geometry
+
+_CELLS = 1 << 16  # what the lower half of a packed number can hold
+_LARGE = 24  # one cell in so many may be larger than the small window
+_GROWTH = 6  # and this many times as wide
+_EDGE = 1e-4  # of a cell; both neighbours take a sample on their edge
+
+
+@struct.dataclass
+class Raster:
+    """What is seen of a surface, in `samples` by `samples` samples a pixel.
+
+    Attributes:
+        uv: f32[H*k,W*k,2], the point of the surface, as in `geometry.sample`; anything where it is not seen.
+        depth: f32[H*k,W*k], its z; -inf where there is none.
+        covered: bool[H*k,W*k].
+    """
+
+    uv: jax.Array
+    depth: jax.Array
+    covered: jax.Array
+
+
+def rasterise(
+    surface: jax.Array,
+    height: int,
+    width: int,
+    samples: int = 2,
+    where: jax.Array | None = None,
+    reach: int | None = None,
+) -> Raster:
+    """Draws a surface over the whole picture; of several points in a sample the nearest wins.
+
+    A cell may span `reach` samples, one in 24 of them six times as many; of a larger cell the rest is not drawn.
+
+    Args:
+        surface: f32[S1,S2,3], positions in the picture, at most 65536 cells.
+        height: of the picture, static.
+        width: of the picture, static.
+        samples: along each axis of a pixel, static.
+        where: bool[S1,S2], the points that exist; all by default. A cell is drawn if its four corners do.
+        reach: static; by default enough for a ball's front that fills the picture, half as much again as
+            `samples * height / S1` and `samples * width / S2`.
+
+    Raises:
+        ValueError: too many cells.
+    """
+    rows, columns = surface.shape[0] - 1, surface.shape[1] - 1
+    if rows * columns > _CELLS:
+        raise ValueError(f"a surface has at most {_CELLS} cells, got {rows} x {columns}; resize the map to 256")
+    high, wide = height * samples, width * samples
+    points = jnp.concatenate([(surface[..., :2] + 0.5) * samples - 0.5, surface[..., 2:]], -1)
+    corners = _corners(points).reshape(-1, 4, 3)
+    ok = jnp.isfinite(corners).all((1, 2))
+    if where is not None:
+        ok &= _corners(where[..., None]).all((2, 3)).reshape(-1)
+    corners = jnp.where(ok[:, None, None], corners, 0.0)
+    low, top = corners[..., 2].min(), corners[..., 2].max()
+
+    window = 1 + (math.ceil(1.5 * max(high / (rows + 1), wide / (columns + 1))) if reach is None else reach)
+    seen = jnp.zeros(high * wide, jnp.uint32)
+    extent = jnp.where(ok, (corners[..., :2].max(1) - corners[..., :2].min(1)).max(1), -1.0)
+    large = jax.lax.top_k(extent, max(rows * columns // _LARGE, 1))[1]
+    for cells, side in ((jnp.arange(rows * columns), window), (large, _GROWTH * window)):
+        seen = _scatter(seen, cells, corners[cells], ok[cells], (low, top), side, (high, wide))
+
+    covered = (seen > 0).reshape(high, wide)
+    cell = (seen & (_CELLS - 1)).astype(jnp.int32)
+    y, x = jnp.divmod(jnp.arange(high * wide), wide)
+    a, b, depth, _ = _place(corners[cell], x.astype(jnp.float32), y.astype(jnp.float32))
+    i, j = jnp.divmod(cell, columns)
+    uv = jnp.stack([(j + a + 0.5) / (columns + 1), (i + b + 0.5) / (rows + 1)], -1).reshape(high, wide, 2)
+    return Raster(uv, jnp.where(covered, depth.reshape(high, wide), -jnp.inf), covered)
+
+
+def _corners(table: jax.Array) -> jax.Array:
+    """Upper left, upper right, lower left, lower right of each cell, [S1-1,S2-1,4,C]."""
+    return jnp.stack([table[:-1, :-1], table[:-1, 1:], table[1:, :-1], table[1:, 1:]], 2)
+
+
+def _scatter(
+    seen: jax.Array, cells: jax.Array, corners: jax.Array, ok: jax.Array, span: tuple, side: int, size: tuple[int, int]
+) -> jax.Array:
+    """Enters cells into the packed picture, each in a window of `side` samples."""
+    high, wide = size
+    first = jnp.ceil(corners[..., :2].min(1) - 2 * _EDGE)
+    step = jnp.arange(side, dtype=jnp.float32)
+    x = first[:, 0, None, None] + step  # [N,1,side]
+    y = first[:, 1, None, None] + step[:, None]  # [N,side,1]
+    x, y = jnp.broadcast_arrays(x, y)
+    _, _, depth, inside = _place(corners[:, None, None], x, y)
+    inside &= ok[:, None, None] & (x >= 0) & (x < wide) & (y >= 0) & (y < high)
+    low, top = span
+    level = (depth - low) / jnp.maximum(top - low, 1e-6) * (_CELLS - 2)
+    level = jnp.clip(level, 0, _CELLS - 2).astype(jnp.uint32) + 1  # 0 is left for samples without a surface
+    packed = (level << 16) | cells.astype(jnp.uint32)[:, None, None]
+    at = jnp.where(inside, y * wide + x, high * wide).astype(jnp.int32)
+    return seen.at[at.reshape(-1)].max(packed.reshape(-1), mode="drop")
+
+
+def _place(corners: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Where a sample lies in a cell f32[...,4,3]: to the right and down in [0, 1], its depth, and whether it does.
+
+    The upper left triangle wins on the diagonal; a cell that folds over shows the nearer of its triangles.
+    """
+    p, q, r, s = (corners[..., k, :] for k in range(4))
+    a, b, upper = _solve(p, q, r, x, y)
+    c, d, lower = _solve(s, r, q, x, y)
+    near = p[..., 2] + a * (q - p)[..., 2] + b * (r - p)[..., 2]
+    far = s[..., 2] + c * (r - s)[..., 2] + d * (q - s)[..., 2]
+    first = upper & (~lower | (near >= far))
+    a, b, depth = (jnp.where(first, *pair) for pair in ((a, 1 - c), (b, 1 - d), (near, far)))
+    return a, b, depth, upper | lower
+
+
+def _solve(
+    o: jax.Array, e: jax.Array, f: jax.Array, x: jax.Array, y: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The shares of the edges o-e and o-f that lead to a sample, and whether it lies in the triangle."""
+    ex, ey, fx, fy = (e - o)[..., 0], (e - o)[..., 1], (f - o)[..., 0], (f - o)[..., 1]
+    px, py = x - o[..., 0], y - o[..., 1]
+    area = ex * fy - ey * fx
+    flat = jnp.abs(area) < 1e-8
+    over = 1.0 / jnp.where(flat, 1.0, area)
+    a, b = (px * fy - py * fx) * over, (py * ex - px * ey) * over
+    return a, b, ~flat & (a >= -_EDGE) & (b >= -_EDGE) & (a + b <= 1 + _EDGE)
+
+
+def visible(position_map: jax.Array, height: int, width: int, raster: Raster | None = None) -> jax.Array:
+    """How much of each texel the camera sees past the face itself.
+
+    Args:
+        position_map: f32[S,S,3].
+        height: of the picture, static.
+        width: of the picture, static.
+        raster: of the position map, if it has been drawn already, one sample a pixel or more.
+
+    Returns:
+        f32[S,S] in [0, 1]: 0 where the surface turns away or another part of it lies before, and outside the picture;
+        between where it is seen edge-on.
+    """
+    raster = rasterise(position_map, height, width, 1) if raster is None else raster
+    samples = raster.depth.shape[0] // height
+    x, y, z = (position_map[..., k] for k in range(3))
+    toward = geometry.normals(position_map)[..., 2]
+    i = jnp.round((y + 0.5) * samples - 0.5).astype(jnp.int32)
+    j = jnp.round((x + 0.5) * samples - 0.5).astype(jnp.int32)
+    inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    before = raster.depth[jnp.clip(i, 0, height * samples - 1), jnp.clip(j, 0, width * samples - 1)] - z
+    # The nearest sample lies up to 0.7 samples away, on a slope.
+    before -= 0.7 / samples * jnp.sqrt(1 - toward * toward) / jnp.maximum(toward, 0.05)
+    span = jnp.maximum(z.max() - z.min(), 1e-6)
+    facing = jnp.clip(toward / 0.2, 0.0, 1.0)
+    return facing * inside * jnp.clip(1.0 - (before / span - 0.02) / 0.02, 0.0, 1.0)

@@ -1,0 +1,159 @@
+"""A face as what it wears sees it, and the layers that what is worn is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from sdgan_jax.face3d import geometry, light, raster, texture
+from sdgan_jax.face3d.geometry import Pose
+from sdgan_jax.face3d.layout import Layout
+from sdgan_jax.face3d.light import Light
+
+_DARK_BROWN = (0.028, 0.014, 0.009)  # linear
+_HAIR_TO_SKIN = 0.22  # the most that hair has of the skin's brightness
+
+
+@struct.dataclass
+class Wearer:
+    """One face.
+
+    Attributes:
+        layout: of its position map.
+        pose: of its head.
+        head: f32[S,S,3], its points in the head's frame; off the face, where no map is to be trusted, a mean head's.
+        surface: f32[S,S,3], the same in the picture.
+        raster: of the surface.
+        light: on it.
+        hair: f32[3], linear colour of its brows.
+        soft: f32[], width of a sample of the picture in the head's frame.
+    """
+
+    layout: Layout
+    pose: Pose
+    head: jax.Array
+    surface: jax.Array
+    raster: raster.Raster
+    light: Light
+    hair: jax.Array
+    soft: jax.Array
+
+
+class Paint(NamedTuple):
+    """What the samples of a layer look like.
+
+    Attributes:
+        albedo: f32[...,3], linear. opacity: f32[...].
+        tilt: f32[...,3], added to the unit normal, in the head's frame. gloss: f32[...].
+        glow: f32[...] in [0, 1]: how little the shading counts.
+    """
+
+    albedo: jax.Array
+    opacity: jax.Array
+    tilt: jax.Array | float = 0.0
+    gloss: jax.Array | float = 0.0
+    glow: jax.Array | float = 0.0
+
+
+class Layer(NamedTuple):
+    """A surface and how it is painted.
+
+    Attributes:
+        surface: f32[S1,S2,3], in the picture. fields: f32[S1,S2,C], numbers that `paint` wants at each sample.
+        paint: of fields f32[...,C].
+        bias: how far behind the face a sample may lie and still be seen, in the head's frame.
+        where: bool[S1,S2], the points that exist. reach: samples that a cell may span, see `raster.rasterise`.
+    """
+
+    surface: jax.Array
+    fields: jax.Array
+    paint: Callable[[jax.Array], Paint]
+    bias: float = 0.015
+    where: jax.Array | None = None
+    reach: int | None = None
+
+
+class Worn(NamedTuple):
+    """What is worn: layers, the rearmost first, and the share of light it takes from the skin around it.
+
+    Attributes:
+        layers: drawn in this order. shadow: of (s, t) f32[...,2] and points f32[...,3] in the head's frame.
+    """
+
+    layers: list[Layer]
+    shadow: Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def observe(image: jax.Array, position_map: jax.Array, layout: Layout, samples: int) -> Wearer:
+    """Finds out what the other parts need to know of a face.
+
+    Args:
+        image: f32[H,W,3], linear.
+        position_map: f32[S,S,3].
+        layout: of the same S.
+        samples: of the picture, along a pixel.
+    """
+    height, width = image.shape[:2]
+    pose = geometry.pose(position_map, layout)
+    trust = _trust(layout.face)[..., None]
+    head = geometry.to_head(position_map, pose) * trust + jnp.asarray(layout.head) * (1 - trust)
+    surface = geometry.to_picture(head, pose)
+    drawn = raster.rasterise(surface, height, width, samples)
+    skin = texture.unwrap(image, surface)
+    seen = raster.visible(surface, height, width, drawn)
+    lit = light.estimate(skin, geometry.normals(surface), light.skin_weights(layout) * seen)
+    hair = _brows(image, position_map, layout, lit)
+    return Wearer(layout, pose, head, surface, drawn, lit, hair, 1.0 / (samples * pose.scale))
+
+
+def _trust(face: np.ndarray) -> jax.Array:
+    """1 inside the face, 0 from its edge on, f32[S,S]."""
+    width = 2 * (face.shape[0] // 24) + 1
+    ones = jnp.ones(width, jnp.float32) / width
+    table = jnp.asarray(face, jnp.float32)
+    for _ in range(2):
+        padded = jnp.pad(table, ((width // 2, width // 2), (0, 0)), mode="edge")
+        table = jax.vmap(lambda column: jnp.convolve(column, ones, mode="valid"), 1, 1)(padded).T
+    return jnp.clip(2.0 * table - 1.0, 0.0, 1.0)
+
+
+def _brows(image: jax.Array, position_map: jax.Array, layout: Layout, lit: Light) -> jax.Array:
+    """Colour of hair that goes with the brows: their darkest quarter, but clearly darker than the skin."""
+    points = jnp.asarray(layout.landmarks[17:27])
+    steps = jnp.linspace(-0.02, 0.02, 7)
+    near = points[:, None] + jnp.stack([jnp.zeros_like(steps), steps], -1)  # [10,7,2]
+    at = geometry.sample(position_map, near)[..., :2]
+    seen = geometry.sample_pixels(image, at).reshape(-1, 3)
+    order = jnp.argsort(seen.sum(-1))[: seen.shape[0] // 4]
+    skin = lit.coefficients[0] + lit.direction @ lit.coefficients[1:]
+    brow = 0.8 * seen[order].mean(0) + 0.2 * jnp.array(_DARK_BROWN)
+    # Thin brows let the skin shine through.
+    return jnp.clip(brow * jnp.minimum(_HAIR_TO_SKIN * skin.mean() / brow.mean(), 1.0), 0.004, 0.6)
+
+
+def smooth(low: float | jax.Array, high: float | jax.Array, x: jax.Array) -> jax.Array:
+    """Cubic step from 0 at `low` to 1 at `high`; either may be the larger."""
+    x = jnp.clip((x - low) / (high - low), 0.0, 1.0)
+    return x * x * (3.0 - 2.0 * x)
+
+
+def bell(x: jax.Array) -> jax.Array:
+    """exp(-x²)."""
+    return jnp.exp(-x * x)
+
+
+def sticker(albedo: jax.Array, picture: jax.Array | None, across: jax.Array, down: jax.Array) -> jax.Array:
+    """Albedo f32[...,3] with a style's texture on it; across and down f32[...] in [0, 1]."""
+    if picture is None:
+        return albedo
+    picture = jnp.asarray(picture)
+    if picture.dtype == jnp.uint8:
+        picture = picture.astype(jnp.float32) / 255.0
+    rgba = geometry.sample(picture, jnp.stack([across, down], -1))
+    share = rgba[..., 3:] * ((across >= 0) & (across <= 1) & (down >= 0) & (down <= 1))[..., None]
+    return albedo * (1 - share) + light.to_linear(rgba[..., :3]) * share

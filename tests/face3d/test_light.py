@@ -1,0 +1,65 @@
+"""Light against closed forms, and against the light that rendered faces were rendered with."""
+
+import jax
+import numpy as np
+import pytest
+
+import tfds_megn
+from sdgan_jax import pictures
+from sdgan_jax.face3d import geometry, layout, light, texture
+from tests.face3d.surfaces import sphere
+
+_, NORMALS = sphere(40, 1.4, 1.0, (0, 0, 0))
+ESTIMATE = jax.jit(light.estimate)
+
+
+def lit(coefficients):
+    basis = np.concatenate([np.ones_like(NORMALS[..., :1]), NORMALS], -1)
+    return (basis @ coefficients).astype(np.float32)
+
+
+def test_known_light_is_found_though_a_tenth_of_the_skin_is_hair():
+    truth = np.array([[0.4, 0.3, 0.2], [0.15, 0.1, 0.05], [-0.1, -0.08, -0.06], [0.1, 0.1, 0.1]])
+    skin = lit(truth)
+    other = np.random.default_rng(0).uniform(size=skin.shape[:2]) < 0.1
+    skin[other] = 0.02
+    found = ESTIMATE(skin, NORMALS, np.ones(skin.shape[:2], np.float32))
+    np.testing.assert_allclose(found.coefficients, truth, atol=0.05)
+    slope = truth[1:] @ [0.2126, 0.7152, 0.0722]
+    np.testing.assert_allclose(found.direction, slope / np.linalg.norm(slope), atol=0.12)
+
+
+def test_white_looks_white_where_the_light_is_brightest():
+    truth = np.array([[0.4, 0.3, 0.2], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.2, 0.15, 0.1]])
+    found = light.Light(truth.astype(np.float32), np.float32([0, 0, 1]), np.float32(1.0))
+    front, side = np.float32([0, 0, 1]), np.float32([1, 0, 0])
+    albedo = np.float32([0.9, 0.5, 0.2])
+    np.testing.assert_allclose(light.shade(albedo, front, found), albedo, rtol=1e-5)
+    np.testing.assert_allclose(light.shade(albedo, side, found), albedo * 0.4 / 0.6, rtol=1e-5)
+
+
+def test_linear_and_back():
+    colours = np.linspace(0.001, 1, 9, dtype=np.float32)
+    np.testing.assert_allclose(light.from_linear(light.to_linear(colours)), colours, rtol=1e-5)
+
+
+def test_light_comes_from_the_side_from_which_a_face_was_lit():
+    square, size = layout.megn(64), 64
+    weights = light.skin_weights(square)
+
+    @jax.jit
+    def direction(image, position_map):
+        skin = light.to_linear(texture.unwrap(0.5 + 0.5 * image, position_map))
+        return light.estimate(skin, geometry.normals(position_map), weights).direction
+
+    azimuth, found = [], []
+    for k in range(40):
+        params = tfds_megn.sample_params(k, 3)
+        truth = dict(zip(tfds_megn.PARAM_NAMES, params))
+        if abs(truth["light_azimuth"]) < np.deg2rad(20):
+            continue
+        image = pictures.to_float(tfds_megn.render(params, "none", size))
+        found.append(float(direction(image, tfds_megn.position_map(params, size))[0]))
+        azimuth.append(truth["light_azimuth"])
+    assert (np.sign(found) == np.sign(azimuth)).mean() > 0.9
+    assert np.corrcoef(found, np.sin(azimuth))[0, 1] == pytest.approx(1.0, abs=0.2)
