@@ -112,6 +112,15 @@ def grid(
     return np.array(sheet)
 
 
+def square(image: np.ndarray, side: int) -> np.ndarray:
+    """Makes an image u8[H,W,3] fit into a white square u8[side,side,3]; it is never enlarged."""
+    small = Image.fromarray(image)
+    small.thumbnail((side, side))
+    cell = Image.new("RGB", (side, side), BACKGROUND)
+    cell.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
+    return np.asarray(cell)
+
+
 def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Writes one image as PNG, making the folder when it is not there.
 

@@ -32,6 +32,10 @@ class Faces:
     identities: np.ndarray
     params: np.ndarray
 
+    def first(self, count: int) -> Faces:
+        """The first `count` of them, or all where there are fewer."""
+        return Faces(*(getattr(self, field.name)[:count] for field in dataclasses.fields(self)))
+
 
 def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = None) -> Faces:
     """Reads a split into memory; the data set is prepared when it is not there yet.

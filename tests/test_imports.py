@@ -31,6 +31,7 @@ RANK = {
     "sdgan_jax.evaluation": 7,
     "sdgan_jax.export": 7,
     "sdgan_jax.benchmark": 7,
+    "sdgan_jax.assessment": 7,
     "sdgan_jax": 8,
     "experiments": 9,
 }

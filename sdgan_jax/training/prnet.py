@@ -51,8 +51,8 @@ def train(config: PRNetConfig, workdir: epath.PathLike) -> State:
     """
     faces = rendered_faces.read(config.dataset, "train", config.data_dir)
     maps = rendered_faces.position_maps(faces.params, config.resolution)
-    judged = rendered_faces.read(config.dataset, "validation", config.data_dir)
-    pictures, truth = judged.images[:_JUDGED], rendered_faces.position_maps(judged.params[:_JUDGED], config.resolution)
+    judged = rendered_faces.read(config.dataset, "validation", config.data_dir).first(_JUDGED)
+    pictures, truth = judged.images, rendered_faces.position_maps(judged.params, config.resolution)
     net = ResFCN(config.resolution, config.channels)
     predict = jax.jit(functools.partial(predict_pixels, net))
     arrays = {"image": faces.images, "position_map": maps}

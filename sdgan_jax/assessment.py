@@ -1,0 +1,155 @@
+"""What the networks beside the GAN are worth, on rendered faces of people they never saw, whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import auto as tqdm
+
+import tfds_megn
+from sdgan_jax import pictures, rendered_faces
+from sdgan_jax.face3d import drawing, finding, geometry, wear
+from sdgan_jax.face3d import layout as layouts
+from sdgan_jax.metrics import landmarks as landmark_metrics
+from sdgan_jax.pretrained import PositionNetwork
+
+WORN_PIXELS = 256  # of the pictures on which wearing is compared
+SHOWN = 6  # faces on the sheet of what is worn
+_AT_ONCE = 64
+
+Table = dict[str, dict[str, float]]  # rows of columns
+
+
+def position_errors(network: PositionNetwork, faces: rendered_faces.Faces) -> Table:
+    """How far predicted position maps lie from the true ones, in per cent of √(w·h) of the face's box.
+
+    Args:
+        network: of MEGN's layout.
+        faces: of any resolution.
+
+    Returns:
+        For the faces that wear nothing, each attribute, any, and all: the mean error of the 68 landmarks in the
+        picture (x, y), of all texels of the face in the picture, of these in space (x, y, z), and the number of faces.
+
+    Raises:
+        ValueError: the network has another layout, whose truth is not known.
+    """
+    size = network.net.size
+    layout = _known_layout(network)
+    scale = faces.images.shape[1] / size
+    truth = rendered_faces.position_maps(faces.params, size)  # of a picture as large as the map
+    truth = (truth + [0.5, 0.5, 0.0]) * scale - [0.5, 0.5, 0.0]
+    found = predict(network, faces.images)
+    at = jax.jit(jax.vmap(lambda position_map: geometry.landmarks(position_map, layout)))
+    ours, theirs = (np.asarray(at(maps.astype(np.float32))) for maps in (found, truth))
+    errors = {
+        "landmarks": landmark_metrics.normalised_mean_error(ours[..., :2], theirs[..., :2], theirs),
+        "face": landmark_metrics.normalised_mean_error(found[:, layout.face, :2], truth[:, layout.face, :2], theirs),
+        "face_3d": landmark_metrics.normalised_mean_error(found[:, layout.face], truth[:, layout.face], theirs),
+    }
+    groups = {name: faces.labels == index for index, name in enumerate(tfds_megn.ATTRIBUTES)}
+    groups |= {"any attribute": faces.labels > 0, "all": faces.labels >= 0}
+    return {
+        name: {column: float(values[rows].mean()) for column, values in errors.items()} | {"faces": int(rows.sum())}
+        for name, rows in groups.items()
+        if rows.any()
+    }
+
+
+def wear_overlap(network: PositionNetwork, params: np.ndarray) -> tuple[Table, np.ndarray]:
+    """What is worn by the predicted position map against what is worn by the true one.
+
+    Args:
+        network: of MEGN's layout.
+        params: f32[N,P] of faces, drawn bare at 256 pixels.
+
+    Returns:
+        For each attribute the mean over the faces of the intersection over the union of the worn regions; and a sheet
+        u8[H,W,3]: the first faces, each attribute by the true and by the predicted map.
+
+    Raises:
+        ValueError: the network has another layout.
+    """
+    _known_layout(network)
+    images = tfds_megn.render(params, "none", WORN_PIXELS)
+    found = predict(network, images)
+    cells, overlaps = [], {name: [] for name in tfds_megn.ATTRIBUTES[1:]}  # type: ignore[var-annotated]
+    for i in tqdm.trange(len(params), desc="Wearing", unit="face", mininterval=0.5):
+        image = jnp.asarray(pictures.to_float(images[i]))
+        for name, values in overlaps.items():
+            drawn = [
+                wear.wear(image, jnp.asarray(position_map), name)
+                for position_map in (tfds_megn.position_map(params[i], WORN_PIXELS), found[i])
+            ]
+            values.append(overlap(*(np.asarray(region) for _, region in drawn)))
+            if i < SHOWN:
+                cells += [pictures.to_uint8(np.asarray(picture)) for picture, _ in drawn]
+    columns = [f"{name}, {whose}" for name in overlaps for whose in ("true", "predicted")]
+    sheet = pictures.grid(np.stack(cells), len(columns), column_labels=columns)
+    table = {name: {"overlap": float(np.mean(values)), "faces": len(values)} for name, values in overlaps.items()}
+    return table, sheet
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two regions f32[H,W] of shares in [0,1]."""
+    return float(np.minimum(first, second).sum() / np.maximum(np.maximum(first, second).sum(), 1e-9))
+
+
+def map_sheet(network: PositionNetwork, images: np.ndarray) -> np.ndarray:
+    """Predicted position maps drawn over the pictures u8[N,R,R,3] that they belong to."""
+    return drawing.sheet(images, predict(network, images), network.uv_layout)
+
+
+def photo_sheet(
+    network: PositionNetwork, photos: Sequence[np.ndarray], framing: finding.Framing
+) -> tuple[np.ndarray, list[float | None]]:
+    """Position maps drawn over photos, where a face is found.
+
+    Args:
+        network: of any layout.
+        photos: u8[H,W,3] each.
+        framing: of the faces that the network knows.
+
+    Returns:
+        A sheet of squares of 256 pixels, and the score of each photo's face, None where none is found.
+    """
+    run, cells, scores = jax.jit(network), [], []
+    for photo in tqdm.tqdm(photos, desc="Photos", unit="photo"):
+        found = finding.find(photo, run, network.uv_layout, framing)
+        scores.append(None if found is None else found.score)
+        sketched = photo if found is None else drawing.sketch(photo, found.position_map, network.uv_layout)
+        cells.append(pictures.square(sketched, WORN_PIXELS))
+    return pictures.grid(np.stack(cells), 5), scores
+
+
+def predict(network: PositionNetwork, images: np.ndarray) -> np.ndarray:
+    """Position maps f32[N,S,S,3] of pictures u8[N,R,R,3], in their pixels, computed in batches of one size."""
+    run, maps = jax.jit(network), []
+    for first in range(0, len(images), _AT_ONCE):
+        some = images[first : first + _AT_ONCE]
+        full = np.concatenate([some, np.zeros((_AT_ONCE - len(some), *images.shape[1:]), np.uint8)])
+        maps.append(np.asarray(run(pictures.to_float(full)))[: len(some)])
+    return np.concatenate(maps)
+
+
+def text(title: str, table: Table) -> str:
+    """A table to print."""
+    columns = list(next(iter(table.values())))
+    lines = [f"{title:<24}" + "".join(f"{column:>12}" for column in columns)]
+    for name, row in table.items():
+        cells = (f"{value:>12}" if isinstance(value, int) else f"{value:>12.3f}" for value in row.values())
+        lines.append(f"{name:<24}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def _known_layout(network: PositionNetwork) -> layouts.Layout:
+    """The layout of a network whose truth is known."""
+    if network.layout != "megn":
+        raise ValueError(
+            f"this network's position maps lie in UV space as {network.layout} has it; rendered faces are known in that "
+            "of megn only"
+        )
+    return network.uv_layout
