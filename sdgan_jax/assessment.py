@@ -149,7 +149,7 @@ def _known_layout(network: PositionNetwork) -> layouts.Layout:
     """The layout of a network whose truth is known."""
     if network.layout != "megn":
         raise ValueError(
-            f"this network's position maps lie in UV space as {network.layout} has it; rendered faces are known in that "
-            "of megn only"
+            f"the position maps of this network lie in UV space as {network.layout} has it; rendered faces are known "
+            "as megn has it only"
         )
     return network.uv_layout

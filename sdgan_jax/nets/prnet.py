@@ -13,7 +13,7 @@ import jax
 from sdgan_jax.nets import resample
 
 SIZES = (32, 64, 128, 256, 512)
-INNERMOST = 8  # side of the smallest map
+STAGES = 5  # that halve the side: the innermost map is 8×8 of 256 pixels, 2×2 of 64
 EPSILON = 1e-3  # of TensorFlow's batch normalisation
 MOMENTUM = 0.99  # of the moving averages; 0.999 in TensorFlow, too slow for trainings of a few thousand steps
 SCALE = 1.1  # the network's 0 to 1 stands for 0 to 1.1 image sides
@@ -84,7 +84,11 @@ def batch_norm(x: jax.Array, train: bool) -> jax.Array:
 
 
 class ResFCN(nn.Module):
-    """Residual encoder and transposed-convolution decoder; the innermost map is 8×8 at every size."""
+    """Residual encoder and transposed-convolution decoder.
+
+    Small models have the same layers on smaller maps, with fewer channels. Fewer stages would do with fewer weights, but
+    then no unit sees the whole picture, and a convolution cannot tell where in it a face is.
+    """
 
     size: int = 256
     channels: int = 16  # of the maps at full resolution; they double with each stage
@@ -107,21 +111,20 @@ class ResFCN(nn.Module):
             raise ValueError(f"the size of a ResFCN is {self.size}; it must be one of {', '.join(map(str, SIZES))}")
         if images.ndim != 4 or images.shape[1:] != (self.size, self.size, 3):
             raise ValueError(f"images must be [N,{self.size},{self.size},3], got {list(images.shape)}")
-        stages = (self.size // INNERMOST).bit_length() - 1
         x = Unit(self.channels, name="conv")(images, train)
-        for stage in range(stages):
+        for stage in range(STAGES):
             for step in range(2):
                 width, stride = self.channels << stage + 1, 2 - step
                 x = Block(width, stride, name=f"block_{2 * stage + step}")(x, train)
-        rows = upward(stages, self.channels)
+        rows = upward(self.channels)
         for index, (width, stride) in enumerate(rows):
             x = Unit(width, stride=stride, transposed=True, last=index == len(rows) - 1, name=f"up_{index}")(x, train)
         return x
 
 
-def upward(stages: int, channels: int) -> list[tuple[int, int]]:
+def upward(channels: int) -> list[tuple[int, int]]:
     """Width and stride of each transposed convolution, the three of the output included."""
-    rows = [(channels << stages, 1)]
-    for stage in reversed(range(stages)):
+    rows = [(channels << STAGES, 1)]
+    for stage in reversed(range(STAGES)):
         rows += [(channels << stage, 2)] + [(channels << stage, 1)] * (2 if stage > 1 else 1)
     return rows + [(3, 1)] * 3
