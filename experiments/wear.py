@@ -25,7 +25,7 @@ from etils import epath
 from PIL import Image
 
 from experiments import launch
-from sdgan_jax import pictures
+from sdgan_jax import pictures, pretrained
 from sdgan_jax.face3d import finding, geometry, layout, styles, wear
 from tfds_megn import photos
 
@@ -90,13 +90,9 @@ def read_network(path: str) -> tuple[Callable, layout.Layout, finding.Framing]:
     Args:
         path: its directory, "" for the one that comes with the project.
     """
-    from sdgan_jax import pretrained  # type: ignore[attr-defined]
-
     network = pretrained.position_network(path)
-    if network.layout == "prnet":
-        table = network.variables["layout"]
-        return jax.jit(network), layout.prnet(table["landmarks"], table["face"]), finding.PRNET
-    return jax.jit(network), layout.megn(network.net.size), finding.MEGN
+    framing = finding.PRNET if network.layout == "prnet" else finding.MEGN
+    return jax.jit(network), network.uv_layout, framing
 
 
 def _check(attributes: Sequence[str]) -> list[str]:

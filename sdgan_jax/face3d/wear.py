@@ -135,12 +135,15 @@ def wear_photo(
     touched = np.zeros(part.shape[:2], bool)
     for attribute in sorted(chosen, key=ORDER.index):
         style = chosen[attribute]
-        drawn = overlay(pictures.to_float(square), inside.astype(np.float32), attribute, style, layout)
+        drawn = overlay(
+            jnp.asarray(pictures.to_float(square)), jnp.asarray(inside, jnp.float32), attribute, style, layout
+        )
         planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.region)])  # [work,work,5]
         planes = _resized(planes, side)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        fitted = Overlay(planes[..., :3], np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3]), planes[..., 4])
+        keep = np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3])
+        fitted = Overlay(*(jnp.asarray(p) for p in (planes[..., :3], keep, planes[..., 4])))
         touched |= np.asarray((fitted.keep < 1.0) | (fitted.region > 0.0))
-        colour = np.asarray(apply(colour, fitted))
+        colour = np.asarray(apply(jnp.asarray(colour), fitted))
     part[touched] = pictures.to_uint8(colour[touched])
     return out
 
@@ -166,7 +169,7 @@ def _overlay(
         worn = shells.hair(wearer, style, attribute == "beard")
     else:
         worn = spectacles.spectacles(wearer, style, attribute)
-    return _compose(wearer, worn, image.shape[:2], samples)
+    return _compose(wearer, worn, (image.shape[0], image.shape[1]), samples)
 
 
 def _compose(wearer: Wearer, worn: Worn, size: tuple[int, int], samples: int) -> Overlay:

@@ -147,7 +147,7 @@ def bell(x: jax.Array) -> jax.Array:
     return jnp.exp(-x * x)
 
 
-def sticker(albedo: jax.Array, picture: jax.Array | None, across: jax.Array, down: jax.Array) -> jax.Array:
+def sticker(albedo: jax.Array, picture: jax.Array | np.ndarray | None, across: jax.Array, down: jax.Array) -> jax.Array:
     """Albedo f32[...,3] with a style's texture on it; across and down f32[...] in [0, 1]."""
     if picture is None:
         return albedo

@@ -7,18 +7,19 @@ dense layers of ACE for regions that a face has not, and its noise.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdgan_jax.importers import arrays as arrays_lib
 from sdgan_jax.importers import layouts
+from sdgan_jax.importers.assembly import Network
 from sdgan_jax.importers.layouts import CONV, DENSE, SAME, SCALAR, Layout, Table
 from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.nets.sfn import EPSILON, REGIONS, OfficialFusion, Settings
@@ -62,27 +63,11 @@ def is_sfn(keys: Iterable[str]) -> bool:
     }
 
 
-def read(file: BinaryIO, source: str) -> tuple[Settings, dict[str, Any]]:
-    """Reads a file of torch. Nothing in it is executed.
-
-    Args:
-        file: open for reading, at its start.
-        source: what to call it in messages.
-
-    Returns:
-        As `variables_of`.
-
-    Raises:
-        FileError: it is no file of torch, or holds no such network.
-    """
-    is_zip = file.read(2) == b"PK"
-    file.seek(0)
-    saved, storages = (arrays_lib.read_zip if is_zip else arrays_lib.read_legacy)(file, source)
-    state = arrays_lib.as_dict((arrays_lib.as_dict(saved) or {}).get("model"))
-    if state is None or not is_sfn(map(str, state)):
-        raise FileError(f"{source} is a file of torch, but holds no Semantic_Fusion_Network of SD-GAN under 'model'")
-    found = {str(key): arrays_lib.decode(value, source, storages) for key, value in state.items()}
-    return variables_of({key: array for key, array in found.items() if array is not None}, source)
+def network_of(state: Mapping[str, np.ndarray], source: str = "the state dict") -> Network:
+    """As `variables_of`, ready to be written."""
+    settings, variables = variables_of(state, source)
+    description = f"official fusion network of {settings.resolution} pixels, {settings.num_layers} layers"
+    return Network("sfn", dataclasses.asdict(settings), variables, description)
 
 
 def variables_of(state: Mapping[str, np.ndarray], source: str = "the state dict") -> tuple[Settings, dict[str, Any]]:
