@@ -51,7 +51,7 @@ def wear(
 
     Args:
         image: f32[H,W,3] in [-1, 1].
-        position_map: f32[S,S,3] of the face in this picture, S at most 257; without a layout it may be as small as 16.
+        position_map: f32[S,S,3] of the face in this picture, S at most 257; in MEGN's layout it may be as small as 16.
         attribute: static; one of `tfds_megn.ATTRIBUTES`. "none" gives back the image.
         style: how it looks, `styles.default_style(attribute)` by default.
         layout: of the position map, that of `tfds_megn` by default.
@@ -81,7 +81,7 @@ def overlay(
     shape = position_map.shape
     if image.ndim != 3 or image.shape[-1] != 3 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
         raise ValueError(f"wear takes f32[H,W,3] and f32[S,S,3], got {list(image.shape)} and {list(shape)}")
-    if layout is None:
+    if layout is None or (shape[0] < _FINE and layout is layouts.megn(shape[0])):
         size = max(shape[0], _FINE)
         layout = layouts.megn(size)
         if size > shape[0]:
