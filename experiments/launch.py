@@ -37,6 +37,7 @@ _PACKAGES = ("__main__", "experiments", "sdgan_jax", "tfds_megn")
 _KINDS: dict[type, Callable[[Any], Any]] = {
     config_lib.Config: config_lib.validate,
     network_config.PRNetConfig: network_config.validate,
+    network_config.IdentityConfig: network_config.validate,
 }
 _OVERRIDE = re.compile(r"--?config\.([^=]+)(=.*)?$", re.DOTALL)
 

@@ -3,6 +3,7 @@
 python -m experiments.train                                                     (the quickstart, on two CPU cores)
 python -m experiments.train --config=experiments/configs/faces64.py --workdir=DIR
 python -m experiments.train --config=experiments/configs/prnet64.py --workdir=DIR       (position maps)
+python -m experiments.train --config=experiments/configs/identity64.py --workdir=DIR    (who a face is)
 
 Run again with the same workdir, it goes on where it stopped. Ends by measuring the model and printing where the
 pictures, the checkpoint and the figures are.
@@ -21,8 +22,8 @@ from ml_collections import config_flags
 
 from experiments import launch
 from sdgan_jax import evaluation, model
-from sdgan_jax.network_config import PRNetConfig
-from sdgan_jax.training import gan, prnet
+from sdgan_jax.network_config import IdentityConfig, PRNetConfig
+from sdgan_jax.training import gan, identity, prnet
 
 CONFIG = launch.define_config()
 WORKDIR = flags.DEFINE_string(
@@ -49,6 +50,8 @@ def main(argv: Sequence[str]) -> None:
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
     if isinstance(config, PRNetConfig):
         state: Any = prnet.train(config, workdir)
+    elif isinstance(config, IdentityConfig):
+        state = identity.train(config, workdir)
     else:
         state = gan.train(config, workdir, evaluation.make_score(config) if EVALUATE.value else None)
     if jax.process_index():
@@ -57,6 +60,8 @@ def main(argv: Sequence[str]) -> None:
     print(f"Checkpoint:  {workdir / 'checkpoints' / str(int(state.step))}")
     if isinstance(config, PRNetConfig):
         print(f"Network:     {workdir}; measure it by `python -m experiments.measure --prnet={workdir}`")
+    elif isinstance(config, IdentityConfig):
+        print(f"Network:     {workdir}")
     elif EVALUATE.value:
         results = evaluation.evaluate(model.load(workdir), workdir / "evaluation")
         print(evaluation.table(results))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import tfds_megn
 from tfds_megn import uv, workers
 
 _MAPS_PER_TASK = 200
+_BARE_PER_TASK = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,52 @@ def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = Non
         np.array([example["identity"] for example in examples], np.int32),
         np.stack([example["params"] for example in examples]).astype(np.float32),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Pairs of faces, of which the second wears something.
+
+    Attributes:
+        first: i32[P], rows of `Faces`.
+        second: i32[P], likewise.
+        same: bool[P], whether they are of one person; then they are two photographs.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+
+
+def draw_pairs(faces: Faces, same: int, different: int, seed: int = 0) -> Pairs:
+    """Draws pairs of one person, each at most once, and then of two people.
+
+    Args:
+        faces: to draw from.
+        same: pairs of one person at most; there may be fewer.
+        different: pairs of two people.
+        seed: of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    worn = np.flatnonzero(faces.labels)
+    person, row = np.nonzero(faces.identities[:, None] == faces.identities[worn])
+    person, row = person[person != worn[row]], worn[row][person != worn[row]]
+    chosen = rng.permutation(len(person))[:same]
+    first, second = rng.integers(len(faces.labels), size=2 * different), rng.choice(worn, 2 * different)
+    strangers = np.flatnonzero(faces.identities[first] != faces.identities[second])[:different]
+    return Pairs(
+        np.concatenate([person[chosen], first[strangers]]),
+        np.concatenate([row[chosen], second[strangers]]),
+        np.arange(len(chosen) + len(strangers)) < len(chosen),
+    )
+
+
+def bare(faces: Faces) -> np.ndarray:
+    """The same photographs with nothing worn, u8[N,R,R,3]."""
+    size = faces.images.shape[1]
+    render = functools.partial(tfds_megn.render, attribute="none", size=size)
+    tasks = [faces.params[first : first + _BARE_PER_TASK] for first in range(0, len(faces.params), _BARE_PER_TASK)]
+    return np.concatenate(list(workers.map_ordered(render, tasks)))
 
 
 def position_maps(params: np.ndarray, size: int) -> np.ndarray:

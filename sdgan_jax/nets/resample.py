@@ -46,12 +46,12 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def convolve_strided(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Correlates `x` [N,2H,2W,C] with `kernel` [3,3,C,D] at stride 2, one zero around; returns [N,H,W,D]."""
-    if _backend() != "cpu":
-        return jax.lax.conv_general_dilated(
-            x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-    return _correlate_pairs(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel)
+    """Correlates `x` [N,2H,2W,C] with `kernel` [3,3,C,D] at stride 2, one zero around; returns [N,H,W,D].
+
+    XLA's own form, on CPU too: twice as fast there as a 2×2 convolution of blocks of 2×2 pixels, for values and first
+    derivatives. Second ones, which are very slow there, nobody takes.
+    """
+    return jax.lax.conv_general_dilated(x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def convolve_up(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -88,7 +88,8 @@ def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
     n, h, w, _ = x.shape
     if _winograd_pays(x, kernel, (n, h // 2, w // 2), tile=2):
         return winograd.convolve_down(x, kernel)
-    return _correlate_pairs(_filter(x, (2, 3), gain=1.0), kernel)  # a row and a column too many, to make pairs
+    x = _filter(x, (2, 3), gain=1.0)  # a row and a column too many, to make pairs
+    return _correlate(_space_to_depth(x), _pair_taps(jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))), (0, 0))
 
 
 def convolve_same(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -210,14 +211,6 @@ def _neighbours(left: jax.Array, right: jax.Array, axis: int) -> tuple[jax.Array
     zero[axis] = (0, 1)
     after = jax.lax.slice_in_dim(jnp.pad(right, zero), 1, size + 1, axis=axis)
     return before, after
-
-
-def _correlate_pairs(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Stride-2 correlation of f32[N,2H+2,2W+2,C], its last row and column not looked at, with f32[3,3,C,D].
-
-    A 2×2 correlation of the blocks of 2×2 pixels.
-    """
-    return _correlate(_space_to_depth(x), _pair_taps(jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))), (0, 0))
 
 
 def _filter(x: jax.Array, padding: Padding, gain: float) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy import ndimage
 
-from sdgan_jax.network_config import PRNetConfig
+from sdgan_jax.network_config import NetworkConfig, PRNetConfig
 
 
 def distort(
@@ -35,7 +35,9 @@ def distort(
     return hide(keys[3], image, other, config.occlusion), position_map
 
 
-def move(key: jax.Array, image: jax.Array, position_map: jax.Array, config: PRNetConfig) -> tuple[jax.Array, jax.Array]:
+def move(
+    key: jax.Array, image: jax.Array, position_map: jax.Array, config: NetworkConfig
+) -> tuple[jax.Array, jax.Array]:
     """Turns, scales and shifts picture and map about the picture's middle; the border goes on outwards."""
     angle, scale, x, y = jax.random.uniform(key, (4,), minval=-1.0)
     size = image.shape[0]
