@@ -54,8 +54,10 @@ def region_cover(position_map: jax.Array, layout: Layout, side: int, size: int) 
     Returns:
         f32[side,side,K] in [0,1].
     """
-    along, down = (jnp.gradient(position_map[..., :2], axis=axis) for axis in (1, 0))
-    area = jnp.maximum(along[..., 0] * down[..., 1] - along[..., 1] * down[..., 0], 0.0)  # pixels, [S,S]
+    (x_along, x_down), (y_along, y_down) = (
+        [jnp.asarray(jnp.gradient(position_map[..., k], axis=axis)) for axis in (1, 0)] for k in (0, 1)
+    )
+    area = jnp.maximum(x_along * y_down - y_along * x_down, 0.0)  # pixels, [S,S]
     cell = jnp.floor((position_map[..., :2] + 0.5) * (side / size)).astype(jnp.int32)
     inside = ((cell >= 0) & (cell < side)).all(-1)
     at = jnp.where(inside, cell[..., 1] * side + cell[..., 0], side * side)  # the last takes what lies outside

@@ -46,7 +46,7 @@ def test_the_published_network():
 
 def test_the_published_list_of_transposed_convolutions():
     widths = [512, 256, 256, 256, 128, 128, 128, 64, 64, 64, 32, 32, 16, 16, 3, 3, 3]
-    assert upward(16) == [(width, 2 if index in (1, 4, 7, 10, 12) else 1) for index, width in enumerate(widths)]
+    assert upward(5, 16) == [(width, 2 if index in (1, 4, 7, 10, 12) else 1) for index, width in enumerate(widths)]
 
 
 def test_sizes():
@@ -102,7 +102,7 @@ def torch_network(variables, images, train):
         return norm(operator(x, tree["conv"]["kernel"], stride), "", tree, stat)
 
     x = unit(torch.tensor(images, dtype=torch.float64).permute(0, 3, 1, 2), params["conv"], stats["conv"]).relu()
-    depth = 5
+    depth = int(np.log2(images.shape[1])) - 3
     for index in range(2 * depth):
         tree, stat, stride = params[f"block_{index}"], stats[f"block_{index}"], 1 + (index + 1) % 2
         y = unit(x, tree["conv_0"], stat["conv_0"]).relu()
@@ -121,9 +121,9 @@ def torch_network(variables, images, train):
 @pytest.mark.parametrize(("backend", "train"), [("cpu", False), ("cpu", True), ("gpu", True)])
 def test_a_small_network_against_torch(backend, train, monkeypatch):
     monkeypatch.setattr(resample, "BACKEND", backend)
-    net = ResFCN(64, channels=4)
+    net = ResFCN(32, channels=8)
     variables = random_variables(net, seed=8)
-    images = np.random.default_rng(1).random((6, 64, 64, 3), np.float32)
+    images = np.random.default_rng(1).random((3, 32, 32, 3), np.float32)
     maps, changed = jax.jit(lambda v, x: net.apply(v, x, train, mutable="batch_stats"))(variables, images)
     expected = torch_network(variables, images, train)
     assert expected.std((1, 2)).min() > 0.05  # every channel varies over the map
