@@ -67,11 +67,24 @@ class Networks:
             return list(scales)
         return [augmentation.augment(keys, scales[-1], p)]
 
-    def offset(self, params_f: Tree, images: jax.Array, attributes: jax.Array) -> jax.Array:
-        """Images f32[N,R,R,3] and attributes f32[N,A] to offsets, f32[N,1,D] in z or f32[N,L,D] in w+."""
+    def offset(self, params_f: Tree, images: jax.Array, attributes: jax.Array, worn: int | None = None) -> jax.Array:
+        """F's offsets: zero for `none`, and for a model without F.
+
+        Args:
+            params_f: of F, or {}.
+            images: f32[N,R,R,3] in [-1,1].
+            attributes: f32[N,A] weights.
+            worn: attributes of a row at most; None for what the config's data can show: one where its attribute loss
+                is for one a face ("softmax"), else all.
+
+        Returns:
+            f32[N,1,D] in z, f32[N,L,D] in w+.
+        """
         if not params_f:  # there is nothing but `none`
             return jnp.zeros((images.shape[0], self.fusion.num_layers, self.fusion.latent_dim))
-        return self.fusion.apply({"params": params_f}, images, attributes)
+        if worn is None:
+            worn = 1 if self.config.losses.attribute_kind == "softmax" else self.config.num_attributes - 1
+        return self.fusion.apply({"params": params_f}, images, attributes, worn=worn)
 
     def mixed_w_plus(
         self, variables_g: Tree, drawn: Latents, attributes: jax.Array, basis: jax.Array, **edit
