@@ -21,6 +21,7 @@ ATTRIBUTE_KINDS = ("softmax", "sigmoid")
 ADVERSARIAL_KINDS = ("logistic", "hinge")
 STYLES = ("modulation", "adain")
 MULTI_SCALES = ("", "simple", "lin_cat", "cat_lin")
+IDENTITIES = ("pixels", "embeddings")
 AUGMENTATIONS = ("none", "bgc")
 SEMANTICS = ("label", "template")
 
@@ -67,6 +68,7 @@ class FusionConfig:
     kernel: int = 5  # side of the convolutions that fuse
     semantic: str = "label"  # what stands for an attribute: "label" (a learned map), or "template" (an image of it)
     use_3d: bool = False  # codes of the regions of the face's 3D maps modulate, too
+    position_network: str = ""  # directory of the frozen PRNet that gives the maps; "" for the project's own
     spade: bool = True  # fuse by SPADE and ACE; without, by a convolution of all features side by side
 
 
@@ -91,6 +93,8 @@ class LossConfig:
     attribute_d_real: float = 1.0
     attribute_d_fake: float = 1.0
     identity: float = 1.0
+    identity_of: str = "pixels"  # what is compared: "pixels" (the seed), or "embeddings" of an identity network
+    identity_network: str = ""  # directory of that network, frozen; "" for the project's own
     reconstruction: float = 1.0
     edit_attribute: float = 0.0  # on X_rec, for F: cross-entropy of D's attribute head
     edit_adversarial: float = 0.0  # on X_rec, for F: non-saturating loss of D
@@ -202,12 +206,14 @@ def auto(resolution: int, batch_size: int) -> Config:
         batch_size=batch_size,
         generator=GeneratorConfig(mapping_layers=2, **networks),
         discriminator=DiscriminatorConfig(**networks),
+        fusion=FusionConfig(use_3d=True),
         latent_space="w",
         basis_length=8.0,
         source="latent",
         losses=LossConfig(
             attribute_d_fake=0.0,
             identity=0.2,
+            identity_of="embeddings",
             reconstruction=5.0,
             edit_attribute=1.0,
             edit_adversarial=0.2,
@@ -255,6 +261,7 @@ _KNOWN = {
     "source": SOURCES,
     "losses.attribute_kind": ATTRIBUTE_KINDS,
     "losses.adversarial_kind": ADVERSARIAL_KINDS,
+    "losses.identity_of": IDENTITIES,
     "generator.style": STYLES,
     "discriminator.multi_scale": MULTI_SCALES,
     "augment.pipeline": AUGMENTATIONS,
