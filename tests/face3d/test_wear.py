@@ -130,6 +130,7 @@ def test_gradients_reach_the_picture_and_the_texture():
     assert float((slopes[1] * toward).sum()) == pytest.approx(float(rise) / (2 * step), rel=0.03)
 
 
+@pytest.mark.slow
 def test_a_batch_is_worn_as_each_alone():
     faces = [face(k)[:2] for k in (0, 1)]
     images, maps = (np.stack(part) for part in zip(*faces))

@@ -60,9 +60,9 @@ def test_a_folder_is_dressed(folder):
 @pytest.mark.parametrize(
     ("flags", "word"),
     [
-        (("--attribute=hat",), "mustache"),
         (("--attribute=mask", "--style=round"), "surgical"),
-        (("--attribute=mask", "--colour=blue"), "#rrggbb"),
+        pytest.param(("--attribute=hat",), "mustache", marks=pytest.mark.slow),
+        pytest.param(("--attribute=mask", "--colour=blue"), "#rrggbb", marks=pytest.mark.slow),
     ],
 )
 def test_a_mistake_is_one_line(folder, flags, word):
