@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
             pictures.write_png(out / file, made[-1])
             rows.append(row | {"out": file} | _describe(looks[k]))
         if len(cells) < SHEET_PHOTOS:
-            cells.append(np.stack([_cell(image) for image in (photo, *made[:3])]))
+            cells.append(np.stack([pictures.square(image, CELL) for image in (photo, *made[:3])]))
     _report(out, rows, cells)
 
 
@@ -188,15 +188,6 @@ def _describe(looks: dict[str, styles.Style]) -> dict[str, str]:
         "colour": "+".join(hexadecimal(style.colour) for style in looks.values()),
         "texture": "+".join(TEXTURE.value),
     }
-
-
-def _cell(image: np.ndarray) -> np.ndarray:
-    """A photo on a white square of the sheet."""
-    small = Image.fromarray(image)
-    small.thumbnail((CELL, CELL))
-    cell = Image.new("RGB", (CELL, CELL), "white")
-    cell.paste(small, ((CELL - small.width) // 2, (CELL - small.height) // 2))
-    return np.asarray(cell)
 
 
 def _report(out: epath.Path, rows: list[dict[str, Any]], cells: list[np.ndarray]) -> None:
