@@ -22,10 +22,8 @@ from sdgan_jax.face3d import finding
 from tfds_megn import photos
 
 OUT = flags.DEFINE_string("out", None, "folder for the tables and pictures", required=True)
-PRNET = flags.DEFINE_string("prnet", "", "position network directory; the one that comes with the project if empty")
-IDENTITY = flags.DEFINE_string(
-    "identity", "", "identity network directory; the one that comes with the project if empty"
-)
+PRNET = flags.DEFINE_string("prnet", "", "position network directory; the project's own if empty")
+IDENTITY = flags.DEFINE_string("identity", "", "identity network directory; the project's own if empty")
 DATASET = flags.DEFINE_string("dataset", "megn/rendered_64", "rendered faces; their test split is measured on")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "where prepared data live; TFDS's default if empty")
 FACES = flags.DEFINE_integer("faces", 1200, "faces to measure position maps and verification on", lower_bound=60)

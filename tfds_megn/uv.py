@@ -54,9 +54,9 @@ def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
     """
     face = as_face(params)
     check_size(size)
-    moved = np.stack(_landmarks_on(face)) - _mean_landmarks()  # [2,68]
+    moved = np.stack(_landmarks_on(face)) - mean_landmarks()  # [2,68]
     # No matrix product: BLAS would start threads for it, which wait for each other where several processes draw.
-    s, t = _mean_coordinates(size) + np.einsum("al,ln->an", moved.astype(np.float32), _spline(size))
+    s, t = _mean_coordinates(size) + np.einsum("al,ln->an", moved.astype(np.float32), _moves(size))
     a, b, _ = MEAN_AXES
     inside = np.sqrt(np.minimum(1.0, 0.995 / np.maximum((s / a) ** 2 + (t / b) ** 2, 1e-9)))
     return _positions(face, s * inside, t * inside, size).reshape(size, size, 3)
@@ -166,7 +166,7 @@ def _jaw_v(away: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _mean_landmarks() -> np.ndarray:
+def mean_landmarks() -> np.ndarray:
     """Face coordinates f32[2,68] of the mean face's landmarks."""
     face = SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | _MEAN_FACE)
     return np.stack(_landmarks_on(face))
@@ -179,7 +179,7 @@ def _mean_coordinates(size: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _spline(size: int) -> np.ndarray:
+def _moves(size: int) -> np.ndarray:
     """How far each landmark's move takes each texel, f32[68,size²]: a thin-plate spline.
 
     Anchors along the border of the square stay where they are.
@@ -189,12 +189,25 @@ def _spline(size: int) -> np.ndarray:
         np.stack([k + 0 * inner, inner]) for k in (0.0, 1.0)
     ]
     anchors = np.stack(face_coordinates(*_direction(*np.concatenate(border, 1)))[:2])
-    knots = np.concatenate([_mean_landmarks(), anchors], 1)  # [2,K]
+    knots = np.concatenate([mean_landmarks(), anchors], 1)  # [2,K]
+    return spline(knots, _mean_coordinates(size))[:68].astype(np.float32)
+
+
+def spline(knots: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """How much the value at each knot counts at each point, in the thin-plate spline through them.
+
+    Args:
+      knots: f32[2,K].
+      at: f32[2,N].
+
+    Returns:
+      f64[K,N]; values [C,K] times it are the spline's, [C,N].
+    """
+    knots, at = knots.astype(np.float64), at.astype(np.float64)
     flat = np.concatenate([np.ones((1, knots.shape[1])), knots])  # [3,K]
     system = np.block([[_bending(knots, knots), flat.T], [flat, np.zeros((3, 3))]])
-    at = _mean_coordinates(size).astype(np.float64)
     right = np.concatenate([_bending(knots, at), np.ones((1, at.shape[1])), at])  # [K+3,N]
-    return np.linalg.solve(system, right)[:68].astype(np.float32)
+    return np.linalg.solve(system, right)[: knots.shape[1]]
 
 
 def _bending(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -203,4 +216,4 @@ def _bending(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return square * np.log(np.maximum(square, 1e-12))
 
 
-LANDMARKS: np.ndarray = _uv_of(*_mean_landmarks())  # f32[68,2], (u, v) of the landmarks on every position map
+LANDMARKS: np.ndarray = _uv_of(*mean_landmarks())  # f32[68,2], (u, v) of the landmarks on every position map

@@ -80,16 +80,14 @@ def prnet(landmarks: np.ndarray, face: np.ndarray) -> Layout:
         raise ValueError(f"landmarks are f32[68,2] in [0,1], got {list(landmarks.shape)}; divide texels by 256")
     if face.shape != (PRNET_SIZE, PRNET_SIZE):
         raise ValueError(f"face is bool[{PRNET_SIZE},{PRNET_SIZE}], got {list(face.shape)}")
-    at = np.stack(np.meshgrid(_centres(PRNET_SIZE), _centres(PRNET_SIZE)), -1).reshape(-1, 2)
-    coordinates = _spline(landmarks, mean_landmarks(), at).reshape(PRNET_SIZE, PRNET_SIZE, 2)
+    at = np.stack(np.meshgrid(_centres(PRNET_SIZE), _centres(PRNET_SIZE))).reshape(2, -1)
+    coordinates = (uv.spline(landmarks.T, at).T @ mean_landmarks()).reshape(PRNET_SIZE, PRNET_SIZE, 2)
     return _complete(landmarks, face.astype(bool), coordinates)
 
 
-@lru_cache(maxsize=1)
 def mean_landmarks() -> np.ndarray:
     """Face coordinates f32[68,2] of the mean face's landmarks."""
-    size = 512  # read off a fine square; its curvature within a texel is below 1e-5
-    return _read(uv.uv_face_coordinates(size).transpose(1, 2, 0), tfds_megn.LANDMARKS)
+    return uv.mean_landmarks().T.astype(np.float32)
 
 
 def bearings(coordinates: Any) -> tuple[Any, Any]:
@@ -131,7 +129,7 @@ def _mean_head() -> np.ndarray:
     """The position map f32[256,256,3] of a face of mean parameters, in the frame of its head."""
     size, people = 256, 128
     mean = np.mean([tfds_megn.sample_params(k) for k in range(people)], 0)
-    pose = dict(yaw=0.0, pitch=0.0, roll=0.0, scale=1.0, shift_x=0.0, shift_y=0.0)
+    pose = {"yaw": 0.0, "pitch": 0.0, "roll": 0.0, "scale": 1.0, "shift_x": 0.0, "shift_y": 0.0}
     for name, value in pose.items():
         mean[tfds_megn.PARAM_NAMES.index(name)] = value
     x, y, z = np.moveaxis(tfds_megn.position_map(mean, size), -1, 0)
@@ -164,17 +162,3 @@ def _regions(coordinates: np.ndarray) -> np.ndarray:
 
 def _centres(size: int) -> np.ndarray:
     return ((np.arange(size) + 0.5) / size).astype(np.float32)
-
-
-def _spline(knots: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The thin-plate spline through `values` f64[K,2] at `knots` f64[K,2], at points f64[N,2]."""
-    flat = np.concatenate([np.ones((len(knots), 1)), knots], 1)  # [K,3]
-    system = np.block([[_bending(knots, knots), flat], [flat.T, np.zeros((3, 3))]])
-    weights = np.linalg.solve(system, np.concatenate([values, np.zeros((3, values.shape[1]))]))
-    return _bending(at, knots) @ weights[:-3] + np.concatenate([np.ones((len(at), 1)), at], 1) @ weights[-3:]
-
-
-def _bending(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The kernel r² log r² of the distances between points [A,2] and [B,2], f64[A,B]."""
-    square = ((a[:, None].astype(np.float64) - b) ** 2).sum(-1)
-    return square * np.log(np.maximum(square, 1e-12))
