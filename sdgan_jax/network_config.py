@@ -21,6 +21,7 @@ class PRNetConfig:
     batch_size: int = 16  # over all devices
     total_steps: int = 5000
     learning_rate: float = 1.5e-3  # of Adam: the peak, reached in a twentieth of the run; half a cosine to 0 from there
+    settle: float = 0.5  # share of the run, at its end, in which the averages of batch normalisation are used, and kept
     seed: int = 0
     log_every: int = 100  # steps
     sample_every: int = 1000  # steps
@@ -91,6 +92,8 @@ def validate(config: NetworkConfig) -> NetworkConfig:
         raise ValueError(
             f"config.blocks is {config.blocks} and config.widths {config.widths}; give both for 1 to 6 stages"
         )
+    if isinstance(config, PRNetConfig) and not 0 <= config.settle <= 1:
+        raise ValueError(f"config.settle is {config.settle}; it is a share of the run, from 0 to 1")
     named = re.fullmatch(r"megn/rendered_(\d+)(_n\d+)?", config.dataset)
     if not named:
         raise ValueError(f"config.dataset is {config.dataset!r}; only rendered faces have the truth: megn/rendered_<R>")
