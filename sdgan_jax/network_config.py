@@ -19,7 +19,7 @@ class PRNetConfig:
     channels: int = 16  # of the first convolution; each halving of the resolution doubles them
 
     batch_size: int = 16  # over all devices
-    total_steps: int = 5000
+    total_steps: int = 4000
     learning_rate: float = 1.5e-3  # of Adam: the peak, reached in a twentieth of the run; half a cosine to 0 from there
     settle: float = 0.5  # share of the run, at its end, in which the averages of batch normalisation are used, and kept
     seed: int = 0

@@ -68,9 +68,9 @@ class Unit(nn.Module):
     shift: float = 0.0  # of the normalised values at first
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
         x = Convolution(self.features, self.size, self.stride, self.transposed, name="conv")(x)
-        x = batch_norm(x, train, self.shift)
+        x = BatchNorm(self.shift, name="norm")(x, train)
         return nn.sigmoid(x) if self.last else nn.relu(x)
 
 
@@ -81,20 +81,40 @@ class Block(nn.Module):
     stride: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
         shortcut, half = x, self.features // 2
         if self.stride > 1 or x.shape[-1] != self.features:
             shortcut = Convolution(self.features, 1, self.stride, name="shortcut")(x)
         x = Unit(half, 1, name="conv_0")(x, train)
         x = Unit(half, stride=self.stride, name="conv_1")(x, train)
         x = Convolution(self.features, 1, name="conv_2")(x)
-        return nn.relu(batch_norm(shortcut + x, train))
+        return nn.relu(BatchNorm(name="norm")(shortcut + x, train))
 
 
-def batch_norm(x: jax.Array, train: bool, shift: float = 0.0) -> jax.Array:
-    """TensorFlow's batch normalisation, as the submodule `norm` of the module that calls it."""
-    bias = nn.initializers.constant(shift)
-    return nn.BatchNorm(not train, momentum=MOMENTUM, epsilon=EPSILON, bias_init=bias, name="norm")(x)
+class BatchNorm(nn.Module):
+    """TensorFlow's batch normalisation, which may change from the batch to the moving averages while a run goes on."""
+
+    shift: float = 0.0  # of the normalised values at first
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
+        """Normalises x [N,H,W,C]: by the batch, moving the averages, where `train` (which may be traced)."""
+        shape = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.constant(self.shift), shape)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        var = self.variable("batch_stats", "var", jnp.ones, shape)
+        used = mean.value, var.value
+        if train is not False:
+            batch = x.mean((0, 1, 2)), x.var((0, 1, 2))
+            used = tuple(jnp.where(train, new, kept) for new, kept in zip(batch, used, strict=True))
+            if not self.is_initializing():
+                # Where the averages themselves are used, they stay.
+                mean.value, var.value = (
+                    MOMENTUM * kept + (1 - MOMENTUM) * new
+                    for new, kept in zip(used, (mean.value, var.value), strict=True)
+                )
+        return (x - used[0]) * (scale * jax.lax.rsqrt(used[1] + EPSILON)) + bias
 
 
 class ResFCN(nn.Module):
@@ -104,12 +124,13 @@ class ResFCN(nn.Module):
     channels: int = 16  # of the maps at full resolution; they double with each stage
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, images: jax.Array, train: bool | jax.Array = False) -> jax.Array:
         """Regresses position maps.
 
         Args:
             images: f32[N,size,size,3] in [0,1].
             train: whether to normalise by the batch, and move the averages of `batch_stats` (which must be mutable).
+                It may be traced.
 
         Returns:
             f32[N,size,size,3] in (0,1): x, y and z at each texel, over 1.1 · size pixels.

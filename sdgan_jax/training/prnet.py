@@ -117,21 +117,18 @@ def step(config: PRNetConfig, net: ResFCN, state: State, batch: loop.Batch) -> t
     target = to_output(maps, config.resolution)
     weights = layout.megn(config.resolution).weights
 
-    def loss(params: dict, train: bool) -> tuple[jax.Array, tuple]:
+    train = state.step < round((1 - config.settle) * config.total_steps)
+
+    def loss(params: dict) -> tuple[jax.Array, tuple]:
         variables = state.variables | {"params": params}
         output, changed = net.apply(variables, images, train, mutable=["batch_stats"])
         return position_map_loss(output, target, weights), (changed["batch_stats"], output)
 
-    def gradient(train: bool) -> tuple[dict, dict, jax.Array, jax.Array]:
-        compute = jax.value_and_grad(loss, has_aux=True)
-        (error, (stats, output)), slope = compute(state.variables["params"], train)
-        off = SCALE * config.resolution * jnp.abs(output - target)[..., :2].mean((0, 3))  # [S,S]
-        return slope, stats, error, (off * weights).sum() / weights.sum()
-
-    settled = state.step >= round((1 - config.settle) * config.total_steps)
-    computed = jax.lax.cond(settled, lambda: gradient(False), lambda: gradient(True))
-    slope, stats, error, pixels = jax.lax.pmean(computed, AXIS)
-    change, opt = optimizer(config).update(slope, state.opt, state.variables["params"])
+    (error, (stats, output)), gradient = jax.value_and_grad(loss, has_aux=True)(state.variables["params"])
+    off = SCALE * config.resolution * jnp.abs(output - target)[..., :2].mean((0, 3))  # [S,S]
+    pixels = (off * weights).sum() / weights.sum()
+    gradient, stats, error, pixels = jax.lax.pmean((gradient, stats, error, pixels), AXIS)
+    change, opt = optimizer(config).update(gradient, state.opt, state.variables["params"])
     params = optax.apply_updates(state.variables["params"], change)
     metrics = {name: jnp.stack((v, jnp.ones(()))) for name, v in {"position_map": error, "pixels": pixels}.items()}
     return State(state.step + 1, {"params": params, "batch_stats": stats}, opt), metrics
