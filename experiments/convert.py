@@ -5,8 +5,9 @@ python -m experiments.convert --source=DIR --format=rosinality --out=FILE.pt  # 
 python -m experiments.convert --source=DIR --format=stablehlo --out=FILE      # a generator that jax can call
 
 FILE is a .pt of rosinality/stylegan2-pytorch, or a .pkl of NVlabs stylegan2 (TensorFlow), stylegan2-ada-pytorch or
-stylegan3 that holds StyleGAN2 networks; or the .index of PRNet's TensorFlow checkpoint, which becomes a network
-directory. Nothing in it is executed. DIR is a training workdir or a model directory.
+stylegan3 that holds StyleGAN2 networks; or it becomes a network directory: the .index of PRNet's TensorFlow
+checkpoint, IR-SE50's model_ir_se50.pth, or a checkpoint of SD-GAN's official fusion network. Nothing in it is executed.
+DIR is a training workdir or a model directory.
 """
 
 from __future__ import annotations

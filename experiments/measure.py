@@ -1,10 +1,10 @@
 """Measures position maps, identity and wearing on rendered faces of people that the networks never saw.
 
 python -m experiments.measure --out=DIR                                     (the networks that come with the project)
-python -m experiments.measure --prnet=runs/prnet64 --out=DIR --input=FOLDER (another; position maps drawn over photos)
+python -m experiments.measure --prnet=runs/prnet64 --identity=runs/identity64 --out=DIR --input=FOLDER     (others)
 
 Prints the tables, and writes measurements.json, position_maps.png (the first faces of the test split), worn.png (by the
-true and by the predicted map) and photos.png.
+true and by the predicted map) and, with --input, photos.png (position maps over your photos).
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from tfds_megn import photos
 
 OUT = flags.DEFINE_string("out", None, "folder for the tables and pictures", required=True)
 PRNET = flags.DEFINE_string("prnet", "", "position network directory; the one that comes with the project if empty")
+IDENTITY = flags.DEFINE_string(
+    "identity", "", "identity network directory; the one that comes with the project if empty"
+)
 DATASET = flags.DEFINE_string("dataset", "megn/rendered_64", "rendered faces; their test split is measured on")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "where prepared data live; TFDS's default if empty")
-FACES = flags.DEFINE_integer("faces", 1000, "faces to measure position maps on", lower_bound=12)
+FACES = flags.DEFINE_integer("faces", 1200, "faces to measure position maps and verification on", lower_bound=60)
 WORN = flags.DEFINE_integer("worn", 60, "faces to compare wearing on", lower_bound=6)
 INPUT = flags.DEFINE_string("input", None, "folder of photos to draw position maps over")
 
@@ -40,6 +43,8 @@ def main(argv: Sequence[str]) -> None:
     results: dict[str, Any] = {"position_maps": assessment.position_errors(network, faces)}
     print(assessment.text("position maps, NME in %", results["position_maps"]))
     pictures.write_png(out / "position_maps.png", assessment.map_sheet(network, faces.images[:12]))
+    results["verification"] = assessment.verification(pretrained.identity_network(IDENTITY.value), faces)
+    print(assessment.text("verification", results["verification"]))
     results["worn"], sheet = assessment.wear_overlap(network, faces.params[: WORN.value])
     print(assessment.text("worn regions", results["worn"]))
     pictures.write_png(out / "worn.png", sheet)

@@ -13,7 +13,7 @@ import csv
 import dataclasses
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -25,7 +25,7 @@ from etils import epath
 from PIL import Image
 
 from experiments import launch
-from sdgan_jax import pictures
+from sdgan_jax import pictures, pretrained
 from sdgan_jax.face3d import finding, geometry, layout, styles, wear
 from tfds_megn import photos
 
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
             pictures.write_png(out / file, made[-1])
             rows.append(row | {"out": file} | _describe(looks[k]))
         if len(cells) < SHEET_PHOTOS:
-            cells.append(np.stack([_cell(image) for image in (photo, *made[:3])]))
+            cells.append(np.stack([pictures.square(image, CELL) for image in (photo, *made[:3])]))
     _report(out, rows, cells)
 
 
@@ -90,13 +90,9 @@ def read_network(path: str) -> tuple[Callable, layout.Layout, finding.Framing]:
     Args:
         path: its directory, "" for the one that comes with the project.
     """
-    from sdgan_jax import pretrained  # type: ignore[attr-defined]
-
     network = pretrained.position_network(path)
-    if network.layout == "prnet":
-        table = network.variables["layout"]
-        return jax.jit(network), layout.prnet(table["landmarks"], table["face"]), finding.PRNET
-    return jax.jit(network), layout.megn(network.net.size), finding.MEGN
+    framing = finding.PRNET if network.layout == "prnet" else finding.MEGN
+    return jax.jit(network), network.uv_layout, framing
 
 
 def _check(attributes: Sequence[str]) -> list[str]:
@@ -153,8 +149,7 @@ def _names(source: epath.Path) -> dict[epath.Path, str]:
     if not source.exists():
         raise FileNotFoundError(f"--input={source}: there is no such file or folder")
     folder = source if source.is_dir() else source.parent
-    paths = sorted(source.rglob("*")) if source.is_dir() else [source]
-    paths = [path for path in paths if path.suffix.lower() in pictures.IMAGE_SUFFIXES and not path.is_dir()]
+    paths = sorted(_files(source)) if source.is_dir() else [source]
     if not paths:
         raise ValueError(f"--input={source}: no image; give {', '.join(pictures.IMAGE_SUFFIXES)} files")
     names: dict[epath.Path, str] = {}
@@ -163,6 +158,15 @@ def _names(source: epath.Path) -> dict[epath.Path, str]:
         # a.jpg beside a.png keep apart.
         names[path] = plain if plain not in names.values() else f"{path.relative_to(folder)}.png"
     return names
+
+
+def _files(folder: epath.Path) -> Iterator[epath.Path]:
+    """Yields the image files below a folder."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _files(path)
+        elif path.suffix.lower() in pictures.IMAGE_SUFFIXES:
+            yield path
 
 
 def _where(found: finding.Found, square: layout.Layout) -> dict[str, Any]:
@@ -184,15 +188,6 @@ def _describe(looks: dict[str, styles.Style]) -> dict[str, str]:
         "colour": "+".join(hexadecimal(style.colour) for style in looks.values()),
         "texture": "+".join(TEXTURE.value),
     }
-
-
-def _cell(image: np.ndarray) -> np.ndarray:
-    """A photo on a white square of the sheet."""
-    small = Image.fromarray(image)
-    small.thumbnail((CELL, CELL))
-    cell = Image.new("RGB", (CELL, CELL), "white")
-    cell.paste(small, ((CELL - small.width) // 2, (CELL - small.height) // 2))
-    return np.asarray(cell)
 
 
 def _report(out: epath.Path, rows: list[dict[str, Any]], cells: list[np.ndarray]) -> None:

@@ -54,7 +54,7 @@ def write(file: epath.PathLike, tree: Tree, dtype: np.dtype | type = np.float32)
         tree: of arrays.
         dtype: of the numbers: float32, or float16 for half the size. Bools stay bools.
     """
-    arrays = {name: np.asarray(array) for name, array in flatten(jax.device_get(tree)).items()}
+    arrays: dict[str, Any] = {name: np.asarray(array) for name, array in flatten(jax.device_get(tree)).items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{k: v if v.dtype == bool else v.astype(dtype) for k, v in arrays.items()})
     epath.Path(file).write_bytes(buffer.getvalue())

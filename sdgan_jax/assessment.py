@@ -14,7 +14,8 @@ from sdgan_jax import pictures, rendered_faces
 from sdgan_jax.face3d import drawing, finding, geometry, wear
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.metrics import landmarks as landmark_metrics
-from sdgan_jax.pretrained import PositionNetwork
+from sdgan_jax.pretrained import IdentityNetwork, PositionNetwork
+from sdgan_jax.training import identity
 
 WORN_PIXELS = 256  # of the pictures on which wearing is compared
 SHOWN = 6  # faces on the sheet of what is worn
@@ -57,6 +58,12 @@ def position_errors(network: PositionNetwork, faces: rendered_faces.Faces) -> Ta
         for name, rows in groups.items()
         if rows.any()
     }
+
+
+def verification(network: IdentityNetwork, faces: rendered_faces.Faces) -> Table:
+    """How well persons are told apart: `training.identity.verify` on pairs of these faces, drawn once and for all."""
+    pairs = rendered_faces.draw_pairs(faces, identity.SAME, identity.DIFFERENT)
+    return identity.verify(jax.jit(network), rendered_faces.bare(faces), faces.images, pairs)
 
 
 def wear_overlap(network: PositionNetwork, params: np.ndarray) -> tuple[Table, np.ndarray]:
@@ -149,7 +156,7 @@ def _known_layout(network: PositionNetwork) -> layouts.Layout:
     """The layout of a network whose truth is known."""
     if network.layout != "megn":
         raise ValueError(
-            f"this network's position maps lie in UV space as {network.layout} has it; rendered faces are known in that "
-            "of megn only"
+            f"the position maps of this network lie in UV space as {network.layout} has it; rendered faces are known "
+            "as megn has it only"
         )
     return network.uv_layout

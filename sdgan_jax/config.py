@@ -21,7 +21,9 @@ ATTRIBUTE_KINDS = ("softmax", "sigmoid")
 ADVERSARIAL_KINDS = ("logistic", "hinge")
 STYLES = ("modulation", "adain")
 MULTI_SCALES = ("", "simple", "lin_cat", "cat_lin")
+IDENTITIES = ("pixels", "embeddings")
 AUGMENTATIONS = ("none", "bgc")
+SEMANTICS = ("label", "template")
 
 
 @dataclasses.dataclass
@@ -58,12 +60,16 @@ class DiscriminatorConfig:
 
 @dataclasses.dataclass
 class FusionConfig:
-    """Fusion network F: image and attribute to the offset of the latent."""
+    """Fusion network F: face, 3D shape and attribute to the offset of the latent."""
 
-    channel_base: int = 4096  # of the image encoder, same rule as the generator's
-    channel_max: int = 512
-    embedding_dim: int = 128  # of the attribute
-    hidden_dim: int = 512  # of the regressor
+    width: int = 64  # channels of the first stage of the trunks; each later stage has twice as many
+    width_max: int = 512
+    blocks: int = 2  # residual blocks of a stage
+    kernel: int = 5  # side of the convolutions that fuse
+    semantic: str = "label"  # what stands for an attribute: "label" (a learned map), or "template" (an image of it)
+    use_3d: bool = False  # codes of the regions of the face's 3D maps modulate, too
+    position_network: str = ""  # directory of the frozen PRNet that gives the maps; "" for the project's own
+    spade: bool = True  # fuse by SPADE and ACE; without, by a convolution of all features side by side
 
 
 @dataclasses.dataclass
@@ -87,6 +93,8 @@ class LossConfig:
     attribute_d_real: float = 1.0
     attribute_d_fake: float = 1.0
     identity: float = 1.0
+    identity_of: str = "pixels"  # what is compared: "pixels" (the seed), or "embeddings" of an identity network
+    identity_network: str = ""  # directory of that network, frozen; "" for the project's own
     reconstruction: float = 1.0
     edit_attribute: float = 0.0  # on X_rec, for F: cross-entropy of D's attribute head
     edit_adversarial: float = 0.0  # on X_rec, for F: non-saturating loss of D
@@ -198,12 +206,14 @@ def auto(resolution: int, batch_size: int) -> Config:
         batch_size=batch_size,
         generator=GeneratorConfig(mapping_layers=2, **networks),
         discriminator=DiscriminatorConfig(**networks),
+        fusion=FusionConfig(use_3d=True),
         latent_space="w",
         basis_length=8.0,
         source="latent",
         losses=LossConfig(
             attribute_d_fake=0.0,
             identity=0.2,
+            identity_of="embeddings",
             reconstruction=5.0,
             edit_attribute=1.0,
             edit_adversarial=0.2,
@@ -242,15 +252,21 @@ _LEAST = {
     "discriminator.label_dim": 0,
     "discriminator.low_precision_blocks": 0,
     "discriminator.conv_clamp": 0,
+    "fusion.width": 1,
+    "fusion.width_max": 1,
+    "fusion.blocks": 1,
 }
 _KNOWN = {
     "latent_space": LATENT_SPACES,
     "source": SOURCES,
     "losses.attribute_kind": ATTRIBUTE_KINDS,
     "losses.adversarial_kind": ADVERSARIAL_KINDS,
+    "losses.identity_of": IDENTITIES,
     "generator.style": STYLES,
     "discriminator.multi_scale": MULTI_SCALES,
     "augment.pipeline": AUGMENTATIONS,
+    "fusion.semantic": SEMANTICS,
+    "fusion.kernel": (1, 3, 5, 7),
 }
 
 
@@ -280,7 +296,7 @@ def validate(config: Config) -> Config:
             raise ValueError(f"config.{name} is {_field(config, name)}; it must be at least {least}")
     for name, known in _KNOWN.items():
         if _field(config, name) not in known:
-            names = ", ".join(value or "''" for value in known)
+            names = ", ".join(str(value) or "''" for value in known)
             raise ValueError(f"config.{name} is {_field(config, name)!r}; it must be one of {names}")
     if config.attributes[:1] != ("none",):
         raise ValueError(f"config.attributes is {config.attributes}; the first must be 'none'")

@@ -57,7 +57,7 @@ class Model:
         self._draw = jax.jit(nets.synthesize, static_argnames="noise")
         self._draw_random = jax.jit(nets.synthesize)
         self._discriminate = jax.jit(nets.discriminate)
-        self._offset = jax.jit(nets.offset)
+        self._offset = jax.jit(nets.offset, static_argnames="worn")
         self._to_w_plus = jax.jit(nets.to_w_plus)
 
     def take(self, trees: dict[str, Any]) -> None:
@@ -175,7 +175,8 @@ class Model:
         """
         images = self._images(images)
         worn = latents.attribute_weights(attribute, self.config.attributes, images.shape[0])
-        offset = self._offset(self.params.get("F", {}), images, jnp.asarray(worn))
+        count = max(1, np.count_nonzero(worn[:, 1:], axis=1).max(initial=0))
+        offset = self._offset(self.params.get("F", {}), images, jnp.asarray(worn), worn=int(count))
         return offset[:, 0] if self.config.latent_space == "z" else offset
 
     def invert(self, images: ArrayLike) -> jax.Array:

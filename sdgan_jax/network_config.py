@@ -19,7 +19,7 @@ class PRNetConfig:
     channels: int = 16  # of the first convolution; each halving of the resolution doubles them
 
     batch_size: int = 16  # over all devices
-    total_steps: int = 6000
+    total_steps: int = 5000
     learning_rate: float = 1.5e-3  # of Adam: the peak, reached in a twentieth of the run; half a cosine to 0 from there
     seed: int = 0
     log_every: int = 100  # steps
@@ -28,11 +28,11 @@ class PRNetConfig:
     keep_checkpoints: int = 1  # the newest ones; the best is kept beside them
 
     # Augmentation, each uniform between ± the value
-    rotation: float = 30.0  # degrees
-    scale: float = 0.2  # of the logarithm of the size
-    shift: float = 0.08  # share of the side of the picture
-    colour: float = 0.3  # of brightness and the logarithm of contrast; half of it of each colour
-    occlusion: float = 0.5  # probability of a patch in front of the face
+    rotation: float = 15.0  # degrees
+    scale: float = 0.12  # of the logarithm of the size
+    shift: float = 0.06  # share of the side of the picture
+    colour: float = 0.25  # of brightness and the logarithm of contrast; half of it of each colour
+    occlusion: float = 0.3  # probability of a patch in front of the face
 
 
 @dataclasses.dataclass

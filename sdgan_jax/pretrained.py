@@ -8,6 +8,7 @@ project lie in `sdgan_jax/weights/`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,10 @@ from etils import epath
 
 from sdgan_jax import archive
 from sdgan_jax.archive import Tree
+from sdgan_jax.face3d import layout as layouts
+from sdgan_jax.nets.arcface import ArcFace
 from sdgan_jax.nets.prnet import SCALE, ResFCN
+from sdgan_jax.nets.sfn import OfficialFusion, Settings
 
 SETTINGS = "network.json"
 WEIGHTS = "weights.npz"
@@ -124,17 +128,31 @@ class PositionNetwork:
         Raises:
             ValueError: the images are no squares of three channels.
         """
-        if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-            raise ValueError(f"images must be [N,R,R,3], got {list(images.shape)}")
+        _check_squares(images)
         size, ratio = self.net.size, images.shape[1] / self.net.size
-        if ratio != 1:
-            images = jax.image.resize(images, (len(images), size, size, 3), "linear", antialias=True)
         variables = {name: self.variables[name] for name in ("params", "batch_stats")}
-        maps = self.net.apply(variables, (images + 1) / 2)
+        maps = jnp.asarray(self.net.apply(variables, (_resize(images, size) + 1) / 2))
         # In pixels of the resized image, whose corner, not the centre of its first pixel, is that of the image.
         maps = (maps - jnp.array([0, 0, self.depth_offset])) * (SCALE * size)
         corner = jnp.array([0.5, 0.5, 0.0])
         return (maps + corner) * ratio - corner
+
+    @functools.cached_property
+    def uv_layout(self) -> layouts.Layout:
+        """What lies where on the maps.
+
+        Raises:
+            ValueError: of PRNet's public square it is not known, because the network came without PRNet's UV files.
+        """
+        if self.layout == "megn":
+            return layouts.megn(self.net.size)
+        table = self.variables.get("layout", {})
+        if not {"landmarks", "face"} <= set(table):
+            raise ValueError(
+                "the position network came without PRNet's uv_kpt_ind.txt and face_ind.txt, which say where the face "
+                "is on its maps; convert it again by experiments.convert --prnet_uv=FOLDER, PRNet's Data/uv-data"
+            )
+        return layouts.prnet(np.asarray(table["landmarks"]), np.asarray(table["face"]))
 
 
 def position_network(path: epath.PathLike = "") -> PositionNetwork:
@@ -161,3 +179,158 @@ def position_network(path: epath.PathLike = "") -> PositionNetwork:
     settings, variables = read(path or SHIPPED / "prnet64", "prnet", shapes)
     net = ResFCN(settings["size"], settings["channels"])
     return PositionNetwork(net, variables, settings["layout"], float(settings["depth_offset"]))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class IdentityNetwork:
+    """Identity embeddings of faces. Pure: its caller compiles it.
+
+    Attributes:
+        net: the network.
+        variables: its `params` and `batch_stats`.
+        resolution: side of the faces that it takes.
+        crop: what it sees of an image: top, left, bottom and right as shares of the side; None for all of it.
+    """
+
+    net: ArcFace
+    variables: Tree
+    resolution: int
+    crop: tuple[float, float, float, float] | None = None
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Embeds faces.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1], of any size R; aligned where there is a crop.
+
+        Returns:
+            f32[N,E], unit vectors.
+
+        Raises:
+            ValueError: the images are no squares of three channels.
+        """
+        _check_squares(images)
+        if self.crop is not None:
+            top, left, bottom, right = (round(share * images.shape[1]) for share in self.crop)
+            images = _shrink(images[:, top:bottom, left:right], self.resolution)
+        return jnp.asarray(self.net.apply(self.variables, _resize(images, self.resolution)))
+
+
+def identity_network(path: epath.PathLike = "") -> IdentityNetwork:
+    """Reads an identity network.
+
+    Args:
+        path: a network directory; "" for the one that comes with the project.
+
+    Returns:
+        The network.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is of another kind, damaged, or does not fit together.
+    """
+
+    def make(settings: dict[str, Any]) -> ArcFace:
+        return ArcFace(tuple(settings["blocks"]), tuple(settings["widths"]), settings["embedding_dim"])
+
+    def shapes(settings: dict[str, Any]) -> Tree:
+        size, crop = settings["resolution"], settings["crop"]
+        if crop is not None and not (
+            len(crop) == 4 and all(0 <= first < last <= 1 for first, last in zip(crop[:2], crop[2:], strict=True))
+        ):
+            raise ValueError("crop must be null, or top, left, bottom and right as shares of the side")
+        images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+        return jax.eval_shape(make(settings).init, jax.random.key(0), images)
+
+    settings, variables = read(path or SHIPPED / "identity64", "identity", shapes)
+    crop = settings["crop"]
+    return IdentityNetwork(make(settings), variables, settings["resolution"], None if crop is None else tuple(crop))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OfficialFusionNetwork:
+    """Offsets by the fusion network of SD-GAN's release. Pure: its caller compiles it.
+
+    Attributes:
+        net: the network.
+        variables: its `params`.
+    """
+
+    net: OfficialFusion
+    variables: Tree
+
+    def __call__(self, faces: jax.Array, templates: jax.Array, maps: jax.Array) -> jax.Array:
+        """Regresses offsets.
+
+        Args:
+            faces: f32[N,R,R,3] in [-1,1], of any size R.
+            templates: f32[N,R,R,3] in [-1,1], images of the attribute, of any size R.
+            maps: f32[N,S,S,9], maps of the canonical 3D faces; S a multiple of 4.
+
+        Returns:
+            f32[N,L,D], L the layers of G; [N,14,512] of the release.
+
+        Raises:
+            ValueError: a shape is another.
+        """
+        _check_squares(faces, "faces")
+        _check_squares(templates, "templates")
+        if maps.ndim != 4 or maps.shape[1] != maps.shape[2] or maps.shape[1] % 4 or maps.shape[3] != 9:
+            raise ValueError(f"maps must be [N,S,S,9], S a multiple of 4; got {list(maps.shape)}")
+        size = self.net.settings.resolution
+        return jnp.asarray(self.net.apply(self.variables, _resize(faces, size), _resize(templates, size), maps))
+
+
+def fusion_network(path: epath.PathLike) -> OfficialFusionNetwork:
+    """Reads a fusion network of SD-GAN's release.
+
+    Args:
+        path: a network directory.
+
+    Returns:
+        The network.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is of another kind, damaged, or does not fit together.
+    """
+
+    def make(settings: dict[str, Any]) -> OfficialFusion:
+        widths, style_widths = (tuple(settings[name]) for name in ("widths", "style_widths"))
+        return OfficialFusion(Settings(widths, style_widths, settings["resolution"], settings["num_layers"]))
+
+    def shapes(settings: dict[str, Any]) -> Tree:
+        net = make(settings)
+        images = jax.ShapeDtypeStruct((1, net.settings.resolution, net.settings.resolution, 3), jnp.float32)
+        return jax.eval_shape(net.init, jax.random.key(0), images, images, jnp.zeros((1, 16, 16, 9)))
+
+    settings, variables = read(path, "sfn", shapes)
+    return OfficialFusionNetwork(make(settings), variables)
+
+
+def _check_squares(images: jax.Array, name: str = "images") -> None:
+    """Raises `ValueError` where images are no squares of three channels."""
+    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
+        raise ValueError(f"{name} must be [N,R,R,3], got {list(images.shape)}")
+
+
+def _resize(images: jax.Array, size: int) -> jax.Array:
+    """Images f32[N,H,W,3] at `size` × `size`, linear and antialiased."""
+    if images.shape[1:3] == (size, size):
+        return images
+    return jax.image.resize(images, (len(images), size, size, 3), "linear", antialias=True)
+
+
+def _shrink(images: jax.Array, size: int) -> jax.Array:
+    """Images f32[N,H,W,3] at `size` × `size` by area; an axis that is shorter stays."""
+    rows, columns = (_areas(length, min(size, length)) for length in images.shape[1:3])
+    return jnp.einsum("ih,nhwc,jw->nijc", rows, images, columns, precision="highest")
+
+
+def _areas(length: int, size: int) -> np.ndarray:
+    """What each of `size` pixels is the mean of, f32[size,length]: all that it touches, as PyTorch's `area` has it."""
+    # In whole numbers, which divide without error.
+    first, last = np.arange(size) * length // size, -(-np.arange(1, size + 1) * length // size)
+    pixel = np.arange(length)
+    touched = (first[:, None] <= pixel) & (pixel < last[:, None])
+    return (touched / touched.sum(1, keepdims=True)).astype(np.float32)

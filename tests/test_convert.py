@@ -5,10 +5,13 @@ import pickle
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 import sdgan_jax
+from sdgan_jax import pretrained
+from sdgan_jax.nets.prnet import ResFCN
 from tests.importers import states, writer
 
 STATE_G, STATE_D = states.nvlabs_g((8, 6, 10), 12, 2), states.nvlabs_d((8, 6, 10))
@@ -52,6 +55,42 @@ def test_in_used_and_out_again(run, tmp_path):
     result = run("convert", "--source=model", "--format=rosinality", "--out=back.pt")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("model: 16 pixels, 2 mapping layers; checkpoint in back.pt\n")
+
+
+@pytest.mark.slow
+def test_networks_that_are_no_gan(run, tmp_path):
+    """Each becomes a network directory, told by its keys; PRNet without its UV files is of no use to wear."""
+    torch = pytest.importorskip("torch")
+
+    def tensors(state):
+        return {key: torch.as_tensor(array) for key, array in state.items()}
+
+    torch.save(tensors(states.irse((1, 2), (16, 32), 3, 8)), tmp_path / "id.pth")
+    sizes = (16, 16, 32, 48), (4, 5, 6, 7)
+    torch.save({"model": tensors(states.sfn(*sizes, 2, 6)), "epoch": 3}, tmp_path / "sfn.pth")
+    result = run("convert", "--source=id.pth", "--out=id")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "id.pth (irse50): identity network of 12 pixels, embeddings of 8 numbers; network in id",
+        "note: it crops aligned 256-pixel photos, as IR-SE50 wants; crop: null in network.json for faces cropped "
+        "already",
+    ]
+    assert pretrained.identity_network(tmp_path / "id").resolution == 12
+    result = run("convert", "--source=sfn.pth", "--format=sfn", "--out=sfn")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "sfn.pth (sfn): official fusion network of 32 pixels, 6 layers; network in sfn\n"
+    assert pretrained.fusion_network(tmp_path / "sfn").net.settings.style_widths == sizes[1]
+    result = run("convert", "--source=sfn.pth", "--format=irse50", "--out=other")
+    line = "error: sfn.pth is of the format sfn, not irse50; leave --format=auto\n"
+    assert (result.returncode, result.stderr) == (1, line)
+    net = ResFCN(256, 1)
+    shapes = jax.eval_shape(net.init, jax.random.key(0), np.zeros((1, 256, 256, 3), np.float32))
+    settings = {"size": 256, "channels": 1, "layout": "prnet", "depth_offset": 0.0}
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
+    pretrained.write(tmp_path / "prnet", "prnet", settings, zeros)
+    result = run("wear", "--network=prnet", "--input=.", "--attribute=mask", "--out=worn")
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: the position network came without PRNet's uv_kpt_ind.txt")
 
 
 def test_mistakes_get_one_line_and_leave_nothing(run, tmp_path):

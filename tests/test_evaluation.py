@@ -130,8 +130,9 @@ def test_score_is_minus_the_distance_that_evaluation_measures(data_dir, monkeypa
     monkeypatch.setattr(classifier_lib, "STEPS", 40)
     monkeypatch.setattr(evaluation, "SCORE_IMAGES", 24)
     config = config_lib.Config(dataset="megn/rendered_32_n240", resolution=32, data_dir=str(data_dir))
-    for part in (config.generator, config.discriminator, config.fusion):
+    for part in (config.generator, config.discriminator):
         part.channel_base, part.channel_max = 64, 4
+    config.fusion.width = config.fusion.width_max = 4
     config.generator.latent_dim, config.generator.mapping_layers = 8, 1
     state = init_state(config)
     score = evaluation.make_score(config)(state)

@@ -3,10 +3,13 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sdgan_jax import pretrained
+from sdgan_jax.face3d import layout as layouts
+from sdgan_jax.nets.arcface import ArcFace
 from sdgan_jax.nets.prnet import ResFCN
 
 SETTINGS = {"size": 32, "channels": 2, "layout": "megn", "depth_offset": 0.5}
@@ -114,3 +117,87 @@ def test_maps_are_in_pixels_of_the_image():
         np.testing.assert_allclose(net.seen[0, 5, 4:-4, 1], ((np.arange(32) + 0.5) / 32)[4:-4], atol=1e-5)
     with pytest.raises(ValueError, match=r"images must be \[N,R,R,3\], got \[1, 8, 9, 3\]"):
         network(np.zeros((1, 8, 9, 3), np.float32))
+
+
+def test_where_the_face_is_on_the_maps():
+    """Of our own square by its size; of PRNet's by the files that its user owns, and not without them."""
+    ours = pretrained.PositionNetwork(ResFCN(32, 2), {}, "megn", 0.5)
+    assert ours.uv_layout is layouts.megn(32)
+    landmarks, face = layouts.megn(256).landmarks, np.tri(256, dtype=bool)
+    table = {"landmarks": jnp.asarray(landmarks), "face": jnp.asarray(face)}
+    public = pretrained.PositionNetwork(ResFCN(256), {"layout": table}, "prnet", 0.0)
+    np.testing.assert_array_equal(public.uv_layout.landmarks, landmarks)
+    np.testing.assert_array_equal(public.uv_layout.face, face)
+    # Through landmarks at the same places the spline finds the same places on the mean face.
+    known = layouts.megn(256).coordinates[100:200:20, 90:170:20]
+    np.testing.assert_allclose(public.uv_layout.coordinates[100:200:20, 90:170:20], known, atol=0.03)
+    assert public.uv_layout is public.uv_layout
+    for missing in ({}, {"layout": {"face": table["face"]}}, {"layout": {"landmarks": table["landmarks"]}}):
+        network = pretrained.PositionNetwork(ResFCN(256), missing, "prnet", 0.0)
+        with pytest.raises(ValueError, match="convert it again by experiments.convert --prnet_uv=FOLDER"):
+            _ = network.uv_layout
+
+
+IDENTITY = {"blocks": [1], "widths": [4], "embedding_dim": 3, "resolution": 8, "crop": [0.25, 0.125, 0.75, 0.625]}
+
+
+@pytest.fixture(scope="module")
+def identity_variables():
+    shapes = jax.eval_shape(
+        ArcFace((1,), (4,), 3).init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 3), "float32")
+    )
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: 0.5 + rng.random(leaf.shape, np.float32), shapes)
+
+
+def test_identity_is_that_of_the_crop(tmp_path, identity_variables):
+    """An image that is constant within the crop, whatever is around it, is the constant image, at any size."""
+    pretrained.write(tmp_path, "identity", IDENTITY, identity_variables)
+    network = pretrained.identity_network(tmp_path)
+    assert network.crop == (0.25, 0.125, 0.75, 0.625)
+    net = ArcFace((1,), (4,), 3)
+    colour = np.array([0.5, -0.25, 0.75], np.float32)
+    expected = jax.jit(net.apply)(identity_variables, np.broadcast_to(colour, (1, 8, 8, 3)))
+    for size in (8, 40):  # the crop grows, and shrinks
+        images = np.random.default_rng(1).uniform(-1, 1, (1, size, size, 3)).astype(np.float32)
+        images[:, size // 4 : 3 * size // 4, size // 8 : 5 * size // 8] = colour
+        np.testing.assert_allclose(jax.jit(network)(images), expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"images must be \[N,R,R,3\], got \[8, 8, 3\]"):
+        network(np.zeros((8, 8, 3), np.float32))
+
+
+def test_identity_without_a_crop_sees_the_whole_image(tmp_path, identity_variables):
+    pretrained.write(tmp_path, "identity", IDENTITY | {"crop": None}, identity_variables)
+    network = pretrained.identity_network(tmp_path)
+    image = np.random.default_rng(1).uniform(-1, 1, (1, 8, 8, 3)).astype(np.float32)
+    expected = jax.jit(network.net.apply)(identity_variables, image)
+    np.testing.assert_allclose(jax.jit(network)(image), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"crop": [0.1, 0.2, 0.3]}, "describes no network: crop must be null, or top, left, bottom and right"),
+        ({"crop": [0.5, 0.2, 0.3, 0.9]}, "describes no network: crop must be null, or top"),
+        ({"crop": [0.0, 0.2, 0.9, 1.1]}, "describes no network: crop must be null, or top"),
+        ({"crop": "face"}, "describes no network"),
+        ({"widths": [4, 8]}, "describes no network"),
+        ({"resolution": 9}, "describes no network: images must be"),
+        ({"embedding_dim": 5}, r"weights.npz does not fit its network.json: \d+ arrays differ"),
+        ({"resolution": None}, "network.json lacks the setting 'resolution'"),
+    ],
+)
+def test_other_identity_networks_get_one_line(tmp_path, identity_variables, changes, line):
+    pretrained.write(tmp_path, "identity", IDENTITY, identity_variables)
+    change(**changes)(tmp_path)
+    with pytest.raises(ValueError, match=line):
+        pretrained.identity_network(tmp_path)
+
+
+def test_networks_of_other_kinds_and_none(tmp_path, identity_variables):
+    pretrained.write(tmp_path, "identity", IDENTITY, identity_variables)
+    with pytest.raises(ValueError, match="is a network of the kind identity; one of the kind sfn is needed"):
+        pretrained.fusion_network(tmp_path)
+    for read in (pretrained.fusion_network, pretrained.identity_network):
+        with pytest.raises(FileNotFoundError, match="none has no network.json"):
+            read(tmp_path / "none")

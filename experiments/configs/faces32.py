@@ -20,7 +20,7 @@ def get_config() -> Config:
         checkpoint_every=1000,
         generator=GeneratorConfig(mapping_layers=2, channel_base=512, channel_max=128),
         discriminator=DiscriminatorConfig(channel_base=512, channel_max=128),
-        fusion=FusionConfig(channel_base=512, channel_max=64, embedding_dim=32, hidden_dim=128),
+        fusion=FusionConfig(width=16, width_max=32, blocks=1, kernel=3),
         latent_space="w",
         basis_length=8.0,
         source="latent",

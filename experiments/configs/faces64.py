@@ -19,5 +19,5 @@ def get_config() -> Config:
     config.checkpoint_every = 2000
     for network in (config.generator, config.discriminator):
         network.channel_base, network.channel_max = 8192, 256
-    config.fusion = FusionConfig(channel_base=2048, channel_max=256, embedding_dim=64, hidden_dim=256)
+    config.fusion = FusionConfig(width=32, width_max=128)
     return config

@@ -10,6 +10,7 @@ From scratch, ten minutes give coloured blobs. Those weights (184 kimg, 50 minut
     python -m experiments.train --config=experiments/configs/faces32.py --workdir=runs/second \
         --config.total_steps=5470 --config.init=runs/first --config.seed=2 --config.ema_rampup=1.0
     python -c "import sdgan_jax; sdgan_jax.load('runs/second').save('experiments/weights/faces32', 'float16')"
+and hold no F: it starts anew.
 """
 
 import pathlib

@@ -58,6 +58,7 @@ def sample_pixels(image: jax.Array, xy: jax.Array) -> jax.Array:
     Returns:
         f32[...,C].
     """
+    image = jnp.asarray(image)
     height, width, channels = image.shape
     x, y = jnp.clip(xy[..., 0], 0.0, width - 1.0), jnp.clip(xy[..., 1], 0.0, height - 1.0)
     j, i = (jnp.floor(jax.lax.stop_gradient(p)) for p in (x, y))
@@ -113,7 +114,7 @@ def pose(position_map: jax.Array, layout: Layout) -> Pose:
     """
     weights = jnp.asarray(layout.face * (1.0 - layout.regions[..., 2])).reshape(-1, 1)
     weights = weights / weights.sum()
-    head, face = jnp.asarray(layout.head).reshape(-1, 3), position_map.reshape(-1, 3)
+    head, face = jnp.asarray(layout.head).reshape(-1, 3), jnp.asarray(position_map).reshape(-1, 3)
     head_centre, face_centre = (weights * head).sum(0), (weights * face).sum(0)
     head, face = head - head_centre, face - face_centre
     u, size, vt = jnp.linalg.svd((weights * face).T @ head)

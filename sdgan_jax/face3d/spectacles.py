@@ -5,6 +5,9 @@ The sheet is an upright cylinder in the frame of the head. It stands as near as 
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -95,12 +98,12 @@ def _fitted(wearer: Wearer, style: Style, attribute: str) -> Fit:
     wide, high = wide * grown, high * grown
     middle = 0.5 * (left + right)[:2] + jnp.array([0.0, 0.012])
     aside = jnp.maximum(0.5 * (right[0] - left[0]), wide + 0.045)
-    thick = 0.5 * style.thickness * (0.024 if attribute == "sunglasses" else 0.028) + 0.004
+    thick = 0.5 * jnp.asarray(style.thickness) * (0.024 if attribute == "sunglasses" else 0.028) + 0.004
     fit = Fit(style.kind, power, middle, aside, wide, high, thick, jnp.zeros(()))
     x, y, z = jnp.moveaxis(wearer.head, -1, 0)
     lens, rim = _distances(fit, x, y)
     under = (jnp.minimum(lens, rim) < 0.004) & (z > 0.0)
-    return fit.replace(axis=jnp.where(under, z - _sheet_z(fit, x), -_BEND).max() + _GAP)
+    return dataclasses.replace(fit, axis=jnp.where(under, z - _sheet_z(fit, x), -_BEND).max() + _GAP)
 
 
 def _sheet_z(fit: Fit, x: jax.Array) -> jax.Array:
@@ -163,7 +166,7 @@ def _temples(wearer: Wearer, fit: Fit, colour: jax.Array) -> Layer:
     return ribbons.bars(wearer, jnp.stack(begin), jnp.stack(end), jnp.maximum(fit.thick * 1.7, 0.020), colour)
 
 
-def _shadow(wearer: Wearer, fit: Fit, dark: bool):  # noqa: ANN202
+def _shadow(wearer: Wearer, fit: Fit, dark: bool) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Where the way from the skin to the light crosses the sheet inside the frame."""
     toward = wearer.light.direction @ wearer.pose.rotation
     blur = 0.035 + wearer.soft

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import jax
@@ -88,15 +89,15 @@ def random_style(attribute: str, seed: int, kind: str | None = None) -> Style:
         free = np.clip(rng.uniform(0.05, 0.85) + 0.3 * rng.uniform(-1, 1, 3), 0.04, 0.95).astype(np.float32)
         colour = free if colours is None else parse_colour(colours[rng.integers(len(colours))])
         second = parse_colour("#ecece9" if rng.uniform() < 0.8 else "#1a1a1a")
-        return style.replace(colour=colour, second=second, size=size, thickness=thickness)
+        return dataclasses.replace(style, colour=colour, second=second, size=size, thickness=thickness)
     if attribute in ("eyeglasses", "sunglasses"):
         colour = parse_colour(_RIMS[rng.choice(len(_RIMS), p=[0.5, 0.18, 0.1, 0.08, 0.07, 0.07])])
         second = style.second
         if attribute == "sunglasses":
             second = parse_colour(_LENSES[rng.choice(len(_LENSES), p=[0.5, 0.18, 0.12, 0.12, 0.08])])
-        return style.replace(colour=colour, second=second, size=size, thickness=thickness)
+        return dataclasses.replace(style, colour=colour, second=second, size=size, thickness=thickness)
     colour = None if rng.uniform() < 0.7 else parse_colour(_HAIRS[rng.integers(len(_HAIRS))])
-    return style.replace(colour=colour, size=size, thickness=thickness)
+    return dataclasses.replace(style, colour=colour, size=size, thickness=thickness)
 
 
 def parse_colour(text: str) -> np.ndarray:

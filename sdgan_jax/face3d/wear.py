@@ -51,7 +51,7 @@ def wear(
 
     Args:
         image: f32[H,W,3] in [-1, 1].
-        position_map: f32[S,S,3] of the face in this picture, S at most 257; without a layout it may be as small as 16.
+        position_map: f32[S,S,3] of the face in this picture, S at most 257; in MEGN's layout it may be as small as 16.
         attribute: static; one of `tfds_megn.ATTRIBUTES`. "none" gives back the image.
         style: how it looks, `styles.default_style(attribute)` by default.
         layout: of the position map, that of `tfds_megn` by default.
@@ -81,7 +81,7 @@ def overlay(
     shape = position_map.shape
     if image.ndim != 3 or image.shape[-1] != 3 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
         raise ValueError(f"wear takes f32[H,W,3] and f32[S,S,3], got {list(image.shape)} and {list(shape)}")
-    if layout is None:
+    if layout is None or (shape[0] < _FINE and layout is layouts.megn(shape[0])):
         size = max(shape[0], _FINE)
         layout = layouts.megn(size)
         if size > shape[0]:
@@ -135,12 +135,15 @@ def wear_photo(
     touched = np.zeros(part.shape[:2], bool)
     for attribute in sorted(chosen, key=ORDER.index):
         style = chosen[attribute]
-        drawn = overlay(pictures.to_float(square), inside.astype(np.float32), attribute, style, layout)
+        drawn = overlay(
+            jnp.asarray(pictures.to_float(square)), jnp.asarray(inside, jnp.float32), attribute, style, layout
+        )
         planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.region)])  # [work,work,5]
         planes = _resized(planes, side)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        fitted = Overlay(planes[..., :3], np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3]), planes[..., 4])
+        keep = np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3])
+        fitted = Overlay(*(jnp.asarray(p) for p in (planes[..., :3], keep, planes[..., 4])))
         touched |= np.asarray((fitted.keep < 1.0) | (fitted.region > 0.0))
-        colour = np.asarray(apply(colour, fitted))
+        colour = np.asarray(apply(jnp.asarray(colour), fitted))
     part[touched] = pictures.to_uint8(colour[touched])
     return out
 
@@ -166,7 +169,7 @@ def _overlay(
         worn = shells.hair(wearer, style, attribute == "beard")
     else:
         worn = spectacles.spectacles(wearer, style, attribute)
-    return _compose(wearer, worn, image.shape[:2], samples)
+    return _compose(wearer, worn, (image.shape[0], image.shape[1]), samples)
 
 
 def _compose(wearer: Wearer, worn: Worn, size: tuple[int, int], samples: int) -> Overlay:

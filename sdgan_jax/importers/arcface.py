@@ -9,21 +9,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdgan_jax.importers import arrays as arrays_lib
 from sdgan_jax.importers import layouts
+from sdgan_jax.importers.assembly import Network
 from sdgan_jax.importers.layouts import CONV, SAME, Layout, Table
 from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.nets.arcface import ArcFace
 
 PREFIX = "module."  # of a network that was saved inside of a DataParallel
 MOST_BLOCKS = 200
+# What the network sees of an aligned photo: rows 35 to 223 and columns 32 to 220 of 256; top, left, bottom, right.
+CROP = [35 / 256, 32 / 256, 223 / 256, 220 / 256]
 # A 1×1 convolution [out,in,1,1] that sees one pixel; ours is dense [in,out].
 _POINT = Layout(lambda x: x[:, :, 0, 0].T, lambda x: x.T[:, :, None, None])
 
@@ -75,27 +77,13 @@ def _norm(path: str, key: str) -> Table:
     }
 
 
-def read(file: BinaryIO, source: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Reads a file of torch.
-
-    Args:
-        file: open for reading, at its start.
-        source: what to call it in messages.
-
-    Returns:
-        As `variables_of`.
-
-    Raises:
-        FileError: it is no file of torch, or holds no such network.
-    """
-    is_zip = file.read(2) == b"PK"
-    file.seek(0)
-    saved, storages = (arrays_lib.read_zip if is_zip else arrays_lib.read_legacy)(file, source)
-    state = arrays_lib.as_dict(saved)
-    if state is None or not is_arcface(map(str, state)):
-        raise FileError(f"{source} is a file of torch, but no state dict of ArcFace's network IR-SE")
-    found = {str(key): arrays_lib.decode(value, source, storages) for key, value in state.items()}
-    return variables_of({key: array for key, array in found.items() if array is not None}, source)
+def network_of(state: Mapping[str, np.ndarray], source: str = "the state dict") -> Network:
+    """As `variables_of`, ready to be written: the settings also say what of a photo the network sees (`CROP`)."""
+    settings, variables = variables_of(state, source)
+    size = settings["resolution"]
+    note = "it crops aligned 256-pixel photos, as IR-SE50 wants; crop: null in network.json for faces cropped already"
+    description = f"identity network of {size} pixels, embeddings of {settings['embedding_dim']} numbers"
+    return Network("identity", settings | {"crop": CROP}, variables, description, [note])
 
 
 def variables_of(

@@ -9,7 +9,7 @@ import functools
 import io
 import math
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import jax.numpy as jnp
@@ -81,6 +81,16 @@ def decode(value: Any, source: str, storages: Storages | None = None) -> np.ndar
     except Exception as error:  # whatever falls out of arguments of the wrong kind or number
         raise FileError(f"{source} is damaged: it describes an array that cannot be") from error
     return None
+
+
+def state_dict(state: Mapping[Any, Any], source: str, storages: Storages) -> dict[str, np.ndarray]:
+    """The arrays of a module's state dict by their names; what else it holds is left out.
+
+    Raises:
+        FileError: as `decode`.
+    """
+    found = {str(key): decode(item, source, storages) for key, item in state.items()}
+    return {key: array for key, array in found.items() if array is not None}
 
 
 def number(value: Any, source: str, otherwise: float) -> float:
@@ -168,6 +178,24 @@ def _bytes(value: Any) -> bytes | bytearray:
             value.state = value.args[0].encode("latin1")  # kept: many arrays may share it
         return value.state
     return value if isinstance(value, bytes | bytearray) else value.encode("latin1")
+
+
+def read_torch(file: BinaryIO, source: str) -> tuple[Any, Storages]:
+    """Reads a file of torch.save, of any version.
+
+    Args:
+        file: open for reading, at its start.
+        source: what to call it in messages.
+
+    Returns:
+        What was saved, and its storages.
+
+    Raises:
+        FileError: as `read_zip` and `read_legacy`.
+    """
+    is_zip = file.read(2) == b"PK"
+    file.seek(0)
+    return (read_zip if is_zip else read_legacy)(file, source)
 
 
 def read_legacy(file: BinaryIO, source: str, data: Any = None) -> tuple[Any, Storages]:

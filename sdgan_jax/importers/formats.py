@@ -6,12 +6,13 @@ from typing import BinaryIO
 
 from etils import epath
 
-from sdgan_jax.importers import arrays, nvlabs, nvlabs_tf, pickles, prnet, rosinality
+from sdgan_jax.importers import arcface, arrays, nvlabs, nvlabs_tf, pickles, prnet, rosinality, sfn
 from sdgan_jax.importers.assembly import Imported, Network, Parts, assemble
-from sdgan_jax.importers.pickles import Call, FileError
+from sdgan_jax.importers.pickles import Call, FileError, printable
 
-FORMATS = ("rosinality", "nvlabs", "nvlabs_tf", "prnet")
+FORMATS = ("rosinality", "nvlabs", "nvlabs_tf", "prnet", "irse50", "sfn")
 MAX_BYTES = 8 << 30  # a training checkpoint of 1024 pixels with its optimisers has 0.7 GB
+_KNOWN = ".pt of rosinality, .pkl of NVlabs (stylegan2, -ada, 3), .pth of IR-SE50 and of SD-GAN's fusion network"
 _STARTS = {  # what is often found under the name of a file of weights, by its first bytes
     b"<": "a web page, so the download failed",
     b"version https://git-lfs": "a Git LFS pointer; fetch the file itself by `git lfs pull`",
@@ -46,12 +47,14 @@ def read(path: epath.PathLike, form: str = "auto", prnet_uv: epath.PathLike = ""
     if file.is_dir():
         raise FileError(f"{source} is a folder; give a file of weights, or a model directory to convert it out")
     if (size := file.stat().length) > MAX_BYTES:
-        raise FileError(f"{source} has {size >> 30} GiB; no StyleGAN2 is that large")
+        raise FileError(f"{source} has {size >> 30} GiB; no network that is known is that large")
     with file.open("rb") as opened:
-        found, parts = _read(opened, source)
+        found, read = _read(opened, source)
         _check_format(source, found, form)
+        if isinstance(read, Network):
+            return found, read
         format_of = {"rosinality": rosinality.FORMAT, "nvlabs": nvlabs.FORMAT, "nvlabs_tf": nvlabs_tf.FORMAT}[found]
-        return found, assemble(source, format_of, parts)
+        return found, assemble(source, format_of, read)
 
 
 def _check_format(source: str, found: str, form: str) -> None:
@@ -60,25 +63,44 @@ def _check_format(source: str, found: str, form: str) -> None:
         raise FileError(f"{source} is of the format {found}, not {form}; leave --format=auto")
 
 
-def _read(file: BinaryIO, source: str) -> tuple[str, Parts]:
+def _read(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
     """The format of a file, and what its importer finds."""
     start = file.read(64).lstrip()
     file.seek(0)
     if start.startswith(b"PK"):
-        return "rosinality", rosinality.read(file, source)
+        return _read_torch(file, source)
     for known, what in _STARTS.items():
         if start.startswith(known):
             raise FileError(f"{source} is {what}")
     if start[:1] not in (b"\x80", b"c", b"(", b"}"):  # how pickles of networks begin
         what = "is empty" if not start else "is no file of weights"
-        raise FileError(f"{source} {what}; known are .pt of rosinality and .pkl of NVlabs (stylegan2, -ada, 3)")
+        raise FileError(f"{source} {what}; known are {_KNOWN}")
     saved = pickles.read(file, source)
     if saved == arrays.LEGACY_MAGIC:
         file.seek(0)
-        return "rosinality", rosinality.read(file, source)
+        return _read_torch(file, source)
     if isinstance(saved, tuple) and len(saved) == 3 and all(isinstance(network, Call) for network in saved):
         return "nvlabs_tf", nvlabs_tf.read(saved, source)
     networks = arrays.as_dict(saved)
     if networks is not None and (networks.get("G_ema") is not None or networks.get("G") is not None):
         return "nvlabs", nvlabs.read(saved, source)
     raise FileError(f"{source} is a pickle, but holds no networks of NVlabs (neither G_ema, G, D nor a tuple of three)")
+
+
+def _read_torch(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
+    """The format of a file of torch, told by the keys that it holds, and what its importer finds."""
+    saved, storages = arrays.read_torch(file, source)
+    tree = arrays.as_dict(saved) or {}
+    if rosinality.is_rosinality(tree):
+        return "rosinality", rosinality.read(tree, source, storages)
+    if arcface.is_arcface(map(str, tree)):
+        return "irse50", arcface.network_of(arrays.state_dict(tree, source, storages), source)
+    model = arrays.as_dict(tree.get("model")) or {}
+    if sfn.is_sfn(map(str, model)):
+        return "sfn", sfn.network_of(arrays.state_dict(model, source, storages), source)
+    names = ", ".join(printable(key, 30) for key in list(tree)[:4])
+    held = f"it holds {names}" if names else "it holds no dict"
+    raise FileError(
+        f"{source} is a file of torch, but of no network that is known: {held}, neither g_ema nor g of rosinality, nor "
+        "the arrays of IR-SE50, nor SD-GAN's fusion network under 'model'"
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import flax.traverse_util
 import numpy as np
@@ -19,7 +19,6 @@ from sdgan_jax.importers import arrays as arrays_lib
 from sdgan_jax.importers import layouts
 from sdgan_jax.importers.assembly import Format, Parts
 from sdgan_jax.importers.layouts import Table
-from sdgan_jax.importers.pickles import FileError, printable
 
 FILTERS = (".blur.kernel", ".upsample.kernel", ".conv2.0.kernel", ".skip.0.kernel")
 # Channels by resolution at channel_multiplier 1; those from 64 up are multiplied by it.
@@ -79,32 +78,30 @@ def discriminator(resolution: int, label_dim: int = 0) -> Table:
 FORMAT = Format(generator, discriminator)
 
 
-def read(file: BinaryIO, source: str) -> Parts:
+def is_rosinality(parts: Mapping[Any, Any]) -> bool:
+    """Whether this dict out of a file of torch holds a generator."""
+    return any(arrays_lib.as_dict(parts.get(name)) is not None for name in ("g_ema", "g"))
+
+
+def read(parts: Mapping[Any, Any], source: str, storages: arrays_lib.Storages) -> Parts:
     """Reads a checkpoint.
 
     Args:
-        file: open for reading, at its start.
-        source: what to call it in messages.
+        parts: what the file holds, such that `is_rosinality`.
+        source: what to call the file in messages.
+        storages: of the file.
 
     Returns:
         G (`g_ema`, else `g`), D and the average w, those that are there.
 
     Raises:
-        FileError: it is no file of torch, or holds no such networks.
+        FileError: an array does not fit its bytes.
     """
-    is_zip = file.read(2) == b"PK"
-    file.seek(0)
-    saved, storages = (arrays_lib.read_zip if is_zip else arrays_lib.read_legacy)(file, source)
-    parts = arrays_lib.as_dict(saved)
-    states = {name: arrays_lib.as_dict((parts or {}).get(name)) for name in ("g_ema", "g", "d")}
-    name = "g_ema" if states["g_ema"] is not None else "g"
-    if parts is None or states[name] is None:
-        names = ", ".join(printable(key, 30) for key in list(parts or ())[:4])
-        held = f"it holds {names}" if names else "it holds no dict"
-        raise FileError(f"{source} is a file of torch, but no StyleGAN2 of rosinality: {held}, and neither g_ema nor g")
+    trees = {name: arrays_lib.as_dict(parts.get(name)) for name in ("g_ema", "g", "d")}
+    states = {name: arrays_lib.state_dict(tree, source, storages) for name, tree in trees.items() if tree is not None}
     w_avg = arrays_lib.decode(parts.get("latent_avg"), source, storages)
-    state_g, state_d = (_state(source, states[key], storages) for key in (name, "d"))
-    found = parts_of(state_g, state_d, w_avg, source)
+    name = "g_ema" if "g_ema" in states else "g"
+    found = parts_of(states[name], states.get("d"), w_avg, source)
     if name == "g":
         found.notes.append("the file has no g_ema (the averaged generator); g was taken")
     return found
@@ -133,14 +130,6 @@ def parts_of(
     blocks = layouts.last_number(r"convs\.(\d+)\.conv\.weight", state_g) // 2 + 1
     layers = layouts.last_number(r"style\.(\d+)\.weight", state_g)
     return Parts(4 << min(blocks, 20), min(max(layers, 1), 64), state_g, state_d, w_avg)
-
-
-def _state(source: str, state: dict[Any, Any] | None, storages: arrays_lib.Storages) -> dict[str, np.ndarray] | None:
-    """The arrays of a state dict."""
-    if state is None:
-        return None
-    found = {str(key): arrays_lib.decode(value, source, storages) for key, value in state.items()}
-    return {key: array for key, array in found.items() if array is not None}
 
 
 def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> list[str]:

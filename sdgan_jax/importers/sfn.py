@@ -1,27 +1,29 @@
 """Weights of the Semantic_Fusion_Network of SD-GAN's official release (MontaEllis/SD-GAN): read.
 
 A file is a dict whose `model` is a state dict, its keys mostly with `module.` in front. Widths are read off the arrays.
-Facts: the keys of the golden file (`tests/golden/sdgan_sfn.npz`). Left out is what the network never looks at: the
-dense layers of ACE for regions that a face has not, and its noise.
+Facts: the keys of the golden file (`tests/golden/sdgan_sfn.npz`). Left out is what has no effect: the dense layers of
+ACE for regions that a face has not, its noise, and biases that a normalisation takes away again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdgan_jax.importers import arrays as arrays_lib
 from sdgan_jax.importers import layouts
+from sdgan_jax.importers.assembly import Network
 from sdgan_jax.importers.layouts import CONV, DENSE, SAME, SCALAR, Layout, Table
 from sdgan_jax.importers.pickles import FileError
-from sdgan_jax.nets.sfn import EPSILON, REGIONS, OfficialFusion, Settings
+from sdgan_jax.nets.fusion_layers import EPSILON
+from sdgan_jax.nets.sfn import REGIONS, OfficialFusion, Settings
 
 PREFIX = "module."  # of a network that was saved inside of a DataParallel
 STATISTICS = "statistics/"  # where the mean and the variance of a batch normalisation wait to be folded
@@ -62,27 +64,11 @@ def is_sfn(keys: Iterable[str]) -> bool:
     }
 
 
-def read(file: BinaryIO, source: str) -> tuple[Settings, dict[str, Any]]:
-    """Reads a file of torch. Nothing in it is executed.
-
-    Args:
-        file: open for reading, at its start.
-        source: what to call it in messages.
-
-    Returns:
-        As `variables_of`.
-
-    Raises:
-        FileError: it is no file of torch, or holds no such network.
-    """
-    is_zip = file.read(2) == b"PK"
-    file.seek(0)
-    saved, storages = (arrays_lib.read_zip if is_zip else arrays_lib.read_legacy)(file, source)
-    state = arrays_lib.as_dict((arrays_lib.as_dict(saved) or {}).get("model"))
-    if state is None or not is_sfn(map(str, state)):
-        raise FileError(f"{source} is a file of torch, but holds no Semantic_Fusion_Network of SD-GAN under 'model'")
-    found = {str(key): arrays_lib.decode(value, source, storages) for key, value in state.items()}
-    return variables_of({key: array for key, array in found.items() if array is not None}, source)
+def network_of(state: Mapping[str, np.ndarray], source: str = "the state dict") -> Network:
+    """As `variables_of`, ready to be written."""
+    settings, variables = variables_of(state, source)
+    description = f"official fusion network of {settings.resolution} pixels, {settings.num_layers} layers"
+    return Network("sfn", dataclasses.asdict(settings), variables, description)
 
 
 def variables_of(state: Mapping[str, np.ndarray], source: str = "the state dict") -> tuple[Settings, dict[str, Any]]:
@@ -126,16 +112,17 @@ def table(shortcuts: Iterable[str]) -> Table:
         key = f"{_key(trunk, block)}.downsample"
         names[path] = (f"{key}.0.weight", _CONV)
         names |= _norm(f"{trunk}/{block}/shortcut_norm", f"{key}.1")
-    for name, index in (("input/conv", 1), ("down_0", 4), ("down_1", 7), ("up", 10), ("output/conv", 14)):
-        layout = _ADJOINT if name == "up" else _CONV
-        names |= layouts.biased(f"params/style/{name}", f"encoder.model.{index}.", layout)
+    for name, index in (("input/conv", 1), ("down_0", 4), ("down_1", 7), ("up", 10)):
+        names[f"params/style/{name}/kernel"] = (f"encoder.model.{index}.weight", _ADJOINT if name == "up" else _CONV)
+    names |= layouts.biased("params/style/output/conv", "encoder.model.14.", _CONV)
     for region in range(REGIONS):
         names |= layouts.biased(f"params/fuse/code_{region}", f"fusion.fc_mu{region}.", _DENSE)
-    names |= layouts.biased("params/fuse/spade_shared", "fusion.Spade.mlp_shared.0.", _CONV)
+    path = "params/fuse/modulation"
+    names |= layouts.biased(f"{path}/shared", "fusion.Spade.mlp_shared.0.", _CONV)
     for name in ("gamma", "beta"):
-        names[f"params/fuse/{name}/blend"] = (f"fusion.blending_{name}", SCALAR)
-        names |= layouts.biased(f"params/fuse/{name}/codes", f"fusion.conv_{name}.", _CONV)
-        names |= layouts.biased(f"params/fuse/{name}/face", f"fusion.Spade.mlp_{name}.", _CONV)
+        names[f"{path}/{name}_blend"] = (f"fusion.blending_{name}", SCALAR)
+        names |= layouts.biased(f"{path}/{name}_codes", f"fusion.conv_{name}.", _CONV)
+        names |= layouts.biased(f"{path}/{name}_face", f"fusion.Spade.mlp_{name}.", _CONV)
     return names | {
         "params/regressor/local/kernel": ("regre.tree_connect_1.0.weight", _LOCAL),
         "params/regressor/layers/kernel": ("regre.tree_connect_2.0.weight", _LOCAL),
@@ -179,11 +166,11 @@ def _norm(path: str, key: str) -> Table:
 
 
 def _is_dead(key: str) -> bool:
-    """Whether the network never looks at an array."""
+    """Whether an array has no effect."""
     unused = re.fullmatch(r"fusion\.fc_mu(\d{1,6})\.(weight|bias)", key)
-    return (
-        key.endswith(".num_batches_tracked") or key == "fusion.noise_var" or bool(unused and int(unused[1]) >= REGIONS)
-    )
+    levelled = re.fullmatch(r"encoder\.model\.(1|4|7|10)\.bias", key)
+    others = key.endswith(".num_batches_tracked") or key == "fusion.noise_var"
+    return others or bool(levelled) or bool(unused and int(unused[1]) >= REGIONS)
 
 
 def _settings(state: Mapping[str, np.ndarray]) -> Settings:
@@ -198,7 +185,8 @@ def _settings(state: Mapping[str, np.ndarray]) -> Settings:
     return Settings(
         widths=tuple(size(f"arcfacenet.layer{i + 1}.0.conv2.weight", 0, 4, release.widths[i]) for i in range(4)),
         style_widths=tuple(
-            size(f"encoder.model.{index}.bias", 0, 1, release.style_widths[i]) for i, index in enumerate((1, 4, 7, 10))
+            size(f"encoder.model.{index}.weight", 1 if index == 10 else 0, 4, release.style_widths[i])
+            for i, index in enumerate((1, 4, 7, 10))
         ),
         resolution=16 * math.isqrt(positions),
         num_layers=size("regre.in3.weight", 0, 1, release.num_layers),

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
 
 SIZES = (32, 64, 128, 256, 512)
 INNERMOST = 8  # side of the smallest map
 EPSILON = 1e-3  # of TensorFlow's batch normalisation
-MOMENTUM = 0.99  # of the moving averages; 0.999 in TensorFlow, too slow for trainings of a few thousand steps
+MOMENTUM = 0.98  # of the moving averages; 0.999 in TensorFlow, too slow for trainings of a few thousand steps
+POSITIVE = 2.0  # deviations by which three channels of positions lie above the ReLU's zero at first
 SCALE = 1.1  # the network's 0 to 1 stands for 0 to 1.1 image sides
 
 
@@ -37,12 +39,22 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         widths = (self.features, x.shape[-1]) if self.transposed else (x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.xavier_uniform(), (self.size, self.size, *widths))
+        init = nearly_identity if self.transposed and self.stride == 1 else nn.initializers.xavier_uniform()
+        kernel = self.param("kernel", init, (self.size, self.size, *widths))
         if self.transposed:
             return resample.convolve_same_transposed(x, kernel, self.stride)
         if self.size > 1:
             return resample.convolve_same(x, kernel, self.stride)
         return resample.convolve(x[:, :: self.stride, :: self.stride], kernel)
+
+
+def nearly_identity(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """Kernel [4,4,D,C] that hands on each of the first min(C, D) channels, and a little of everything else.
+
+    The decoder is deep and has no shortcuts; begun like this, positions come through it from the first step on.
+    """
+    kernel = 0.3 * nn.initializers.xavier_uniform()(key, shape, dtype)
+    return kernel.at[1, 1].add(jnp.eye(*shape[2:], dtype=dtype))
 
 
 class Unit(nn.Module):
@@ -53,11 +65,12 @@ class Unit(nn.Module):
     stride: int = 1
     transposed: bool = False
     last: bool = False  # a sigmoid instead of the ReLU
+    shift: float = 0.0  # of the normalised values at first
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         x = Convolution(self.features, self.size, self.stride, self.transposed, name="conv")(x)
-        x = batch_norm(x, train)
+        x = batch_norm(x, train, self.shift)
         return nn.sigmoid(x) if self.last else nn.relu(x)
 
 
@@ -78,9 +91,10 @@ class Block(nn.Module):
         return nn.relu(batch_norm(shortcut + x, train))
 
 
-def batch_norm(x: jax.Array, train: bool) -> jax.Array:
+def batch_norm(x: jax.Array, train: bool, shift: float = 0.0) -> jax.Array:
     """TensorFlow's batch normalisation, as the submodule `norm` of the module that calls it."""
-    return nn.BatchNorm(not train, momentum=MOMENTUM, epsilon=EPSILON, name="norm")(x)
+    bias = nn.initializers.constant(shift)
+    return nn.BatchNorm(not train, momentum=MOMENTUM, epsilon=EPSILON, bias_init=bias, name="norm")(x)
 
 
 class ResFCN(nn.Module):
@@ -115,7 +129,9 @@ class ResFCN(nn.Module):
                 x = Block(width, stride, name=f"block_{2 * stage + step}")(x, train)
         rows = upward(stages, self.channels)
         for index, (width, stride) in enumerate(rows):
-            x = Unit(width, stride=stride, transposed=True, last=index == len(rows) - 1, name=f"up_{index}")(x, train)
+            last = index == len(rows) - 1
+            shift = POSITIVE if width == 3 and not last else 0.0
+            x = Unit(width, stride=stride, transposed=True, last=last, shift=shift, name=f"up_{index}")(x, train)
         return x
 
 

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 from sdgan_jax.nets import resample
 from sdgan_jax.nets.layers import EqualDense, scaled_normal
 
-REDUCTION = 16  # of the channels, within squeeze and excitation
+REDUCTION = 16  # of the channels, within squeeze and excitation,
+LEAST = 4  # but to no fewer than these
 GROUP = 16  # channels of a group at most
 
 
@@ -105,7 +106,7 @@ class SqueezeExcitation(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         channels = x.shape[-1]
-        scale = EqualDense(max(1, channels // REDUCTION), name="squeeze")(x.mean((1, 2)))  # [N,C/16]
+        scale = EqualDense(max(LEAST, channels // REDUCTION), name="squeeze")(x.mean((1, 2)))  # [N,C/16]
         scale = EqualDense(channels, name="excite")(PReLU(name="prelu")(scale))  # [N,C]
         return x * nn.sigmoid(scale)[:, None, None]
 

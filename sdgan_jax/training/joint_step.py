@@ -136,7 +136,9 @@ def loss_g(nets: Networks, state: State, params_g: Tree, inputs: Inputs) -> tupl
         aux["x_0"] = jax.lax.stop_gradient(nets.synthesize(variables, plain, drawn.noise_hat))
     l_adv = losses.adversarial_g(logits, weights.adversarial_kind)
     l_att = _attribute_loss(attribute_logits, attributes, weights.attribute_kind)
-    l_id = losses.identity(x_hat[-1], aux.get("x_0", inputs.real)) if config.num_attributes > 1 else jnp.zeros(())
+    l_id = jnp.zeros(())
+    if config.num_attributes > 1:
+        l_id = losses.identity(nets.compared(x_hat[-1]), nets.compared(aux.get("x_0", inputs.real)))
     aux["metrics"] = {"l_adv_g": l_adv, "l_att_g": l_att, "l_id_g": l_id}
     return weights.adversarial * l_adv + weights.attribute_g * l_att + weights.identity * l_id, aux
 

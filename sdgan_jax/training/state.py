@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from sdgan_jax import augmentation, latents
+import tfds_megn
+from sdgan_jax import augmentation, latents, pretrained
 from sdgan_jax.config import AdamConfig, Config
+from sdgan_jax.face3d import embedding
 from sdgan_jax.nets.discriminator import Discriminator
-from sdgan_jax.nets.fusion import Fusion
+from sdgan_jax.nets.fusion import Face3D, Fusion, feature_side
 from sdgan_jax.nets.generator import Generator, Noise
+from sdgan_jax.pretrained import IdentityNetwork, PositionNetwork
 from sdgan_jax.training.draws import Latents
 
 Tree = Any  # a tree of arrays
@@ -33,6 +38,9 @@ class Networks:
     generator: Generator
     discriminator: Discriminator
     fusion: Fusion
+    position: PositionNetwork | None = None  # frozen; gives F the 3D shape of its face
+    identity: IdentityNetwork | None = None  # frozen; of the identity loss, where that compares embeddings
+    templates: np.ndarray | None = None  # f32[A-1,R,R,3], what stands for each attribute before F, where F takes images
 
     def map(self, variables_g: Tree, z: jax.Array, label: jax.Array | None = None) -> jax.Array:
         """z f32[N,D], and label f32[N,C] of a conditional network, to w f32[N,D]."""
@@ -67,11 +75,46 @@ class Networks:
             return list(scales)
         return [augmentation.augment(keys, scales[-1], p)]
 
-    def offset(self, params_f: Tree, images: jax.Array, attributes: jax.Array) -> jax.Array:
-        """Images f32[N,R,R,3] and attributes f32[N,A] to offsets, f32[N,1,D] in z or f32[N,L,D] in w+."""
+    def offset(self, params_f: Tree, images: jax.Array, attributes: jax.Array, worn: int | None = None) -> jax.Array:
+        """F's offsets: zero for `none`, and for a model without F.
+
+        Args:
+            params_f: of F, or {}.
+            images: f32[N,R,R,3] in [-1,1].
+            attributes: f32[N,A] weights.
+            worn: attributes of a row at most; None for what the config's data can show: one where its attribute loss
+                is for one a face ("softmax"), else all.
+
+        Returns:
+            f32[N,1,D] in z, f32[N,L,D] in w+.
+        """
         if not params_f:  # there is nothing but `none`
             return jnp.zeros((images.shape[0], self.fusion.num_layers, self.fusion.latent_dim))
-        return self.fusion.apply({"params": params_f}, images, attributes)
+        if worn is None:
+            worn = 1 if self.config.losses.attribute_kind == "softmax" else self.config.num_attributes - 1
+        if self.templates is not None:
+            worn = 1  # a row shows one of them
+        return self.fusion.apply({"params": params_f}, images, attributes, *self._known(images, attributes), worn)
+
+    def init_f(self, key: jax.Array) -> Tree:
+        """Fresh parameters of F."""
+        images = jnp.zeros((1, self.config.resolution, self.config.resolution, 3))
+        attributes = jnp.zeros((1, self.config.num_attributes))
+        return self.fusion.init(key, images, attributes, *self._known(images, attributes))["params"]
+
+    def _known(self, images: jax.Array, attributes: jax.Array) -> tuple[Face3D | None, jax.Array | None]:
+        """What F is told beside its image and the attributes, where the config says so."""
+        face3d, template = None, None
+        if self.position is not None:
+            maps = jax.lax.stop_gradient(self.position(images))
+            face3d = embedding.embed(images, maps, self.position.uv_layout, feature_side(self.config.resolution))
+        if self.templates is not None:
+            template = jnp.asarray(self.templates)[jnp.abs(attributes[:, 1:]).argmax(-1)]
+        return face3d, template
+
+    def compared(self, images: jax.Array) -> jax.Array:
+        """What the identity loss compares of images f32[N,R,R,3]: themselves, or embeddings f32[N,E]."""
+        return images if self.identity is None else self.identity(images)
 
     def mixed_w_plus(
         self, variables_g: Tree, drawn: Latents, attributes: jax.Array, basis: jax.Array, **edit
@@ -110,12 +153,41 @@ class Networks:
 def make_networks(config: Config) -> Networks:
     """The networks that a config describes; no parameters yet."""
     offsets = 1 if config.latent_space == "z" else config.num_layers
+    learns_f = config.num_attributes > 1
+    embeds = learns_f and config.losses.identity_of == "embeddings"
     return Networks(
         config=config,
         generator=Generator(config.generator, config.resolution),
         discriminator=Discriminator(config.discriminator, config.num_attributes),
         fusion=Fusion(config.fusion, config.num_attributes, offsets, config.generator.latent_dim),
+        position=_position(config.fusion.position_network) if learns_f and config.fusion.use_3d else None,
+        identity=_identity(config.losses.identity_network) if embeds else None,
+        templates=_templates(config) if learns_f and config.fusion.semantic == "template" else None,
     )
+
+
+# Read once: every part of a run makes its networks anew.
+_position = functools.cache(pretrained.position_network)
+_identity = functools.cache(pretrained.identity_network)
+
+
+def _templates(config: Config) -> np.ndarray:
+    """A face that wears each attribute, f32[A-1,R,R,3] in [-1,1]: person 0 of the rendered ones, from the front.
+
+    Raises:
+        ValueError: an attribute is not one of those that can be rendered.
+    """
+    unknown = [name for name in config.attributes if name not in tfds_megn.ATTRIBUTES]
+    if unknown:
+        raise ValueError(
+            f"config.fusion.semantic is 'template', but there is no picture of {', '.join(unknown)}; set "
+            "--config.fusion.semantic=label"
+        )
+    face = tfds_megn.sample_params(0)
+    for name in ("yaw", "pitch", "roll"):
+        face[tfds_megn.PARAM_NAMES.index(name)] = 0.0
+    drawn = [tfds_megn.render(face, name, config.resolution) for name in config.attributes[1:]]
+    return np.stack(drawn).astype(np.float32) / 127.5 - 1.0
 
 
 @flax.struct.dataclass
@@ -194,8 +266,7 @@ def init_state(config: Config) -> State:
     dim, images = config.generator.latent_dim, jnp.zeros((1, config.resolution, config.resolution, 3))
     variables_g = nets.generator.init(key_g, jnp.zeros((1, dim)))
     params_d = nets.discriminator.init(key_d, images, jnp.zeros((1, config.discriminator.label_dim)))["params"]
-    worn = jnp.zeros((1, config.num_attributes))
-    params_f = nets.fusion.init(key_f, images, worn)["params"] if config.num_attributes > 1 else {}
+    params_f = nets.init_f(key_f) if config.num_attributes > 1 else {}
     params_g = variables_g["params"]
     return State(
         step=jnp.zeros((), jnp.int32),

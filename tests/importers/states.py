@@ -275,8 +275,8 @@ def sfn_shapes(widths, style_widths, side, layers):
                 if own == 3:
                     norms[f"{block}.bn0"] = inputs
                     shapes |= {f"{block}.prelu.weight": (1,), f"{block}.se.fc.1.weight": (1,)}
-                    shapes |= _dense(f"{block}.se.fc.0", width // 16, width)
-                    shapes |= _dense(f"{block}.se.fc.2", width, width // 16)
+                    shapes |= _dense(f"{block}.se.fc.0", max(4, width // 16), width)
+                    shapes |= _dense(f"{block}.se.fc.2", width, max(4, width // 16))
                 if index == 0 and (inputs != width or stage or own == 2):
                     shapes[f"{block}.downsample.0.weight"] = (width, inputs, 1, 1)
                     norms[f"{block}.downsample.1"] = width

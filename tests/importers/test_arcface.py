@@ -1,6 +1,6 @@
 """Files of the identity network, by torch and byte by byte; what the values do is in tests/nets/test_arcface.py."""
 
-import io
+import dataclasses
 
 import flax.traverse_util
 import jax
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdgan_jax.importers import arcface
+from sdgan_jax import pretrained
+from sdgan_jax.importers import arcface, formats
 from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.nets.arcface import ArcFace
 from tests.importers import states, writer
@@ -18,8 +19,10 @@ BLOCKS, WIDTHS, EMBEDDING = (1, 2), (16, 32), 8
 STATE = states.irse(BLOCKS, WIDTHS, 3, EMBEDDING)
 
 
-def read(content):
-    return arcface.read(io.BytesIO(content), "x.pth")
+def save(path, tensors, legacy=False):
+    torch = pytest.importorskip("torch")
+    tensors = {key: torch.as_tensor(array) for key, array in tensors.items()}
+    torch.save(tensors, path, _use_new_zipfile_serialization=not legacy)
 
 
 def flat(variables):
@@ -33,13 +36,15 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_a_file_of_torch(legacy):
-    torch = pytest.importorskip("torch")
-    file = io.BytesIO()
-    tensors = {key: torch.as_tensor(array) for key, array in STATE.items()}
-    torch.save(tensors, file, _use_new_zipfile_serialization=not legacy)
-    settings, variables = read(file.getvalue())
-    assert settings == {"blocks": BLOCKS, "widths": WIDTHS, "embedding_dim": EMBEDDING, "resolution": 12}
+def test_a_file_of_torch(tmp_path, legacy):
+    save(tmp_path / "x.pth", STATE, legacy)
+    found, network = formats.read(tmp_path / "x.pth")
+    assert (found, network.kind) == ("irse50", "identity")
+    crop = network.settings.pop("crop")
+    np.testing.assert_array_equal(np.array(crop) * 256, [35, 32, 223, 220])
+    sizes = {"blocks": BLOCKS, "widths": WIDTHS, "embedding_dim": EMBEDDING, "resolution": 12}
+    assert network.settings == sizes
+    variables = network.variables
     shapes = jax.eval_shape(ArcFace(BLOCKS, WIDTHS, EMBEDDING).init, jax.random.key(0), jnp.zeros((1, 12, 12, 3)))
     assert {path: leaf.shape for path, leaf in flat(shapes).items()} == {
         path: leaf.shape for path, leaf in flat(variables).items()
@@ -53,13 +58,14 @@ def test_a_file_of_torch(legacy):
 
 
 @pytest.mark.parametrize("write", [writer.torch_zip, writer.torch_legacy])
-def test_names_with_and_without_a_prefix(write):
+def test_names_with_and_without_a_prefix(tmp_path, write):
     state = {key: array for key, array in STATE.items() if "num_batches" not in key}
     expected = arcface.variables_of(STATE)
     for prefix in ("", "module."):
-        settings, variables = read(write({prefix + key: array for key, array in state.items()}))
-        assert settings == expected[0]
-        same(variables, expected[1])
+        (tmp_path / "x.pth").write_bytes(write({prefix + key: array for key, array in state.items()}))
+        _, network = formats.read(tmp_path / "x.pth", "irse50")
+        assert network.settings == expected[0] | {"crop": arcface.CROP}
+        same(network.variables, expected[1])
 
 
 def test_the_last_normalisation_may_have_no_scale_and_bias():
@@ -104,8 +110,38 @@ def test_faults_are_named(change, message):
     assert "\n" not in str(error.value)
 
 
-def test_other_files_are_refused():
+class Recorder:
+    """In the place of a network: keeps what it was shown."""
+
+    def apply(self, variables, images):
+        self.variables, self.images = variables, np.asarray(images)
+        return np.ones((len(images), 1), np.float32)
+
+
+def test_a_directory_gives_the_same_network(tmp_path):
+    """Converted, written and read back; what it is shown of photos of 64 and 256 pixels is that of torch."""
+    torch = pytest.importorskip("torch")
+    save(tmp_path / "x.pth", STATE)
+    _, network = formats.read(tmp_path / "x.pth")
+    pretrained.write(tmp_path / "net", network.kind, network.settings, network.variables)
+    loaded = pretrained.identity_network(tmp_path / "net")
+    assert loaded.net == ArcFace(BLOCKS, WIDTHS, EMBEDDING)
+    same(loaded.variables, network.variables)
+    # Of 256 pixels the crop is rows 35 to 223 and columns 32 to 220; of 64 it is rounded.
+    for size, rows, columns in ((256, slice(35, 223), slice(32, 220)), (64, slice(9, 56), slice(8, 55))):
+        photos = np.random.default_rng(0).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
+        recorder = Recorder()
+        dataclasses.replace(loaded, net=recorder)(photos)
+        faces = torch.as_tensor(photos[:, rows, columns].transpose(0, 3, 1, 2))
+        expected = torch.nn.functional.interpolate(faces, (12, 12), mode="area")
+        np.testing.assert_allclose(recorder.images, expected.numpy().transpose(0, 2, 3, 1), atol=1e-6)
+        same(recorder.variables, network.variables)
+
+
+def test_other_files_are_refused(tmp_path):
     assert arcface.is_arcface(STATE) and arcface.is_arcface(f"module.{key}" for key in STATE)
     assert not arcface.is_arcface(["g_ema", "d"])
-    with pytest.raises(FileError, match="x.pth is a file of torch, but no state dict of ArcFace"):
-        read(writer.torch_zip({"g_ema": {}}))
+    (tmp_path / "x.pth").write_bytes(writer.torch_zip({k: v for k, v in STATE.items() if "num_batches" not in k}))
+    for wrong in ("rosinality", "sfn", "nvlabs"):
+        with pytest.raises(FileError, match=f"x.pth is of the format irse50, not {wrong}; leave --format=auto"):
+            formats.read(tmp_path / "x.pth", wrong)

@@ -186,7 +186,7 @@ WEB = b"<!DOCTYPE html><html>Quota exceeded</html>"
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: b"", "x is empty; known are .pt of rosinality and .pkl of NVlabs"),
+        (lambda: b"", "x is empty; known are .pt of rosinality, .pkl of NVlabs"),
         (lambda: b"hello", "x is no file of weights; known are"),
         (lambda: WEB, "x is a web page, so the download failed"),
         (lambda: b"version https://git-lfs.github.com/spec/v1\noid", "x is a Git LFS pointer; fetch the file"),
@@ -195,7 +195,7 @@ WEB = b"<!DOCTYPE html><html>Quota exceeded</html>"
         (lambda: pickle.dumps({"G_ema": 5}), "x is damaged: a network is no module of PyTorch"),
         (
             lambda: writer.torch_zip({"state_dict": {"a": np.ones(2, np.float32)}}),
-            "x is a file of torch, but no StyleGAN2",
+            "x is a file of torch, but of no network that is known: it holds state_dict, neither g_ema nor g",
         ),
         (lambda: writer.torch_zip(rosinality_tree())[:-500], "x is cut off or damaged"),
         (lambda: writer.torch_legacy(rosinality_tree())[:-500], "x is cut off; download it again"),

@@ -1,6 +1,6 @@
 """Files of the official fusion network, by torch and byte by byte; what the values do is in tests/nets/test_sfn.py."""
 
-import io
+import dataclasses
 
 import flax.traverse_util
 import jax
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdgan_jax.importers import sfn
+from sdgan_jax import pretrained
+from sdgan_jax.importers import formats, sfn
 from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.nets.sfn import OfficialFusion, Settings
 from tests.importers import states, writer
@@ -17,8 +18,10 @@ SETTINGS = Settings(widths=(16, 16, 32, 48), style_widths=(4, 5, 6, 7), resoluti
 STATE = states.sfn(SETTINGS.widths, SETTINGS.style_widths, 2, SETTINGS.num_layers)
 
 
-def read(content):
-    return sfn.read(io.BytesIO(content), "x.pth")
+def save(path, legacy=False):
+    torch = pytest.importorskip("torch")
+    tensors = {f"module.{key}": torch.as_tensor(array) for key, array in STATE.items()}
+    torch.save({"model": tensors, "epoch": 3}, path, _use_new_zipfile_serialization=not legacy)
 
 
 def flat(variables):
@@ -26,12 +29,11 @@ def flat(variables):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_a_file_of_torch(legacy):
-    torch = pytest.importorskip("torch")
-    file = io.BytesIO()
-    tensors = {f"module.{key}": torch.as_tensor(array) for key, array in STATE.items()}
-    torch.save({"model": tensors, "epoch": 3}, file, _use_new_zipfile_serialization=not legacy)
-    settings, variables = read(file.getvalue())
+def test_a_file_of_torch(tmp_path, legacy):
+    save(tmp_path / "x.pth", legacy)
+    found, network = formats.read(tmp_path / "x.pth")
+    assert (found, network.kind) == ("sfn", "sfn")
+    settings, variables = Settings(**network.settings), network.variables
     assert settings == SETTINGS
     images = jnp.zeros((1, 32, 32, 3))
     shapes = jax.eval_shape(OfficialFusion(settings).init, jax.random.key(0), images, images, jnp.zeros((1, 8, 8, 9)))
@@ -41,10 +43,12 @@ def test_a_file_of_torch(legacy):
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_arrays_lie_as_here(prefix):
+def test_arrays_lie_as_here(tmp_path, prefix):
     """Kernels are turned and stored times sqrt(fan_in); normalisations become one scale and one shift."""
     state = {key: array for key, array in STATE.items() if "num_batches" not in key}
-    params = flat(read(writer.torch_zip({"model": {prefix + key: array for key, array in state.items()}}))[1]["params"])
+    content = writer.torch_zip({"model": {prefix + key: array for key, array in state.items()}})
+    (tmp_path / "x.pth").write_bytes(content)
+    params = flat(formats.read(tmp_path / "x.pth", "sfn")[1].variables["params"])
     key, conv = "arcfacenet.layer3.0.conv2.weight", params["face/block_2_0/conv_1/kernel"]
     np.testing.assert_allclose(conv[0, 2, 5, 9], STATE[key][9, 5, 0, 2] * np.sqrt(9 * 16), rtol=1e-6)
     local = params["regressor/layers/kernel"]  # [D,P,L]
@@ -61,6 +65,7 @@ def test_arrays_lie_as_here(prefix):
 def test_every_array_is_taken_but_the_dead_ones():
     _, variables = sfn.variables_of(STATE)
     dead = [f"fusion.fc_mu{index}.{part}" for index in range(3, 19) for part in ("weight", "bias")]
+    dead += [f"encoder.model.{index}.bias" for index in (1, 4, 7, 10)]  # a normalisation takes them away
     unused = (".num_batches_tracked", ".running_mean", ".running_var", "fusion.noise_var")
     live = [array for key, array in STATE.items() if key not in dead and not key.endswith(unused)]
     assert sorted(leaf.size for leaf in jax.tree.leaves(variables)) == sorted(array.size for array in live)
@@ -89,9 +94,51 @@ def test_faults_are_named(change, message):
     assert "\n" not in str(error.value)
 
 
-def test_other_files_are_refused():
+class Recorder:
+    """In the place of a network: keeps what it was shown."""
+
+    settings = SETTINGS
+
+    def apply(self, variables, *inputs):
+        self.variables, self.inputs = variables, inputs
+        return np.ones((len(inputs[0]), 6, 48), np.float32)
+
+
+def test_a_directory_gives_the_same_network(tmp_path):
+    """Converted, written and read back; it is shown the images at its size."""
+    save(tmp_path / "x.pth")
+    _, network = formats.read(tmp_path / "x.pth")
+    pretrained.write(tmp_path / "net", network.kind, network.settings, network.variables)
+    loaded = pretrained.fusion_network(tmp_path / "net")
+    assert loaded.net == OfficialFusion(SETTINGS)
+    rng = np.random.default_rng(0)
+    face, maps = (rng.uniform(-1, 1, shape).astype(np.float32) for shape in ((2, 32, 32, 3), (2, 8, 8, 9)))
+    ramp = (np.arange(64, dtype=np.float32) - 31.5) / 32
+    template = np.broadcast_to(ramp[:, None, None], (2, 64, 64, 3))
+    recorder = Recorder()
+    dataclasses.replace(loaded, net=recorder)(face, template, maps)
+    np.testing.assert_array_equal(recorder.inputs[0], face)
+    # At half the size a ramp is a ramp, but for its ends.
+    shrunk = np.broadcast_to(((np.arange(32) - 15.5) / 16)[:, None, None], (2, 32, 32, 3))
+    np.testing.assert_allclose(recorder.inputs[1][:, 2:-2], shrunk[:, 2:-2], atol=1e-6)
+    np.testing.assert_array_equal(recorder.inputs[2], maps)
+    read, written = flat(recorder.variables), flat(network.variables)
+    assert read.keys() == written.keys()
+    for path, array in read.items():
+        np.testing.assert_array_equal(array, written[path], err_msg=path)
+    with pytest.raises(ValueError, match=r"templates must be \[N,R,R,3\], got \[2, 64, 63, 3\]"):
+        loaded(face, template[:, :, 1:], maps)
+    with pytest.raises(ValueError, match=r"maps must be \[N,S,S,9\], S a multiple of 4; got \[2, 8, 8, 8\]"):
+        loaded(face, template, maps[..., 1:])
+
+
+def test_other_files_are_refused(tmp_path):
     assert sfn.is_sfn(STATE) and sfn.is_sfn(f"module.{key}" for key in STATE)
     assert not sfn.is_sfn(["g_ema", "d"])
-    for tree in ({"g_ema": {}}, {"model": {"x": np.zeros(2, np.float32)}}):
-        with pytest.raises(FileError, match="x.pth is a file of torch, but holds no Semantic_Fusion_Network"):
-            read(writer.torch_zip(tree))
+    (tmp_path / "x.pth").write_bytes(writer.torch_zip({"model": {"x": np.zeros(2, np.float32)}}))
+    with pytest.raises(FileError, match="x.pth is a file of torch, but of no network that is known: it holds model, "):
+        formats.read(tmp_path / "x.pth")
+    state = {key: array for key, array in STATE.items() if "num_batches" not in key}
+    (tmp_path / "x.pth").write_bytes(writer.torch_legacy({"model": state}))
+    with pytest.raises(FileError, match="x.pth is of the format sfn, not irse50; leave --format=auto"):
+        formats.read(tmp_path / "x.pth", "irse50")

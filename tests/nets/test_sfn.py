@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sdgan_jax.importers import sfn as importer
-from sdgan_jax.nets.sfn import Codes, LocallyConnected, OfficialFusion, Settings
+from sdgan_jax.nets.fusion_layers import LocallyConnected
+from sdgan_jax.nets.sfn import Codes, OfficialFusion, Settings
 from tests.importers import states
 from tests.nets import golden
 

@@ -99,23 +99,24 @@ def test_start_from_takes_what_fits_and_says_so(config, trees, tmp_path):
     assert report.endswith("attributes: none, mask, beard taken")
 
 
-def test_start_from_another_space_leaves_the_regressor_alone(config, trees, tmp_path):
+def test_start_from_another_space_leaves_the_last_layer_of_the_regressor_alone(config, trees, tmp_path):
     """A model in z regresses one vector, a run in w+ one for each layer: all else is taken."""
     weights.write(tmp_path, config, trees)
     config = dataclasses.replace(config, latent_space="w")
     fresh = tiny.random_state(config)
     state, report = weights.start_from(fresh, config, tmp_path)
-    np.testing.assert_array_equal(state.params_f["regressor"], fresh.params_f["regressor"])
+    ours, new, old = (tree["regressor"] for tree in (state.params_f, fresh.params_f, trees["params_f"]))
+    np.testing.assert_array_equal(ours["layers"]["kernel"], new["layers"]["kernel"])
+    np.testing.assert_array_equal(ours["local"]["kernel"], old["local"]["kernel"])
     np.testing.assert_array_equal(state.params_f["embedding"], trees["params_f"]["embedding"])
     count = len(jax.tree.leaves(trees["params_f"]))
-    assert f"params_f: {count - 1} of {count} arrays taken; new: regressor\n" in report
+    line = f"params_f: {count - 3} of {count} arrays taken; new: regressor/"
+    assert line in report
 
 
 def test_start_from_a_smaller_model_takes_the_layers_they_share(config, trees, tmp_path):
     weights.write(tmp_path, config, trees)
-    larger = dataclasses.replace(
-        config, resolution=16, fusion=c.FusionConfig(channel_base=64, channel_max=8, embedding_dim=4, hidden_dim=8)
-    )
+    larger = dataclasses.replace(config, resolution=16, fusion=c.FusionConfig(width=8, width_max=8, blocks=1, kernel=3))
     fresh = tiny.random_state(larger)
     state, report = weights.start_from(fresh, larger, tmp_path)
     old, new = trees["ema_g"]["synthesis"], state.params_g["synthesis"]

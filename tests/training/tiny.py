@@ -44,7 +44,7 @@ def config(**fields):
         seed=5,
         generator=c.GeneratorConfig(12, mapping_layers=1, mapping_lr_mul=1.0, channel_base=64, channel_max=8),
         discriminator=c.DiscriminatorConfig(channel_base=64, channel_max=8, mbstd_group=4),
-        fusion=c.FusionConfig(channel_base=64, channel_max=8, embedding_dim=4, hidden_dim=8),
+        fusion=c.FusionConfig(width=8, width_max=8, blocks=1, kernel=3),
     )
     return c.validate(dataclasses.replace(base, **fields))
 
