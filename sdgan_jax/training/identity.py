@@ -94,7 +94,8 @@ def network(config: IdentityConfig) -> ArcFace:
 
 def settings(config: IdentityConfig) -> dict:
     """What `network.json` says of a network trained here."""
-    return {name: getattr(config, name) for name in ("resolution", "blocks", "widths", "embedding_dim")}
+    read = {name: getattr(config, name) for name in ("resolution", "blocks", "widths", "embedding_dim")}
+    return read | {"crop": None}  # it sees the whole picture
 
 
 def init(config: IdentityConfig, net: ArcFace, persons: int) -> State:

@@ -78,7 +78,7 @@ def test_the_last_normalisation_may_have_no_scale_and_bias():
 
 def test_every_name_of_the_published_network_is_read():
     """By shape alone, without its 44 million numbers."""
-    _, shapes = golden.keys("irse50")
+    shapes = golden.shapes("irse50")
     state = {key: np.broadcast_to(np.float32(1), shape) for key, shape in shapes.items()}
     settings, variables = arcface.variables_of(state)
     assert settings["resolution"] == 112

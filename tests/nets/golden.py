@@ -44,10 +44,10 @@ def make(key, shape, kind):
     return n * np.sqrt(np.float32(2) / numbers[0])
 
 
-def keys(name):
-    """The kinds and the shapes of the reference's state dict, by its names."""
+def shapes(name):
+    """The shapes of the reference's state dict, by its names."""
     listed = json.loads(str(np.load(FOLDER / f"{name}.npz")["meta"]))["keys"]
-    return {key: kind for key, _, kind, _ in listed}, {key: tuple(shape) for key, shape, _, _ in listed}
+    return {key: tuple(shape) for key, shape, _, _ in listed}
 
 
 def param_order(name):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfds_megn
-from sdgan_jax import rendered_faces
+from sdgan_jax import pretrained, rendered_faces
 from sdgan_jax.network_config import IdentityConfig, validate
 from sdgan_jax.rendered_faces import Faces
 from sdgan_jax.training import identity, sharding
@@ -116,6 +116,14 @@ def test_bare_faces_are_those_of_the_renderer():
     images = tfds_megn.render(params, "mask", 16)
     faces = Faces(images, np.int32([1, 1]), np.int32([0, 1]), params)
     np.testing.assert_array_equal(rendered_faces.bare(faces), tfds_megn.render(params, "none", 16))
+
+
+def test_what_is_written_is_read(tmp_path):
+    variables = jax.jit(NET.init)(jax.random.key(0, impl="unsafe_rbg"), jnp.zeros((1, 16, 16, 3)))
+    pretrained.write(tmp_path, "identity", identity.settings(CONFIG), variables)
+    images = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3), minval=-1.0)
+    found = jax.jit(pretrained.identity_network(tmp_path))(images)
+    np.testing.assert_allclose(found, jax.jit(NET.apply)(variables, images), atol=1e-6)
 
 
 def test_the_sheet_shows_the_nearest():
