@@ -44,20 +44,20 @@ class IdentityConfig:
     data_dir: str = ""
     resolution: int = 64  # of the faces
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # residual blocks of each stage; a stage halves the resolution
-    widths: tuple[int, ...] = (16, 32, 64, 128)  # channels of each stage
+    widths: tuple[int, ...] = (8, 24, 64, 128)  # channels of each stage
     embedding_dim: int = 128
     dropout: float = 0.0  # of the last map
 
     margin: float = 0.3  # radians added to the angle between a face and its person
     logit_scale: float = 32.0
     batch_size: int = 64  # over all devices
-    total_steps: int = 3000
-    learning_rate: float = 2e-3  # of AdamW: the peak, reached in a twentieth of the run; half a cosine to 0 from there
+    total_steps: int = 1600
+    learning_rate: float = 3e-3  # of AdamW: the peak, reached in a twentieth of the run; half a cosine to 0 from there
     weight_decay: float = 1e-2
     seed: int = 0
     log_every: int = 100  # steps
-    sample_every: int = 1000  # steps
-    checkpoint_every: int = 1000  # steps
+    sample_every: int = 400  # steps
+    checkpoint_every: int = 400  # steps
     keep_checkpoints: int = 1  # the newest ones; the best is kept beside them
 
     # Augmentation, as PRNet's
