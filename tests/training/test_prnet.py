@@ -72,11 +72,8 @@ def test_the_gradient_is_that_of_the_loss_and_steps_go_down():
         params = jax.tree.map(lambda leaf: leaf + 0.1 * noise(rng, leaf), start.variables["params"])
         start = start.replace(variables=start.variables | {"params": params})
         state = jax.device_put(start, everywhere)
-        step, rows = (
-            sharding.map_step(functools.partial(prnet.step, config, NET), mesh),
-            sharding.put_rows(batch(8), mesh),
-        )
-        errors = []
+        step = sharding.map_step(functools.partial(prnet.step, config, NET), mesh)
+        rows, errors = sharding.put_rows(batch(8), mesh), []
         for _ in range(15):
             state, metrics = step(state, rows)
             if not errors:
