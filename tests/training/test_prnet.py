@@ -93,19 +93,15 @@ def test_the_gradient_is_that_of_the_loss_and_steps_go_down():
     assert errors[-1] < 0.75 * errors[0]
 
 
-def test_at_the_end_of_a_run_the_averages_stay_and_are_what_counts():
-    """With nothing of the batch in the normalisation, a face's output does not depend on the others."""
-    config = dataclasses.replace(CONFIG, settle=0.5, rotation=0.0, scale=0.0, shift=0.0, colour=0.0, occlusion=0.0)
+def test_at_the_end_of_a_run_the_averages_of_the_normalisation_stay():
+    config = dataclasses.replace(CONFIG, settle=0.5)
     mesh = sharding.make_mesh(8, jax.devices()[:1])
     with tiny.quick_compilation():
         init = jax.jit(functools.partial(prnet.init, config, NET), out_shardings=sharding.replicated(mesh))
         step, rows = sharding.map_step(functools.partial(prnet.step, config, NET), mesh), batch(8)
         for done, moves in ((29, True), (30, False)):  # of 60
             state = init().replace(step=jax.device_put(np.int32(done), sharding.replicated(mesh)))
-            before = jax.tree.map(np.array, state.variables)
-            after = jax.device_get(step(state, sharding.put_rows(rows, mesh))[0].variables)
-            changed = {
-                name: any(jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), before[name], after[name])))
-                for name in ("params", "batch_stats")
-            }
-            assert changed == {"params": True, "batch_stats": moves}
+            before = jax.tree.map(np.array, state.variables["batch_stats"])
+            after = jax.device_get(step(state, sharding.put_rows(rows, mesh))[0].variables["batch_stats"])
+            same = jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), before, after))
+            assert not any(same) if moves else all(same)
