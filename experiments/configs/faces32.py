@@ -35,6 +35,7 @@ def get_config() -> Config:
         ),
         adam_g=AdamConfig(0.002, 0.0, 0.99),
         adam_d=AdamConfig(0.002, 0.0, 0.99),
-        fusion_every=8,
+        adam_f=AdamConfig(1e-3, 0.0, 0.99),
+        fusion_every=4,
         ema_kimg=5.0,
     )
