@@ -27,7 +27,7 @@ IDENTITY = flags.DEFINE_string("identity", "", "identity network directory; the 
 DATASET = flags.DEFINE_string("dataset", "megn/rendered_64", "rendered faces; their test split is measured on")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "where prepared data live; TFDS's default if empty")
 FACES = flags.DEFINE_integer("faces", 1200, "faces to measure position maps and verification on", lower_bound=60)
-WORN = flags.DEFINE_integer("worn", 60, "faces to compare wearing on", lower_bound=6)
+WORN = flags.DEFINE_integer("worn", 24, "faces to compare wearing on", lower_bound=6)
 INPUT = flags.DEFINE_string("input", None, "folder of photos to draw position maps over")
 
 
