@@ -9,7 +9,7 @@ photo, what the model makes of it without an edit (its reconstruction), and the 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tqdm
@@ -27,8 +27,6 @@ INPUT = flags.DEFINE_string("input", None, "an image file, or a folder of them",
 OUT = flags.DEFINE_string("out", None, "folder for the edited images and sheet.png", required=True)
 ATTRIBUTE = flags.DEFINE_list("attribute", None, "name, or several separated by commas to wear at once", required=True)
 STRENGTH = flags.DEFINE_float("strength", 1.0, "of the edit: 0 is the reconstruction, 1 as trained")
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -71,7 +69,7 @@ def read_photos(source: epath.Path, size: int) -> tuple[list[str], np.ndarray]:
     if not source.exists():
         raise FileNotFoundError(f"--input={source}: there is no such file or folder")
     folder = source if source.is_dir() else source.parent
-    paths = sorted(_files(source)) if source.is_dir() else [source]
+    paths = pictures.image_files(source)
     images: dict[str, np.ndarray] = {}
     for path in paths:
         try:
@@ -85,17 +83,10 @@ def read_photos(source: epath.Path, size: int) -> tuple[list[str], np.ndarray]:
     if len(images) < len(paths):
         print(f"skipped {len(paths) - len(images)} of {len(paths)} files of {source}", file=sys.stderr)
     if not images:
-        raise ValueError(f"--input={source}: no image that can be read; give {', '.join(SUFFIXES)} files")
+        raise ValueError(
+            f"--input={source}: no image that can be read; give {', '.join(pictures.IMAGE_SUFFIXES)} files"
+        )
     return list(images), np.stack(list(images.values()))
-
-
-def _files(folder: epath.Path) -> Iterator[epath.Path]:
-    """Yields the image files below a folder."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            yield from _files(path)
-        elif path.suffix.lower() in SUFFIXES:
-            yield path
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def read_photos(folder: epath.Path) -> list[tuple[epath.Path, Any]]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"--input={folder}: there is no such folder")
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in pictures.IMAGE_SUFFIXES]
+    paths = pictures.image_files(folder)
     if not paths:
         raise ValueError(f"--input={folder}: no image; give {', '.join(pictures.IMAGE_SUFFIXES)} files")
     return [(path, photos.read_photo(path)) for path in paths]

@@ -13,7 +13,7 @@ import csv
 import dataclasses
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -149,7 +149,7 @@ def _names(source: epath.Path) -> dict[epath.Path, str]:
     if not source.exists():
         raise FileNotFoundError(f"--input={source}: there is no such file or folder")
     folder = source if source.is_dir() else source.parent
-    paths = sorted(_files(source)) if source.is_dir() else [source]
+    paths = pictures.image_files(source)
     if not paths:
         raise ValueError(f"--input={source}: no image; give {', '.join(pictures.IMAGE_SUFFIXES)} files")
     names: dict[epath.Path, str] = {}
@@ -158,15 +158,6 @@ def _names(source: epath.Path) -> dict[epath.Path, str]:
         # a.jpg beside a.png keep apart.
         names[path] = plain if plain not in names.values() else f"{path.relative_to(folder)}.png"
     return names
-
-
-def _files(folder: epath.Path) -> Iterator[epath.Path]:
-    """Yields the image files below a folder."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            yield from _files(path)
-        elif path.suffix.lower() in pictures.IMAGE_SUFFIXES:
-            yield path
 
 
 def _where(found: finding.Found, square: layout.Layout) -> dict[str, Any]:

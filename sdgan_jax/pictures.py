@@ -112,6 +112,16 @@ def grid(
     return np.array(sheet)
 
 
+def image_files(path: epath.Path) -> list[epath.Path]:
+    """The image files at or below a path, by their suffix, sorted; sub-folders are searched too."""
+    if not path.is_dir():
+        return [path]
+    found: list[epath.Path] = []
+    for inner in path.iterdir():
+        found += image_files(inner) if inner.is_dir() else [inner] if inner.suffix.lower() in IMAGE_SUFFIXES else []
+    return sorted(found)
+
+
 def square(image: np.ndarray, side: int) -> np.ndarray:
     """Makes an image u8[H,W,3] fit into a white square u8[side,side,3]; it is never enlarged."""
     small = Image.fromarray(image)
