@@ -19,6 +19,7 @@ from sdgan_jax.training import identity
 
 WORN_PIXELS = 256  # of the pictures on which wearing is compared
 SHOWN = 6  # faces on the sheet of what is worn
+_CELL = 128  # pixels of a face there
 _AT_ONCE = 64
 
 Table = dict[str, dict[str, float]]  # rows of columns
@@ -93,7 +94,7 @@ def wear_overlap(network: PositionNetwork, params: np.ndarray) -> tuple[Table, n
             ]
             values.append(overlap(*(np.asarray(region) for _, region in drawn)))
             if i < SHOWN:
-                cells += [pictures.to_uint8(np.asarray(picture)) for picture, _ in drawn]
+                cells += [pictures.square(pictures.to_uint8(np.asarray(picture)), _CELL) for picture, _ in drawn]
     columns = [f"{name}, {whose}" for name in overlaps for whose in ("true", "predicted")]
     sheet = pictures.grid(np.stack(cells), len(columns), column_labels=columns)
     table = {name: {"overlap": float(np.mean(values)), "faces": len(values)} for name, values in overlaps.items()}

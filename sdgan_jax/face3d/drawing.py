@@ -15,7 +15,7 @@ _LINES = 16  # along each axis of the map
 
 
 def sketch(image: np.ndarray, position_map: np.ndarray, layout: Layout) -> np.ndarray:
-    """Draws the map's net and the 68 landmarks.
+    """Draws the map's net, where it is the face, and the 68 landmarks.
 
     Args:
         image: u8[H,W,3].
@@ -30,9 +30,10 @@ def sketch(image: np.ndarray, position_map: np.ndarray, layout: Layout) -> np.nd
     pencil = ImageDraw.Draw(picture)
     points = (position_map[..., :2] + 0.5) * zoom - 0.5
     every = max(1, len(points) // _LINES)
-    for net in (points[::every], points.transpose(1, 0, 2)[::every]):
-        for line in net:
-            pencil.line([tuple(point) for point in line], fill=_LINE)
+    for net, face in ((points, layout.face), (points.transpose(1, 0, 2), layout.face.T)):
+        for line, on in zip(net[::every], face[::every], strict=True):
+            for first, second in zip(line[:-1][on[:-1] & on[1:]], line[1:][on[:-1] & on[1:]], strict=True):
+                pencil.line([tuple(first), tuple(second)], fill=_LINE)
     at = np.clip((layout.landmarks * len(points)).astype(int), 0, len(points) - 1)
     for x, y in points[at[:, 1], at[:, 0]]:
         pencil.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=_DOT)
