@@ -136,7 +136,7 @@ def test_the_sheet_shows_the_nearest():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"blocks": (1, 1, 1)}, r"config.blocks is \(1, 1, 1\) and config.widths \(16, 32, 64, 128\)"),
+        ({"blocks": (1, 1, 1)}, r"config.blocks is \(1, 1, 1\) and config.widths \(8, 24, 64, 128\)"),
         ({"resolution": 128}, "set both to the same"),
         ({"batch_size": 0}, "config.batch_size is 0"),
     ],
