@@ -40,7 +40,7 @@ class PRNetConfig:
 class IdentityConfig:
     """The identity network: ArcFace's IR-SE, small (Deng et al. 2019)."""
 
-    dataset: str = "megn/rendered_64_n60000"
+    dataset: str = "megn/rendered_64_n15000"
     data_dir: str = ""
     resolution: int = 64  # of the faces
     blocks: tuple[int, ...] = (1, 1, 1, 1)  # residual blocks of each stage; a stage halves the resolution
