@@ -126,6 +126,7 @@ def test_real_images_score_as_real_images(data_dir, tmp_path, monkeypatch):
     assert {path.name for path in out.iterdir()} == {"metrics.txt", "metrics.json"} | sheets
 
 
+@pytest.mark.slow
 def test_score_is_minus_the_distance_that_evaluation_measures(data_dir, monkeypatch):
     monkeypatch.setattr(classifier_lib, "STEPS", 40)
     monkeypatch.setattr(evaluation, "SCORE_IMAGES", 24)

@@ -183,6 +183,7 @@ def test_average_path_length_follows(four):
         np.testing.assert_allclose(new.path_mean, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_accumulated_parts_make_the_update_of_the_whole_batch(four):
     """On one device in two parts, on two devices in two parts each: what four devices make of it at once."""
     for devices in (1, 2):
