@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     if isinstance(config, PRNetConfig):
         print(f"Network:     {workdir}; measure it by `python -m experiments.measure --prnet={workdir}`")
     elif isinstance(config, IdentityConfig):
-        print(f"Network:     {workdir}")
+        print(f"Network:     {workdir}; measure it by `python -m experiments.measure --identity={workdir}`")
     elif EVALUATE.value:
         results = evaluation.evaluate(model.load(workdir), workdir / "evaluation")
         print(evaluation.table(results))

@@ -70,7 +70,7 @@ def prnet(landmarks: np.ndarray, face: np.ndarray) -> Layout:
 
     Args:
         landmarks: f32[68,2], (u, v) in [0, 1]: of the file uv_kpt_ind.txt `(np.loadtxt(file).T + 0.5) / 256`.
-        face: bool[256,256], where PRNet's uv_face_mask.png is white.
+        face: bool[256,256], the texels that PRNet's face_ind.txt lists.
 
     Raises:
         ValueError: landmarks or face have another shape, or the landmarks are not in [0, 1].
