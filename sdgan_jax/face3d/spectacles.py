@@ -77,11 +77,12 @@ def spectacles(wearer: Wearer, style: Style, attribute: str) -> Worn:
         rim_albedo = rim_albedo * (1.15 - 0.3 * round_off)[..., None]
         rim_share = smooth(wearer.soft, -wearer.soft, rim)
         glass, glass_share = _glass(wearer, fit, style, dark, field, lens)
-        glass_share *= smooth(wearer.soft, -wearer.soft, lens) * (1 - rim_share)
-        opacity = rim_share + glass_share
+        inner = smooth(wearer.soft, -wearer.soft, lens) * (1 - rim_share)
+        opacity = rim_share + glass_share * inner
         part = (rim_share / jnp.maximum(opacity, 1e-6))[..., None]
         tilt = jnp.stack([jnp.zeros_like(u), -0.25 * round_off, jnp.zeros_like(u)], -1)
-        return Paint(glass + (rim_albedo - glass) * part, opacity, tilt * part, 0.10 * part[..., 0], 1 - part[..., 0])
+        albedo, glow = glass + (rim_albedo - glass) * part, 1 - part[..., 0]
+        return Paint(albedo, opacity, tilt * part, 0.10 * part[..., 0], glow, rim_share + inner)
 
     reach = max(wearer.raster.depth.shape) // 60 + 2
     bars = _temples(wearer, fit, rim_colour)

@@ -33,7 +33,7 @@ class Overlay:
     Attributes:
         colour: f32[H,W,3], linear, times its opacity.
         keep: f32[H,W], the share of the picture's light that stays; 1 away from the attribute and its shadow.
-        region: f32[H,W], the share of each pixel that is worn.
+        region: f32[H,W], the share of each pixel that is worn, clear lenses too.
     """
 
     colour: jax.Array
@@ -58,7 +58,7 @@ def wear(
 
     Returns:
         The picture f32[H,W,3] in [-1, 1], with the very same numbers away from the attribute and its shadow, and
-        f32[H,W] in [0, 1], the share of each pixel that is worn.
+        f32[H,W] in [0, 1], the share of each pixel that is worn; clear lenses are.
 
     Raises:
         ValueError: unknown attribute or kind of style, or shapes that are not as above.
@@ -178,17 +178,18 @@ def _compose(wearer: Wearer, worn: Worn, size: tuple[int, int], samples: int) ->
     coordinates = geometry.sample(jnp.asarray(wearer.layout.coordinates), face.uv)
     dark = worn.shadow(coordinates, geometry.sample(wearer.head, face.uv)) * face.covered
     colour, clear = jnp.zeros((*face.depth.shape, 3)), jnp.ones(face.depth.shape)
+    free = clear
     for layer in worn.layers:
-        over, opacity = _draw(wearer, layer, size, samples)
+        over, opacity, share = _draw(wearer, layer, size, samples)
         colour = colour * (1 - opacity[..., None]) + over * opacity[..., None]
-        clear = clear * (1 - opacity)
+        clear, free = clear * (1 - opacity), free * (1 - share)
     keep = clear * (1 - dark)
-    mean = texture.average(jnp.concatenate([colour, keep[..., None], clear[..., None]], -1), samples)
+    mean = texture.average(jnp.concatenate([colour, keep[..., None], free[..., None]], -1), samples)
     return Overlay(mean[..., :3], mean[..., 3], 1 - mean[..., 4])
 
 
-def _draw(wearer: Wearer, layer: Layer, size: tuple[int, int], samples: int) -> tuple[jax.Array, jax.Array]:
-    """Lit colour and opacity of a layer at each sample, none where the face hides it."""
+def _draw(wearer: Wearer, layer: Layer, size: tuple[int, int], samples: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Lit colour and opacity of a layer at each sample, and the share that is worn; none where the face hides it."""
     drawn = raster.rasterise(layer.surface, *size, samples, layer.where, layer.reach)
     known = jnp.where(jnp.isfinite(layer.surface), layer.surface, 0.0)
     table = jnp.concatenate([layer.fields, geometry.normals(known)], -1)
@@ -202,4 +203,6 @@ def _draw(wearer: Wearer, layer: Layer, size: tuple[int, int], samples: int) -> 
     glow = jnp.asarray(paint.glow)[..., None]
     colour = lit + (paint.albedo * wearer.light.exposure - lit) * glow
     near = drawn.depth > wearer.raster.depth - layer.bias * wearer.pose.scale
-    return colour, jnp.where(drawn.covered & near, paint.opacity, 0.0)
+    share = paint.opacity if paint.worn is None else paint.worn
+    opacity, share = (jnp.where(drawn.covered & near, shares, 0.0) for shares in (paint.opacity, share))
+    return colour, opacity, share

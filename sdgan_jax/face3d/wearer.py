@@ -51,6 +51,7 @@ class Paint(NamedTuple):
         albedo: f32[...,3], linear. opacity: f32[...].
         tilt: f32[...,3], added to the unit normal, in the head's frame. gloss: f32[...].
         glow: f32[...] in [0, 1]: how little the shading counts.
+        worn: f32[...], the share that is worn, clear glass too; the opacity if None.
     """
 
     albedo: jax.Array
@@ -58,6 +59,7 @@ class Paint(NamedTuple):
     tilt: jax.Array | float = 0.0
     gloss: jax.Array | float = 0.0
     glow: jax.Array | float = 0.0
+    worn: jax.Array | None = None
 
 
 class Layer(NamedTuple):

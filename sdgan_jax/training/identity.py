@@ -17,7 +17,7 @@ from sdgan_jax.metrics import verification as metric
 from sdgan_jax.nets.arcface import ArcFace
 from sdgan_jax.network_config import IdentityConfig
 from sdgan_jax.rendered_faces import Faces, Pairs
-from sdgan_jax.training import distortion, draws, loop, sharding
+from sdgan_jax.training import distortion, draws, loop, muon, sharding
 from sdgan_jax.training.draws import AXIS
 
 SAME, DIFFERENT = 2000, 20_000  # pairs to verify
@@ -108,10 +108,8 @@ def init(config: IdentityConfig, net: ArcFace, persons: int) -> State:
 
 
 def optimizer(config: IdentityConfig) -> optax.GradientTransformation:
-    """AdamW, warmed up, then down half a cosine."""
-    warm = max(1, config.total_steps // 20)
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warm, config.total_steps)
-    return optax.adamw(rate, weight_decay=config.weight_decay)
+    """`muon.optimizer` at the config's rate."""
+    return muon.optimizer(config.learning_rate, config.total_steps, config.weight_decay)
 
 
 def step(config: IdentityConfig, net: ArcFace, state: State, batch: loop.Batch) -> tuple[State, loop.Metrics]:

@@ -17,7 +17,7 @@ from sdgan_jax.face3d import drawing, layout
 from sdgan_jax.metrics import landmarks as landmark_metrics
 from sdgan_jax.nets.prnet import SCALE, ResFCN
 from sdgan_jax.network_config import PRNetConfig
-from sdgan_jax.training import distortion, draws, loop, sharding
+from sdgan_jax.training import distortion, draws, loop, muon, sharding
 from sdgan_jax.training.draws import AXIS
 
 DEPTH_OFFSET = 0.5  # of the network's output: depths have both signs, a sigmoid has not
@@ -102,9 +102,8 @@ def init(config: PRNetConfig, net: ResFCN) -> State:
 
 
 def optimizer(config: PRNetConfig) -> optax.GradientTransformation:
-    """Adam, warmed up, then down half a cosine."""
-    warm = max(1, config.total_steps // 20)
-    return optax.adam(optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warm, config.total_steps))
+    """`muon.optimizer` at the config's rate."""
+    return muon.optimizer(config.learning_rate, config.total_steps)
 
 
 def step(config: PRNetConfig, net: ResFCN, state: State, batch: loop.Batch) -> tuple[State, loop.Metrics]:
