@@ -4,7 +4,7 @@ python -m experiments.measure --out=DIR                                     (the
 python -m experiments.measure --prnet=runs/prnet64 --identity=runs/identity64 --out=DIR --input=FOLDER     (others)
 
 Prints the tables, and writes measurements.json, position_maps.png (the first faces of the test split), worn.png (by the
-true and by the predicted map) and, with --input, photos.png (position maps over your photos).
+true and by the found map) and, with --input, photos.png (position maps over your photos).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from etils import epath
 
 from experiments import launch
 from sdgan_jax import assessment, pictures, pretrained, rendered_faces
-from sdgan_jax.face3d import finding
 from tfds_megn import photos
 
 OUT = flags.DEFINE_string("out", None, "folder for the tables and pictures", required=True)
@@ -47,8 +46,7 @@ def main(argv: Sequence[str]) -> None:
     print(assessment.text("worn regions", results["worn"]))
     pictures.write_png(out / "worn.png", sheet)
     if shown:
-        framing = finding.PRNET if network.layout == "prnet" else finding.MEGN
-        sheet, scores = assessment.photo_sheet(network, [photo for _, photo in shown], framing)
+        sheet, scores = assessment.photo_sheet(network, [photo for _, photo in shown])
         pictures.write_png(out / "photos.png", sheet)
         results["photos"] = {str(path): score for (path, _), score in zip(shown, scores, strict=True)}
     (out / "measurements.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -91,8 +91,7 @@ def read_network(path: str) -> tuple[Callable, layout.Layout, finding.Framing]:
         path: its directory, "" for the one that comes with the project.
     """
     network = pretrained.position_network(path)
-    framing = finding.PRNET if network.layout == "prnet" else finding.MEGN
-    return jax.jit(network), network.uv_layout, framing
+    return jax.jit(network), network.uv_layout, network.framing
 
 
 def _check(attributes: Sequence[str]) -> list[str]:

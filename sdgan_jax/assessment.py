@@ -68,36 +68,43 @@ def verification(network: IdentityNetwork, faces: rendered_faces.Faces) -> Table
 
 
 def wear_overlap(network: PositionNetwork, params: np.ndarray) -> tuple[Table, np.ndarray]:
-    """What is worn by the predicted position map against what is worn by the true one.
+    """What is worn by the position map that is found in a picture against what is worn by the true one.
 
     Args:
         network: of MEGN's layout.
-        params: f32[N,P] of faces, drawn bare at 256 pixels.
+        params: f32[N,P] of faces, drawn bare at 256 pixels and looked for as in any photo (`finding.find`).
 
     Returns:
-        For each attribute the mean over the faces of the intersection over the union of the worn regions; and a sheet
-        u8[H,W,3]: the first faces, each attribute by the true and by the predicted map.
+        For each attribute, and all, the mean over the faces of the intersection over the union of the worn regions, 0
+        where no face is found, the numbers of faces and of these; and a sheet u8[H,W,3]: the first faces, each
+        attribute by the true and by the found map.
 
     Raises:
         ValueError: the network has another layout.
     """
-    _known_layout(network)
-    images = tfds_megn.render(params, "none", WORN_PIXELS)
-    found = predict(network, images)
+    layout = _known_layout(network)
+    run = jax.jit(network)
     cells, overlaps = [], {name: [] for name in tfds_megn.ATTRIBUTES[1:]}  # type: ignore[var-annotated]
+    missed = 0
     for i in tqdm.trange(len(params), desc="Wearing", unit="face", mininterval=0.5):
-        image = jnp.asarray(pictures.to_float(images[i]))
+        photo = tfds_megn.render(params[i], "none", WORN_PIXELS)
+        image, found = jnp.asarray(pictures.to_float(photo)), finding.find(photo, run, layout, network.framing)
+        missed += found is None
         for name, values in overlaps.items():
-            drawn = [
-                wear.wear(image, jnp.asarray(position_map), name)
-                for position_map in (tfds_megn.position_map(params[i], WORN_PIXELS), found[i])
-            ]
+            truth = tfds_megn.position_map(params[i], WORN_PIXELS)
+            drawn = [wear.wear(image, jnp.asarray(truth), name), (image, np.zeros(image.shape[:2]))]
+            if found is not None:
+                drawn[1] = wear.wear(image, jnp.asarray(found.position_map), name)
             values.append(overlap(*(np.asarray(region) for _, region in drawn)))
             if i < SHOWN:
                 cells += [pictures.square(pictures.to_uint8(np.asarray(picture)), _CELL) for picture, _ in drawn]
-    columns = [f"{name}, {whose}" for name in overlaps for whose in ("true", "predicted")]
+    columns = [f"{name}, {whose}" for name in overlaps for whose in ("true", "found")]
     sheet = pictures.grid(np.stack(cells), len(columns), column_labels=columns)
-    table = {name: {"overlap": float(np.mean(values)), "faces": len(values)} for name, values in overlaps.items()}
+    overlaps["all"] = [value for values in overlaps.values() for value in values]
+    table = {
+        name: {"overlap": float(np.mean(values)), "faces": len(params), "not found": missed}
+        for name, values in overlaps.items()
+    }
     return table, sheet
 
 
@@ -111,22 +118,19 @@ def map_sheet(network: PositionNetwork, images: np.ndarray) -> np.ndarray:
     return drawing.sheet(images, predict(network, images), network.uv_layout)
 
 
-def photo_sheet(
-    network: PositionNetwork, photos: Sequence[np.ndarray], framing: finding.Framing
-) -> tuple[np.ndarray, list[float | None]]:
+def photo_sheet(network: PositionNetwork, photos: Sequence[np.ndarray]) -> tuple[np.ndarray, list[float | None]]:
     """Position maps drawn over photos, where a face is found.
 
     Args:
         network: of any layout.
         photos: u8[H,W,3] each.
-        framing: of the faces that the network knows.
 
     Returns:
         A sheet of squares of 256 pixels, and the score of each photo's face, None where none is found.
     """
     run, cells, scores = jax.jit(network), [], []
     for photo in tqdm.tqdm(photos, desc="Photos", unit="photo"):
-        found = finding.find(photo, run, network.uv_layout, framing)
+        found = finding.find(photo, run, network.uv_layout, network.framing)
         scores.append(None if found is None else found.score)
         sketched = photo if found is None else drawing.sketch(photo, found.position_map, network.uv_layout)
         cells.append(pictures.square(sketched, WORN_PIXELS))

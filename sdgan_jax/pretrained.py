@@ -20,6 +20,7 @@ from etils import epath
 
 from sdgan_jax import archive
 from sdgan_jax.archive import Tree
+from sdgan_jax.face3d import finding
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.arcface import ArcFace
 from sdgan_jax.nets.prnet import SCALE, ResFCN
@@ -99,7 +100,9 @@ def _settings(file: epath.Path) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PositionNetwork:
-    """Position maps of images. Pure: its caller compiles it.
+    """Position maps of images, of MEGN's layout the mean of those of an image and of its mirror image.
+
+    Pure: its caller compiles it.
 
     Attributes:
         net: the network.
@@ -130,12 +133,25 @@ class PositionNetwork:
         """
         _check_squares(images)
         size, ratio = self.net.size, images.shape[1] / self.net.size
-        variables = {name: self.variables[name] for name in ("params", "batch_stats")}
-        maps = jnp.asarray(self.net.apply(variables, (_resize(images, size) + 1) / 2))
+        small = _resize(images, size)
+        maps = self._maps(small)
+        if self.layout == "megn":  # which is its own mirror image: a second opinion for nothing but time
+            mirrored = self._maps(small[:, :, ::-1])[:, :, ::-1]
+            maps = (maps + mirrored * jnp.array([-1.0, 1.0, 1.0]) + jnp.array([size - 1.0, 0.0, 0.0])) / 2
         # In pixels of the resized image, whose corner, not the centre of its first pixel, is that of the image.
-        maps = (maps - jnp.array([0, 0, self.depth_offset])) * (SCALE * size)
         corner = jnp.array([0.5, 0.5, 0.0])
         return (maps + corner) * ratio - corner
+
+    def _maps(self, images: jax.Array) -> jax.Array:
+        """What the network says of f32[N,size,size,3] in [-1,1], in pixels of these."""
+        variables = {name: self.variables[name] for name in ("params", "batch_stats")}
+        maps = jnp.asarray(self.net.apply(variables, (images + 1) / 2))
+        return (maps - jnp.array([0, 0, self.depth_offset])) * (SCALE * self.net.size)
+
+    @property
+    def framing(self) -> finding.Framing:
+        """How faces lay in the pictures of its training."""
+        return finding.PRNET if self.layout == "prnet" else finding.MEGN
 
     @functools.cached_property
     def uv_layout(self) -> layouts.Layout:

@@ -108,7 +108,7 @@ def test_maps_are_in_pixels_of_the_image():
     outputs = (share * 32 - [0.5, 0.5, 0]) / (1.1 * 32) + [0, 0, 0.5]
     for resolution in (16, 32, 64):
         net = Recorder(outputs.astype(np.float32))
-        network = pretrained.PositionNetwork(net, {"params": {}, "batch_stats": {}}, "megn", 0.5)
+        network = pretrained.PositionNetwork(net, {"params": {}, "batch_stats": {}}, "prnet", 0.5)
         ramp = (np.arange(resolution) + 0.5) / resolution
         images = np.broadcast_to((2 * ramp - 1)[:, None], (1, resolution, resolution, 3)).astype(np.float32)
         maps = network(images)
@@ -117,6 +117,14 @@ def test_maps_are_in_pixels_of_the_image():
         np.testing.assert_allclose(net.seen[0, 5, 4:-4, 1], ((np.arange(32) + 0.5) / 32)[4:-4], atol=1e-5)
     with pytest.raises(ValueError, match=r"images must be \[N,R,R,3\], got \[1, 8, 9, 3\]"):
         network(np.zeros((1, 8, 9, 3), np.float32))
+
+
+def test_the_map_of_a_mirror_image_is_the_mirrored_map(variables):
+    """In MEGN's layout, whatever the network says: x changes its direction, and left and right texels their places."""
+    network = pretrained.PositionNetwork(ResFCN(32, 2), variables, "megn", 0.5)
+    images = np.random.default_rng(1).uniform(-1, 1, (2, 48, 48, 3)).astype(np.float32)
+    maps, mirrored = (np.asarray(network(pictures)) for pictures in (images, images[:, :, ::-1]))
+    np.testing.assert_allclose(mirrored[:, :, ::-1] * [-1, 1, 1] + [47, 0, 0], maps, atol=1e-3)
 
 
 def test_where_the_face_is_on_the_maps():
