@@ -2,7 +2,7 @@
 
 python -m experiments.train --config=experiments/configs/identity64.py --workdir=runs/identity64
 
-Hardware: any two CPU cores, a quarter of an hour with the drawing of the faces.
+Hardware: any two CPU cores, three quarters of an hour with the drawing of the faces.
 """
 
 from sdgan_jax.network_config import IdentityConfig
