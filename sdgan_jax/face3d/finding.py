@@ -1,8 +1,8 @@
 """Finds the face in a photo of any size with a position network alone.
 
 A face is where the network means the same place when it sees it twice, in two frames: on anything else it says where in
-its frame faces usually lie, and that moves with the frame. Squares on a coarse pyramid are tried; around the best the
-frame is drawn again as the network knows it from its training.
+its frame faces usually lie, and that moves with the frame. Squares on a coarse pyramid are tried, the largest first;
+around the best the frame is drawn again as the network knows it from its training.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 THRESHOLD = 0.03
 SIZE = 256  # of the frames shown to the network
 _BATCH = 8
-_SCALES = (1.0, 0.7, 0.5, 0.35)  # of the photo's shorter side
+_SCALES = (1.25, 1.0, 0.7, 0.5, 0.35)  # of the photo's shorter side; the smaller ones where the first two hold no face
 _STEP = 0.3  # from one square to the next, in sides
 _AGAIN = (0.08, -0.06, 1.15)  # the second frame: moved right and down, in sides, and larger
 _ROUNDS = 2
@@ -75,10 +75,18 @@ def find(
     Returns:
         The face, or None where no score is below the threshold.
     """
-    squares = _pyramid(*image.shape[:2])
+    for scales in (_SCALES[:2], _SCALES[2:]):
+        best = _best(image, _pyramid(*image.shape[:2], scales), predict, layout, framing)
+        if best is not None and best.score < threshold:
+            return best
+    return None
+
+
+def _best(image: np.ndarray, squares: np.ndarray, predict: Predict, layout: Layout, framing: Framing) -> Found | None:
+    """The most certain face in the squares, framed again."""
     _, scores = _judge(image, squares, predict, layout)
     best = None
-    # The best squares of the pyramid are coarse; drawn again they may change places.
+    # Squares are coarse; drawn again they may change places.
     for k in np.argsort(scores)[:3]:
         if not np.isfinite(scores[k]):
             continue
@@ -89,7 +97,7 @@ def find(
             maps = found[0]
             if not np.isfinite(score):
                 break
-        if score < threshold and (best is None or score < best.score):
+        if np.isfinite(score) and (best is None or score < best.score):
             best = Found(maps, float(score), box_of(maps, layout))
     return best
 
@@ -107,10 +115,10 @@ def _landmarks(maps: np.ndarray, layout: Layout) -> np.ndarray:
     return maps[:, i, j, :2]
 
 
-def _pyramid(height: int, width: int) -> np.ndarray:
-    """Squares f64[N,3], centre x, y and side; the widest reach over the photo's edge."""
+def _pyramid(height: int, width: int, scales: tuple[float, ...]) -> np.ndarray:
+    """Squares f64[N,3], centre x, y and side; those larger than the photo reach over its edge."""
     squares = []
-    for scale in (1.25, *_SCALES):
+    for scale in scales:
         side = scale * min(height, width)
         rows, columns = (
             1 + max(0, int(np.ceil((length - side) / (_STEP * side) - 1e-6))) for length in (height, width)
