@@ -17,7 +17,7 @@ from sdgan_jax.face3d.layout import Layout
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
-# Of the score. The small network that comes with the project has 0.006 to 0.017 on photos of faces that it places well,
+# Of the score. The small network that comes with the project has 0.006 to 0.020 on photos of faces that it places well,
 # and 0.02 to 0.05 where it takes an eye or a shirt for a face. One that always answers the mean face has about 0.2.
 THRESHOLD = 0.03
 SIZE = 256  # of the frames shown to the network
