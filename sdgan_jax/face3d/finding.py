@@ -75,8 +75,9 @@ def find(
     Returns:
         The face, or None where no score is below the threshold.
     """
+    height, width = image.shape[:2]
     for scales in (_SCALES[:2], _SCALES[2:]):
-        best = _best(image, _pyramid(*image.shape[:2], scales), predict, layout, framing)
+        best = _best(image, _pyramid(height, width, scales), predict, layout, framing)
         if best is not None and best.score < threshold:
             return best
     return None
