@@ -185,16 +185,18 @@ def position_network(path: epath.PathLike = "") -> PositionNetwork:
         ValueError: it is of another kind, damaged, or does not fit together.
     """
 
+    def make(settings: dict[str, Any]) -> ResFCN:
+        return ResFCN(settings["size"], settings["channels"])
+
     def shapes(settings: dict[str, Any]) -> Tree:
         if settings["layout"] not in ("megn", "prnet") or not isinstance(settings["depth_offset"], int | float):
             raise ValueError("layout must be megn or prnet, and depth_offset a number")
-        net = ResFCN(settings["size"], settings["channels"])
+        net = make(settings)
         images = jax.ShapeDtypeStruct((1, net.size, net.size, 3), jnp.float32)
         return jax.eval_shape(net.init, jax.random.key(0), images)
 
     settings, variables = read(path or SHIPPED / "prnet64", "prnet", shapes)
-    net = ResFCN(settings["size"], settings["channels"])
-    return PositionNetwork(net, variables, settings["layout"], float(settings["depth_offset"]))
+    return PositionNetwork(make(settings), variables, settings["layout"], float(settings["depth_offset"]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
