@@ -39,6 +39,9 @@ def main(argv: Sequence[str]) -> None:
     faces = rendered_faces.read(DATASET.value, "test", DATA_DIR.value).first(FACES.value)
     results: dict[str, Any] = {"position_maps": assessment.position_errors(network, faces)}
     print(assessment.text("position maps, NME in %", results["position_maps"]))
+    if network.stages:
+        results["uncorrected"] = assessment.position_errors(network.alone, faces)
+        print(assessment.text("without its stages", results["uncorrected"]))
     pictures.write_png(out / "position_maps.png", assessment.map_sheet(network, faces.images[:12]))
     results["verification"] = assessment.verification(pretrained.identity_network(IDENTITY.value), faces)
     print(assessment.text("verification", results["verification"]))

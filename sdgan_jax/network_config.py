@@ -22,6 +22,10 @@ class PRNetConfig:
     total_steps: int = 7500
     learning_rate: float = 6e-3  # of Muon: the peak, reached in a twentieth of the run; half a cosine to 0 from there
     settle: float = 0.5  # share of the run, at its end, in which the averages of batch normalisation are used, and kept
+    stages: int = 3  # of supervised descent, fitted after the last step; 0 for none
+    stage_faces: int = 24000  # that a stage is fitted to
+    components: int = 48  # of a stage's corrections
+    ridge: float = 0.5  # of their regression on standardised features, per face
     seed: int = 0
     log_every: int = 100  # steps
     sample_every: int = 1000  # steps
@@ -92,8 +96,8 @@ def validate(config: NetworkConfig) -> NetworkConfig:
         raise ValueError(
             f"config.blocks is {config.blocks} and config.widths {config.widths}; give both for 1 to 6 stages"
         )
-    if isinstance(config, PRNetConfig) and not 0 <= config.settle <= 1:
-        raise ValueError(f"config.settle is {config.settle}; it is a share of the run, from 0 to 1")
+    if isinstance(config, PRNetConfig):
+        _validate_prnet(config)
     named = re.fullmatch(r"megn/rendered_(\d+)(_n\d+)?", config.dataset)
     if not named:
         raise ValueError(f"config.dataset is {config.dataset!r}; only rendered faces have the truth: megn/rendered_<R>")
@@ -102,3 +106,16 @@ def validate(config: NetworkConfig) -> NetworkConfig:
             f"config.dataset is {config.dataset!r} but config.resolution is {config.resolution}; set both to the same"
         )
     return config
+
+
+def _validate_prnet(config: PRNetConfig) -> None:
+    """Checks the fields that only PRNet has."""
+    if not 0 <= config.settle <= 1:
+        raise ValueError(f"config.settle is {config.settle}; it is a share of the run, from 0 to 1")
+    if config.stages < 0:
+        raise ValueError(f"config.stages is {config.stages}; it must be at least 0")
+    for name in ("stage_faces", "components"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"config.{name} is {getattr(config, name)}; it must be at least 1")
+    if not config.ridge > 0:
+        raise ValueError(f"config.ridge is {config.ridge}; it must be above 0")

@@ -20,7 +20,7 @@ from etils import epath
 
 from sdgan_jax import archive
 from sdgan_jax.archive import Tree
-from sdgan_jax.face3d import finding
+from sdgan_jax.face3d import descent, finding, geometry
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.arcface import ArcFace
 from sdgan_jax.nets.prnet import SCALE, ResFCN
@@ -100,14 +100,15 @@ def _settings(file: epath.Path) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PositionNetwork:
-    """Position maps of images, of MEGN's layout the mean of those of an image and of its mirror image.
+    """Position maps of images, of MEGN's layout the mean of those of an image and of its mirror image, then corrected.
 
     Pure: its caller compiles it.
 
     Attributes:
         net: the network.
-        variables: its `params` and `batch_stats`; of public weights also `layout`, with `landmarks` f32[68,2], their
-            (u,v) in [0,1], and `face` bool[256,256], the texels that are points of the face.
+        variables: its `params` and `batch_stats`; where maps are corrected, `stages`, the arrays of each
+            `descent.Stage` by its number; of public weights `layout`, with `landmarks` f32[68,2], their (u,v) in
+            [0,1], and `face` bool[256,256], the texels that are points of the face.
         layout: how its maps lie in UV space, "megn" or "prnet".
         depth_offset: the output that stands for z = 0: 0.5 where z is a signed depth about the head's centre, 0 where
             it is a raw depth from an origin of its own.
@@ -136,8 +137,11 @@ class PositionNetwork:
         small = _resize(images, size)
         maps = self._maps(small)
         if self.layout == "megn":  # which is its own mirror image: a second opinion for nothing but time
-            mirrored = self._maps(small[:, :, ::-1])[:, :, ::-1]
-            maps = (maps + mirrored * jnp.array([-1.0, 1.0, 1.0]) + jnp.array([size - 1.0, 0.0, 0.0])) / 2
+            maps = (maps + geometry.mirror(self._maps(small[:, :, ::-1]), size)) / 2
+        for stage in self.stages:
+            maps = jax.vmap(functools.partial(descent.correct, stage=stage, layout=self.uv_layout))(
+                (small + 1) / 2, maps
+            )
         # In pixels of the resized image, whose corner, not the centre of its first pixel, is that of the image.
         corner = jnp.array([0.5, 0.5, 0.0])
         return (maps + corner) * ratio - corner
@@ -147,6 +151,24 @@ class PositionNetwork:
         variables = {name: self.variables[name] for name in ("params", "batch_stats")}
         maps = jnp.asarray(self.net.apply(variables, (images + 1) / 2))
         return (maps - jnp.array([0, 0, self.depth_offset])) * (SCALE * self.net.size)
+
+    @property
+    def stages(self) -> tuple[descent.Stage, ...]:
+        """What corrects the maps, in order."""
+        arrays = self.variables.get("stages", {})
+        return tuple(descent.Stage(**arrays[str(number)]) for number in range(len(arrays)))
+
+    @property
+    def alone(self) -> PositionNetwork:
+        """The same without stages."""
+        return dataclasses.replace(self, variables={k: v for k, v in self.variables.items() if k != "stages"})
+
+    def with_stage(self, stage: descent.Stage) -> PositionNetwork:
+        """The same with one more stage."""
+        arrays = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
+        stages = self.variables.get("stages", {})
+        stages = stages | {str(len(stages)): arrays}
+        return dataclasses.replace(self, variables=self.variables | {"stages": stages})
 
     @property
     def framing(self) -> finding.Framing:
@@ -191,9 +213,13 @@ def position_network(path: epath.PathLike = "") -> PositionNetwork:
     def shapes(settings: dict[str, Any]) -> Tree:
         if settings["layout"] not in ("megn", "prnet") or not isinstance(settings["depth_offset"], int | float):
             raise ValueError("layout must be megn or prnet, and depth_offset a number")
-        net = make(settings)
+        net, components = make(settings), settings.get("stages", [])
         images = jax.ShapeDtypeStruct((1, net.size, net.size, 3), jnp.float32)
-        return jax.eval_shape(net.init, jax.random.key(0), images)
+        target = jax.eval_shape(net.init, jax.random.key(0), images)
+        if components:
+            stages = (descent.shapes(layouts.megn(net.size), count) for count in components)
+            target["stages"] = {str(number): vars(stage) for number, stage in enumerate(stages)}
+        return target
 
     settings, variables = read(path or SHIPPED / "prnet64", "prnet", shapes)
     return PositionNetwork(make(settings), variables, settings["layout"], float(settings["depth_offset"]))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sdgan_jax import pretrained
+from sdgan_jax.face3d import descent
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.arcface import ArcFace
 from sdgan_jax.nets.prnet import ResFCN
@@ -38,6 +39,44 @@ def test_what_is_written_is_read(tmp_path, variables, dtype):
             np.testing.assert_array_equal(read, written.astype(dtype).astype(np.float32))
     settings, read = pretrained.read(tmp_path / "a" / "net", "prnet")  # without shapes to hold it against
     assert settings == SETTINGS and jax.tree.structure(read) == jax.tree.structure(variables)
+
+
+@pytest.fixture(scope="module")
+def corrected(variables):
+    """The network's variables with two stages of 3 and 5 components, small."""
+    rng = np.random.default_rng(1)
+    shapes = {str(k): vars(descent.shapes(layouts.megn(32), count)) for k, count in enumerate((3, 5))}
+    return variables | {"stages": jax.tree.map(lambda leaf: 0.01 * rng.random(leaf.shape, np.float32), shapes)}
+
+
+def test_stages_are_written_and_read_and_correct_the_maps_in_order(tmp_path, corrected):
+    """As `descent.correct` does at the network's size, whose pixels are 1.5 of the image here."""
+    pretrained.write(tmp_path, "prnet", SETTINGS | {"stages": [3, 5]}, corrected)
+    network = pretrained.position_network(tmp_path)
+    assert [stage.weights.shape[1] for stage in network.stages] == [3, 5]
+    images = jax.image.resize(np.random.default_rng(2).uniform(-1, 1, (2, 6, 6, 3)), (2, 48, 48, 3), "linear")
+    small = jax.image.resize(images, (2, 32, 32, 3), "linear", antialias=True)
+    alone = np.asarray(network.alone(images))
+    for number in range(2):
+        maps = (alone[number] + [0.5, 0.5, 0.0]) / 1.5 - [0.5, 0.5, 0.0]
+        for stage in network.stages:
+            maps = descent.correct(small[number] / 2 + 0.5, jnp.asarray(maps, jnp.float32), stage, network.uv_layout)
+        expected = (np.asarray(maps) + [0.5, 0.5, 0.0]) * 1.5 - [0.5, 0.5, 0.0]
+        assert np.abs(expected - alone[number]).max() > 0.1
+        np.testing.assert_allclose(network(images)[number], expected, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("stages", "line"),
+    [
+        ([3, 4], "weights.npz does not fit its network.json: 2 arrays differ, "),
+        (3, "network.json describes no network"),
+    ],
+)
+def test_stages_that_do_not_fit_are_refused(tmp_path, corrected, stages, line):
+    pretrained.write(tmp_path, "prnet", SETTINGS | {"stages": stages}, corrected)
+    with pytest.raises(ValueError, match=line):
+        pretrained.position_network(tmp_path)
 
 
 def change(**changes):

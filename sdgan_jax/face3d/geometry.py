@@ -82,6 +82,15 @@ def face_box(position_map: jax.Array, layout: Layout) -> jax.Array:
     return jnp.concatenate([points.min(0), points.max(0)])
 
 
+def mirror(position_maps: jax.Array, width: int) -> jax.Array:
+    """The maps f32[...,S,S,3] of the mirror images of pictures that are `width` pixels wide.
+
+    Of a layout that is its own mirror image, as that of `tfds_megn`.
+    """
+    turned = jnp.array([-1.0, 1.0, 1.0]), jnp.array([width - 1.0, 0.0, 0.0])
+    return position_maps[..., ::-1, :] * turned[0] + turned[1]
+
+
 def normals(position_map: jax.Array) -> jax.Array:
     """Outward unit normals f32[S1,S2,3] of a surface f32[S1,S2,3], by central differences.
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy import ndimage
 
+from sdgan_jax.face3d import geometry
 from sdgan_jax.network_config import NetworkConfig, PRNetConfig
 
 
@@ -26,10 +27,8 @@ def distort(
     """
     keys = jax.random.split(key, 4)
     flip = jax.random.bernoulli(keys[0])
-    last = image.shape[0] - 1
+    position_map = jnp.where(flip, geometry.mirror(position_map, image.shape[1]), position_map)
     image = jnp.where(flip, image[:, ::-1], image)
-    mirrored = position_map[:, ::-1] * jnp.array([-1.0, 1.0, 1.0]) + jnp.array([last, 0.0, 0.0])
-    position_map = jnp.where(flip, mirrored, position_map)
     image, position_map = move(keys[1], image, position_map, config)
     image = recolour(keys[2], image, config.colour)
     return hide(keys[3], image, other, config.occlusion), position_map

@@ -1,4 +1,7 @@
-"""Trains PRNet on rendered faces: weighted squared error over the UV square, on distorted pictures with known maps."""
+"""Trains PRNet on rendered faces: weighted squared error over the UV square, on distorted pictures with known maps.
+
+The stages that correct what the network says are fitted when it is trained (`training.descent`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from sdgan_jax.face3d import drawing, layout
 from sdgan_jax.metrics import landmarks as landmark_metrics
 from sdgan_jax.nets.prnet import SCALE, ResFCN
 from sdgan_jax.network_config import PRNetConfig
-from sdgan_jax.training import distortion, draws, loop, muon, sharding
+from sdgan_jax.training import descent, distortion, draws, loop, muon, sharding
 from sdgan_jax.training.draws import AXIS
 
 DEPTH_OFFSET = 0.5  # of the network's output: depths have both signs, a sigmoid has not
@@ -80,7 +83,9 @@ def train(config: PRNetConfig, workdir: epath.PathLike) -> State:
     )
     state = loop.run(what, workdir)
     if jax.process_index() == 0:
-        pretrained.write(workdir, "prnet", settings(config), jax.device_get(state.variables), np.float16)
+        coarse = pretrained.PositionNetwork(net, jax.device_get(state.variables), "megn", DEPTH_OFFSET)
+        network = descent.fit(config, coarse, faces.images, maps)
+        pretrained.write(workdir, "prnet", settings(config), network.variables, np.float16)
     return state
 
 
@@ -91,6 +96,7 @@ def settings(config: PRNetConfig) -> dict:
         "channels": config.channels,
         "layout": "megn",
         "depth_offset": DEPTH_OFFSET,
+        "stages": [config.components] * config.stages,
     }
 
 

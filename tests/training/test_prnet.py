@@ -11,6 +11,7 @@ import pytest
 from optax import contrib
 
 import tfds_megn
+from sdgan_jax import assessment, pretrained, rendered_faces
 from sdgan_jax.nets.prnet import ResFCN
 from sdgan_jax.network_config import PRNetConfig
 from sdgan_jax.training import prnet, sharding
@@ -121,3 +122,21 @@ def test_at_the_end_of_a_run_the_averages_of_the_normalisation_stay():
             after = jax.device_get(step(state, sharding.put_rows(rows, mesh))[0].variables["batch_stats"])
             same = jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), before, after))
             assert not any(same) if moves else all(same)
+
+
+@pytest.mark.slow
+def test_a_run_leaves_a_network_that_corrects_itself(tmp_path):
+    config = PRNetConfig(
+        dataset="megn/rendered_64_n600",
+        data_dir=str(tmp_path / "data"),
+        channels=2,
+        total_steps=60,
+        log_every=20,
+        stages=2,
+        components=24,
+    )
+    prnet.train(config, tmp_path / "run")
+    network = pretrained.position_network(tmp_path / "run")
+    faces = rendered_faces.read(config.dataset, "test", config.data_dir)
+    corrected, alone = (assessment.position_errors(each, faces)["all"]["face"] for each in (network, network.alone))
+    assert len(network.stages) == 2 and corrected < 0.7 * alone, (corrected, alone)
