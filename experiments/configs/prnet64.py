@@ -2,7 +2,8 @@
 
 python -m experiments.train --config=experiments/configs/prnet64.py --workdir=runs/prnet64
 
-Hardware: any two CPU cores, an hour; before it, once, 22 minutes in which the faces are drawn.
+Hardware: any two CPU cores, an hour, and 22 minutes for the stages that correct what the network says; before it, once,
+22 minutes in which the faces are drawn.
 """
 
 from sdgan_jax.network_config import PRNetConfig

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax.scipy import ndimage
 
 from sdgan_jax.face3d import geometry
 from sdgan_jax.network_config import NetworkConfig, PRNetConfig
@@ -49,7 +48,7 @@ def move(
     line = jnp.arange(size)
     to = jnp.stack(jnp.meshgrid(line, line), -1)  # [R,R,2], x and y
     at = (to - middle - shift) @ turn / scale + middle
-    return sample(image, at), position_map
+    return geometry.sample_pixels(image, at), position_map
 
 
 def recolour(key: jax.Array, image: jax.Array, amount: float) -> jax.Array:
@@ -83,12 +82,3 @@ def blur(image: jax.Array) -> jax.Array:
     x = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
     x = (x[:-2] + 2.0 * x[1:-1] + x[2:]) / 4.0
     return (x[:, :-2] + 2.0 * x[:, 1:-1] + x[:, 2:]) / 4.0
-
-
-def sample(image: jax.Array, at: jax.Array) -> jax.Array:
-    """Bilinear values f32[...,C] of f32[H,W,C] at f32[...,2], x and y in pixels; the border goes on outwards."""
-    channels = [
-        ndimage.map_coordinates(channel, (at[..., 1], at[..., 0]), order=1, mode="nearest")
-        for channel in jnp.moveaxis(image, -1, 0)
-    ]
-    return jnp.stack(channels, -1)

@@ -14,9 +14,8 @@ import numpy as np
 import optax
 from etils import epath
 
-import tfds_megn
 from sdgan_jax import pretrained, rendered_faces
-from sdgan_jax.face3d import drawing, layout
+from sdgan_jax.face3d import drawing, geometry, layout
 from sdgan_jax.metrics import landmarks as landmark_metrics
 from sdgan_jax.nets.prnet import SCALE, ResFCN
 from sdgan_jax.network_config import PRNetConfig
@@ -168,11 +167,6 @@ def predict_pixels(net: ResFCN, variables: dict, images: jax.Array) -> jax.Array
 
 def landmark_error(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Normalised mean error of the 68 landmarks of each face, f32[N] in per cent; both maps f32[N,S,S,3]."""
-    ours, theirs = (at_landmarks(maps) for maps in (predicted, true))
+    at = jax.vmap(functools.partial(geometry.landmarks, layout=layout.megn(true.shape[1])))
+    ours, theirs = (np.asarray(at(maps)) for maps in (predicted, true))
     return landmark_metrics.normalised_mean_error(ours[..., :2], theirs[..., :2], theirs)
-
-
-def at_landmarks(maps: np.ndarray) -> np.ndarray:
-    """Maps f32[N,S,S,3] of MEGN's layout at the 68 landmarks, f32[N,68,3]."""
-    at = jnp.asarray(tfds_megn.LANDMARKS * maps.shape[1] - 0.5)
-    return np.asarray(jax.vmap(distortion.sample, (0, None))(maps, at))
