@@ -103,6 +103,7 @@ def data_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
 
 
+@pytest.mark.slow
 def test_real_images_score_as_real_images(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(classifier_lib, "STEPS", 40)
     results = evaluation.evaluate(RealImages(data_dir), tmp_path / "out", num_images=24)

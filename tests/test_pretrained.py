@@ -1,5 +1,6 @@
 """Network directories: written, read, refused; position maps in the pixels of any image."""
 
+import functools
 import json
 
 import jax
@@ -12,6 +13,7 @@ from sdgan_jax.face3d import descent
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.arcface import ArcFace
 from sdgan_jax.nets.prnet import ResFCN
+from tests.training import tiny
 
 SETTINGS = {"size": 32, "channels": 2, "layout": "megn", "depth_offset": 0.5}
 
@@ -42,28 +44,32 @@ def test_what_is_written_is_read(tmp_path, variables, dtype):
 
 
 @pytest.fixture(scope="module")
-def corrected(variables):
+def with_stages(variables):
     """The network's variables with two stages of 3 and 5 components, small."""
     rng = np.random.default_rng(1)
     shapes = {str(k): vars(descent.shapes(layouts.megn(32), count)) for k, count in enumerate((3, 5))}
     return variables | {"stages": jax.tree.map(lambda leaf: 0.01 * rng.random(leaf.shape, np.float32), shapes)}
 
 
-def test_stages_are_written_and_read_and_correct_the_maps_in_order(tmp_path, corrected):
+def test_stages_are_written_and_read_and_correct_the_maps_in_order(tmp_path, with_stages):
     """As `descent.correct` does at the network's size, whose pixels are 1.5 of the image here."""
-    pretrained.write(tmp_path, "prnet", SETTINGS | {"stages": [3, 5]}, corrected)
+    pretrained.write(tmp_path, "prnet", SETTINGS | {"stages": [3, 5]}, with_stages)
     network = pretrained.position_network(tmp_path)
     assert [stage.weights.shape[1] for stage in network.stages] == [3, 5]
     images = jax.image.resize(np.random.default_rng(2).uniform(-1, 1, (2, 6, 6, 3)), (2, 48, 48, 3), "linear")
     small = jax.image.resize(images, (2, 32, 32, 3), "linear", antialias=True)
-    alone = np.asarray(network.alone(images))
+    with tiny.quick_compilation():
+        alone, corrected = (np.asarray(jax.jit(each)(images)) for each in (network.alone, network))
+        correct = [
+            jax.jit(functools.partial(descent.correct, stage=s, layout=network.uv_layout)) for s in network.stages
+        ]
     for number in range(2):
         maps = (alone[number] + [0.5, 0.5, 0.0]) / 1.5 - [0.5, 0.5, 0.0]
-        for stage in network.stages:
-            maps = descent.correct(small[number] / 2 + 0.5, jnp.asarray(maps, jnp.float32), stage, network.uv_layout)
+        for stage in correct:
+            maps = stage(small[number] / 2 + 0.5, jnp.asarray(maps, jnp.float32))
         expected = (np.asarray(maps) + [0.5, 0.5, 0.0]) * 1.5 - [0.5, 0.5, 0.0]
         assert np.abs(expected - alone[number]).max() > 0.1
-        np.testing.assert_allclose(network(images)[number], expected, atol=1e-2)
+        np.testing.assert_allclose(corrected[number], expected, atol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +79,8 @@ def test_stages_are_written_and_read_and_correct_the_maps_in_order(tmp_path, cor
         (3, "network.json describes no network"),
     ],
 )
-def test_stages_that_do_not_fit_are_refused(tmp_path, corrected, stages, line):
-    pretrained.write(tmp_path, "prnet", SETTINGS | {"stages": stages}, corrected)
+def test_stages_that_do_not_fit_are_refused(tmp_path, with_stages, stages, line):
+    pretrained.write(tmp_path, "prnet", SETTINGS | {"stages": stages}, with_stages)
     with pytest.raises(ValueError, match=line):
         pretrained.position_network(tmp_path)
 

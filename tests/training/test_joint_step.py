@@ -363,6 +363,7 @@ def test_the_literal_form_is_the_pseudo_code(literal):
             np.testing.assert_allclose(a[where], np.asarray(b)[where], atol=2e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_options_of_the_networks_and_losses_work_together():
     """Multi-scale gradients, AdaIN, hinge, bfloat16 and remat in one step: G and D move, and D's RGB of every scale."""
     config = dataclasses.replace(

@@ -60,8 +60,8 @@ def test_weight_decay_is_of_everything():
     params = {"kernel": np.full((3, 2), 2.0, np.float32), "bias": np.full(2, 2.0, np.float32)}
     nothing = jax.tree.map(np.zeros_like, params)
     optimizer = muon.optimizer(PEAK, 1000, weight_decay=0.1)
-    state = optimizer.init(params)
+    update, state = jax.jit(optimizer.update), optimizer.init(params)
     for _ in range(51):
-        change, state = optimizer.update(nothing, state, params)
+        change, state = update(nothing, state, params)
     np.testing.assert_allclose(change["kernel"], -PEAK * 0.1 * 2.0, rtol=1e-5)
     np.testing.assert_allclose(optax.tree.norm(change["bias"]), 0.25 * PEAK * 0.1 * 2.0 * 2**0.5, rtol=1e-5)
