@@ -56,6 +56,7 @@ def test_a_period_holds_each_kind_of_step_at_its_true_rate():
     assert steps.period(tiny.config(fusion_every=0)) == {"step": {"first": 0, "count": 1}}
 
 
+@pytest.mark.slow
 def test_each_kind_of_step_does_what_it_is_called(compiled):
     ours, _ = compiled
     assert set(ours.steps) == {"g_forward", "d_step", "r1", "g_step", "path_length", "step"}
@@ -66,6 +67,7 @@ def test_each_kind_of_step_does_what_it_is_called(compiled):
         assert due == set(kind.split("+")[1:])
 
 
+@pytest.mark.slow
 def test_each_part_changes_its_own_network_alone(compiled):
     ours, _ = compiled
     changes = {"g_forward": "", "d_step": "d", "r1": "d", "g_step": "g", "path_length": "g", "step": "dg"}
@@ -79,6 +81,7 @@ def test_each_part_changes_its_own_network_alone(compiled):
                 assert same == (network not in changed), (name, network)
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_again_and_nothing_travels_once_every_part_is_compiled(compiled):
     ours, _ = compiled
     parts = [*ours.steps, *steps.period(PLAIN)]
@@ -116,6 +119,7 @@ def multiplications(config):
     return g, d + 9 * (width[4] + 1) * width[4] * 16 + 16 * width[4] ** 2
 
 
+@pytest.mark.slow
 def test_flops_are_those_of_the_networks(compiled):
     """Padding, the 16 taps of a polyphase up-layer and its like make the two differ, but not by more than that."""
     _, costs = compiled
@@ -127,6 +131,7 @@ def test_flops_are_those_of_the_networks(compiled):
         assert 0.5 < ratio < 2.0, (name, ratio)
 
 
+@pytest.mark.slow
 def test_figures_follow_from_the_times(compiled):
     costs = {
         name: {"flops": flops, "memory_bytes": 7, "compile_seconds": 3.0}

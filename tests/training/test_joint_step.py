@@ -199,6 +199,7 @@ def test_parts_that_would_cut_a_group_are_refused():
         accumulation.check(dataclasses.replace(LATENT, accumulate=4), devices=2)
 
 
+@pytest.mark.slow
 def test_augmentation_follows_the_signs_of_the_real_logits(literal):
     """p moves every second step, by 2 · 16 / 1000 of 0.1 kimg, against a target that no mean sign reaches or misses."""
     for target, direction in ((-2.0, 1), (2.0, -1)):

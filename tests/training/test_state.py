@@ -34,7 +34,8 @@ def grown(params):
 def test_the_shape_of_a_face_is_that_of_the_position_network():
     nets = state_lib.make_networks(config_lib.validate(config(use_3d=True)))
     images = faces(3, 4)
-    face3d, template = jax.jit(nets._known)(images, jnp.zeros((2, 3)))
+    with tiny.quick_compilation():
+        face3d, template = jax.jit(nets._known)(images, jnp.zeros((2, 3)))
     assert template is None and face3d.maps.shape == (2, 64, 64, 9) and face3d.image_regions.shape == (2, 8, 8, 6)
     # The mouth is painted below the eyes, about where the truth has it: cells of four pixels.
     rows = np.arange(8)[:, None]
