@@ -17,8 +17,8 @@ import numpy as np
 from sdgan_jax.face3d import geometry, texture
 from sdgan_jax.face3d.layout import Layout
 
-DIRECTIONS = 8  # of edges, dark to light, evenly around
-CELL = 2  # texels along a histogram's side
+_DIRECTIONS = 8  # of edges, dark to light, evenly around
+_CELL = 2  # texels along a histogram's side
 _NEIGHBOURHOOD = 8  # texels over which edges are weighed against each other, so that the light's strength cancels
 _COLOUR_CELL, _PLACE_CELL = 4, 8  # texels over which colours and places are averaged
 _FAINTEST = 0.01  # mean edge of a plain neighbourhood, in brightness from 0 to 1 per texel
@@ -76,11 +76,11 @@ def describe(image: jax.Array, position_map: jax.Array, layout: Layout) -> jax.A
     """
     colours = texture.unwrap(image, position_map)  # [S,S,3]
     down, right = jnp.gradient(colours.mean(-1))
-    angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+    angles = 2 * np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
     edges = jnp.maximum(right[..., None] * np.cos(angles) + down[..., None] * np.sin(angles), 0.0)  # [S,S,8]
     strength = jnp.sqrt(jnp.square(edges).sum(-1, keepdims=True))
     about = jax.image.resize(texture.average(strength, _NEIGHBOURHOOD), strength.shape, "linear") + _FAINTEST
-    histograms = texture.average(edges / about, CELL)[_face_cells(layout)]
+    histograms = texture.average(edges / about, _CELL)[_face_cells(layout)]
     colours = texture.average(colours, _COLOUR_CELL)
     colours = (colours - colours.mean((0, 1))) / (colours.std((0, 1)) + _PLAIN)
     places = texture.average(position_map / image.shape[0], _PLACE_CELL)
@@ -110,5 +110,5 @@ def shapes(layout: Layout, components: int) -> Stage:
 
 def _face_cells(layout: Layout) -> np.ndarray:
     """The cells that are of the face for the better part, bool[S/2,S/2]."""
-    cells = len(layout.face) // CELL
-    return np.asarray(layout.face).reshape(cells, CELL, cells, CELL).mean((1, 3)) >= 0.5
+    cells = len(layout.face) // _CELL
+    return np.asarray(layout.face).reshape(cells, _CELL, cells, _CELL).mean((1, 3)) >= 0.5

@@ -87,8 +87,7 @@ def mirror(position_maps: jax.Array, width: int) -> jax.Array:
 
     Of a layout that is its own mirror image, as that of `tfds_megn`.
     """
-    turned = jnp.array([-1.0, 1.0, 1.0]), jnp.array([width - 1.0, 0.0, 0.0])
-    return position_maps[..., ::-1, :] * turned[0] + turned[1]
+    return position_maps[..., ::-1, :] * jnp.array([-1.0, 1.0, 1.0]) + jnp.array([width - 1.0, 0.0, 0.0])
 
 
 def normals(position_map: jax.Array) -> jax.Array:

@@ -11,10 +11,10 @@ LAYOUT = layout.megn(32)
 HISTOGRAMS = 8 * int((LAYOUT.face.reshape(16, 2, 16, 2).mean((1, 3)) >= 0.5).sum())
 
 
-def in_place(scale=1.0):
+def in_place():
     """A map of 32 texels whose texel [i, j] lies in the middle of pixel [i, j] of a picture of 32 pixels."""
     j, i = np.meshgrid(np.arange(32.0), np.arange(32.0))
-    return jnp.asarray(np.stack([j, i, 0 * i], -1) * scale, jnp.float32)
+    return jnp.asarray(np.stack([j, i, 0 * i], -1), jnp.float32)
 
 
 @pytest.mark.parametrize(("right", "down"), [(0.02, 0.0), (-0.02, 0.0), (0.0, 0.01), (0.01, -0.01)])
