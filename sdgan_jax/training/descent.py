@@ -28,6 +28,16 @@ Missed = tuple[jax.Array, jax.Array]  # features f32[n,D], and what a map lacks 
 Sums = tuple[jax.Array, jax.Array]  # of features by features f32[D+1,D+1] and by coefficients f32[D+1,K]
 
 
+def check(config: PRNetConfig, faces: int) -> None:
+    """Raises `ValueError` where there are fewer faces than a stage has components, before hours go into a network."""
+    count = min(config.stage_faces, faces)
+    if config.stages and count < config.components:
+        raise ValueError(
+            f"config.components is {config.components}, but a stage has only {count} faces; lower it, or set "
+            "config.stages=0"
+        )
+
+
 def fit(config: PRNetConfig, network: PositionNetwork, images: np.ndarray, maps: np.ndarray) -> PositionNetwork:
     """Gives a network `config.stages` stages. On one device, in memory.
 
@@ -35,25 +45,16 @@ def fit(config: PRNetConfig, network: PositionNetwork, images: np.ndarray, maps:
     than on others.
 
     Args:
-        config: how pictures are distorted, how many stages of how many faces, their components and ridge.
+        config: how pictures are distorted, how many stages of how many faces, their components and ridge; one that
+            passes `check`.
         network: of MEGN's layout, without stages.
         images: u8[N,R,R,3], with R the network's size.
         maps: f32[N,R,R,3], the true position maps.
 
     Returns:
         The network with the stages.
-
-    Raises:
-        ValueError: there are fewer faces than components of a stage.
     """
-    if not config.stages:
-        return network
     count = min(config.stage_faces, len(images))
-    if count < config.components:
-        raise ValueError(
-            f"config.components is {config.components}, but a stage has only {count} faces; lower it, or set "
-            "config.stages=0"
-        )
     with tqdm.tqdm(total=config.stages * count, desc="Supervised descent", unit="face", mininterval=0.5) as bar:
         for number in range(config.stages):
             rows = np.random.default_rng((config.seed, number)).choice(len(images), count, replace=False)

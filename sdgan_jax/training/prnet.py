@@ -49,9 +49,10 @@ def train(config: PRNetConfig, workdir: epath.PathLike) -> State:
         The state after `config.total_steps`.
 
     Raises:
-        FloatingPointError, KeyboardInterrupt, ValueError: as `loop.run`.
+        FloatingPointError, KeyboardInterrupt, ValueError: as `loop.run`, and `descent.check`.
     """
     faces = rendered_faces.read(config.dataset, "train", config.data_dir)
+    descent.check(config, len(faces.images))
     maps = rendered_faces.position_maps(faces.params, config.resolution)
     judged = rendered_faces.read(config.dataset, "validation", config.data_dir).first(_JUDGED)
     pictures, truth = judged.images, rendered_faces.position_maps(judged.params, config.resolution)

@@ -98,3 +98,14 @@ def test_principal_directions_are_those_of_the_singular_value_decomposition():
 def test_fits_that_cannot_be_are_refused(change):
     with pytest.raises(ValueError, match=f"config.{next(iter(change))} is "):
         network_config.validate(PRNetConfig(**change))
+
+
+def test_fewer_faces_than_components_are_refused():
+    config = dataclasses.replace(STILL, components=48)
+    for fine, faces in ((config, 48), (dataclasses.replace(config, stages=0), 47)):
+        descent.check(fine, faces)
+    for change, faces in (({}, 47), ({"stage_faces": 47}, 1000)):
+        with pytest.raises(
+            ValueError, match="config.components is 48, but a stage has only 47 faces; lower it, or set"
+        ):
+            descent.check(dataclasses.replace(config, **change), faces)
