@@ -1,0 +1,99 @@
+"""Files below a folder, each folder read once however many links lead to it."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+from collections.abc import Collection, Iterable
+
+from etils import epath
+
+_NOT_PHOTOS = ("thumbs.db", "desktop.ini")
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What lies below a folder.
+
+    Attributes:
+      files: the files by their relative path with '/' between, ordered by it.
+      notes: one line for each folder that was not read, with the reason.
+    """
+
+    files: dict[str, epath.Path]
+    notes: tuple[str, ...]
+
+
+def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Listing:
+    """Lists the files below a folder; hidden ones and those of file managers are left out.
+
+    A folder is read once: where links lead to it too, under its own path, else under the first link's. Links to a
+    folder above, which would never end, are not followed. Dangling links are left out.
+
+    Args:
+      folder: local or remote.
+      leave_out: folders that are not read, such as the one that results are written to.
+
+    Returns:
+      The files, and a line for each link that was not followed and each folder that cannot be read.
+    """
+    files: dict[str, epath.Path] = {}
+    notes: list[str] = []
+    seen = {_identity(path) for path in leave_out if path.exists()}
+    own = _identity(folder)
+    folders, links = collections.deque([("", folder)]), collections.deque[tuple[str, epath.Path]]()
+    while folders or links:
+        # Links come last, so that a folder inside is listed under its own path.
+        followed = not folders
+        prefix, path = links.popleft() if followed else folders.popleft()
+        identity = _identity(path)
+        if identity in seen:
+            if followed:
+                notes.append(f"{printable(path)}: a link to a folder that is read already")
+            continue
+        seen.add(identity)
+        try:
+            inner = sorted(path.iterdir(), key=lambda entry: entry.name)
+        except OSError as error:
+            if identity == own:
+                raise
+            notes.append(f"{printable(path)}: cannot be read ({error.strerror or error})")
+            continue
+        for entry in inner:
+            if is_hidden(entry.name):
+                continue
+            if entry.is_dir():
+                (links if _is_link(entry) else folders).append((f"{prefix}{entry.name}/", entry))
+            elif entry.exists():  # A dangling link does not.
+                files[prefix + entry.name] = entry
+    return Listing(dict(sorted(files.items())), tuple(notes))
+
+
+def is_hidden(name: str) -> bool:
+    """Returns whether a file or folder of this name is none of the user's photos."""
+    return name.startswith((".", "__MACOSX")) or name.lower() in _NOT_PHOTOS
+
+
+def printable(path: str | os.PathLike) -> str:
+    r"""Returns a path as text that can be printed and stored: bytes that are not UTF-8 become such as \xe9."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def count_by_suffix(names: Iterable[str]) -> str:
+    """Returns how many files there are of each suffix, such as '.cr2 (3), .txt (1)'."""
+    counts = collections.Counter(os.path.splitext(name)[1].lower() or "no suffix" for name in names)
+    return ", ".join(f"{printable(suffix)} ({count})" for suffix, count in sorted(counts.items()))
+
+
+def _identity(path: epath.Path) -> object:
+    """Returns what two paths to one folder share."""
+    try:
+        status = os.stat(path)
+    except OSError:  # Remote, or not to be read.
+        return os.fspath(path)
+    return status.st_dev, status.st_ino
+
+
+def _is_link(path: epath.Path) -> bool:
+    return os.path.islink(path)
