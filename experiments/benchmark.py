@@ -10,7 +10,6 @@ Any preset and any override can be measured: --config.resolution, --config.gener
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import jax
@@ -18,9 +17,11 @@ from absl import flags
 from etils import epath
 
 from experiments import launch
+from sdgan_jax import outputs
 from sdgan_jax.benchmark import measurement, report
 from sdgan_jax.config import Config
 
+BY = f"{outputs.MADE_BY} benchmark"
 CONFIG = launch.define_config("benchmark64")
 OUT = flags.DEFINE_string("out", None, "JSON file for all that was measured", required=True)
 REPEATS = flags.DEFINE_integer("repeats", 5, "rounds; each measures every part once", lower_bound=1)
@@ -35,10 +36,11 @@ def main(argv: Sequence[str]) -> None:
     out = epath.Path(OUT.value)
     if out.is_dir():
         raise ValueError(f"--out={OUT.value} is a folder; name a file in it, such as {OUT.value}/benchmark.json")
+    outputs.check_own([out], BY)
     out.parent.mkdir(parents=True, exist_ok=True)
     peer = make_torch(CONFIG.value) if TORCH.value else None
     results = measurement.measure(CONFIG.value, REPEATS.value, peer)
-    out.write_text(json.dumps(results, indent=2) + "\n")
+    outputs.write_json(out, results, BY)
     print(report.table(results))
     print(f"All figures: {out}")
 

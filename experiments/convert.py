@@ -19,11 +19,12 @@ from etils import epath
 
 import sdgan_jax
 from experiments import launch
-from sdgan_jax import export, pretrained
+from sdgan_jax import export, outputs, pretrained
 from sdgan_jax.config import Config
 from sdgan_jax.importers import formats, rosinality
 from sdgan_jax.importers.assembly import Network
 from sdgan_jax.training import weights
+from tfds_megn.listing import printable
 
 OUTWARD = ("rosinality", "stablehlo")  # formats that a model can be written in
 
@@ -59,30 +60,36 @@ def main(argv: Sequence[str]) -> None:
 
 def read_weights(source: epath.Path, form: str, out: epath.Path) -> list[str]:
     """Public weights to a model or network directory; returns what to tell the user."""
-    if (out / "checkpoints").exists() or out.is_file():
-        raise ValueError(f"--out={out} is a training workdir or a file; give a new folder")
+    if outputs.exists(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise ValueError(f"--out={printable(out)} exists and is not empty; give a new folder")
     found, read = formats.read(source, form, PRNET_UV.value)
+    with outputs.in_one_piece(out) as folder:
+        if isinstance(read, Network):
+            pretrained.write(folder, read.kind, read.settings, read.variables)
+        else:
+            weights.write(folder, read.config, read.trees)
     if isinstance(read, Network):
-        pretrained.write(out, read.kind, read.settings, read.variables)
-        print(f"{source} ({found}): {read.description}; network in {out}")
+        print(f"{printable(source)} ({found}): {read.description}; network in {printable(out)}")
     else:
-        weights.write(out, read.config, read.trees)
-        print(f"{source} ({found}): {_describe(read.config)}; model in {out}")
+        print(f"{printable(source)} ({found}): {_describe(read.config)}; model in {printable(out)}")
     return read.notes
 
 
 def write_model(source: epath.Path, form: str, out: epath.Path) -> list[str]:
     """A model to a file; returns what to tell the user."""
-    if out.is_dir():
-        raise ValueError(f"--out={out} is a folder; give the file to write")
+    if outputs.exists(out):
+        way_out = "give the file to write" if out.is_dir() else "give a new one"
+        raise ValueError(f"--out={printable(out)} is a {'folder' if out.is_dir() else 'file'}; {way_out}")
     if form == "stablehlo":
         model = sdgan_jax.load(source)
-        export.write(out, model)
-        print(f"{source}: {_describe(model.config)}; {export.signature(model.config)} in {out}")
+        with outputs.in_one_piece(out) as file:
+            export.write(file, model)
+        print(f"{printable(source)}: {_describe(model.config)}; {export.signature(model.config)} in {printable(out)}")
         return []
     config, trees = weights.read(source)
-    notes = rosinality.write(out, config, trees)
-    print(f"{source}: {_describe(config)}; checkpoint in {out}")
+    with outputs.in_one_piece(out) as file:
+        notes = rosinality.write(file, config, trees)
+    print(f"{printable(source)}: {_describe(config)}; checkpoint in {printable(out)}")
     return notes
 
 

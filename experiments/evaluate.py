@@ -11,7 +11,8 @@ from absl import flags
 
 import sdgan_jax
 from experiments import launch
-from sdgan_jax import evaluation
+from sdgan_jax import evaluation, outputs
+from tfds_megn.listing import printable
 
 MODEL = flags.DEFINE_string("model", None, "training workdir or converted model directory", required=True)
 OUT = flags.DEFINE_string("out", None, "folder for metrics.txt, metrics.json and the sheets", required=True)
@@ -19,15 +20,16 @@ NUM_IMAGES = flags.DEFINE_integer(
     "num_images", evaluation.NUM_IMAGES, "images to generate, all attributes together", lower_bound=12
 )
 DATA_DIR = flags.DEFINE_string("data_dir", "", "where prepared data live; the model's own by default")
-SEED = flags.DEFINE_integer("seed", 0, "of the latents")
+SEED = flags.DEFINE_integer("seed", 0, "of the latents", lower_bound=0)
 
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates the model that the flags name."""
     del argv
+    outputs.check_folder(OUT.value)
     results = evaluation.evaluate(sdgan_jax.load(MODEL.value), OUT.value, DATA_DIR.value, NUM_IMAGES.value, SEED.value)
     print(evaluation.table(results))
-    print(f"Table, JSON and pictures: {OUT.value}")
+    print(f"Table, JSON and pictures: {printable(OUT.value)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draws faces that wear an attribute: one PNG each, and a sheet of all.
+"""Draws faces that wear an attribute: one PNG each, and a sheet of the first ones.
 
 python -m experiments.generate --model=DIR --attribute=mask --seeds=0-15 --truncation=0.7 --out=DIR
 """
@@ -9,45 +9,87 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+import tqdm
 from absl import flags
 from etils import epath
 
 import sdgan_jax
 from experiments import launch
-from sdgan_jax import pictures
+from sdgan_jax import latents, outputs, pictures
+from sdgan_jax.config import Config
+from sdgan_jax.model import BATCH
+from tfds_megn.listing import printable
 
 MODEL = flags.DEFINE_string("model", None, "training workdir or model directory", required=True)
-OUT = flags.DEFINE_string("out", None, "folder for the images and sheet.png", required=True)
+OUT = flags.DEFINE_string("out", None, "folder for the images and their sheet", required=True)
 ATTRIBUTE = flags.DEFINE_list("attribute", ["none"], "name, or several separated by commas to wear them at once")
 SEEDS = flags.DEFINE_string("seeds", "0-15", "a face each, such as 0-15 or 0,3,5-7; a seed is the same face everywhere")
 STRENGTH = flags.DEFINE_float("strength", 1.0, "of the attribute: 0 is the face without it, 1 as trained")
 TRUNCATION = flags.DEFINE_float("truncation", 1.0, "psi: below 1 trades variety for typical faces", lower_bound=0.0)
-TRUNCATION_CUTOFF = flags.DEFINE_integer("truncation_cutoff", None, "layers that are truncated; all when not given")
-LABEL = flags.DEFINE_integer("label", None, "class to draw, for imported networks that are conditional")
+TRUNCATION_CUTOFF = flags.DEFINE_integer(
+    "truncation_cutoff", None, "layers that are truncated; all when not given", lower_bound=0
+)
+LABEL = flags.DEFINE_integer("label", None, "class to draw, for imported networks that are conditional", lower_bound=0)
+
+BY = f"{outputs.MADE_BY} generate"
+SHEET_IMAGES = 256
 
 
 def main(argv: Sequence[str]) -> None:
     """Draws what the flags ask for."""
     del argv
-    seeds = launch.parse_seeds(SEEDS.value)
+    seeds = list(dict.fromkeys(launch.parse_seeds(SEEDS.value)))
+    out, name = epath.Path(OUT.value), "+".join(ATTRIBUTE.value)
+    outputs.check_folder(out)
+    files = {seed: out / f"{name}_seed{seed:04d}.png" for seed in seeds}
+    sheet = out / f"{name}_sheet.png"
+    outputs.check_own([*files.values(), sheet], BY)
     model = sdgan_jax.load(MODEL.value)
+    check(model.config)
+    shown: list[np.ndarray] = []
+    try:
+        for first in tqdm.trange(0, len(seeds), BATCH, desc="drawing", unit="batch", disable=len(seeds) <= BATCH):
+            some = seeds[first : first + BATCH]
+            for seed, image in zip(some, draw(model, some), strict=True):
+                pictures.write_png(files[seed], image, BY)
+                shown += [image] if len(shown) < SHEET_IMAGES else []
+    finally:
+        if shown:
+            pictures.write_png(sheet, pictures.grid(np.stack(shown), columns=min(8, len(shown))), BY)
+    which = "all" if len(shown) == len(seeds) else f"the first {len(shown)}"
+    print(f"{len(seeds)} images in {printable(out)}, {which} on {printable(sheet)}")
+
+
+def check(config: Config) -> None:
+    """Checks the flags that depend on the model, before anything is drawn.
+
+    Raises:
+        ValueError: a flag does not fit the model.
+    """
+    if not ATTRIBUTE.value:
+        raise ValueError(f"--attribute is empty; the known ones are {', '.join(config.attributes)}")
+    latents.attribute_weights(ATTRIBUTE.value, config.attributes, 1)
+    cutoff, classes = TRUNCATION_CUTOFF.value, config.generator.label_dim
+    if cutoff is not None and cutoff > config.num_layers:
+        raise ValueError(f"--truncation_cutoff={cutoff}: the model has {config.num_layers} layers")
+    if LABEL.value is not None and not classes:
+        raise ValueError(f"--label={LABEL.value}: the model knows no classes; leave --label out")
+    if classes and (LABEL.value is None or LABEL.value >= classes):
+        raise ValueError(f"the model has classes; give --label, from 0 to {classes - 1}")
+
+
+def draw(model: sdgan_jax.Model, seeds: list[int]) -> np.ndarray:
+    """The face of each seed by the flags, u8[N,R,R,3]."""
     dim = model.config.generator.latent_dim
-    z = np.stack([jax.random.normal(jax.random.key(seed), (dim,)) for seed in seeds])
     drawn = model.generate(
-        z,
+        np.stack([jax.random.normal(jax.random.key(seed), (dim,)) for seed in seeds]),
         ATTRIBUTE.value,
         strength=STRENGTH.value,
         truncation=TRUNCATION.value,
         truncation_cutoff=TRUNCATION_CUTOFF.value,
         label=None if LABEL.value is None else np.full(len(seeds), LABEL.value),
     )
-    images = pictures.to_uint8(np.asarray(drawn))
-    out, name = epath.Path(OUT.value), "+".join(ATTRIBUTE.value)
-    for seed, image in zip(seeds, images, strict=True):
-        pictures.write_png(out / f"{name}_seed{seed:04d}.png", image)
-    sheet = out / f"{name}_sheet.png"
-    pictures.write_png(sheet, pictures.grid(images, columns=min(8, len(images))))
-    print(f"{len(images)} images in {out}, all on {sheet}")
+    return pictures.to_uint8(np.asarray(drawn))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ python -m experiments.measure --out=DIR                                     (the
 python -m experiments.measure --prnet=runs/prnet64 --identity=runs/identity64 --out=DIR --input=FOLDER     (others)
 
 Prints the tables, and writes measurements.json, position_maps.png (the first faces of the test split), worn.png (by the
-true and by the found map) and, with --input, photos.png (position maps over your photos).
+true and by the found map) and, with --input, photos.png (position maps over the first of your photos).
 """
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +17,8 @@ from absl import flags
 from etils import epath
 
 from experiments import launch
-from sdgan_jax import assessment, pictures, pretrained, rendered_faces
-from tfds_megn import photos
+from sdgan_jax import assessment, outputs, photo_files, pictures, pretrained, rendered_faces
+from tfds_megn.listing import printable
 
 OUT = flags.DEFINE_string("out", None, "folder for the tables and pictures", required=True)
 PRNET = flags.DEFINE_string("prnet", "", "position network directory; the project's own if empty")
@@ -27,48 +27,45 @@ DATASET = flags.DEFINE_string("dataset", "megn/rendered_64", "rendered faces; th
 DATA_DIR = flags.DEFINE_string("data_dir", "", "where prepared data live; TFDS's default if empty")
 FACES = flags.DEFINE_integer("faces", 1200, "faces to measure position maps and verification on", lower_bound=60)
 WORN = flags.DEFINE_integer("worn", 24, "faces to compare wearing on", lower_bound=6)
-INPUT = flags.DEFINE_string("input", None, "folder of photos to draw position maps over")
+INPUT = flags.DEFINE_string("input", None, "photo, or folder of photos, to draw position maps over")
+
+BY = f"{outputs.MADE_BY} measure"
+RESULTS, SHEETS = "measurements.json", ("position_maps.png", "worn.png", "photos.png")
 
 
 def main(argv: Sequence[str]) -> None:
     """Measures as the flags say."""
     del argv
-    out = epath.Path(OUT.value)
-    network = pretrained.position_network(PRNET.value)
-    shown = read_photos(epath.Path(INPUT.value)) if INPUT.value else []
+    out, results = epath.Path(OUT.value), dict[str, Any]()
+    outputs.check_folder(out)
+    outputs.check_own([out / name for name in (RESULTS, *SHEETS)], BY)
+    shown = photo_files.find(epath.Path(INPUT.value), out) if INPUT.value else []
+    network, judge = pretrained.position_network(PRNET.value), pretrained.identity_network(IDENTITY.value)
+    assessment.known_layout(network)
     faces = rendered_faces.read(DATASET.value, "test", DATA_DIR.value).first(FACES.value)
-    results: dict[str, Any] = {"position_maps": assessment.position_errors(network, faces)}
-    print(assessment.text("position maps, NME in %", results["position_maps"]))
+
+    def enter(name: str, title: str, table: assessment.Table) -> None:
+        """Prints a table, and stores all there are."""
+        results[name] = table
+        print(assessment.text(title, table))
+        outputs.write_json(out / RESULTS, results, BY)
+
+    enter("position_maps", "position maps, NME in %", assessment.position_errors(network, faces))
     if network.stages:
-        results["uncorrected"] = assessment.position_errors(network.alone, faces)
-        print(assessment.text("without its stages", results["uncorrected"]))
-    pictures.write_png(out / "position_maps.png", assessment.map_sheet(network, faces.images[:12]))
-    results["verification"] = assessment.verification(pretrained.identity_network(IDENTITY.value), faces)
-    print(assessment.text("verification", results["verification"]))
-    results["worn"], sheet = assessment.wear_overlap(network, faces.params[: WORN.value])
-    print(assessment.text("worn regions", results["worn"]))
-    pictures.write_png(out / "worn.png", sheet)
+        enter("uncorrected", "without its stages", assessment.position_errors(network.alone, faces))
+    pictures.write_png(out / "position_maps.png", assessment.map_sheet(network, faces.images[:12]), BY)
+    enter("verification", "verification", assessment.verification(judge, faces))
+    worn, sheet = assessment.wear_overlap(network, faces.params[: WORN.value])
+    enter("worn", "worn regions", worn)
+    pictures.write_png(out / "worn.png", sheet, BY)
     if shown:
-        sheet, scores = assessment.photo_sheet(network, [photo for _, photo in shown])
-        pictures.write_png(out / "photos.png", sheet)
-        results["photos"] = {str(path): score for (path, _), score in zip(shown, scores, strict=True)}
-    (out / "measurements.json").write_text(json.dumps(results, indent=2) + "\n")
-    print(f"Tables and pictures: {out}")
-
-
-def read_photos(folder: epath.Path) -> list[tuple[epath.Path, Any]]:
-    """The photos u8[H,W,3] below a folder, in the order of their names.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: a photo cannot be read, or there is none.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--input={folder}: there is no such folder")
-    paths = pictures.image_files(folder)
-    if not paths:
-        raise ValueError(f"--input={folder}: no image; give {', '.join(pictures.IMAGE_SUFFIXES)} files")
-    return [(path, photos.read_photo(path)) for path in paths]
+        drawn, results["photos"], notes = assessment.photo_sheet(network, shown)
+        for note in notes:
+            print(f"skipped {note}", file=sys.stderr)
+        if drawn is not None:
+            pictures.write_png(out / "photos.png", drawn, BY)
+        outputs.write_json(out / RESULTS, results, BY)
+    print(f"Tables and pictures: {printable(out)}")
 
 
 if __name__ == "__main__":

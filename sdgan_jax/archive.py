@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+
+from sdgan_jax import outputs
 
 Tree = Any
 
@@ -57,7 +60,18 @@ def write(file: epath.PathLike, tree: Tree, dtype: np.dtype | type = np.float32)
     arrays: dict[str, Any] = {name: np.asarray(array) for name, array in flatten(jax.device_get(tree)).items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{k: v if v.dtype == bool else v.astype(dtype) for k, v in arrays.items()})
-    epath.Path(file).write_bytes(buffer.getvalue())
+    with outputs.in_one_piece(file) as unfinished:
+        unfinished.write_bytes(buffer.getvalue())
+
+
+def digest(tree: Tree) -> str:
+    """A short text that differs where names, shapes or numbers of a tree of arrays differ."""
+    found = hashlib.blake2b(digest_size=8)
+    for name, array in sorted(flatten(tree).items()):
+        array = np.asarray(array)
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
 
 
 def take(file: epath.PathLike, arrays: Mapping[str, np.ndarray], target: Tree, settings: str) -> Tree:

@@ -14,11 +14,14 @@ from sdgan_jax import pictures, rendered_faces
 from sdgan_jax.face3d import drawing, finding, geometry, wear
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.metrics import landmarks as landmark_metrics
+from sdgan_jax.photo_files import PhotoFile
 from sdgan_jax.pretrained import IdentityNetwork, PositionNetwork
 from sdgan_jax.training import identity
+from tfds_megn import photos as photo_reader
 
 WORN_PIXELS = 256  # of the pictures on which wearing is compared
 SHOWN = 6  # faces on the sheet of what is worn
+_PHOTOS_SHOWN = 100  # on the sheet of photos
 _CELL = 128  # pixels of a face there
 _AT_ONCE = 64
 
@@ -40,7 +43,7 @@ def position_errors(network: PositionNetwork, faces: rendered_faces.Faces) -> Ta
         ValueError: the network has another layout, whose truth is not known.
     """
     size = network.net.size
-    layout = _known_layout(network)
+    layout = known_layout(network)
     scale = faces.images.shape[1] / size
     truth = rendered_faces.position_maps(faces.params, size)  # of a picture as large as the map
     truth = (truth + [0.5, 0.5, 0.0]) * scale - [0.5, 0.5, 0.0]
@@ -82,7 +85,7 @@ def wear_overlap(network: PositionNetwork, params: np.ndarray) -> tuple[Table, n
     Raises:
         ValueError: the network has another layout.
     """
-    layout = _known_layout(network)
+    layout = known_layout(network)
     run = jax.jit(network)
     cells, overlaps = [], {name: [] for name in tfds_megn.ATTRIBUTES[1:]}  # type: ignore[var-annotated]
     missed = 0
@@ -118,23 +121,32 @@ def map_sheet(network: PositionNetwork, images: np.ndarray) -> np.ndarray:
     return drawing.sheet(images, predict(network, images), network.uv_layout)
 
 
-def photo_sheet(network: PositionNetwork, photos: Sequence[np.ndarray]) -> tuple[np.ndarray, list[float | None]]:
+def photo_sheet(
+    network: PositionNetwork, photos: Sequence[PhotoFile]
+) -> tuple[np.ndarray | None, dict[str, float | None], list[str]]:
     """Position maps drawn over photos, where a face is found.
 
     Args:
         network: of any layout.
-        photos: u8[H,W,3] each.
+        photos: see `photo_files.find`; one is in memory at a time.
 
     Returns:
-        A sheet of squares of 256 pixels, and the score of each photo's face, None where none is found.
+        A sheet of squares of 256 pixels, of the first photos (None without any); the score of the face of each photo by
+        its path, None where none is found; and a line for each photo that cannot be read.
     """
-    run, cells, scores = jax.jit(network), [], []
-    for photo in tqdm.tqdm(photos, desc="Photos", unit="photo"):
+    run, cells, scores, notes = jax.jit(network), [], {}, []
+    for file in tqdm.tqdm(photos, desc="Photos", unit="photo"):
+        try:
+            photo = photo_reader.read_photo(file.path)
+        except ValueError as error:
+            notes.append(str(error))
+            continue
         found = finding.find(photo, run, network.uv_layout, network.framing)
-        scores.append(None if found is None else found.score)
-        sketched = photo if found is None else drawing.sketch(photo, found.position_map, network.uv_layout)
-        cells.append(pictures.square(sketched, WORN_PIXELS))
-    return pictures.grid(np.stack(cells), 5), scores
+        scores[file.label] = None if found is None else found.score
+        if len(cells) < _PHOTOS_SHOWN:
+            sketched = photo if found is None else drawing.sketch(photo, found.position_map, network.uv_layout)
+            cells.append(pictures.square(sketched, WORN_PIXELS))
+    return pictures.grid(np.stack(cells), 5) if cells else None, scores, notes
 
 
 def predict(network: PositionNetwork, images: np.ndarray) -> np.ndarray:
@@ -157,7 +169,7 @@ def text(title: str, table: Table) -> str:
     return "\n".join(lines)
 
 
-def _known_layout(network: PositionNetwork) -> layouts.Layout:
+def known_layout(network: PositionNetwork) -> layouts.Layout:
     """The layout of a network whose truth is known."""
     if network.layout != "megn":
         raise ValueError(

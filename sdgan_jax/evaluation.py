@@ -9,7 +9,6 @@ validation split as reference.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from PIL import Image
 from tqdm import auto as tqdm
 
 import tfds_megn
-from sdgan_jax import pictures, rendered_faces
+from sdgan_jax import outputs, pictures, rendered_faces
 from sdgan_jax.config import Config
 from sdgan_jax.metrics import accuracy, diversity, frechet, kid
 from sdgan_jax.model import Model
@@ -30,6 +29,7 @@ from sdgan_jax.training import classifier as classifier_lib
 from sdgan_jax.training import weights
 from sdgan_jax.training.state import State
 
+BY = f"{outputs.MADE_BY} evaluate"
 NUM_IMAGES = 960  # generated, all classes together; about as many as there are real images in the test split
 SCORE_IMAGES = 300  # drawn to score a checkpoint
 MIN_RESOLUTION, MAX_RESOLUTION = 32, 256  # of the rendered data sets
@@ -66,6 +66,8 @@ def evaluate(
         images).
 
     Raises:
+        FileExistsError: a file that was not written by an evaluation is in the way.
+        OSError: the disk is full or cannot be written.
         ValueError: when there are too few images for the metrics, or the model has other attributes.
     """
     names = tuple(model.config.attributes)
@@ -77,6 +79,8 @@ def evaluate(
     if per_class < 2:
         raise ValueError(f"num_images is {num_images}; at least {2 * len(names)} are needed, two for each attribute")
     out_dir = epath.Path(out_dir)
+    sheets = ("samples", *(f"samples_{name}" for name in names))
+    outputs.check_own([out_dir / name for name in ("metrics.json", "metrics.txt", *(f"{s}.png" for s in sheets))], BY)
     out_dir.mkdir(parents=True, exist_ok=True)
     data_dir = data_dir or model.config.data_dir or None
     config = rendered_config(model.config.dataset, model.config.resolution)
@@ -95,8 +99,8 @@ def evaluate(
         "held_out_accuracy": classifier.held_out_accuracy,
         "held_out_images": classifier.held_out_images,
     }
-    (out_dir / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
-    (out_dir / "metrics.txt").write_text(table(results))
+    outputs.write_json(out_dir / "metrics.json", results, BY)
+    outputs.write_text(out_dir / "metrics.txt", table(results), BY)
     write_sheets(out_dir, generated, reals["test"])
     return results
 
@@ -283,7 +287,7 @@ def write_sheets(
     out_dir = epath.Path(out_dir)
     columns = min(SHEET_COLUMNS, *(len(images) for images in (*generated.values(), *reals.values())))
     overview = np.concatenate([images[:columns] for images in generated.values()])
-    pictures.write_png(out_dir / "samples.png", pictures.grid(overview, columns, row_labels=list(generated)))
+    pictures.write_png(out_dir / "samples.png", pictures.grid(overview, columns, row_labels=list(generated)), BY)
     for name, images in generated.items():
         shown, labels = [], []
         for kind, source in (("generated", images), ("real", resize(reals[name], images.shape[1]))):
@@ -291,7 +295,7 @@ def write_sheets(
             shown.append(source[: rows * columns])
             labels += [f"{name}, {kind}"] + [""] * (rows - 1)
         sheet = pictures.grid(np.concatenate(shown), columns, row_labels=labels)
-        pictures.write_png(out_dir / f"samples_{name}.png", sheet)
+        pictures.write_png(out_dir / f"samples_{name}.png", sheet, BY)
 
 
 def table(results: Mapping[str, Any]) -> str:

@@ -8,15 +8,20 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from etils import epath
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
+
+from sdgan_jax import outputs
+from tfds_megn.photos import JpegSettings
 
 CELL_PIXELS = 96  # smaller images are enlarged to at least this for a sheet
 GAP_PIXELS = 2
 LABEL_PIXELS = 14  # font size
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+_LARGEST_EXIF = 65_533  # bytes in a JPEG
+_EXIF_SIZE = (0xA002, 0xA003)  # tags of width and height
+_JPEG_START = b"\xff\xd8\xff"
 BACKGROUND = (255, 255, 255)
 INK = (32, 32, 32)
 
@@ -112,16 +117,6 @@ def grid(
     return np.array(sheet)
 
 
-def image_files(path: epath.Path) -> list[epath.Path]:
-    """The image files at or below a path, by their suffix, sorted; sub-folders are searched too."""
-    if not path.is_dir():
-        return [path]
-    found: list[epath.Path] = []
-    for inner in path.iterdir():
-        found += image_files(inner) if inner.is_dir() else [inner] if inner.suffix.lower() in IMAGE_SUFFIXES else []
-    return sorted(found)
-
-
 def square(image: np.ndarray, side: int) -> np.ndarray:
     """Makes an image u8[H,W,3] fit into a white square u8[side,side,3]; it is never enlarged."""
     small = Image.fromarray(image)
@@ -131,24 +126,93 @@ def square(image: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(cell)
 
 
-def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
+def write_png(
+    path: str | os.PathLike[str],
+    image: np.ndarray,
+    by: str = outputs.MADE_BY,
+    icc_profile: bytes | None = None,
+    exif: bytes | None = None,
+) -> None:
     """Writes one image as PNG, making the folder when it is not there.
 
     Args:
         path: local or remote (gs://...).
         image: uint8[H,W,3].
+        by: the command that writes, stored as the text `Software`; see `outputs`.
+        icc_profile: colour profile that the image is meant in; None for sRGB.
+        exif: EXIF block of the photo that the image was made from; previews in it are left out.
 
     Raises:
+        FileExistsError: a file that was not written by the same command is there.
+        OSError: the file cannot be written.
         ValueError: when the image has another type or shape.
     """
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", by)
+    _write(path, image, by, "png", pnginfo=info, icc_profile=icc_profile, exif=_updated_exif(exif, image))
+
+
+def write_jpeg(
+    path: str | os.PathLike[str],
+    image: np.ndarray,
+    by: str,
+    settings: JpegSettings | None = None,
+    icc_profile: bytes | None = None,
+    exif: bytes | None = None,
+) -> None:
+    """Writes one image as JPEG; as `write_png`, with the mark in its comment.
+
+    Args:
+        path: as of `write_png`; `image`, `by`, `icc_profile` and `exif` too. An EXIF block of 64 KiB or more does not
+            fit into a JPEG and is left out.
+        image: uint8[H,W,3].
+        by: the command that writes.
+        settings: compression of the photo that the image was made from; quality 95 by default.
+        icc_profile: colour profile.
+        exif: EXIF block.
+
+    Raises:
+        FileExistsError: a file that was not written by the same command is there.
+        OSError: the file cannot be written.
+        ValueError: when the image has another type or shape.
+    """
+    block = _updated_exif(exif, image)
+    options: dict[str, Any] = {"quality": 95, "subsampling": 0}
+    if settings is not None:
+        options = {"qtables": settings.qtables, "subsampling": settings.subsampling}
+    if block is not None and len(block) <= _LARGEST_EXIF:
+        options["exif"] = block
+    _write(path, image, by, "jpeg", comment=by, icc_profile=icc_profile, **options)
+
+
+def _write(path: str | os.PathLike[str], image: np.ndarray, by: str, form: str, **options: Any) -> None:
+    """Encodes an image and writes it in one piece."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-        raise ValueError(f"a PNG is written from uint8[H,W,3], got {image.dtype}{list(image.shape)}")
+        raise ValueError(f"a {form.upper()} is written from uint8[H,W,3], got {image.dtype}{list(image.shape)}")
     encoded = io.BytesIO()
-    Image.fromarray(image).save(encoded, "png")
-    path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded.getvalue())
+    given = {name: value for name, value in options.items() if value is not None}
+    Image.fromarray(image).save(encoded, form, **given)
+    outputs.write(path, encoded.getvalue(), by)
+
+
+def _updated_exif(block: bytes | None, image: np.ndarray) -> bytes | None:
+    """An EXIF block for another picture: with its size, without previews of the former one."""
+    if block is None:
+        return None
+    try:
+        exif = Image.Exif()
+        exif.load(block)
+        inside = exif.get_ifd(ExifTags.IFD.Exif)
+        for table in (exif, inside):
+            for tag in [tag for tag, value in table.items() if isinstance(value, bytes) and _JPEG_START in value]:
+                del table[tag]
+        for tag, size in zip(_EXIF_SIZE, (image.shape[1], image.shape[0]), strict=True):
+            if tag in inside:
+                inside[tag] = size
+        return exif.tobytes()
+    except Exception:  # Metadata may hold anything.
+        return None
 
 
 def _enlarge(images: np.ndarray) -> np.ndarray:

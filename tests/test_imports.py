@@ -11,16 +11,20 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Imports point from a higher number to a lower one; rooms of one number do not know each other.
 RANK = {
-    "sdgan_jax.archive": 0,
     "sdgan_jax.config": 0,
     "sdgan_jax.network_config": 0,
-    "sdgan_jax.pictures": 0,
+    "sdgan_jax.output_names": 0,
+    "sdgan_jax.outputs": 0,
+    "sdgan_jax.archive": 1,
     "sdgan_jax.nets": 1,
+    "sdgan_jax.photo_files": 1,
+    "sdgan_jax.pictures": 1,
     "sdgan_jax.augmentation": 2,
     "sdgan_jax.latents": 2,
     "sdgan_jax.losses": 2,
     "sdgan_jax.face3d": 2,
     "sdgan_jax.metrics": 2,
+    "sdgan_jax.photo_results": 2,
     "sdgan_jax.data": 3,
     "sdgan_jax.pretrained": 3,
     "sdgan_jax.rendered_faces": 3,
@@ -32,6 +36,8 @@ RANK = {
     "sdgan_jax.export": 7,
     "sdgan_jax.benchmark": 7,
     "sdgan_jax.assessment": 7,
+    "sdgan_jax.editing": 7,
+    "sdgan_jax.wearing": 7,
     "sdgan_jax": 8,
     "experiments": 9,
 }

@@ -1,0 +1,108 @@
+"""What the results of photos are called: as the photos, without two names that are one for any file system."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import posixpath
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from tfds_megn.listing import printable
+
+_LONGEST = 255  # bytes of a name in nearly every file system
+
+
+def assign(
+    names: Iterable[str],
+    suffix: Callable[[str], str],
+    count: int = 1,
+    reserved: Collection[str] = (),
+    kept: Mapping[str, tuple[str, ...]] | None = None,
+) -> dict[str, tuple[str, ...]]:
+    """Names the results of photos, in linear time.
+
+    A result has its photo's relative path with another suffix: "a.jpg" becomes "a.png", or "a.0.png" and "a.1.png"
+    where there are several. Where that name is taken, also in other cases of its letters or another Unicode form, it is
+    "a.jpg.png". Bytes that are not UTF-8 become such as "_xe9"; names of more than 255 bytes are cut and marked by a
+    hash.
+
+    Args:
+        names: of the photos, relative, with '/' between.
+        suffix: of the results of a photo, such as ".png".
+        count: results of each photo.
+        reserved: names that no result may have.
+        kept: names of results that are there already.
+
+    Returns:
+        For each photo the names of its results, relative, with '/' between.
+    """
+    names, kept = list(names), kept or {}
+    barred = {_key(name) for name in reserved}
+    folders = {folder: _folder(folder, barred) for folder in {posixpath.dirname(name) for name in names}}
+    taken = barred | {_key(name) for results in kept.values() for name in results}
+    for folder in folders.values():  # No file can have the name of a folder.
+        while folder and _key(folder) not in taken:
+            taken.add(_key(folder))
+            folder = posixpath.dirname(folder)
+    found = {}
+    for name in names:
+        if name not in kept:
+            folder = folders[posixpath.dirname(name)]
+            found[name] = _free(name, folder, _endings(suffix(name), count), taken)
+            taken.update(_key(result) for result in found[name])
+        else:
+            found[name] = kept[name]
+    return found
+
+
+def _free(name: str, folder: str, endings: list[str], taken: Collection[str]) -> tuple[str, ...]:
+    """The first names for the results of a photo that are not taken."""
+    whole = _text(posixpath.basename(name))
+    hashed = (f"{whole}~{_hash(f'{name}/{k}')}" for k in itertools.count())
+    for stem in itertools.chain((os.path.splitext(whole)[0], whole), hashed):
+        stem = _cut(stem, _LONGEST - max(map(len, endings)), name)
+        results = tuple(posixpath.join(folder, stem + ending) for ending in endings)
+        if not any(_key(result) in taken for result in results):
+            return results
+    raise AssertionError("there is no end of hashes")
+
+
+def _endings(suffix: str, count: int) -> list[str]:
+    return [suffix] if count == 1 else [f".{k}{suffix}" for k in range(count)]
+
+
+def _folder(folder: str, barred: Collection[str]) -> str:
+    """The folder of results for a folder of photos."""
+    parts = [_cut(_text(part), _LONGEST, part) for part in folder.split("/")]
+    if _key(parts[0]) in barred:
+        parts[0] += "_"
+    return "/".join(parts)
+
+
+def _key(name: str) -> str:
+    """What is equal for names that some file system takes for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+def _text(name: str) -> str:
+    """A name in UTF-8."""
+    try:
+        name.encode()
+        return name
+    except UnicodeEncodeError:
+        return printable(name).replace("\\", "_")
+
+
+def _cut(name: str, longest: int, source: str) -> str:
+    """A name of at most `longest` bytes."""
+    encoded = name.encode()
+    if len(encoded) <= longest:
+        return name
+    mark = f"~{_hash(source)}"
+    return encoded[: longest - len(mark)].decode(errors="ignore") + mark
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]

@@ -1,0 +1,198 @@
+"""Files that commands write: each appears in one piece, says who wrote it, and never replaces a file of somebody else.
+
+A PNG says it in its text `Software`, a JPEG in a comment, a JSON file in its first key `made_by`, a text in its first
+line: "sdgan-jax wear".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any
+
+from etils import epath
+
+from tfds_megn.listing import printable
+
+MADE_BY = "sdgan-jax"  # followed by the command
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OF_THE_DISK = (*_FULL, errno.EROFS, errno.EIO)
+_TEXT = re.compile(rf'(?:\s*{{\s*"made_by":\s*"|# made by )({MADE_BY}[ \w-]*)')
+_PNG_SIGNATURE, _JPEG_SIGNATURE = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_SOFTWARE = b"Software\x00"
+
+
+def made_by(path: epath.PathLike) -> str | None:
+    """Who wrote a file, by its mark, such as "sdgan-jax wear"; None for files of others and for what is no file."""
+    try:
+        if not is_remote(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with epath.Path(path).open("rb") as file:
+            start = file.read(8)
+            if start == _PNG_SIGNATURE:
+                return _mark_of_png(file)
+            if start.startswith(_JPEG_SIGNATURE):
+                file.seek(2)
+                return _mark_of_jpeg(file)
+            found = _TEXT.match((start + file.read(200)).decode("utf-8", "replace"))
+            return found[1] if found else None
+    except (OSError, struct.error):
+        return None
+
+
+def check_own(paths: Iterable[epath.PathLike], by: str) -> None:
+    """Checks that files can be written without a loss: each is new, or was written by the same command.
+
+    Args:
+        paths: of the files.
+        by: the mark of the command.
+
+    Raises:
+        FileExistsError: there is another file, link or folder; the first is named, with the way out.
+    """
+    for path in paths:
+        if exists(path) and made_by(path) != by:
+            raise FileExistsError(
+                f"{printable(path)} exists and was not written by {by}; it is left as it is. Move it away, or give "
+                "another --out"
+            )
+
+
+def check_folder(out: epath.PathLike) -> None:
+    """Raises `ValueError` where the folder of the results is a file."""
+    if exists(out) and not epath.Path(out).is_dir():
+        raise ValueError(f"--out={printable(out)} is no folder; give a folder")
+
+
+def exists(path: epath.PathLike) -> bool:
+    """Whether there is anything under a path, also a link that leads nowhere."""
+    return epath.Path(path).exists() if is_remote(path) else os.path.lexists(path)
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether a path is one of an object store, such as gs://bucket/folder."""
+    return "://" in os.fspath(path)
+
+
+def write(path: epath.PathLike, content: bytes, by: str) -> None:
+    """Writes a file that carries the mark `by`, in one piece; the folder is made when it is not there.
+
+    Raises:
+        FileExistsError: a file of somebody else is there.
+        OSError: it cannot be written; the message names the file and, on a full disk, the free space.
+    """
+    check_own([path], by)
+    with in_one_piece(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def write_text(path: epath.PathLike, text: str, by: str) -> None:
+    """Writes a text with the line "# made by" in front; see `write`."""
+    write(path, f"# made by {by}\n{text}".encode(), by)
+
+
+def write_json(path: epath.PathLike, results: Mapping[str, Any], by: str) -> None:
+    """Writes an object with the key `made_by` in front; see `write`."""
+    write(path, (json.dumps({"made_by": by, **results}, indent=2) + "\n").encode(), by)
+
+
+@contextlib.contextmanager
+def in_one_piece(path: epath.PathLike) -> Iterator[epath.Path]:
+    """Lets a file or a folder appear only once it is complete; after an error nothing of it is left.
+
+    Args:
+        path: of the file; of a folder, one that does not exist or is empty. Remote files are written directly: their
+            stores show complete ones only.
+
+    Yields:
+        Where to write it.
+
+    Raises:
+        OSError: as the block, but about `path`; on a full disk the message says how much is free.
+    """
+    target = epath.Path(path)
+    if is_remote(path):
+        yield target
+        return
+    # The same name every time: what a killed process left is written over.
+    unfinished = target.parent / f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.unfinished"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        os.replace(unfinished, target)
+    except OSError as error:
+        raise _explained(error, target, unfinished) from error
+    finally:
+        if os.path.isdir(unfinished):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(unfinished)
+
+
+def stops_all(error: OSError) -> bool:
+    """Whether an error in writing is one of the disk (full, read-only), so that no other file can be written."""
+    return error.errno in _OF_THE_DISK
+
+
+def _explained(error: OSError, target: epath.Path, unfinished: epath.Path) -> OSError:
+    """The error with the user's name of the file, and the free space where that is the trouble."""
+    name = printable(target)
+    if error.errno in _FULL:
+        reason = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
+        return OSError(error.errno, f"cannot be written, {reason}; {_free_space(target)} are free", name)
+    named = os.fspath(error.filename or unfinished) if not isinstance(error.filename, int) else ""
+    if error.errno and (named.startswith(os.fspath(unfinished)) or named == os.fspath(target.parent)):
+        return OSError(error.errno, error.strerror, name)
+    return error
+
+
+def _free_space(path: epath.Path) -> str:
+    """What is free where a file was to be written, in words."""
+    folder = next((folder for folder in path.parents if os.path.isdir(folder)), path)
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return "unknown bytes"
+    return f"{free / 2**20:,.1f} MiB" if free >= 2**20 else f"{free / 2**10:,.1f} KiB"
+
+
+def _mark_of_png(file: IO[bytes]) -> str | None:
+    """The mark of a PNG from behind its signature."""
+    while True:
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if kind in (b"IDAT", b"IEND"):
+            return None
+        if kind == b"tEXt" and length < 200:
+            text = file.read(length)
+            file.seek(4, os.SEEK_CUR)
+            if text.startswith(_SOFTWARE):
+                return _mark(text.removeprefix(_SOFTWARE))
+        else:
+            file.seek(length + 4, os.SEEK_CUR)
+
+
+def _mark_of_jpeg(file: IO[bytes]) -> str | None:
+    """The mark of a JPEG from behind its signature."""
+    while True:
+        marker, length = struct.unpack(">HH", file.read(4))
+        if marker == 0xFFDA or marker < 0xFF00 or length < 2:  # pixels begin, or damaged
+            return None
+        if marker == 0xFFFE and length < 200:
+            if mark := _mark(file.read(length - 2)):
+                return mark
+        else:
+            file.seek(length - 2, os.SEEK_CUR)
+
+
+def _mark(text: bytes) -> str | None:
+    found = text.decode("latin-1")
+    return found if found.split(" ")[0] == MADE_BY else None

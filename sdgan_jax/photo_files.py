@@ -1,0 +1,129 @@
+"""Photos that a command is given: those of a folder or a single one, and what of the folder is left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import posixpath
+import sys
+from collections.abc import Iterator
+
+from etils import epath
+
+from sdgan_jax import outputs
+from tfds_megn import listing, photos
+from tfds_megn.listing import printable
+
+MANIFEST = "manifest.csv"  # of a folder of results
+MANIFEST_START = b"file,out,attribute,"  # of its first line
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoFile:
+    """A photo that was asked for.
+
+    Attributes:
+        name: its path below the folder of the photos, with '/' between.
+        path: where it is.
+    """
+
+    name: str
+    path: epath.Path
+
+    @property
+    def label(self) -> str:
+        """The path as text that can be printed and stored."""
+        return printable(self.path)
+
+
+def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
+    """Finds the photos of a file or a folder, sorted by name; says on stderr what is left out.
+
+    Left out are files that are no images by their suffix, the folder of the results, and folders of earlier results.
+
+    Args:
+        source: `--input`, an image file or a folder; sub-folders are searched too.
+        out: `--out`, the folder of the results.
+
+    Raises:
+        FileNotFoundError: `source` does not exist.
+        ValueError: there is no photo, or the results would lie among the photos.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"--input={printable(source)}: there is no such file or folder")
+    _check_out(source, out)
+    if not source.is_dir():
+        return [PhotoFile(source.name, source)]
+    found = listing.list_files(source, [out])
+    files, notes = _without_results(found.files)
+    others = [name for name in files if not photos.is_image(name) and os.path.basename(name) != MANIFEST]
+    left_out = photos.describe_left_out(others)
+    for line in [*found.notes, *notes, *([left_out] if left_out else [])]:
+        print(f"note: {line}" if line != left_out else line, file=sys.stderr)
+    chosen = [PhotoFile(name, path) for name, path in files.items() if photos.is_image(name)]
+    if not chosen:
+        raise ValueError(f"--input={printable(source)}: there is no photo" + (f"; {left_out}" if left_out else ""))
+    if source.resolve().is_relative_to(out.resolve()):
+        _check_above(source, out, chosen)
+    return chosen
+
+
+def _check_out(source: epath.Path, out: epath.Path) -> None:
+    """Raises ValueError where the results would lie beside the photos."""
+    outputs.check_folder(out)
+    folders = [source] if source.is_dir() else [source.parent, source.resolve().parent]
+    if any(_same_folder(folder, out) for folder in folders):
+        other = printable(out / "results")
+        raise ValueError(f"--out={printable(out)} is the folder of the photos; give another one, such as {other}")
+
+
+def _check_above(source: epath.Path, out: epath.Path, chosen: list[PhotoFile]) -> None:
+    """Raises ValueError where results in a folder above the photos would lie among them."""
+    inside = source.resolve().relative_to(out.resolve()).as_posix() + "/"
+    for photo in chosen:
+        if photo.name.startswith(inside):
+            raise ValueError(
+                f"--out={printable(out)}: the result of {printable(photo.name)} would lie in the folder of the photos; "
+                "give another one"
+            )
+
+
+def _same_folder(first: epath.Path, second: epath.Path) -> bool:
+    """Whether two paths lead to one folder; the second need not exist."""
+    if outputs.is_remote(first) or outputs.is_remote(second):
+        return os.fspath(first).rstrip("/") == os.fspath(second).rstrip("/")
+    try:
+        return os.path.samefile(first, second)
+    except OSError:
+        return os.path.realpath(first) == os.path.realpath(second)
+
+
+def _without_results(files: dict[str, epath.Path]) -> tuple[dict[str, epath.Path], list[str]]:
+    """The files without those of sub-folders that hold results of an earlier call, and a line for each of these."""
+    folders = {
+        posixpath.dirname(name)
+        for name, path in files.items()
+        if name.endswith("/" + MANIFEST) and _starts_a_manifest(path)
+    }
+    if not folders:
+        return files, []
+    kept = {name: path for name, path in files.items() if folders.isdisjoint(_folders_above(name))}
+    notes = []
+    for folder in sorted(folders):
+        path = printable(files[f"{folder}/{MANIFEST}"].parent)
+        notes.append(f"left out {path}: results of an earlier call; give it as --input to use them")
+    return kept, notes
+
+
+def _folders_above(name: str) -> Iterator[str]:
+    """The folders that a file is in, the innermost first."""
+    while name := posixpath.dirname(name):
+        yield name
+
+
+def _starts_a_manifest(path: epath.Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MANIFEST_START)) == MANIFEST_START
+    except OSError:
+        return False
