@@ -129,13 +129,10 @@ def in_one_piece(path: epath.PathLike) -> Iterator[epath.Path]:
         yield unfinished
         os.replace(unfinished, target)
     except OSError as error:
+        _remove(unfinished)  # before the free space is measured
         raise _explained(error, target, unfinished) from error
     finally:
-        if os.path.isdir(unfinished):
-            shutil.rmtree(unfinished, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                os.unlink(unfinished)
+        _remove(unfinished)
 
 
 def stops_all(error: OSError) -> bool:
@@ -143,12 +140,21 @@ def stops_all(error: OSError) -> bool:
     return error.errno in _OF_THE_DISK
 
 
+def _remove(path: epath.Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
 def _explained(error: OSError, target: epath.Path, unfinished: epath.Path) -> OSError:
     """The error with the user's name of the file, and the free space where that is the trouble."""
     name = printable(target)
     if error.errno in _FULL:
         reason = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
-        return OSError(error.errno, f"cannot be written, {reason}; {_free_space(target)} are free", name)
+        return OSError(error.errno, f"cannot be written, {reason}; {_free_space(target)} free", name)
     named = os.fspath(error.filename or unfinished) if not isinstance(error.filename, int) else ""
     if error.errno and (named.startswith(os.fspath(unfinished)) or named == os.fspath(target.parent)):
         return OSError(error.errno, error.strerror, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import posixpath
 import sys
@@ -30,7 +31,7 @@ class PhotoFile:
     name: str
     path: epath.Path
 
-    @property
+    @functools.cached_property
     def label(self) -> str:
         """The path as text that can be printed and stored."""
         return printable(self.path)
@@ -63,15 +64,14 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
     chosen = [PhotoFile(name, path) for name, path in files.items() if photos.is_image(name)]
     if not chosen:
         raise ValueError(f"--input={printable(source)}: there is no photo" + (f"; {left_out}" if left_out else ""))
-    if source.resolve().is_relative_to(out.resolve()):
-        _check_above(source, out, chosen)
+    _check_above(source, out, chosen)
     return chosen
 
 
 def _check_out(source: epath.Path, out: epath.Path) -> None:
     """Raises ValueError where the results would lie beside the photos."""
     outputs.check_folder(out)
-    folders = [source] if source.is_dir() else [source.parent, source.resolve().parent]
+    folders = [source] if source.is_dir() else [source.parent, epath.Path(_real(source)).parent]
     if any(_same_folder(folder, out) for folder in folders):
         other = printable(out / "results")
         raise ValueError(f"--out={printable(out)} is the folder of the photos; give another one, such as {other}")
@@ -79,7 +79,7 @@ def _check_out(source: epath.Path, out: epath.Path) -> None:
 
 def _check_above(source: epath.Path, out: epath.Path, chosen: list[PhotoFile]) -> None:
     """Raises ValueError where results in a folder above the photos would lie among them."""
-    inside = source.resolve().relative_to(out.resolve()).as_posix() + "/"
+    inside = os.path.relpath(_real(source), _real(out)) + "/"
     for photo in chosen:
         if photo.name.startswith(inside):
             raise ValueError(
@@ -95,7 +95,12 @@ def _same_folder(first: epath.Path, second: epath.Path) -> bool:
     try:
         return os.path.samefile(first, second)
     except OSError:
-        return os.path.realpath(first) == os.path.realpath(second)
+        return _real(first) == _real(second)
+
+
+def _real(path: epath.Path) -> str:
+    """The path without links."""
+    return os.fspath(path) if outputs.is_remote(path) else os.path.realpath(path)
 
 
 def _without_results(files: dict[str, epath.Path]) -> tuple[dict[str, epath.Path], list[str]]:

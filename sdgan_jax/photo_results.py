@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import posixpath
 import signal
 import sys
 import threading
@@ -101,7 +102,8 @@ class PhotoResults:
         self._notes: list[tuple[PhotoFile, str]] = []
         self._made = 0
         self._cells: dict[str, np.ndarray] = {}
-        self._next_writing, self._former_handler = 0.0, None
+        self._next_writing = 0.0
+        self._handler: Any = None  # of SIGTERM, before
 
     def path(self, name: str) -> epath.Path:
         """Where a result of this name is written."""
@@ -137,7 +139,7 @@ class PhotoResults:
     def __enter__(self) -> PhotoResults:
         self._write()
         if threading.current_thread() is threading.main_thread():
-            self._former_handler = signal.signal(signal.SIGTERM, _interrupt)
+            self._handler = signal.signal(signal.SIGTERM, _interrupt)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, place: Any) -> None:
@@ -147,8 +149,8 @@ class PhotoResults:
                 self._write()
                 self._write_sheet()
         finally:
-            if self._former_handler is not None:
-                signal.signal(signal.SIGTERM, self._former_handler)
+            if self._handler is not None:
+                signal.signal(signal.SIGTERM, self._handler)
         self._say_notes()
         state = f"{len(self._lines)} of {len(self._photos)} photos are done; the same command goes on there"
         if isinstance(error, KeyboardInterrupt):
@@ -163,14 +165,17 @@ class PhotoResults:
 
     def summary(self) -> str:
         """What there is at the end, in a line."""
-        before = f", and those of {self.done} photos from before" if self.done else ""
-        skipped = f"; {len(self._notes)} photos skipped" if self._notes else ""
-        sheet = f"; before and after on {printable(self.out / SHEET)}" if self._cells else ""
-        return f"{self._made} images in {printable(self.out)}{before}{skipped}{sheet}"
+        made = f"{self._made} images in {printable(self.out)}"
+        if self.done:
+            made += f", and those of {self.done} photos that were done before"
+        skipped = len(self._photos) - len(self.todo) - self.done + len(self._notes)
+        without = f"; no image of {skipped} photos, see {MANIFEST}" if skipped else ""
+        return f"{made}{without}; before and after on {printable(self.out / SHEET)}"
 
     def _read(self) -> dict[str, list[Row]]:
         """The rows of the manifest of an earlier call, by file; none where there is no manifest."""
-        path, rows = self.out / MANIFEST, collections.defaultdict(list)
+        path = self.out / MANIFEST
+        rows: dict[str, list[Row]] = collections.defaultdict(list)
         if not outputs.exists(path):
             return rows
         header = ",".join(self._columns)
@@ -205,11 +210,12 @@ class PhotoResults:
     def _check(self, names: list[str], inputs: Iterable[epath.PathLike]) -> None:
         """Refuses names under which there is something of the user's, and folders that are files."""
         read = {_identity(path) for path in (*(photo.path for photo in self._photos), *inputs)} - {None}
-        for folder in {(self.out / name).parent for name in names}:
-            if outputs.exists(folder) and not folder.is_dir():
-                raise FileExistsError(f"{printable(folder)} is a file where a folder is needed; move it away")
+        for folder in {posixpath.dirname(name) for name in names}:
+            if outputs.exists(self.out / folder) and not (self.out / folder).is_dir():
+                raise FileExistsError(f"{printable(self.out / folder)} is in the way of a folder; move it away")
+        out = os.fspath(self.out)
         for name in tqdm.tqdm([SHEET, *names], desc="checking", unit="file", delay=2.0, leave=False):
-            path = self.out / name
+            path = posixpath.join(out, name)
             if not outputs.exists(path):
                 continue
             outputs.check_own([path], self._by)
@@ -260,7 +266,8 @@ class PhotoResults:
     def _say_notes(self) -> None:
         """Says which photos were skipped, and why."""
         for photo, note in self._notes[:_SHOWN_NOTES]:
-            print(f"skipped {note if note.startswith(photo.label) else f'{photo.label}: {note}'}", file=sys.stderr)
+            line = note if note.startswith(photo.label) else f"{photo.label}: {note}"
+            print("skipped", " ".join(line.split()), file=sys.stderr)
         if len(self._notes) > _SHOWN_NOTES:
             more = len(self._notes) - _SHOWN_NOTES
             print(f"skipped {more} more photos; see {printable(self.out / MANIFEST)}", file=sys.stderr)

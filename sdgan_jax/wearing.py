@@ -91,7 +91,7 @@ class Looks:
 
     def settings(self) -> dict[str, Any]:
         """All of it as plain values."""
-        textures = [hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for _, array in self.textures]
+        textures = [hashlib.sha256(array.tobytes()).hexdigest() for _, array in self.textures]
         return {"attributes": self.attributes, "kinds": self.kinds, "colours": self.colours, "textures": textures,
                 "seed": self.seed}  # fmt: skip
 

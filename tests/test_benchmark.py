@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import types
@@ -235,13 +236,20 @@ def test_a_missing_torch_is_said_in_one_line(monkeypatch):
         benchmark.make_torch(PLAIN)
 
 
-def test_a_folder_is_no_file(tmp_path):
-    command = [sys.executable, "-m", "experiments.benchmark", f"--out={tmp_path}"]
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (".", "--out={out} is a folder; name a file in it, such as {out}/benchmark.json"),
+        pytest.param("my.json", "{out} exists and was not written by sdgan-jax benchmark;", marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_there_already_is_refused_before_the_measurement(tmp_path, name, line):
+    (tmp_path / "my.json").write_text('{"mine": 1}')
+    out = os.path.normpath(tmp_path / name)
+    command = [sys.executable, "-m", "experiments.benchmark", f"--out={out}"]
     result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 1
-    assert (
-        result.stderr == f"error: --out={tmp_path} is a folder; name a file in it, such as {tmp_path}/benchmark.json\n"
-    )
+    assert result.returncode == 1 and result.stderr.startswith(f"error: {line.format(out=out)}")
+    assert result.stderr.count("\n") == 1 and (tmp_path / "my.json").read_text() == '{"mine": 1}'
 
 
 def test_the_preset_is_config_f_at_64_pixels():

@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import sdgan_jax
 from sdgan_jax import pretrained
@@ -55,6 +56,10 @@ def test_in_used_and_out_again(run, tmp_path):
     result = run("convert", "--source=model", "--format=rosinality", "--out=back.pt")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("model: 16 pixels, 2 mapping layers; checkpoint in back.pt\n")
+    before = (tmp_path / "back.pt").read_bytes()
+    result = run("convert", "--source=model", "--format=rosinality", "--out=back.pt")
+    assert (result.returncode, result.stderr) == (1, "error: --out=back.pt is a file; give a new one\n")
+    assert (tmp_path / "back.pt").read_bytes() == before
 
 
 @pytest.mark.slow
@@ -88,7 +93,8 @@ def test_networks_that_are_no_gan(run, tmp_path):
     settings = {"size": 256, "channels": 1, "layout": "prnet", "depth_offset": 0.0}
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
     pretrained.write(tmp_path / "prnet", "prnet", settings, zeros)
-    result = run("wear", "--network=prnet", "--input=.", "--attribute=mask", "--out=worn")
+    Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
+    result = run("wear", "--network=prnet", "--input=photo.png", "--attribute=mask", "--out=worn")
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     assert result.stderr.startswith("error: the position network came without PRNet's uv_kpt_ind.txt")
 
@@ -96,7 +102,10 @@ def test_networks_that_are_no_gan(run, tmp_path):
 def test_mistakes_get_one_line_and_leave_nothing(run, tmp_path):
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"G_ema": Evil()}))
     (tmp_path / "model").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
     for arguments, line in (
+        (["--source=evil.pkl", "--out=full"], "--out=full exists and is not empty; give a new folder"),
         (["--source=evil.pkl", "--out=new"], "evil.pkl wants to call posix.system; it is refused: files of weights"),
         (["--source=none.pt", "--out=new"], "none.pt: there is no such file"),
         (["--source=model", "--out=new"], "--source=model is a folder; a model is written by --format=rosinality or"),
@@ -104,4 +113,5 @@ def test_mistakes_get_one_line_and_leave_nothing(run, tmp_path):
         result = run("convert", *arguments)
         assert result.returncode == 1 and result.stdout == ""
         assert result.stderr.startswith(f"error: {line}") and result.stderr.count("\n") == 1, result.stderr
-    assert sorted(os.listdir(tmp_path)) == ["evil.pkl", "model"]
+    assert sorted(os.listdir(tmp_path)) == ["evil.pkl", "full", "model"]
+    assert os.listdir(tmp_path / "full") == ["notes.txt"]

@@ -120,7 +120,7 @@ def test_real_images_score_as_real_images(data_dir, tmp_path, monkeypatch):
     np.testing.assert_array_equal(turned["confusion_matrix"], np.roll(right, -1, axis=0))
 
     out = tmp_path / "out"
-    assert json.loads((out / "metrics.json").read_text()) == results
+    assert json.loads((out / "metrics.json").read_text()) == {"made_by": "sdgan-jax evaluate"} | results
     text = (out / "metrics.txt").read_text()
     assert f"Attribute accuracy: {held_out:.3f}" in text and "megn/rendered_32_n240" in text
     sheets = {"samples.png"} | {f"samples_{name}.png" for name in NAMES}
@@ -191,3 +191,12 @@ def test_other_attributes_and_too_few_images_are_refused(tmp_path):
         evaluation.evaluate(types.SimpleNamespace(config=config), tmp_path)
     with pytest.raises(ValueError, match="num_images is 6; at least 12"):
         evaluation.evaluate(types.SimpleNamespace(config=config_lib.Config()), tmp_path, num_images=6)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "metrics.txt", "samples.png", "samples_beard.png"])
+def test_a_file_of_the_user_is_refused_before_the_classifier_is_trained(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(classifier_lib, "load_or_train", None)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=f"{name} exists and was not written by sdgan-jax evaluate"):
+        evaluation.evaluate(types.SimpleNamespace(config=config_lib.Config()), tmp_path)
+    assert (tmp_path / name).read_text() == "mine"

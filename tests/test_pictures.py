@@ -1,10 +1,14 @@
 """Pictures: rounding by hand, sheets by their pixels."""
 
+import io
+import struct
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from sdgan_jax import pictures
+from tfds_megn import photos
 
 
 def test_rounding_rule():
@@ -67,3 +71,49 @@ def test_png_is_lossless_and_makes_its_folder(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(path)), image)
     with pytest.raises(ValueError, match="float32"):
         pictures.write_png(path, image.astype(np.float32))
+
+
+def test_exif_is_of_the_new_picture(tmp_path):
+    """Neither previews of the former face nor its size are kept; all else is."""
+    preview = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(preview, "jpeg")
+    exif = Image.Exif()
+    exif[0x010F], exif[0xC6FE] = "Camera", preview.getvalue()
+    inside = exif.get_ifd(0x8769)
+    inside[0xA002], inside[0xA003], inside[0x9003] = 640, 480, "2020:01:02 03:04:05"
+    inside[0x927C] = b"Maker" + preview.getvalue()
+    exif.get_ifd(0x8825)[1] = "N"
+    block, image = exif.tobytes(), np.zeros((20, 30, 3), np.uint8)
+    assert block.count(preview.getvalue()) == 2
+    pictures.write_png(tmp_path / "a.png", image, exif=block)
+    pictures.write_jpeg(tmp_path / "a.jpg", image, "sdgan-jax wear", exif=block)
+    for name, count in (("a.png", 0), ("a.jpg", 1)):
+        assert (tmp_path / name).read_bytes().count(b"\xff\xd8\xff") == count, name
+        found = Image.open(tmp_path / name).getexif()
+        assert found[0x010F] == "Camera" and found.get_ifd(0x8825)[1] == "N"
+        assert dict(found.get_ifd(0x8769)) == {0xA002: 30, 0xA003: 20, 0x9003: "2020:01:02 03:04:05"}
+
+
+def test_a_thumbnail_of_a_photo_is_not_kept(tmp_path):
+    """An EXIF block by hand: one entry, then a second directory whose entries point to a JPEG."""
+    preview = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(preview, "jpeg")
+    size, second = len(preview.getvalue()), 8 + 2 + 12 + 4
+    block = b"Exif\x00\x00MM\x00*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 1, 0, second)
+    entries = (0x0201, 4, 1, second + 2 + 24 + 4, 0x0202, 4, 1, size)
+    block += struct.pack(">HHHIIHHIII", 2, *entries, 0) + preview.getvalue()
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.jpg", exif=block)
+    assert Image.open(tmp_path / "photo.jpg").getexif().get_ifd(ExifTags.IFD.IFD1)[0x0202] == size
+    assert (tmp_path / "photo.jpg").read_bytes().count(b"\xff\xd8\xff") == 2
+    picture = photos.read_picture(tmp_path / "photo.jpg")
+    pictures.write_jpeg(tmp_path / "a.jpg", picture.pixels, "sdgan-jax wear", picture.jpeg, exif=picture.exif)
+    assert (tmp_path / "a.jpg").read_bytes().count(b"\xff\xd8\xff") == 1
+
+
+def test_metadata_that_does_not_fit_is_left_out(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "x" * 70_000
+    image = np.zeros((20, 30, 3), np.uint8)
+    pictures.write_jpeg(tmp_path / "a.jpg", image, "sdgan-jax wear", exif=exif.tobytes())
+    pictures.write_png(tmp_path / "a.png", image, exif=b"no exif")
+    assert not Image.open(tmp_path / "a.jpg").getexif() and not Image.open(tmp_path / "a.png").getexif()

@@ -1,0 +1,111 @@
+"""Files that say who wrote them, appear in one piece, and never replace a file of somebody else."""
+
+import errno
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from sdgan_jax import archive, outputs, pictures
+
+BY = "sdgan-jax wear"
+IMAGE = np.full((20, 30, 3), 90, np.uint8)
+
+
+def test_every_kind_of_file_says_who_wrote_it(tmp_path):
+    pictures.write_png(tmp_path / "a.png", IMAGE, BY, icc_profile=b"x" * 3000)
+    pictures.write_jpeg(tmp_path / "a.jpg", IMAGE, BY, icc_profile=b"x" * 200_000)
+    outputs.write_json(tmp_path / "a.json", {"score": 1.5}, BY)
+    outputs.write_text(tmp_path / "a.txt", "score 1.5\n", BY)
+    for name in ("a.png", "a.jpg", "a.json", "a.txt"):
+        assert outputs.made_by(tmp_path / name) == BY, name
+    assert Image.open(tmp_path / "a.png").text == {"Software": BY}
+    assert Image.open(tmp_path / "a.jpg").info["comment"] == BY.encode()
+    assert json.loads((tmp_path / "a.json").read_text()) == {"made_by": BY, "score": 1.5}
+    assert (tmp_path / "a.txt").read_text() == f"# made by {BY}\nscore 1.5\n"
+    pictures.write_png(tmp_path / "a.png", IMAGE + 1, BY)  # its own file is written anew
+    assert np.asarray(Image.open(tmp_path / "a.png"))[0, 0, 0] == 91
+
+
+def png_of(software):
+    info, encoded = PngImagePlugin.PngInfo(), io.BytesIO()
+    info.add_text("Software", software)
+    Image.fromarray(IMAGE).save(encoded, "png", pnginfo=info)
+    return encoded.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", png_of("GIMP"), png_of("sdgan-jax generate"),
+     b'{"score": 1, "made_by": "sdgan-jax wear"}', b"made by sdgan-jax wear"],
+)  # fmt: skip
+def test_a_file_of_others_is_never_replaced(tmp_path, content):
+    """Nor one of another command of this program."""
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(FileExistsError, match="a.png exists and was not written by sdgan-jax wear; .* another --out"):
+        pictures.write_png(path, IMAGE, BY)
+    assert path.read_bytes() == content and os.listdir(tmp_path) == ["a.png"]
+
+
+def test_links_folders_and_pipes_are_not_files_of_ours(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.png")  # to read it would never end
+    for name in ("folder.png", "link.png", "pipe.png"):
+        with pytest.raises(FileExistsError, match=name):
+            outputs.check_own([tmp_path / "new.png", tmp_path / name], BY)
+
+
+def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path):
+    path = tmp_path / "new" / "a.bin"
+    with pytest.raises(KeyboardInterrupt):
+        with outputs.in_one_piece(path) as unfinished:
+            unfinished.write_bytes(b"half")
+            raise KeyboardInterrupt
+    assert os.listdir(path.parent) == []
+    path.write_bytes(b"former")
+    with pytest.raises(OSError) as raised:
+        with outputs.in_one_piece(path) as unfinished:
+            unfinished.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert raised.value.filename == str(path) and outputs.stops_all(raised.value)
+    assert raised.value.strerror.startswith("cannot be written, the disk is full; ")
+    assert raised.value.strerror.endswith("iB free")
+    assert os.listdir(path.parent) == ["a.bin"] and path.read_bytes() == b"former"
+
+
+def test_a_folder_appears_in_one_piece_too(tmp_path):
+    target = tmp_path / "model"
+    with pytest.raises(RuntimeError):
+        with outputs.in_one_piece(target) as folder:
+            folder.mkdir()
+            archive.write(folder / "weights.npz", {"a": np.zeros(3)})
+            raise RuntimeError
+    assert os.listdir(tmp_path) == []
+    with outputs.in_one_piece(target) as folder:
+        folder.mkdir()
+        archive.write(folder / "weights.npz", {"a": np.zeros(3)})
+    assert os.listdir(tmp_path) == ["model"] and os.listdir(target) == ["weights.npz"]
+
+
+def test_the_error_names_the_file_and_not_the_unfinished_one(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name in ("x" * 256, "file/a.png"):
+        with pytest.raises(OSError) as raised:
+            pictures.write_png(tmp_path / name, IMAGE, BY)
+        assert raised.value.filename == str(tmp_path / name) and not outputs.stops_all(raised.value)
+
+
+def test_digests_differ_where_arrays_do():
+    trees = [
+        {"a": {"b": np.zeros(2)}},
+        {"a": {"b": np.ones(2)}},
+        {"a": {"c": np.zeros(2)}},
+        {"a": {"b": np.zeros((1, 2))}},
+    ]
+    assert len({archive.digest(tree) for tree in trees}) == 4
+    assert archive.digest({"a": 1.0, "b": 2.0}) == archive.digest({"b": 2.0, "a": 1.0})
