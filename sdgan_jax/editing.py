@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tqdm
 from etils import epath
 
 from sdgan_jax import archive, latents, outputs, photo_results, pictures
@@ -53,22 +52,17 @@ def edit_photos(
     results.show(seen)
     row = {"attribute": worn, "strength": strength}
     with results:
-        bar = tqdm.tqdm(desc="editing", unit="photo", initial=results.done, total=results.done + len(results.todo))
         batch: list[tuple[PhotoFile, np.ndarray]] = []
-        for photo in results.todo:
+        for photo in results.work():
             try:
                 batch.append((photo, _square(photo.path, size)))
             except ValueError as error:
                 results.skip(photo, row, str(error))
-                bar.update()
             if len(batch) == BATCH:
                 _edit(model, batch, attributes, strength, results, row)
-                bar.update(len(batch))
                 batch = []
         if batch:
             _edit(model, batch, attributes, strength, results, row)
-            bar.update(len(batch))
-        bar.close()
     return results.summary()
 
 

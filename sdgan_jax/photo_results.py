@@ -10,18 +10,16 @@ import io
 import json
 import os
 import posixpath
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tqdm
 from etils import epath
 
-from sdgan_jax import output_names, outputs, pictures
+from sdgan_jax import interrupts, output_names, outputs, pictures
 from sdgan_jax.photo_files import MANIFEST, PhotoFile
 from tfds_megn.listing import printable
 
@@ -103,7 +101,19 @@ class PhotoResults:
         self._made = 0
         self._cells: dict[str, np.ndarray] = {}
         self._next_writing = 0.0
-        self._handler: Any = None  # of SIGTERM, before
+        self._open, self._bar = contextlib.ExitStack(), tqdm.tqdm(disable=True)
+        self._stopped: Callable[[], bool] = lambda: False
+
+    def work(self) -> Iterator[PhotoFile]:
+        """Yields the photos of `todo`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM came during the work on the photo before.
+        """
+        for photo in self.todo:
+            if self._stopped():
+                raise KeyboardInterrupt
+            yield photo
 
     def path(self, name: str) -> epath.Path:
         """Where a result of this name is written."""
@@ -138,8 +148,11 @@ class PhotoResults:
 
     def __enter__(self) -> PhotoResults:
         self._write()
-        if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGTERM, _interrupt)
+        self._stopped = self._open.enter_context(
+            interrupts.stop_asked("stopping, after what is being done; Ctrl-C again stops at once")
+        )
+        desc, total = self._by.split()[-1], self.done + len(self.todo)
+        self._bar = self._open.enter_context(tqdm.tqdm(desc=desc, unit="photo", initial=self.done, total=total))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, place: Any) -> None:
@@ -149,8 +162,7 @@ class PhotoResults:
                 self._write()
                 self._write_sheet()
         finally:
-            if self._handler is not None:
-                signal.signal(signal.SIGTERM, self._handler)
+            self._open.close()
         self._say_notes()
         state = f"{len(self._lines)} of {len(self._photos)} photos are done; the same command goes on there"
         if isinstance(error, KeyboardInterrupt):
@@ -236,6 +248,7 @@ class PhotoResults:
         """Keeps the rows of a photo, and writes the manifest when that does not cost much of the time."""
         fixed = {"file": photo.label} | self._state_columns(photo)
         self._lines[photo.name] = self._encoded([row | fixed for row in rows])
+        self._bar.update()
         if time.monotonic() >= self._next_writing:
             self._write()
 
@@ -278,10 +291,6 @@ def failure(error: OSError) -> str:
     if outputs.stops_all(error):
         raise error
     return f"cannot be written ({error.strerror or error})"
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _state(path: epath.Path) -> tuple[str, str]:

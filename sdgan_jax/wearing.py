@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import tqdm
 from etils import epath
 
 from sdgan_jax import outputs, photo_results, pictures
@@ -131,9 +130,7 @@ def wear_photos(
     )
     results.show(lambda photo, made: _cell([photo_reader.read_photo(path) for path in (photo.path, *made[:3])]))
     with results:
-        for photo in tqdm.tqdm(
-            results.todo, desc="wearing", unit="photo", initial=results.done, total=results.done + len(results.todo)
-        ):
+        for photo in results.work():
             _wear(photo, results, looks, finder)
     return results.summary()
 

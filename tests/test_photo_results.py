@@ -43,7 +43,7 @@ def make(results, photo, grey=200):
 
 def do(results, grey=200):
     with results:
-        for photo in results.todo:
+        for photo in results.work():
             make(results, photo, grey)
     return [photo.name for photo in results.todo]
 
@@ -112,7 +112,7 @@ def test_photos_without_a_face_are_not_tried_again_but_broken_ones_are(folder):
     ("stop", "raised_as"),
     [
         (KeyboardInterrupt(), KeyboardInterrupt),
-        (None, KeyboardInterrupt),  # SIGTERM
+        (None, KeyboardInterrupt),  # a signal, which is asked for after the photo
         (ZeroDivisionError(), ZeroDivisionError),
         (OSError(errno.ENOSPC, "full", "file"), OSError),
     ],
@@ -122,10 +122,11 @@ def test_what_was_done_is_kept_however_it_ends(folder, stop, raised_as):
     former = signal.getsignal(signal.SIGTERM)
     with pytest.raises(raised_as) as raised:
         with results:
-            make(results, results.todo[0])
-            if stop is None:
+            for photo in results.work():
+                make(results, photo)
+                if stop is not None:
+                    raise stop
                 signal.raise_signal(signal.SIGTERM)
-            raise stop
     if raised_as is not ZeroDivisionError:
         assert "1 of 4 photos are done; the same command goes on there" in str(raised.value)
     assert signal.getsignal(signal.SIGTERM) is former
