@@ -15,7 +15,7 @@ from etils import epath
 
 import sdgan_jax
 from experiments import launch
-from sdgan_jax import latents, outputs, pictures
+from sdgan_jax import interrupts, latents, outputs, pictures
 from sdgan_jax.config import Config
 from sdgan_jax.model import BATCH
 from tfds_megn.listing import printable
@@ -47,15 +47,20 @@ def main(argv: Sequence[str]) -> None:
     model = sdgan_jax.load(MODEL.value)
     check(model.config)
     shown: list[np.ndarray] = []
-    try:
-        for first in tqdm.trange(0, len(seeds), BATCH, desc="drawing", unit="batch", disable=len(seeds) <= BATCH):
+    stopped_at = None
+    with interrupts.stop_asked() as stop:
+        for first in tqdm.trange(0, len(seeds), BATCH, desc="generate", unit="batch", disable=len(seeds) <= BATCH):
+            if stop():
+                stopped_at = first
+                break
             some = seeds[first : first + BATCH]
             for seed, image in zip(some, draw(model, some), strict=True):
                 pictures.write_png(files[seed], image, BY)
                 shown += [image] if len(shown) < SHEET_IMAGES else []
-    finally:
-        if shown:
-            pictures.write_png(sheet, pictures.grid(np.stack(shown), columns=min(8, len(shown))), BY)
+    if shown:
+        pictures.write_png(sheet, pictures.grid(np.stack(shown), columns=min(8, len(shown))), BY)
+    if stopped_at is not None:
+        raise KeyboardInterrupt(f"stopped; {stopped_at} of {len(seeds)} images are in {printable(out)}")
     which = "all" if len(shown) == len(seeds) else f"the first {len(shown)}"
     print(f"{len(seeds)} images in {printable(out)}, {which} on {printable(sheet)}")
 

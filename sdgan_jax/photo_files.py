@@ -15,7 +15,7 @@ from sdgan_jax import outputs
 from tfds_megn import listing, photos
 from tfds_megn.listing import printable
 
-MANIFEST = "manifest.csv"  # of a folder of results
+MANIFEST, SHEET = "manifest.csv", "sheet.png"  # of a folder of results
 MANIFEST_START = b"file,out,attribute,"  # of its first line
 
 
@@ -40,7 +40,8 @@ class PhotoFile:
 def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
     """Finds the photos of a file or a folder, sorted by name; says on stderr what is left out.
 
-    Left out are files that are no images by their suffix, the folder of the results, and folders of earlier results.
+    Left out are files that are no images by their suffix, the folder of the results, folders of earlier results, and
+    their sheets.
 
     Args:
         source: `--input`, an image file or a folder; sub-folders are searched too.
@@ -57,6 +58,7 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
         return [PhotoFile(source.name, source)]
     found = listing.list_files(source, [out])
     files, notes = _without_results(found.files)
+    files = {name: path for name, path in files.items() if not _is_sheet(path)}
     others = [name for name in files if not photos.is_image(name) and os.path.basename(name) != MANIFEST]
     left_out = photos.describe_left_out(others)
     for line in [*found.notes, *notes, *([left_out] if left_out else [])]:
@@ -124,6 +126,10 @@ def _folders_above(name: str) -> Iterator[str]:
     """The folders that a file is in, the innermost first."""
     while name := posixpath.dirname(name):
         yield name
+
+
+def _is_sheet(path: epath.Path) -> bool:
+    return path.name == SHEET and outputs.made_by(path) is not None
 
 
 def _starts_a_manifest(path: epath.Path) -> bool:

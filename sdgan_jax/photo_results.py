@@ -20,10 +20,9 @@ import tqdm
 from etils import epath
 
 from sdgan_jax import interrupts, output_names, outputs, pictures
-from sdgan_jax.photo_files import MANIFEST, PhotoFile
+from sdgan_jax.photo_files import MANIFEST, SHEET, PhotoFile
 from tfds_megn.listing import printable
 
-SHEET = "sheet.png"
 SHEET_PHOTOS = 24
 _SOURCE = ("source_bytes", "source_mtime_ns", "settings")  # columns by which a later call knows what is done
 _SHOWN_NOTES = 20

@@ -2,11 +2,12 @@
 
 import os
 
+import numpy as np
 import pytest
 from etils import epath
 from PIL import Image
 
-from sdgan_jax import photo_files
+from sdgan_jax import photo_files, pictures
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ def test_results_inside_the_folder_are_left_out(folder, capsys):
     (folder / "in" / "link").unlink()
     assert names(folder / "in", folder / "in" / "glasses") == ["a.jpg", "more/B.PNG"]
     assert f"left out {out}: results of an earlier call" in capsys.readouterr().err
+    pictures.write_png(out / "sheet.png", np.zeros((20, 20, 3), np.uint8), "sdgan-jax wear")
     assert names(out, folder / "again") == ["a.png", "more/b.png"]  # asked for by name
     (out / "manifest.csv").write_text("id;photo\n")
     assert "masked/a.png" in names(folder / "in", folder / "out")
