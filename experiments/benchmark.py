@@ -40,8 +40,8 @@ def main(argv: Sequence[str]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     peer = make_torch(CONFIG.value) if TORCH.value else None
     results = measurement.measure(CONFIG.value, REPEATS.value, peer)
-    outputs.write_json(out, results, BY)
     print(report.table(results))
+    outputs.write_json(out, results, BY)
     print(f"All figures: {out}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -133,6 +134,35 @@ def in_one_piece(path: epath.PathLike) -> Iterator[epath.Path]:
         raise _explained(error, target, unfinished) from error
     finally:
         _remove(unfinished)
+
+
+@contextlib.contextmanager
+def alone_in(folder: epath.PathLike) -> Iterator[None]:
+    """Keeps other calls on this machine out of a folder of results, which is made when it is not there.
+
+    Nothing is left behind by a process that dies. Remote folders, and file systems without locks, are not guarded.
+
+    Raises:
+        RuntimeError: another call is writing there.
+    """
+    epath.Path(folder).mkdir(parents=True, exist_ok=True)
+    if is_remote(folder):
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise RuntimeError(
+            f"another call is writing into {printable(folder)}; wait for its end, or give another --out"
+        ) from None
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def stops_all(error: OSError) -> bool:

@@ -146,7 +146,10 @@ class PhotoResults:
                     self._cells[photo.name] = cell_of(photo, [self.path(name) for name in self.names[photo.name]])
 
     def __enter__(self) -> PhotoResults:
-        self._write()
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(outputs.alone_in(self.out))
+            self._write()
+            self._open = opened.pop_all()
         self._stopped = self._open.enter_context(
             interrupts.stop_asked("stopping, after what is being done; Ctrl-C again stops at once")
         )
@@ -163,24 +166,24 @@ class PhotoResults:
         finally:
             self._open.close()
         self._say_notes()
-        state = f"{len(self._lines)} of {len(self._photos)} photos are done; the same command goes on there"
+        state = f"{len(self._lines)} of {_photos(len(self._photos))} done; the same command goes on there"
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"stopped; {state}") from error
         if isinstance(error, OSError) and outputs.stops_all(error):
             raise OSError(error.errno, f"{error.strerror}; {state}", error.filename) from error
         if kind is None and not self._made and not self.done:
             raise ValueError(
-                f"nothing could be done with the {len(self._photos)} photos of --input; see "
+                f"nothing could be done with {_photos(len(self._photos))} of --input; see "
                 f"{printable(self.out / MANIFEST)}"
             )
 
     def summary(self) -> str:
         """What there is at the end, in a line."""
-        made = f"{self._made} images in {printable(self.out)}"
+        made = f"{self._made} image{'' if self._made == 1 else 's'} in {printable(self.out)}"
         if self.done:
-            made += f", and those of {self.done} photos that were done before"
+            made += f", and those of {_photos(self.done)} done before"
         skipped = len(self._photos) - len(self.todo) - self.done + len(self._notes)
-        without = f"; no image of {skipped} photos, see {MANIFEST}" if skipped else ""
+        without = f"; no image of {_photos(skipped)}, see {MANIFEST}" if skipped else ""
         return f"{made}{without}; before and after on {printable(self.out / SHEET)}"
 
     def _read(self) -> dict[str, list[Row]]:
@@ -282,7 +285,7 @@ class PhotoResults:
             print("skipped", " ".join(line.split()), file=sys.stderr)
         if len(self._notes) > _SHOWN_NOTES:
             more = len(self._notes) - _SHOWN_NOTES
-            print(f"skipped {more} more photos; see {printable(self.out / MANIFEST)}", file=sys.stderr)
+            print(f"skipped {_photos(more)} more; see {printable(self.out / MANIFEST)}", file=sys.stderr)
 
 
 def failure(error: OSError) -> str:
@@ -290,6 +293,10 @@ def failure(error: OSError) -> str:
     if outputs.stops_all(error):
         raise error
     return f"cannot be written ({error.strerror or error})"
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count} photos"
 
 
 def _state(path: epath.Path) -> tuple[str, str]:

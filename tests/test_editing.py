@@ -51,7 +51,7 @@ def rows(folder):
 
 def test_photos_are_edited_in_full_batches(folder):
     model = Model()
-    assert edit(folder, model).startswith(f"39 images in {folder}/out; no image of 1 photos, see manifest.csv; ")
+    assert edit(folder, model).startswith(f"39 images in {folder}/out; no image of 1 photo, see manifest.csv; ")
     assert model.batches == [16, 16, 7]
     for k in (0, 17, 38):
         image = np.asarray(Image.open(folder / "out" / f"{k:02}.png"))
@@ -67,7 +67,7 @@ def test_photos_are_edited_in_full_batches(folder):
 
 
 def test_a_stopped_call_goes_on_where_it_was(folder):
-    with pytest.raises(KeyboardInterrupt, match="17 of 40 photos are done; the same command goes on there"):
+    with pytest.raises(KeyboardInterrupt, match="17 of 40 photos done; the same command goes on there"):
         edit(folder, Model(allowed=16))  # sixteen, and the broken one
     assert len(rows(folder)) == 17 and (folder / "out" / "sheet.png").exists()
     model = Model()

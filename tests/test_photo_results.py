@@ -75,7 +75,7 @@ def test_the_same_call_again_does_only_what_is_not_done(folder):
     }
     assert seen == {"a": 200, "ab": 200, "b": 200, "c": 100, "d": 100}
     assert [row["out"] for row in rows(folder)] == ["a.png", "ab.png", "b.png", "c.png", "d.png"]
-    assert "3 images" in results.summary() and "of 2 photos that were done before" in results.summary()
+    assert "3 images" in results.summary() and "of 2 photos done before" in results.summary()
     assert do(plan(folder)) == []
 
 
@@ -128,7 +128,7 @@ def test_what_was_done_is_kept_however_it_ends(folder, stop, raised_as):
                     raise stop
                 signal.raise_signal(signal.SIGTERM)
     if raised_as is not ZeroDivisionError:
-        assert "1 of 4 photos are done; the same command goes on there" in str(raised.value)
+        assert "1 of 4 photos done; the same command goes on there" in str(raised.value)
     assert signal.getsignal(signal.SIGTERM) is former
     assert [row["out"] for row in rows(folder)] == ["a.png"] and (folder / "out" / "sheet.png").exists()
     results = plan(folder)
@@ -139,7 +139,7 @@ def test_what_was_done_is_kept_however_it_ends(folder, stop, raised_as):
 
 def test_pictures_of_a_killed_call_are_taken_for_its_own(folder):
     results = plan(folder)
-    results.__enter__()  # and never left
+    results._write()  # as at the start; there was no end
     pictures.write_png(results.path("a.png"), np.zeros((20, 20, 3), np.uint8), BY)
     assert len(do(plan(folder))) == 4
 
@@ -205,7 +205,7 @@ def test_rows_of_other_photos_stay_as_long_as_their_pictures(folder):
 
 def test_a_folder_of_nothing_but_failures_is_an_error(folder):
     results = plan(folder)
-    with pytest.raises(ValueError, match="nothing could be done with the 4 photos of --input; see .*manifest.csv"):
+    with pytest.raises(ValueError, match="nothing could be done with 4 photos of --input; see .*manifest.csv"):
         with results:
             for photo in results.todo:
                 results.skip(photo, {}, "no face found")
@@ -229,3 +229,12 @@ def test_names_and_notes_that_are_not_utf8(folder, capfd):
     print(results.summary())
     assert rows(folder)[-1]["file"] == f"{folder}/in/\\xe9\n.jpg"
     assert f"skipped {folder}/in/\\xe9 .jpg: broken\n" in capfd.readouterr().err
+
+
+def test_two_calls_do_not_write_into_one_folder(folder):
+    first, second = plan(folder), plan(folder)
+    with first:
+        with pytest.raises(RuntimeError, match="another call is writing into .*out; wait for its end, or give another"):
+            second.__enter__()
+        make(first, first.todo[0])
+    assert len(do(plan(folder))) == 3

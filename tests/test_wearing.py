@@ -73,7 +73,7 @@ def test_the_manifest_says_what_became_of_each_photo(folder, drawn_quickly, capf
     header = (folder / "out" / "manifest.csv").read_text().splitlines()[0]
     assert header.startswith(",".join(wearing.COLUMNS) + ",source_bytes")
     assert (folder / "out" / "sheet.png").exists() and capfd.readouterr().err.count("skipped") == 2
-    assert dress(folder).startswith(f"0 images in {folder}/out, and those of 2 photos that were done before; no image")
+    assert dress(folder).startswith(f"0 images in {folder}/out, and those of 2 photos done before; no image")
 
 
 def test_pixels_profile_and_exif_stay(folder, drawn_quickly):
@@ -118,7 +118,7 @@ def test_a_photo_that_cannot_be_written_does_not_stop_the_others(folder, drawn_q
         true(path, *arguments, **options)
 
     monkeypatch.setattr(wearing.pictures, "write_png", write)
-    assert dress(folder).startswith("1 images")
+    assert dress(folder).startswith("1 image in")
     assert rows(folder)["a.png"]["note"] == "cannot be written (Permission denied)"
     assert rows(folder)["more/b.jpg"]["out"] == "more/b.png"
 
@@ -135,7 +135,7 @@ def test_a_full_disk_stops_and_names_the_file(folder, drawn_quickly, monkeypatch
     image = painted(240, 300, 150, 120, 150)
     image[..., 2] += np.random.default_rng(0).integers(0, 40, (240, 300), np.uint8)  # of more than 1000 bytes
     Image.fromarray(image).save(folder / "in" / "aa.png")
-    with pytest.raises(OSError, match=r"the disk is full; .*iB free; \d of 5 photos are done") as raised:
+    with pytest.raises(OSError, match=r"the disk is full; .*iB free; \d of 5 photos done") as raised:
         dress(folder)
     assert raised.value.filename.endswith(".png")
     assert not [name for name in os.listdir(folder / "out") if name.startswith(".")]
