@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from etils import epath
 
@@ -29,7 +29,7 @@ def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Li
     """Lists the files below a folder; hidden ones and those of file managers are left out.
 
     A folder is read once: where links lead to it too, under its own path, else under the first link's. Links to a
-    folder above, which would never end, are not followed. Dangling links are left out.
+    folder above, which would never end, are not followed. Dangling links, pipes and devices are left out.
 
     Args:
       folder: local or remote.
@@ -54,19 +54,19 @@ def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Li
             continue
         seen.add(identity)
         try:
-            inner = sorted(path.iterdir(), key=lambda entry: entry.name)
+            entries = sorted(_entries(path))
         except OSError as error:
             if identity == own:
                 raise
             notes.append(f"{printable(path)}: cannot be read ({error.strerror or error})")
             continue
-        for entry in inner:
-            if is_hidden(entry.name):
+        for name, kind in entries:
+            if is_hidden(name):
                 continue
-            if entry.is_dir():
-                (links if _is_link(entry) else folders).append((f"{prefix}{entry.name}/", entry))
-            elif entry.exists():  # A dangling link does not.
-                files[prefix + entry.name] = entry
+            if kind == "file":
+                files[prefix + name] = path / name
+            else:
+                (links if kind == "link" else folders).append((f"{prefix}{name}/", path / name))
     return Listing(dict(sorted(files.items())), tuple(notes))
 
 
@@ -95,5 +95,19 @@ def _identity(path: epath.Path) -> object:
     return status.st_dev, status.st_ino
 
 
-def _is_link(path: epath.Path) -> bool:
-    return os.path.islink(path)
+def _entries(folder: epath.Path) -> Iterator[tuple[str, str]]:
+    """Yields the name and the kind of what is in a folder: 'file', 'folder', or 'link' to a folder."""
+    if "://" in os.fspath(folder):
+        yield from ((entry.name, "folder" if entry.is_dir() else "file") for entry in folder.iterdir())
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                if entry.is_dir():
+                    yield entry.name, "link" if entry.is_symlink() else "folder"
+                elif entry.is_file():
+                    yield entry.name, "file"
+            except PermissionError:  # Whoever opens it says so.
+                yield entry.name, "file"
+            except OSError:  # A link to itself.
+                continue
