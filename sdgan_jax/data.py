@@ -237,7 +237,7 @@ def _open(config: Config, split: str) -> Any:
     Images come as they are stored: TFDS decodes neither 16 bits nor palettes with Pillow alone.
     """
     name, _, variant = config.dataset.partition("/")
-    folder = config.data_dir or None
+    folder = os.path.expanduser(config.data_dir) or None
     manual_dir = config.manual_dir or None
     with _explained(config):
         if name == "megn":

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import os
 import re
 import sys
 import tempfile
@@ -134,6 +135,8 @@ class Builder(tfds.core.ShardBasedBuilder):
           file_format: 'array_record' for random access, 'tfrecord' (the default) for tf.data.
           **kwargs: `config`, `data_dir` and `version`, as for every TFDS builder.
         """
+        if kwargs.get("data_dir"):
+            kwargs["data_dir"] = os.path.expanduser(os.fspath(kwargs["data_dir"]))
         super().__init__(**kwargs)
         if not formats.is_prepared(self):
             self.info.set_file_format(file_format, override=True)
