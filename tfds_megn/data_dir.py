@@ -41,9 +41,11 @@ def writing(folder: str | os.PathLike, option: str = "data_dir") -> Iterator[Non
       option: what the user sets to name another folder.
 
     Raises:
-      DataDirError: inside, the disk was full, or the folder could not be made or written.
+      DataDirError: inside, the disk was full, or the folder could not be made or written; or its name is not UTF-8.
     """
     folder = os.path.expanduser(os.fspath(folder))
+    if listing.printable(folder) != folder:
+        raise DataDirError(listing.printable(folder), "cannot be written by TFDS (its name is not UTF-8)", option)
     try:
         yield
     except DataDirError as error:

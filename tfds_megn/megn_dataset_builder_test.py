@@ -25,7 +25,7 @@ class PhotosTest(tfds.testing.DatasetBuilderTestCase):
 
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = ["photos_64"]
-    SPLITS = {"train": 15, "validation": 2, "test": 1}
+    SPLITS = {"train": 16, "validation": 1, "test": 1}
 
 
 if __name__ == "__main__":

@@ -60,8 +60,11 @@ def find_difference(folder: epath.Path, collection: Collection) -> str | None:
 
     Returns:
       What differs, such as 'mask/1.png has other contents, and 2 more differences'; None when nothing does.
+
+    Raises:
+      ValueError: what was stored is missing or damaged.
     """
-    old: dict[str, _Row] = json.loads((folder / _FILE_NAME).read_text())
+    old = _read(folder)
     new = {photo.name: photo for photo in collection.photos}
     differences = [f"{name} is gone" for name in old if name not in new]
     differences += [f"{name} is new" for name in new if name not in old]
@@ -89,6 +92,17 @@ def find_difference(folder: epath.Path, collection: Collection) -> str | None:
         return None
     more = len(differences) - 1
     return differences[0] + (f", and {more} more difference{'s' * (more > 1)}" if more else "")
+
+
+def _read(folder: epath.Path) -> dict[str, _Row]:
+    path = folder / _FILE_NAME
+    try:
+        rows = json.loads(path.read_text())
+        if all(len(row) == 5 for row in rows.values()):
+            return rows
+    except (OSError, ValueError, AttributeError, TypeError):
+        pass
+    raise ValueError(f"{path}: missing or damaged; delete {folder} to prepare the photos again")
 
 
 def _checksums(photos: list[Photo]) -> dict[Photo, int | None]:

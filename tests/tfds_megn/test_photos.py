@@ -167,6 +167,68 @@ class TestReadPhoto:
             photos.read_photo(data, "a.tif")
 
 
+def hand_made_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+class TestReadPicture:
+    @pytest.mark.parametrize("size", [3 * 2**20, 70 * 2**20])  # Pillow refuses texts above 1 MiB, and 64 MiB in all.
+    def test_long_texts_in_a_png(self, size):
+        shown = noise(20, 30)
+        data = png(shown)
+        for chunk in (
+            hand_made_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(size), 1)),
+            hand_made_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"x" * size, 1)),
+        ):
+            np.testing.assert_array_equal(photos.read_photo(data[:33] + chunk + data[33:]), shown)
+
+    def test_broken_png_with_long_texts(self):
+        data = png(noise(20, 30))
+        text = hand_made_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3 * 2**20)))
+        with pytest.raises(photos.PhotoError, match=r"^a\.png: broken or truncated image"):
+            photos.read_picture(data[:33] + text + data[33:200], "a.png")
+
+    def test_profile_exif_and_compression(self):
+        profile = bytes(16) + b"RGB " + bytes(108)
+        exif = PIL.Image.Exif()
+        exif[0x0112], exif[0x010F] = 6, "maker"
+        data = encode(PIL.Image.fromarray(noise(20, 30)), "JPEG", icc_profile=profile, exif=exif, quality=70)
+        picture = photos.read_picture(data)
+        assert picture.pixels.shape == (30, 20, 3) and picture.icc_profile == profile
+        kept = PIL.Image.Exif()
+        kept.load(picture.exif)
+        assert dict(kept) == {0x010F: "maker"}
+        again = encode(PIL.Image.fromarray(picture.pixels), "JPEG", qtables=picture.jpeg.qtables)
+        assert photos.read_picture(again).jpeg.qtables == picture.jpeg.qtables
+
+    def test_profile_of_other_colours_and_files_without_any(self):
+        grey = encode(PIL.Image.fromarray(noise(20, 30, None)), "PNG", icc_profile=bytes(16) + b"GRAY" + bytes(108))
+        for data in (grey, png(noise(20, 30))):
+            picture = photos.read_picture(data)
+            assert picture.icc_profile is None and picture.exif is None and picture.jpeg is None
+
+    @pytest.mark.skipif(".heic" in photos.suffixes(), reason="pillow-heif is installed")
+    def test_heic_is_named_whatever_its_suffix(self):
+        data = struct.pack(">I", 24) + b"ftypheic" + bytes(100)
+        with pytest.raises(photos.PhotoError, match=r"^me\.jpg: a HEIC image; .*pip install pillow-heif.*\[heif\]"):
+            photos.read_photo(data, "me.jpg")
+
+
+class TestSuffixes:
+    @pytest.mark.parametrize("name", ["a.png", "a.JPG", "a.jfif", "a.Avif", "b/a.webp", "a.tar.gif", "a.jp2"])
+    def test_images(self, name):
+        assert photos.is_image(name)
+
+    @pytest.mark.parametrize("name", ["a.txt", "png", "a.png.txt", "a.mp4", "a.eps", "a.csv", "a.zip", ".png"])
+    def test_others(self, name):
+        assert not photos.is_image(name)
+
+    def test_what_is_said_of_others(self):
+        assert photos.describe_left_out([]) is None
+        one = photos.describe_left_out(["b/a.TXT"])
+        assert one == "left out 1 file that is no image by the suffix: .txt (1)"
+
+
 class TestCropResize:
     @pytest.mark.parametrize(
         ("height", "width", "rows", "columns"), [(40, 64, (0, 40), (12, 52)), (65, 32, (16, 48), (0, 32))]

@@ -239,6 +239,16 @@ class TestChanges:
             tfds_megn.data_source(**{**arguments, "manual_dir": tmp_path / "copy"})
             assert len(read) == count
 
+    @pytest.mark.parametrize("content", [None, b"", b"[]", b'{"a": 1}', b"\xff\xfe"])
+    def test_damaged_record(self, arguments, content):
+        (path,) = arguments["data_dir"].glob("megn/photos_64/1.1.0/photos.json")
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"^{path}: missing or damaged; delete {path.parent} to prepare"):
+            tfds_megn.data_source(**arguments)
+
     def test_without_photos_nothing_is_compared(self, arguments, tmp_path):
         tfds_megn.data_source(**{**arguments, "manual_dir": tmp_path / "nowhere"})
 
@@ -333,6 +343,12 @@ class TestDataDir:
         words = rf"^{tmp_path}/\S+: cannot be written \(.*\); set data_dir to another folder$"
         with pytest.raises(DataDirError, match=words):
             tfds_megn.data_source("rendered_32", data_dir=data_dir, num_images=30)
+
+    def test_name_that_is_not_utf8(self, tmp_path):
+        folder = tmp_path / os.fsdecode(b"caf\xe9")
+        with pytest.raises(DataDirError, match=r"/caf\\xe9: cannot be written .*not UTF-8\); set data_dir to another"):
+            tfds_megn.data_source("rendered_32", data_dir=folder, num_images=30)
+        assert not folder.exists()
 
     def test_prepared_data_on_a_read_only_disk_are_read(self, pictures, tmp_path, small_disk):
         folder = small_disk("size=4m")
