@@ -40,6 +40,7 @@ COORDINATOR = flags.DEFINE_string(
 )
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes there are", lower_bound=1)
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0", lower_bound=0)
+_LONGEST_EVALUATION = 3600  # seconds
 EVALUATE = flags.DEFINE_bool("evaluate", True, "score checkpoints, and measure the model at the end")
 
 
@@ -79,7 +80,10 @@ def join_processes() -> None:
         ValueError: it is not known who the others are.
     """
     try:
-        jax.distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+        # The first process measures the model at the end, which the others wait for.
+        jax.distributed.initialize(
+            COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value, shutdown_timeout_seconds=_LONGEST_EVALUATION
+        )
     except ValueError as error:
         raise ValueError(
             f"--distributed: {error} On a cluster that jax does not know, give --coordinator, --num_processes and "
