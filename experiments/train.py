@@ -26,25 +26,30 @@ from sdgan_jax.network_config import IdentityConfig, PRNetConfig
 from sdgan_jax.training import gan, identity, prnet
 
 CONFIG = launch.define_config()
-WORKDIR = flags.DEFINE_string(
+WORKDIR = launch.define_path(
     "workdir", None, "folder of the run, local or remote (gs://…); runs/<preset> when it is not given"
 )
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "join the other processes of a TPU pod or a GPU cluster, one command on every host"
 )
 COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "host:port of the first process; TPU pods, Slurm and Kubernetes need none of these three"
+    "coordinator",
+    None,
+    "host:port of the first process; means --distributed, as do the next two. TPU pods, Slurm and Kubernetes need none "
+    "of the three",
 )
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes there are")
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes there are", lower_bound=1)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0", lower_bound=0)
+_LONGEST_EVALUATION = 3600  # seconds
 EVALUATE = flags.DEFINE_bool("evaluate", True, "score checkpoints, and measure the model at the end")
 
 
 def main(argv: Sequence[str]) -> None:
     """Trains as the flags say, then measures."""
     del argv
-    if DISTRIBUTED.value:
+    if DISTRIBUTED.value or any(flag.value is not None for flag in (COORDINATOR, NUM_PROCESSES, PROCESS_ID)):
         join_processes()
+    launch.open_devices()
     config: Any = CONFIG.value
     preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
@@ -75,7 +80,10 @@ def join_processes() -> None:
         ValueError: it is not known who the others are.
     """
     try:
-        jax.distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+        # The first process measures the model at the end, which the others wait for.
+        jax.distributed.initialize(
+            COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value, shutdown_timeout_seconds=_LONGEST_EVALUATION
+        )
     except ValueError as error:
         raise ValueError(
             f"--distributed: {error} On a cluster that jax does not know, give --coordinator, --num_processes and "

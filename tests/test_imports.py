@@ -11,9 +11,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Imports point from a higher number to a lower one; rooms of one number do not know each other.
 RANK = {
+    "sdgan_jax.ranges": 0,
     "sdgan_jax.archive": 0,
-    "sdgan_jax.config": 0,
-    "sdgan_jax.network_config": 0,
+    "sdgan_jax.config": 0.5,
+    "sdgan_jax.network_config": 0.5,
     "sdgan_jax.pictures": 0,
     "sdgan_jax.nets": 1,
     "sdgan_jax.augmentation": 2,

@@ -15,6 +15,7 @@ from sdgan_jax import archive
 from sdgan_jax import config as config_lib
 from sdgan_jax.config import Config
 from sdgan_jax.training import checkpoint
+from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.state import State, Tree, init_state
 
 FIELDS = ("ema_g", "buffers_g", "params_d", "params_f", "w_avg", "basis")  # of the state, that make the model
@@ -44,7 +45,7 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Config, dict[str, Tr
         FileNotFoundError: there is no model; the message says what to do.
         ValueError: the arrays are not those of the config; the first few are named.
     """
-    config = checkpoint.load_config(path)
+    config = workdir_lib.load_config(path)
     shapes = jax.eval_shape(lambda: init_state(config))
     target = {name: getattr(shapes, name) for name in FIELDS}
     file = epath.Path(path) / FILE

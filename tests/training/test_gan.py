@@ -13,6 +13,7 @@ from PIL import Image
 from sdgan_jax import config as c
 from sdgan_jax import data
 from sdgan_jax.training import checkpoint, gan, sharding
+from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.state import init_state
 from tests.training import tiny
 
@@ -57,7 +58,7 @@ def test_files(config, straight):
     for record in records:
         assert six <= set(record) and np.isfinite(list(record.values())).all()
     assert len(list(workdir.glob("events.out.tfevents.*"))) == 1
-    assert checkpoint.load_config(workdir) == config
+    assert workdir_lib.load_config(workdir) == config
     with checkpoint.Checkpoints(workdir, config) as checkpoints:
         assert (checkpoints.latest_step, checkpoints.best_step) == (5, 2)  # 2 has the highest score
 

@@ -9,6 +9,7 @@ import pytest
 
 from sdgan_jax import config as c
 from sdgan_jax.training import checkpoint, weights
+from sdgan_jax.training import workdir as workdir_lib
 from tests.training import tiny
 
 
@@ -67,7 +68,7 @@ def test_an_archive_that_does_not_fit_its_config_is_refused_in_one_line(config, 
 def test_a_directory_without_a_model_is_refused(config, tmp_path):
     with pytest.raises(FileNotFoundError, match="has no config.json"):
         weights.read(tmp_path)
-    checkpoint.save_config(tmp_path, config)
+    workdir_lib.save_config(tmp_path, config)
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         weights.read(tmp_path)
 
