@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 
 from tfds_megn import listing
@@ -15,6 +16,7 @@ _FULL = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "a file grew beyond the allowed size",
 }
+_OPTION = "data_dir"
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
@@ -24,16 +26,17 @@ class DataDirError(OSError):
     Attributes:
       place: the folder or file.
       reason: what is wrong with it.
+      option: what sets another folder.
     """
 
-    def __init__(self, place: str, reason: str, option: str = "data_dir"):
-        """Composes the message; `option` is what sets another folder."""
+    def __init__(self, place: str, reason: str, option: str = _OPTION):
+        """Composes the message."""
         super().__init__(f"{place}: {reason}; set {option} to another folder")
-        self.place, self.reason = place, reason
+        self.place, self.reason, self.option = place, reason, option
 
 
 @contextlib.contextmanager
-def writing(folder: str | os.PathLike, option: str = "data_dir") -> Iterator[None]:
+def writing(folder: str | os.PathLike, option: str = _OPTION) -> Iterator[None]:
     """Turns errors of a folder that cannot be written into a DataDirError.
 
     Args:
@@ -49,15 +52,20 @@ def writing(folder: str | os.PathLike, option: str = "data_dir") -> Iterator[Non
     try:
         yield
     except DataDirError as error:
-        raise DataDirError(error.place, error.reason, option) from None
+        raise DataDirError(error.place, error.reason, option if error.option == _OPTION else error.option) from None
     except Exception as error:
         code = _errno(error)
         concerned = getattr(error, "filename", None)
         place = listing.printable(concerned if isinstance(concerned, str | bytes) else folder)
+        remote = "://" in folder
+        if code in _FULL and remote:  # Photos wait on a local disk.
+            folder = place = tempfile.gettempdir()
+            option = "TMPDIR"
         if code in _FULL:
             free = describe_free_space(folder)
             raise DataDirError(place, f"{_FULL[code]} ({free} after removing what was unfinished)", option) from error
-        refused = code in _REFUSED or (code == errno.ENOENT and not os.path.isdir(folder))  # A dangling link.
+        dangling = code == errno.ENOENT and not os.path.isdir(folder) and not remote
+        refused = code in _REFUSED or dangling
         if refused and _is_related(place, listing.printable(folder)):
             raise DataDirError(place, f"cannot be written ({os.strerror(code)})", option) from error
         raise

@@ -18,7 +18,7 @@ class Listing:
 
     Attributes:
       files: the files by their relative path with '/' between, ordered by it.
-      notes: one line for each folder that was not read, with the reason.
+      notes: one line for each folder, link or device that was not read, with the reason.
     """
 
     files: dict[str, epath.Path]
@@ -29,14 +29,15 @@ def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Li
     """Lists the files below a folder; hidden ones and those of file managers are left out.
 
     A folder is read once: where links lead to it too, under its own path, else under the first link's. Links to a
-    folder above, which would never end, are not followed. Dangling links, pipes and devices are left out.
+    folder above, which would never end, are not followed.
 
     Args:
       folder: local or remote.
       leave_out: folders that are not read, such as the one that results are written to.
 
     Returns:
-      The files, and a line for each link that was not followed and each folder that cannot be read.
+      The files, and a line for each link that was not followed or leads nowhere, each pipe or device, and each
+      folder that cannot be read.
     """
     files: dict[str, epath.Path] = {}
     notes: list[str] = []
@@ -65,8 +66,10 @@ def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Li
                 continue
             if kind == "file":
                 files[prefix + name] = path / name
-            else:
+            elif kind in ("folder", "link"):
                 (links if kind == "link" else folders).append((f"{prefix}{name}/", path / name))
+            else:
+                notes.append(f"{printable(path / name)}: {kind}")
     return Listing(dict(sorted(files.items())), tuple(notes))
 
 
@@ -96,7 +99,7 @@ def _identity(path: epath.Path) -> object:
 
 
 def _entries(folder: epath.Path) -> Iterator[tuple[str, str]]:
-    """Yields the name and the kind of what is in a folder: 'file', 'folder', or 'link' to a folder."""
+    """Yields the name and the kind of what is in a folder: 'file', 'folder', 'link' to a folder, or what else it is."""
     if "://" in os.fspath(folder):
         yield from ((entry.name, "folder" if entry.is_dir() else "file") for entry in folder.iterdir())
         return
@@ -107,7 +110,9 @@ def _entries(folder: epath.Path) -> Iterator[tuple[str, str]]:
                     yield entry.name, "link" if entry.is_symlink() else "folder"
                 elif entry.is_file():
                     yield entry.name, "file"
+                else:
+                    yield entry.name, "a link to nothing" if entry.is_symlink() else "a pipe or device"
             except PermissionError:  # Whoever opens it says so.
                 yield entry.name, "file"
-            except OSError:  # A link to itself.
-                continue
+            except OSError:
+                yield entry.name, "a link to itself"

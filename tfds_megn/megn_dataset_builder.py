@@ -143,7 +143,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def download_and_prepare(self, **kwargs: Any) -> None:
         """Prepares the data; see `tfds.core.DatasetBuilder.download_and_prepare`."""
-        with data_dir.writing(self._data_dir_root):
+        with data_dir.writing(self.data_dir_root):
             super().download_and_prepare(**kwargs)
 
     def as_data_source(self, *args: Any, **kwargs: Any) -> Any:

@@ -166,12 +166,18 @@ class TestScan:
         scanned = photo_folder.scan(tmp_path)
         assert found(tmp_path) == AS_FOLDERS
         ends = [f"{tmp_path}/{link}: a link to a folder that is read already" for link in ("MASK/up", "None/again")]
+        ends += [f"{tmp_path}/None/itself.png: a link to itself"]
         assert sorted(scanned.skipped) == [*ends, f"{tmp_path}/None/up: a link to a folder that is read already"]
 
-    def test_pipes_do_not_block(self, tmp_path):
+    def test_pipes_do_not_block_and_links_to_nothing_are_said(self, tmp_path):
         write(tmp_path, FOLDERS)
         os.mkfifo(tmp_path / "None" / "pipe.png")
+        (tmp_path / "None" / "moved.png").symlink_to("/nowhere/moved.png")
         assert found(tmp_path) == AS_FOLDERS
+        assert photo_folder.scan(tmp_path).skipped == (
+            f"{tmp_path}/None/moved.png: a link to nothing",
+            f"{tmp_path}/None/pipe.png: a pipe or device",
+        )
 
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
