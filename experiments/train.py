@@ -23,7 +23,7 @@ from ml_collections import config_flags
 from experiments import launch
 from sdgan_jax import evaluation, model
 from sdgan_jax.network_config import IdentityConfig, PRNetConfig
-from sdgan_jax.training import gan, identity, prnet
+from sdgan_jax.training import gan, identity, prnet, sharding
 
 CONFIG = launch.define_config()
 WORKDIR = launch.define_path(
@@ -89,6 +89,7 @@ def join_processes() -> None:
             f"--distributed: {error} On a cluster that jax does not know, give --coordinator, --num_processes and "
             "--process_id"
         ) from error
+    sharding.connect()
 
 
 if __name__ == "__main__":

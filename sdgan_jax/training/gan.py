@@ -38,7 +38,8 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
         ValueError, FileNotFoundError: the workdir, the data or the devices do not fit the config.
     """
     _check(config)
-    batches = data.train_iterator(config, jax.process_index(), jax.process_count())
+    with sharding.first_process_first():  # it prepares the dataset, where that is not done yet
+        batches = data.train_iterator(config, jax.process_index(), jax.process_count())
     reals = data.first_images(config, sheets.PAIRS * config.num_attributes) if config.source == "data" else None
     what = loop.Run(
         config=config,
