@@ -145,8 +145,9 @@ def _without_blank_end(cells: list[str], length: int) -> list[str]:
 def _check_header(where: str, header: list[str]) -> None:
     for column in header:
         if column not in _COLUMNS:
-            shown = column if len(column) < 50 else f"{column[:50]}..."
-            raise ValueError(f"{where}: unknown label '{shown}' in its first line; known are {', '.join(_COLUMNS)}")
+            raise ValueError(
+                f"{where}: unknown label '{_shorten(column)}' in its first line; known are {', '.join(_COLUMNS)}"
+            )
     single = "label" in header
     if "file" not in header or len(set(header)) != len(header) or len(header) < 2 or (single and len(header) > 2):
         raise ValueError(f"{where}: its first line must be {_FORM}")
@@ -157,9 +158,15 @@ def _row_attributes(where: str, row: dict[str, str]) -> tuple[bool, ...]:
     if "label" in row:
         worn = attributes_of(row["label"])
         if worn is None:
-            raise ValueError(f"{where}: unknown label '{row['label']}'; known are {', '.join(ATTRIBUTES)}")
+            raise ValueError(f"{where}: unknown label '{_shorten(row['label'])}'; known are {', '.join(ATTRIBUTES)}")
         return worn
     for name in ATTRIBUTES[1:]:
         if row.get(name, "0") not in ("0", "1"):
-            raise ValueError(f"{where}: {name} is '{row[name]}'; it must be 0 or 1")
+            raise ValueError(f"{where}: {name} is '{_shorten(row[name])}'; it must be 0 or 1")
     return tuple(row.get(name) == "1" for name in ATTRIBUTES[1:])
+
+
+def _shorten(cell: str) -> str:
+    """Returns a cell as a message shows it: one line of at most 50 characters."""
+    cell = " ".join(cell.split())
+    return cell if len(cell) <= 50 else f"{cell[:47]}..."

@@ -79,8 +79,9 @@ def is_hidden(name: str) -> bool:
 
 
 def printable(path: str | os.PathLike) -> str:
-    r"""Returns a path as text that can be printed and stored: bytes that are not UTF-8 become such as \xe9."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    r"""Returns a path as one line that can be printed and stored: bytes that are not UTF-8 become such as \xe9."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def count_by_suffix(names: Iterable[str]) -> str:

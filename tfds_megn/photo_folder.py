@@ -179,15 +179,16 @@ def _from_csv(place: str, where: str, files: dict[str, photo_files.File]) -> tup
     skipped = []
     for row in rows:
         name = row.file.replace("\\", "/").removeprefix("./")
+        shown = listing.printable(name)
         if name.startswith("/") or ".." in name.split("/") or pathlib.PureWindowsPath(name).drive:
             raise ValueError(
-                f"{where}{table} line {row.line}: {name} lies outside; give paths from where labels.csv is"
+                f"{where}{table} line {row.line}: {shown} lies outside; give paths from where labels.csv is"
             )
         path = names.find(name)
         if path is None:
-            skipped.append(f"{where}{name}: not there (labels.csv line {row.line})")
+            skipped.append(f"{where}{shown}: not there (labels.csv line {row.line})")
         elif labelled.setdefault(path, row.attributes) != row.attributes:
-            raise ValueError(f"{where}{table} line {row.line}: {name} was listed before with other labels")
+            raise ValueError(f"{where}{table} line {row.line}: {shown} was listed before with other labels")
     for path in files:
         if path not in labelled and photos.is_image(path):
             skipped.append(f"{where}{listing.printable(path)}: not listed in labels.csv")

@@ -56,6 +56,9 @@ def test_what_spreadsheets_add():
     ("data", "words"),
     [
         (b"PK\x03\x04" + bytes(50), "a workbook of a spreadsheet program, not a table; save it as CSV"),
+        (b'file,"ha\nt"\na.png,1\n', "unknown label 'ha t' in its first line"),
+        (b'file,label\na.png,"ha\nt"\n', "line 3: unknown label 'ha t'"),
+        (b"file," + b"x" * 999, "unknown label 'xxx"),
         (b"\xff\xfea", "not a table .*; save it as CSV in UTF-8"),
         (b"file,label\na.png,\xe9t\xe9\n", "line 2: unknown label '\u00e9t\u00e9'"),
         (b'file,label\n"a.png,mask\n', "not a table with commas between its cells"),

@@ -39,5 +39,6 @@ def test_a_folder_elsewhere_is_read_through_the_first_link(tmp_path):
 
 def test_text_that_can_be_printed():
     assert listing.printable(os.fsdecode(b"caf\xe9/\xc3\xa9.png")) == "caf\\xe9/\u00e9.png"
+    assert listing.printable("a\nb\r.png") == "a\\nb\\r.png"
     names = ["a.JPG", "b.jpg", "c", os.fsdecode(b"d.\xe9")]
     assert listing.count_by_suffix(names) == ".jpg (2), .\\xe9 (1), no suffix (1)"
