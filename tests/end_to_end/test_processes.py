@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from sdgan_jax.training import checkpoint
 from sdgan_jax.training import workdir as workdir_lib
 from tests.end_to_end import preset
 
@@ -23,11 +24,11 @@ def free_port():
         return found.getsockname()[1]
 
 
-def train(workdir, steps, processes, *flags, devices=4, code=0):
+def train(workdir, steps, processes, *flags, devices=4, code=0, config=preset.__file__):
     """Runs the launcher in so many processes with `devices` in all; returns what the processes printed."""
     count = f"--xla_force_host_platform_device_count={devices // processes}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": " ".join([count, *_FLAGS])}
-    command = [sys.executable, "-m", "experiments.train", f"--config={pathlib.Path(preset.__file__)}"]
+    command = [sys.executable, "-m", "experiments.train", f"--config={config}"]
     command += [f"--workdir={workdir}", f"--config.total_steps={steps}", *flags]
     address = [f"--coordinator=localhost:{free_port()}", f"--num_processes={processes}"]
     started = [
@@ -42,7 +43,7 @@ def train(workdir, steps, processes, *flags, devices=4, code=0):
         for i in range(processes)
     ]
     try:
-        printed = [process.communicate(timeout=500)[0] for process in started]
+        printed = [process.communicate(timeout=1500)[0] for process in started]
     finally:
         for process in started:
             process.kill()
@@ -70,3 +71,30 @@ def test_a_second_run_in_the_workdir_is_refused_by_every_process(tmp_path):
         printed = train(tmp_path / "run", 2, 2, "--noevaluate", f"--config.data_dir={tmp_path / 'data'}", code=1)
     for text in printed:
         assert f"error: {tmp_path / 'run'} is in use by another run (" in text
+
+
+RENDERED = """
+from sdgan_jax.config import Config, DiscriminatorConfig, FusionConfig, GeneratorConfig
+
+def get_config():
+    return Config(
+        dataset="megn/rendered_32_n600",
+        resolution=32,
+        log_every=1,
+        checkpoint_every=1,
+        generator=GeneratorConfig(16, mapping_layers=1, channel_base=64, channel_max=8),
+        discriminator=DiscriminatorConfig(channel_base=64, channel_max=8),
+        fusion=FusionConfig(width=8, width_max=8, blocks=1, kernel=1),
+    )
+"""
+
+
+@pytest.mark.slow
+def test_the_first_process_scores_and_measures_while_the_others_wait(tmp_path):
+    (tmp_path / "rendered.py").write_text(RENDERED)
+    data = f"--config.data_dir={tmp_path / 'data'}"
+    printed = train(tmp_path / "run", 2, 2, data, config=tmp_path / "rendered.py")
+    assert "Attribute accuracy: " in printed[0] and "Attribute accuracy" not in printed[1]
+    assert (tmp_path / "run" / "evaluation" / "metrics.json").exists()
+    with checkpoint.Checkpoints(tmp_path / "run", workdir_lib.load_config(tmp_path / "run")) as checkpoints:
+        assert checkpoints.best_step in (1, 2)
