@@ -8,7 +8,6 @@ import io
 import math
 import os
 import sys
-import zipfile
 from typing import Any
 
 import flax.traverse_util
@@ -93,7 +92,7 @@ def load_or_train(config: str, data_dir: str | os.PathLike[str] | None = None) -
     if path.exists():
         try:
             return _load(path.read_bytes())
-        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        except Exception as error:  # damage can make zipfile, zlib and numpy raise nearly anything
             logging.warning("%s cannot be read (%s); training it again", path, error)
     faces = rendered_faces.read(config, "train", data_dir)
     params = train(faces.images, faces.labels, faces.params, STEPS)
