@@ -72,7 +72,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         raise ValueError("an array is of no numbers, or of another size than its shape says")
     array = np.frombuffer(values, dtype).reshape(shape, order="F" if fortran_order else "C")
     with np.errstate(all="ignore"):  # a number too large for float32 becomes infinite
-        return array.astype(bool if dtype == bool else np.float32, order="C")
+        return array.astype(bool if dtype.kind == "b" else np.float32, order="C")
 
 
 def write(file: epath.PathLike, tree: Tree, dtype: np.dtype | type = np.float32) -> None:
