@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import sys
 import typing
 from typing import Annotated, Any, Literal
 
@@ -32,7 +33,7 @@ class Range:
         """Returns whether a number lies in the range; NaN and infinities never do."""
         above = value > self.least if self.open_least else value >= self.least
         below = value < self.most if self.open_most else value <= self.most
-        return above and below and math.isfinite(value)
+        return above and below and abs(value) <= sys.float_info.max  # whole numbers may be larger than any float
 
     def __str__(self) -> str:
         """Returns such as "at least 1" or "above 0 and at most 1"."""

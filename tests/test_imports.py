@@ -15,6 +15,7 @@ RANK = {
     "sdgan_jax.archive": 0,
     "sdgan_jax.config": 0.5,
     "sdgan_jax.network_config": 0.5,
+    "sdgan_jax.directories": 0.75,
     "sdgan_jax.pictures": 0,
     "sdgan_jax.nets": 1,
     "sdgan_jax.augmentation": 2,

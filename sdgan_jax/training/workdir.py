@@ -17,6 +17,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from sdgan_jax import config as config_lib
+from sdgan_jax import directories
 from sdgan_jax.config import Config, Kind
 
 LOCK = "lock"
@@ -67,16 +68,19 @@ def load_config(workdir: epath.PathLike, kind: type[Kind] = Config) -> Kind:  # 
 
     Raises:
         FileNotFoundError: there is none; the message says what to do.
-        ValueError: it is not a config of this program.
+        ValueError: it is not a config of this program, or of another kind.
     """
-    path = epath.Path(workdir) / "config.json"
+    path = epath.Path(workdir) / directories.CONFIG
     if not path.exists():
-        what = "is no model directory (it has no config.json)" if path.parent.exists() else "does not exist"
-        raise FileNotFoundError(f"{workdir} {what}; {way_out(workdir)}")
+        raise FileNotFoundError(directories.missing_model(path.parent))
     try:
-        return config_lib.from_json(path.read_text(), kind)
+        values = directories.read_object(path)
+        if directories.run_kind(values, kind) is kind:
+            return config_lib.from_values(values, kind)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    wanted = directories.RUNS[kind][0]
+    raise ValueError(f"{workdir} holds {directories.describe_run(values)}, not of {wanted}; give another --workdir")
 
 
 def way_out(workdir: epath.PathLike) -> str:
