@@ -56,7 +56,7 @@ class FusionConfig:
 
     width: Count = 64  # channels of the first stage of the trunks; each later stage has twice as many
     width_max: Count = 512
-    blocks: Count = 2  # residual blocks of a stage
+    blocks: Annotated[int, Range(1, 64)] = 2  # residual blocks of a stage
     kernel: Literal[1, 3, 5, 7] = 5  # side of the convolutions that fuse
     semantic: Literal["label", "template"] = "label"  # what stands for an attribute: a learned map, or an image
     use_3d: bool = False  # codes of the regions of the face's 3D maps modulate, too

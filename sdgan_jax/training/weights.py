@@ -51,6 +51,8 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Config, dict[str, Tr
     config = workdir_lib.load_config(folder)
     try:
         shapes = jax.eval_shape(lambda: init_state(config))
+    except OSError:  # a network that the config names is not there
+        raise
     except Exception as error:  # whatever falls out of networks of absurd sizes
         reason = str(error).partition("\n")[0][:200]
         raise ValueError(f"{folder / directories.CONFIG} describes no model that can be built: {reason}") from error
