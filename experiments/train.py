@@ -24,6 +24,7 @@ from experiments import launch
 from sdgan_jax import evaluation, model
 from sdgan_jax.network_config import IdentityConfig, PRNetConfig
 from sdgan_jax.training import gan, identity, prnet, sharding
+from sdgan_jax.training import workdir as workdir_lib
 
 CONFIG = launch.define_config()
 WORKDIR = launch.define_path(
@@ -53,11 +54,13 @@ def main(argv: Sequence[str]) -> None:
     config: Any = CONFIG.value
     preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
+    workdir_lib.check_config(workdir, config)  # again when it is taken, but here before data are prepared
     if isinstance(config, PRNetConfig):
         state: Any = prnet.train(config, workdir)
     elif isinstance(config, IdentityConfig):
         state = identity.train(config, workdir)
     else:
+        gan.check(config, workdir)
         state = gan.train(config, workdir, evaluation.make_score(config) if EVALUATE.value else None)
     if jax.process_index():
         return

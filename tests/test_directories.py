@@ -1,7 +1,11 @@
 """What users give as a model or a network by mistake: one line says what it is and where it belongs."""
 
 import json
+import os
+import pathlib
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from sdgan_jax import config as config_lib
 from sdgan_jax import directories, pretrained
 from sdgan_jax.config import Config
 from sdgan_jax.network_config import IdentityConfig, PRNetConfig
+from sdgan_jax.training import gan
 from sdgan_jax.training import workdir as workdir_lib
 
 KINDS = {"gan": Config(), "prnet": PRNetConfig(), "identity": IdentityConfig()}
@@ -238,3 +243,46 @@ def test_the_path_of_a_checkpoint(home, monkeypatch):
     assert split("photos/checkpoints/1")[1] is None
     monkeypatch.chdir(home / "runs/gan/checkpoints/1500")
     assert split(".") == (home / "runs/gan", 1500)
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        pytest.param(
+            ["--workdir=runs/prnet"],
+            "error: runs/prnet holds a run of PRNet (64 pixels), not of a GAN; give another",
+            marks=pytest.mark.slow,
+        ),
+        (
+            ["--workdir=new", "--config.init=ffhq.pkl"],
+            "error: ffhq.pkl is a file of weights, not a directory; convert it",
+        ),
+    ],
+)
+def test_training_is_refused_before_data_are_prepared(home, flags, line):
+    root = pathlib.Path(__file__).parents[1]
+    command = [sys.executable, "-m", "experiments.train", "--config.data_dir=data", *flags]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=home)
+    assert result.returncode == 1 and result.stderr.startswith(line) and result.stderr.count("\n") == 1, result.stderr
+    assert not (home / "data").exists() and not (home / "new").exists()
+
+
+def test_a_run_with_checkpoints_no_longer_needs_the_model_it_started_from(home):
+    config = Config(resolution=8, dataset="faces", init="gone")
+    with pytest.raises(FileNotFoundError, match="gone does not exist"):
+        gan.check(config, "new")
+    gan.check(config, "runs/gan")
+
+
+def test_networks_that_a_config_names_are_looked_at_before_data_are_prepared(home):
+    config = Config(resolution=8, dataset="faces")
+    config.losses.identity_of, config.losses.identity_network = "embeddings", "net"
+    with pytest.raises(ValueError, match="net is a network of the kind prnet; one of the kind identity is needed"):
+        gan.check(config, "new")
+    config = Config(resolution=8, dataset="faces")
+    config.fusion.use_3d, config.fusion.position_network = True, "model"
+    with pytest.raises(
+        FileNotFoundError, match="model holds a run of a GAN .*; give a network directory of the kind p"
+    ):
+        gan.check(config, "new")

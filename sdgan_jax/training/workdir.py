@@ -38,14 +38,14 @@ RESUMABLE = frozenset(
 )
 
 
-def save_config(workdir: epath.PathLike, config: Any) -> None:
-    """Writes `config.json` into a workdir or a model directory.
+def check_config(workdir: epath.PathLike, config: Any) -> None:
+    """Checks that a run with this config may begin or go on in a workdir.
 
     Raises:
-        ValueError: there is one already that differs in more than `RESUMABLE`; the fields are named.
+        ValueError: it has a `config.json` of another kind, or one that differs in more than `RESUMABLE`; the fields are
+            named.
     """
-    path = epath.Path(workdir) / "config.json"
-    if path.exists():
+    if (epath.Path(workdir) / directories.CONFIG).exists():
         fields = [
             f"{name} was {old!r} and is {new!r}"
             for name, old, new in _differences(load_config(workdir, type(config)), config)
@@ -56,6 +56,16 @@ def save_config(workdir: epath.PathLike, config: Any) -> None:
                 f"{workdir} holds a run with another config: {'; '.join(fields)}. "
                 "Give the old values to resume it, or another --workdir to start anew"
             )
+
+
+def save_config(workdir: epath.PathLike, config: Any) -> None:
+    """Writes `config.json` into a workdir or a model directory.
+
+    Raises:
+        ValueError: as `check_config`.
+    """
+    check_config(workdir, config)
+    path = epath.Path(workdir) / directories.CONFIG
     if jax.process_index() == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.parent / "config.json.tmp"  # a reader never sees half a file
