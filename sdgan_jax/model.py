@@ -26,7 +26,8 @@ def load(path: epath.PathLike, best: bool = False) -> Model:
     """Opens a model.
 
     Args:
-        path: a training workdir or a converted model directory, local or remote (`gs://…`).
+        path: a training workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a converted model
+            directory; local or remote (`gs://…`).
         best: of a workdir, the checkpoint with the best score instead of the newest.
 
     Returns:

@@ -290,6 +290,8 @@ def read_zip(file: BinaryIO, source: str) -> tuple[Any, Storages]:
         raise FileError(f"{source} is compressed, which torch.save never does: it could unpack to any size; refused")
     names = {member.filename for member in members}
     roots = [name.removesuffix("data.pkl") for name in names if name.split("/")[1:] == ["data.pkl"]]
+    if not roots and names and all(name.endswith(".npy") for name in names):
+        raise FileError(f"{source} is an archive of numpy; if it belongs to a model directory, give that directory")
     if len(roots) != 1:
         raise FileError(f"{source} is a zip archive, but not of torch.save (it has no data.pkl)")
     root = roots[0]

@@ -154,6 +154,12 @@ def test_files_without_a_generator_get_one_line(tmp_path, monkeypatch, tree, lin
     assert str(raised.value).startswith(line), raised.value
 
 
+def test_an_archive_of_numpy_is_told_from_a_file_of_torch(tmp_path):
+    np.savez(tmp_path / "weights.npz", a=W)
+    with pytest.raises(FileError, match="weights.npz is an archive of numpy; if it belongs to a model directory, give"):
+        formats.read(tmp_path / "weights.npz")
+
+
 def test_the_other_networks_are_found_inside_wrappers_too(tmp_path):
     irse = states.irse((1, 2), (16, 32), 3, 8)
     for tree in (irse, module(irse), module(irse, 2), {"state_dict": irse}, {"model": module(irse), "epoch": 3}):
