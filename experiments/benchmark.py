@@ -23,7 +23,7 @@ from sdgan_jax.config import Config
 
 BY = f"{outputs.MADE_BY} benchmark"
 CONFIG = launch.define_config("benchmark64")
-OUT = flags.DEFINE_string("out", None, "JSON file for all that was measured", required=True)
+OUT = launch.define_path("out", None, "JSON file for all that was measured", required=True)
 REPEATS = flags.DEFINE_integer("repeats", 5, "rounds; each measures every part once", lower_bound=1)
 TORCH = flags.DEFINE_bool(
     "torch", False, "measure a plain PyTorch StyleGAN2 of the same shape in alternation; on CPU, for configs without F"

@@ -28,7 +28,7 @@ from tfds_megn.listing import printable
 
 OUTWARD = ("rosinality", "stablehlo")  # formats that a model can be written in
 
-SOURCE = flags.DEFINE_string("source", None, "a file of public weights, or a model directory", required=True)
+SOURCE = launch.define_path("source", None, "a file of public weights, or a model directory", required=True)
 FORMAT = flags.DEFINE_enum(
     "format",
     "auto",
@@ -36,10 +36,10 @@ FORMAT = flags.DEFINE_enum(
     "in: what the file is, auto looks at it (nvlabs is PyTorch, nvlabs_tf TensorFlow); "
     "out: rosinality or stablehlo, which must be named",
 )
-PRNET_UV = flags.DEFINE_string(
+PRNET_UV = launch.define_path(
     "prnet_uv", "", "the folder of PRNet's uv_kpt_ind.txt and face_ind.txt; by default that of its checkpoint"
 )
-OUT = flags.DEFINE_string("out", None, "in: the model directory to write; out: the file to write", required=True)
+OUT = launch.define_path("out", None, "in: the model directory to write; out: the file to write", required=True)
 
 
 def main(argv: Sequence[str]) -> None:

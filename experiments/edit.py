@@ -18,9 +18,9 @@ import sdgan_jax
 from experiments import launch
 from sdgan_jax import editing, photo_files
 
-MODEL = flags.DEFINE_string("model", None, "training workdir or model directory", required=True)
-INPUT = flags.DEFINE_string("input", None, "an image file, or a folder of them", required=True)
-OUT = flags.DEFINE_string("out", None, "folder for the edited images, sheet.png and manifest.csv", required=True)
+MODEL = launch.define_path("model", None, "training workdir or model directory", required=True)
+INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)
+OUT = launch.define_path("out", None, "folder for the edited images, sheet.png and manifest.csv", required=True)
 ATTRIBUTE = flags.DEFINE_list("attribute", None, "name, or several separated by commas to wear at once", required=True)
 STRENGTH = flags.DEFINE_float("strength", 1.0, "of the edit: 0 is the reconstruction, 1 as trained")
 

@@ -14,13 +14,13 @@ from experiments import launch
 from sdgan_jax import evaluation, outputs
 from tfds_megn.listing import printable
 
-MODEL = flags.DEFINE_string("model", None, "training workdir or converted model directory", required=True)
-OUT = flags.DEFINE_string("out", None, "folder for metrics.txt, metrics.json and the sheets", required=True)
+MODEL = launch.define_path("model", None, "training workdir or converted model directory", required=True)
+OUT = launch.define_path("out", None, "folder for metrics.txt, metrics.json and the sheets", required=True)
 NUM_IMAGES = flags.DEFINE_integer(
     "num_images", evaluation.NUM_IMAGES, "images to generate, all attributes together", lower_bound=12
 )
-DATA_DIR = flags.DEFINE_string("data_dir", "", "where prepared data live; the model's own by default")
-SEED = flags.DEFINE_integer("seed", 0, "of the latents", lower_bound=0)
+DATA_DIR = launch.define_path("data_dir", "", "where prepared data live; the model's own by default")
+SEED = launch.define_seed("seed", 0, "of the latents")
 
 
 def main(argv: Sequence[str]) -> None:

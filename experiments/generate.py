@@ -20,8 +20,8 @@ from sdgan_jax.config import Config
 from sdgan_jax.model import BATCH
 from tfds_megn.listing import printable
 
-MODEL = flags.DEFINE_string("model", None, "training workdir or model directory", required=True)
-OUT = flags.DEFINE_string("out", None, "folder for the images and their sheet", required=True)
+MODEL = launch.define_path("model", None, "training workdir or model directory", required=True)
+OUT = launch.define_path("out", None, "folder for the images and their sheet", required=True)
 ATTRIBUTE = flags.DEFINE_list("attribute", ["none"], "name, or several separated by commas to wear them at once")
 SEEDS = flags.DEFINE_string("seeds", "0-15", "a face each, such as 0-15 or 0,3,5-7; a seed is the same face everywhere")
 STRENGTH = flags.DEFINE_float("strength", 1.0, "of the attribute: 0 is the face without it, 1 as trained")

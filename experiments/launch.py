@@ -14,6 +14,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import dis
+import io
+import math
 import os
 import re
 import sys
@@ -26,7 +28,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from sdgan_jax import config as config_lib
-from sdgan_jax import network_config
+from sdgan_jax import network_config, ranges
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
@@ -39,6 +41,7 @@ _KINDS: dict[type, Callable[[Any], Any]] = {
     network_config.PRNetConfig: network_config.validate,
     network_config.IdentityConfig: network_config.validate,
 }
+MAX_SEED = 2**32 - 1  # jax.random.key takes 32 bits; a larger seed would be the same as a smaller one
 _OVERRIDE = re.compile(r"--?config\.([^=]+)(=.*)?$", re.DOTALL)
 
 
@@ -55,7 +58,8 @@ def define_config(default: str = "quickstart") -> flags.FlagHolder[Any]:
         # config_flags picks the parser of a field by its type, which postponed annotations leave as text.
         hints = typing.get_type_hints(kind)
         for field in dataclasses.fields(kind):
-            field.type = hints[field.name]
+            hint = hints[field.name]
+            field.type = type(typing.get_args(hint)[0]) if typing.get_origin(hint) is typing.Literal else hint
     # Without a default here: config_flags would read it, and the overrides, before `run` can catch errors.
     holder = config_flags.DEFINE_config_file(
         "config",
@@ -64,6 +68,30 @@ def define_config(default: str = "quickstart") -> flags.FlagHolder[Any]:
     )
     flags.FLAGS["config"].default_as_str = os.path.join(_PRESETS, f"{default}.py")
     return holder
+
+
+class _PathParser(flags.ArgumentParser):
+    """Reads a path; `~` is the home folder, which a shell leaves alone in `--flag=~/folder`."""
+
+    def parse(self, argument: str) -> str:
+        """Returns the path."""
+        if "\0" in argument:
+            raise ValueError("a path cannot hold a NUL character")
+        return os.path.expanduser(argument)
+
+    def flag_type(self) -> str:
+        """Returns what a value is."""
+        return "path"
+
+
+def define_path(name: str, default: str | None, help: str, required: bool = False) -> flags.FlagHolder[Any]:
+    """Defines a flag that takes the path of a file or folder, local or remote; `~` is expanded."""
+    return flags.DEFINE(_PathParser(), name, default, help, required=required)
+
+
+def define_seed(name: str, default: int, help: str) -> flags.FlagHolder[Any]:
+    """Defines a flag that takes a random seed."""
+    return flags.DEFINE_integer(name, default, help, lower_bound=0, upper_bound=MAX_SEED)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -85,6 +113,8 @@ def parse_seeds(text: str) -> list[int]:
             raise ValueError(f"--seeds={text}: {part!r} is not a number or a range; write e.g. 0-15 or 0,3,5-7")
         first = int(match[1])
         last = first if match[2] is None else int(match[2])
+        if last > MAX_SEED:
+            raise ValueError(f"--seeds={text}: {last} is too large; seeds go up to {MAX_SEED}")
         if last < first:
             raise ValueError(f"--seeds={text}: the range {part.strip()} runs backwards; write {last}-{first}")
         if last - first >= 1_000_000:
@@ -103,8 +133,32 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     Args:
         main: takes the arguments that are not flags (there are none but the program's name).
     """
+    # A file name may hold bytes that are not UTF-8.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
     raise AssertionError("app.run does not return")
+
+
+def open_devices() -> None:
+    """Starts JAX on the devices that it is told to use. `run` does so; a launcher with `--distributed` after joining.
+
+    Raises:
+        RuntimeError: there are no such devices.
+    """
+    import jax  # not above: a mistake in the flags is answered without loading it
+
+    # Everything here is float32; with 64 bits, constants would make the trees of a state disagree with their targets.
+    jax.config.update("jax_enable_x64", False)
+    try:
+        jax.devices()
+    except Exception as error:  # RuntimeError, or a bare AssertionError where the plugin of the platform is missing
+        wanted, reason = os.environ.get("JAX_PLATFORMS", ""), f" ({error})" if str(error) else ""
+        raise RuntimeError(
+            f"JAX finds no device of JAX_PLATFORMS={wanted}{reason}; unset JAX_PLATFORMS to use what there is, or "
+            "install the wheels of your GPU or TPU: pip install -e '.[cuda]' or '.[tpu]'"
+        ) from error
 
 
 def _guarded(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> Any:
@@ -115,7 +169,10 @@ def _guarded(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> Any:
             if type(config) not in _KINDS:
                 names = " or ".join(kind.__name__ for kind in _KINDS)
                 raise ValueError(f"--config: get_config() returned a {type(config).__name__}; it must return a {names}")
+            ranges.expand_paths(config)
             _KINDS[type(config)](config)
+        if "distributed" not in flags.FLAGS:
+            open_devices()
         return main(argv)
     except KeyboardInterrupt as interrupt:
         print(f"\n{interrupt}" if str(interrupt) else "\ninterrupted", file=sys.stderr)
@@ -165,6 +222,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
         for match in overrides:
             _check_override(preset, match[1], match[2])
         rest = values(argv)
+        _check_values()
     except (flags.Error, ValueError) as error:
         _fail(_explain(error, preset))
     if values["verbosity"].using_default_value:
@@ -173,6 +231,19 @@ def _parse(argv: Sequence[str]) -> list[str]:
     if len(rest) > 1:
         _fail(f"unexpected argument {rest[1]!r}; every flag starts with --, see --help")
     return rest
+
+
+def _check_values() -> None:
+    """Refuses what no flag of a launcher can mean: an empty value, as an unset shell variable gives, and NaN."""
+    for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
+        if not flag.present:
+            continue
+        items = flag.value if isinstance(flag.value, list) else [flag.value]
+        if not items or any(isinstance(item, str) and not item.strip() for item in items):
+            text = ",".join(map(str, items))
+            raise ValueError(f"--{flag.name}={text}: a value is empty; give one, or leave the flag out")
+        if any(isinstance(item, float) and not math.isfinite(item) for item in items):
+            raise ValueError(f"--{flag.name}={flag.value}: it must be a finite number")
 
 
 def _find_preset(argv: Sequence[str]) -> list[str]:
@@ -186,7 +257,7 @@ def _find_preset(argv: Sequence[str]) -> list[str]:
             found.remove(arg)
             if not match[1] and following in found:
                 found.remove(following)
-    path = path or str(flags.FLAGS["config"].default_as_str)
+    path = os.path.expanduser(path or str(flags.FLAGS["config"].default_as_str))
     path, colon, argument = path.partition(".py:")  # preset.py:argument
     path += ".py" if colon else ""
     # The presets are installed with the package, so their names also work where the checkout is not.

@@ -20,14 +20,14 @@ from experiments import launch
 from sdgan_jax import assessment, outputs, photo_files, pictures, pretrained, rendered_faces
 from tfds_megn.listing import printable
 
-OUT = flags.DEFINE_string("out", None, "folder for the tables and pictures", required=True)
-PRNET = flags.DEFINE_string("prnet", "", "position network directory; the project's own if empty")
-IDENTITY = flags.DEFINE_string("identity", "", "identity network directory; the project's own if empty")
+OUT = launch.define_path("out", None, "folder for the tables and pictures", required=True)
+PRNET = launch.define_path("prnet", "", "position network directory; the project's own if empty")
+IDENTITY = launch.define_path("identity", "", "identity network directory; the project's own if empty")
 DATASET = flags.DEFINE_string("dataset", "megn/rendered_64", "rendered faces; their test split is measured on")
-DATA_DIR = flags.DEFINE_string("data_dir", "", "where prepared data live; TFDS's default if empty")
+DATA_DIR = launch.define_path("data_dir", "", "where prepared data live; TFDS's default if empty")
 FACES = flags.DEFINE_integer("faces", 1200, "faces to measure position maps and verification on", lower_bound=60)
 WORN = flags.DEFINE_integer("worn", 24, "faces to compare wearing on", lower_bound=6)
-INPUT = flags.DEFINE_string("input", None, "photo, or folder of photos, to draw position maps over")
+INPUT = launch.define_path("input", None, "photo, or folder of photos, to draw position maps over")
 
 BY = f"{outputs.MADE_BY} measure"
 RESULTS, SHEETS = "measurements.json", ("position_maps.png", "worn.png", "photos.png")

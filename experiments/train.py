@@ -23,36 +23,44 @@ from ml_collections import config_flags
 from experiments import launch
 from sdgan_jax import evaluation, model
 from sdgan_jax.network_config import IdentityConfig, PRNetConfig
-from sdgan_jax.training import gan, identity, prnet
+from sdgan_jax.training import gan, identity, prnet, sharding
+from sdgan_jax.training import workdir as workdir_lib
 
 CONFIG = launch.define_config()
-WORKDIR = flags.DEFINE_string(
+WORKDIR = launch.define_path(
     "workdir", None, "folder of the run, local or remote (gs://…); runs/<preset> when it is not given"
 )
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "join the other processes of a TPU pod or a GPU cluster, one command on every host"
 )
 COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "host:port of the first process; TPU pods, Slurm and Kubernetes need none of these three"
+    "coordinator",
+    None,
+    "host:port of the first process; means --distributed, as do the next two. TPU pods, Slurm and Kubernetes need none "
+    "of the three",
 )
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes there are")
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes there are", lower_bound=1)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0", lower_bound=0)
+_LONGEST_EVALUATION = 3600  # seconds
 EVALUATE = flags.DEFINE_bool("evaluate", True, "score checkpoints, and measure the model at the end")
 
 
 def main(argv: Sequence[str]) -> None:
     """Trains as the flags say, then measures."""
     del argv
-    if DISTRIBUTED.value:
+    if DISTRIBUTED.value or any(flag.value is not None for flag in (COORDINATOR, NUM_PROCESSES, PROCESS_ID)):
         join_processes()
+    launch.open_devices()
     config: Any = CONFIG.value
     preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
+    workdir_lib.check_config(workdir, config)  # again when it is taken, but here before data are prepared
     if isinstance(config, PRNetConfig):
         state: Any = prnet.train(config, workdir)
     elif isinstance(config, IdentityConfig):
         state = identity.train(config, workdir)
     else:
+        gan.check(config, workdir)
         state = gan.train(config, workdir, evaluation.make_score(config) if EVALUATE.value else None)
     if jax.process_index():
         return
@@ -75,12 +83,16 @@ def join_processes() -> None:
         ValueError: it is not known who the others are.
     """
     try:
-        jax.distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+        # The first process measures the model at the end, which the others wait for.
+        jax.distributed.initialize(
+            COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value, shutdown_timeout_seconds=_LONGEST_EVALUATION
+        )
     except ValueError as error:
         raise ValueError(
             f"--distributed: {error} On a cluster that jax does not know, give --coordinator, --num_processes and "
             "--process_id"
         ) from error
+    sharding.connect()
 
 
 if __name__ == "__main__":

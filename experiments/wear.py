@@ -12,6 +12,7 @@ put on white. The same command, stopped and called again, goes on where it was.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 
 import jax
@@ -25,8 +26,8 @@ from sdgan_jax import archive, photo_files, pretrained, wearing
 from sdgan_jax.face3d import styles
 from tfds_megn.listing import printable
 
-INPUT = flags.DEFINE_string("input", None, "an image file, or a folder of them", required=True)
-OUT = flags.DEFINE_string("out", None, "folder for the images, sheet.png and manifest.csv", required=True)
+INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)
+OUT = launch.define_path("out", None, "folder for the images, sheet.png and manifest.csv", required=True)
 ATTRIBUTE = flags.DEFINE_list("attribute", None, "name, or several separated by commas to wear at once", required=True)
 STYLE = flags.DEFINE_list(
     "style",
@@ -36,12 +37,12 @@ STYLE = flags.DEFINE_list(
 COLOUR = flags.DEFINE_list("colour", [], "#rrggbb of cloth, rims or hair; one, or one for each attribute")
 TEXTURE = flags.DEFINE_list("texture", [], "PNG with transparency laid onto it; one, or one for each attribute")
 RANDOM_STYLES = flags.DEFINE_bool("random_styles", False, "draw the looks at random; what other flags set stays")
-SEED = flags.DEFINE_integer("seed", 0, "of the random looks", lower_bound=0)
+SEED = launch.define_seed("seed", 0, "of the random looks")
 PER_IMAGE = flags.DEFINE_integer("per_image", 1, "images made of each photo, with --random_styles", lower_bound=1)
 FORMAT = flags.DEFINE_enum(
     "format", "png", wearing.FORMATS, "of the images; same: JPEG files become JPEG files, compressed as they were"
 )
-NETWORK = flags.DEFINE_string("network", "", "position network directory; the one that comes with the project if empty")
+NETWORK = launch.define_path("network", "", "position network directory; the one that comes with the project if empty")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
     out, looks = epath.Path(OUT.value), read_looks()
     found = photo_files.find(epath.Path(INPUT.value), out)
     finder = read_finder(NETWORK.value)
-    print(wearing.wear_photos(found, out, looks, finder, PER_IMAGE.value, FORMAT.value, TEXTURE.value))
+    print(wearing.wear_photos(found, out, looks, finder, PER_IMAGE.value, FORMAT.value, texture_paths()))
 
 
 def read_finder(path: str) -> wearing.Finder:
@@ -90,11 +91,16 @@ def read_looks() -> wearing.Looks:
             raise ValueError(f"--style={','.join(chosen)}: {name} takes one style")
     if PER_IMAGE.value > 1 and not RANDOM_STYLES.value:
         raise ValueError("--per_image above 1 needs --random_styles, or all images would be the same")
-    textures = tuple((printable(path), read_texture(path)) for path in TEXTURE.value)
+    textures = tuple((printable(path), read_texture(path)) for path in texture_paths())
     seed = SEED.value if RANDOM_STYLES.value else None
     looks = wearing.Looks(tuple(attributes), tuple(STYLE.value), tuple(COLOUR.value), textures, seed)
     looks.of("")  # refuses colours that cannot be read
     return looks
+
+
+def texture_paths() -> list[str]:
+    """The files of --texture."""
+    return [os.path.expanduser(path) for path in TEXTURE.value]
 
 
 def read_texture(path: str) -> np.ndarray:

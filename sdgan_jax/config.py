@@ -8,38 +8,30 @@ afterwards. The config is stored as JSON beside the checkpoints, which is how a 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import re
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from sdgan_jax import ranges
+from sdgan_jax.ranges import BelowOne, Count, Natural, NonNegative, Path, Positive, Range, Seed, Share
 
 Kind = TypeVar("Kind")  # of config
-
-LATENT_SPACES = ("z", "w")
-SOURCES = ("data", "latent")
-ATTRIBUTE_KINDS = ("softmax", "sigmoid")
-ADVERSARIAL_KINDS = ("logistic", "hinge")
-STYLES = ("modulation", "adain")
-MULTI_SCALES = ("", "simple", "lin_cat", "cat_lin")
-IDENTITIES = ("pixels", "embeddings")
-AUGMENTATIONS = ("none", "bgc")
-SEMANTICS = ("label", "template")
 
 
 @dataclasses.dataclass
 class GeneratorConfig:
     """StyleGAN2 generator, config-f by default (Karras et al. 2020)."""
 
-    latent_dim: int = 512  # size of z and of w
-    mapping_layers: int = 8
-    mapping_lr_mul: float = 0.01  # learning-rate multiplier of the mapping network
-    channel_base: int = 32768  # a layer at resolution r has min(channel_base / r, channel_max) channels
-    channel_max: int = 512
-    channels: tuple[int, ...] = ()  # channels at 4, 8, 16, ... where imported weights follow no such rule
-    label_dim: int = 0  # classes of an imported conditional network, whose label enters the mapping network
-    style: str = "modulation"  # how w enters: "modulation" (StyleGAN2), or "adain" (StyleGAN, and the seed's word)
-    low_precision_blocks: int = 0  # this many of the highest resolutions are computed in bfloat16
-    conv_clamp: float = 0.0  # activations are clamped to +- this, 0 leaves them; 256 goes with low precision
+    latent_dim: Count = 512  # size of z and of w
+    mapping_layers: Annotated[int, Range(1, 64)] = 8
+    mapping_lr_mul: Positive = 0.01  # learning-rate multiplier of the mapping network
+    channel_base: Count = 32768  # a layer at resolution r has min(channel_base / r, channel_max) channels
+    channel_max: Count = 512
+    channels: tuple[Count, ...] = ()  # channels at 4, 8, 16, ... where imported weights follow no such rule
+    label_dim: Natural = 0  # classes of an imported conditional network, whose label enters the mapping network
+    style: Literal["modulation", "adain"] = "modulation"  # how w enters; "adain" is StyleGAN's and the pseudo-code's
+    low_precision_blocks: Natural = 0  # this many of the highest resolutions are computed in bfloat16
+    conv_clamp: NonNegative = 0.0  # activations are clamped to +- this, 0 leaves them; 256 goes with low precision
     remat: bool = False  # keep the input of each layer only and compute the rest again going back: less memory
 
 
@@ -47,14 +39,14 @@ class GeneratorConfig:
 class DiscriminatorConfig:
     """StyleGAN2 residual discriminator with an attribute head."""
 
-    channel_base: int = 32768
-    channel_max: int = 512
-    channels: tuple[int, ...] = ()
-    mbstd_group: int = 4  # samples a group of the minibatch standard deviation
-    label_dim: int = 0  # classes of an imported conditional network, whose label is projected on the last layer
-    multi_scale: str = ""  # how G's RGB of each resolution enters (MSG-GAN): "simple", "lin_cat", "cat_lin", "" not
-    low_precision_blocks: int = 0
-    conv_clamp: float = 0.0
+    channel_base: Count = 32768
+    channel_max: Count = 512
+    channels: tuple[Count, ...] = ()
+    mbstd_group: Count = 4  # samples a group of the minibatch standard deviation
+    label_dim: Natural = 0  # classes of an imported conditional network, whose label is projected on the last layer
+    multi_scale: Literal["", "simple", "lin_cat", "cat_lin"] = ""  # how G's RGB of each resolution enters (MSG-GAN)
+    low_precision_blocks: Natural = 0
+    conv_clamp: NonNegative = 0.0
     remat: bool = False
 
 
@@ -62,13 +54,13 @@ class DiscriminatorConfig:
 class FusionConfig:
     """Fusion network F: face, 3D shape and attribute to the offset of the latent."""
 
-    width: int = 64  # channels of the first stage of the trunks; each later stage has twice as many
-    width_max: int = 512
-    blocks: int = 2  # residual blocks of a stage
-    kernel: int = 5  # side of the convolutions that fuse
-    semantic: str = "label"  # what stands for an attribute: "label" (a learned map), or "template" (an image of it)
+    width: Count = 64  # channels of the first stage of the trunks; each later stage has twice as many
+    width_max: Count = 512
+    blocks: Annotated[int, Range(1, 64)] = 2  # residual blocks of a stage
+    kernel: Literal[1, 3, 5, 7] = 5  # side of the convolutions that fuse
+    semantic: Literal["label", "template"] = "label"  # what stands for an attribute: a learned map, or an image
     use_3d: bool = False  # codes of the regions of the face's 3D maps modulate, too
-    position_network: str = ""  # directory of the frozen PRNet that gives the maps; "" for the project's own
+    position_network: Path = ""  # directory of the frozen PRNet that gives the maps; "" for the project's own
     spade: bool = True  # fuse by SPADE and ACE; without, by a convolution of all features side by side
 
 
@@ -76,43 +68,43 @@ class FusionConfig:
 class AdamConfig:
     """Adam; the defaults are the settings of the SD-GAN pseudo-code."""
 
-    learning_rate: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-    epsilon: float = 1e-8
+    learning_rate: NonNegative = 2e-4
+    beta1: BelowOne = 0.5
+    beta2: BelowOne = 0.999
+    epsilon: Positive = 1e-8
 
 
 @dataclasses.dataclass
 class LossConfig:
     """Weights of the loss terms; the defaults are the SD-GAN pseudo-code, which knows no regularisation."""
 
-    attribute_kind: str = "softmax"  # "softmax" for one attribute a face, "sigmoid" for photos that carry several
-    adversarial_kind: str = "logistic"  # "logistic": non-saturating, binary cross-entropy; or "hinge"
-    adversarial: float = 1.0
-    attribute_g: float = 1.0
-    attribute_d_real: float = 1.0
-    attribute_d_fake: float = 1.0
-    identity: float = 1.0
-    identity_of: str = "pixels"  # what is compared: "pixels" (the seed), or "embeddings" of an identity network
-    identity_network: str = ""  # directory of that network, frozen; "" for the project's own
-    reconstruction: float = 1.0
-    edit_attribute: float = 0.0  # on X_rec, for F: cross-entropy of D's attribute head
-    edit_adversarial: float = 0.0  # on X_rec, for F: non-saturating loss of D
-    r1: float = 0.0  # gamma of gamma / 2 * |dD/dx|^2; 0 switches R1 off
-    r1_every: int = 16  # steps from one R1 update to the next (lazy regularisation)
-    path_length: float = 0.0  # weight of the path length penalty on G (StyleGAN2: 2); 0 switches it off
-    path_length_every: int = 4  # steps from one path length update to the next
-    path_length_decay: float = 0.01  # share of this batch in the moving average of the path length
+    attribute_kind: Literal["softmax", "sigmoid"] = "softmax"  # "sigmoid" for faces with several attributes
+    adversarial_kind: Literal["logistic", "hinge"] = "logistic"  # "logistic" is the non-saturating loss
+    adversarial: NonNegative = 1.0
+    attribute_g: NonNegative = 1.0
+    attribute_d_real: NonNegative = 1.0
+    attribute_d_fake: NonNegative = 1.0
+    identity: NonNegative = 1.0
+    identity_of: Literal["pixels", "embeddings"] = "pixels"  # what is compared; embeddings of the identity network
+    identity_network: Path = ""  # directory of that network, frozen; "" for the project's own
+    reconstruction: NonNegative = 1.0
+    edit_attribute: NonNegative = 0.0  # on X_rec, for F: cross-entropy of D's attribute head
+    edit_adversarial: NonNegative = 0.0  # on X_rec, for F: non-saturating loss of D
+    r1: NonNegative = 0.0  # gamma of gamma / 2 * |dD/dx|^2; 0 switches R1 off
+    r1_every: Count = 16  # steps from one R1 update to the next (lazy regularisation)
+    path_length: NonNegative = 0.0  # weight of the path length penalty on G (StyleGAN2: 2); 0 switches it off
+    path_length_every: Count = 4  # steps from one path length update to the next
+    path_length_decay: Share = 0.01  # share of this batch in the moving average of the path length
 
 
 @dataclasses.dataclass
 class AugmentConfig:
     """Adaptive discriminator augmentation (Karras et al. 2020, "Training GANs with Limited Data")."""
 
-    pipeline: str = "none"  # "bgc": flips and quarter turns, geometry, colour, on all that D sees
-    target: float = 0.6  # of E[sign D(real)]: above it p grows, below it p falls
-    kimg: float = 500.0  # thousands of images in which p can go from 0 to 1
-    every: int = 4  # steps from one change of p to the next
+    pipeline: Literal["none", "bgc"] = "none"  # "bgc": flips, quarter turns, geometry and colour, on all that D sees
+    target: Annotated[float, Range(-1, 1)] = 0.6  # of E[sign D(real)]: above it p grows, below it p falls
+    kimg: Positive = 500.0  # thousands of images in which p can go from 0 to 1
+    every: Count = 4  # steps from one change of p to the next
 
 
 @dataclasses.dataclass
@@ -121,22 +113,22 @@ class Config:
 
     # Data
     dataset: str = "megn/rendered_256"  # a TFDS name
-    data_dir: str = ""  # where prepared datasets live; "" is TFDS's own default
-    manual_dir: str = ""  # where the photos lie, for megn/photos_*
-    resolution: int = 256
+    data_dir: Path = ""  # where prepared datasets live; "" is TFDS's own default
+    manual_dir: Path = ""  # where the photos lie, for megn/photos_*
+    resolution: Annotated[int, Range(8, 1024)] = 256
     attributes: tuple[str, ...] = ("none", "mask", "eyeglasses", "sunglasses", "beard", "mustache")
 
     # The run
-    batch_size: int = 16  # images of one step, over all devices and processes
-    accumulate: int = 1  # parts that a device works through one after the other, for batches larger than its memory
-    total_steps: int = 50_000
-    seed: int = 0
-    init: str = ""  # a model directory whose weights the run starts from
-    log_every: int = 100  # steps
-    sample_every: int = 100  # steps
-    checkpoint_every: int = 1000  # steps
-    keep_checkpoints: int = 3  # the newest ones; the best is kept beside them
-    data_workers: int = 0  # processes that decode images; 0 decodes in threads of this one
+    batch_size: Count = 16  # images of one step, over all devices and processes
+    accumulate: Count = 1  # parts that a device works through one after the other, for batches larger than its memory
+    total_steps: Count = 50_000
+    seed: Seed = 0
+    init: Path = ""  # a model directory whose weights the run starts from
+    log_every: Count = 100  # steps
+    sample_every: Count = 100  # steps
+    checkpoint_every: Count = 1000  # steps
+    keep_checkpoints: Count = 3  # the newest ones; the best is kept beside them
+    data_workers: Annotated[int, Range(0, 1024)] = 0  # processes that decode images; 0 decodes in threads of this one
 
     # Networks
     generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
@@ -144,22 +136,23 @@ class Config:
     fusion: FusionConfig = dataclasses.field(default_factory=FusionConfig)
 
     # The decomposition: latent + strength * (B[y] + O)
-    latent_space: str = "z"  # where B and O are added: "z" (the seed), or "w" with an own offset for each layer
-    basis_length: float = 1.0  # length of each basis direction (the seed: unit length)
-    source: str = "data"  # the face that X_hat and X_rec are held against: "data" = X of the batch (the seed),
-    # "latent" = G(latent), the same latent without an attribute (stage 3 of the paper)
+    latent_space: Literal["z", "w"] = "z"  # where B and O are added; in w, O has a vector for each layer
+    basis_length: NonNegative = 1.0  # length of each basis direction (the seed: unit length)
+    # The face that X_hat and X_rec are compared with: "data" is X of the batch (the pseudo-code), "latent" is the face
+    # of the same latent without an attribute (stage 3 of the paper).
+    source: Literal["data", "latent"] = "data"
 
     # Learning
     losses: LossConfig = dataclasses.field(default_factory=LossConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
-    style_mixing: float = 0.0  # share of the images whose layers take their w from two latents (StyleGAN2: 0.9)
+    style_mixing: Share = 0.0  # share of the images whose layers take their w from two latents (StyleGAN2: 0.9)
     adam_g: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_d: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_f: AdamConfig = dataclasses.field(default_factory=AdamConfig)
-    fusion_every: int = 1  # steps from one update of F to the next; 0 leaves F as it is
-    ema_kimg: float = 10.0  # half-life of G's moving average, in thousands of images
-    ema_rampup: float = 0.05  # the half-life is at most this share of the images seen
-    w_avg_beta: float = 0.995  # decay of the moving average of w
+    fusion_every: Natural = 1  # steps from one update of F to the next; 0 leaves F as it is
+    ema_kimg: NonNegative = 10.0  # half-life of G's moving average, in thousands of images
+    ema_rampup: NonNegative = 0.05  # the half-life is at most this share of the images seen
+    w_avg_beta: Share = 0.995  # decay of the moving average of w
 
     @property
     def num_layers(self) -> int:
@@ -231,45 +224,6 @@ def auto(resolution: int, batch_size: int) -> Config:
     )
 
 
-# What `validate` holds fields against: the least value, and the values that there are.
-_LEAST = {
-    "batch_size": 1,
-    "accumulate": 1,
-    "total_steps": 1,
-    "log_every": 1,
-    "sample_every": 1,
-    "checkpoint_every": 1,
-    "fusion_every": 0,
-    "style_mixing": 0,
-    "losses.r1": 0,
-    "losses.r1_every": 1,
-    "losses.path_length": 0,
-    "losses.path_length_every": 1,
-    "augment.every": 1,
-    "generator.label_dim": 0,
-    "generator.low_precision_blocks": 0,
-    "generator.conv_clamp": 0,
-    "discriminator.label_dim": 0,
-    "discriminator.low_precision_blocks": 0,
-    "discriminator.conv_clamp": 0,
-    "fusion.width": 1,
-    "fusion.width_max": 1,
-    "fusion.blocks": 1,
-}
-_KNOWN = {
-    "latent_space": LATENT_SPACES,
-    "source": SOURCES,
-    "losses.attribute_kind": ATTRIBUTE_KINDS,
-    "losses.adversarial_kind": ADVERSARIAL_KINDS,
-    "losses.identity_of": IDENTITIES,
-    "generator.style": STYLES,
-    "discriminator.multi_scale": MULTI_SCALES,
-    "augment.pipeline": AUGMENTATIONS,
-    "fusion.semantic": SEMANTICS,
-    "fusion.kernel": (1, 3, 5, 7),
-}
-
-
 def validate(config: Config) -> Config:
     """Checks the fields against each other.
 
@@ -282,8 +236,9 @@ def validate(config: Config) -> Config:
     Raises:
         ValueError: naming the field, its value, and what it may be.
     """
+    ranges.check(config)
     resolution = config.resolution
-    if resolution < 8 or resolution > 1024 or resolution & (resolution - 1):
+    if resolution & (resolution - 1):
         raise ValueError(f"config.resolution is {resolution}; it must be a power of two from 8 to 1024")
     named = re.search(r"_(\d+)(?::|$)", config.dataset)
     if named and int(named.group(1)) != resolution:
@@ -291,13 +246,6 @@ def validate(config: Config) -> Config:
             f"config.dataset is {config.dataset!r} but config.resolution is {resolution}; "
             f"set both to the same size, e.g. --config.resolution={named.group(1)}"
         )
-    for name, least in _LEAST.items():
-        if _field(config, name) < least:
-            raise ValueError(f"config.{name} is {_field(config, name)}; it must be at least {least}")
-    for name, known in _KNOWN.items():
-        if _field(config, name) not in known:
-            names = ", ".join(str(value) or "''" for value in known)
-            raise ValueError(f"config.{name} is {_field(config, name)!r}; it must be one of {names}")
     if config.attributes[:1] != ("none",):
         raise ValueError(f"config.attributes is {config.attributes}; the first must be 'none'")
     if config.discriminator.multi_scale and config.augment.pipeline != "none":
@@ -306,17 +254,17 @@ def validate(config: Config) -> Config:
             "image alone, not its smaller versions; set --config.augment.pipeline=none"
         )
     for name in ("generator", "discriminator"):
-        if (channels := _field(config, name).channels) and len(channels) != config.num_layers // 2:
+        network = getattr(config, name)
+        if not network.channels and network.channel_base < resolution:
+            raise ValueError(
+                f"config.{name}.channel_base is {network.channel_base}; it must be at least {resolution} (resolution)"
+            )
+        if (channels := network.channels) and len(channels) != config.num_layers // 2:
             raise ValueError(
                 f"config.{name}.channels names {len(channels)} resolutions; {resolution} pixels have "
                 f"{config.num_layers // 2}, from 4 up"
             )
     return config
-
-
-def _field(config: Config, path: str) -> Any:
-    """The value of a field such as "losses.r1"."""
-    return functools.reduce(getattr, path.split("."), config)
 
 
 def to_json(config: Any) -> str:
@@ -331,16 +279,30 @@ def from_json(text: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[ass
         ValueError: when the text is not a config of this program, naming the field.
     """
     try:
-        config = _build(kind, json.loads(text), "config")
+        values = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not a config: {error}") from error
+    return from_values(values, kind)
+
+
+def from_values(values: Any, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
+    """Makes a config of this kind of its values by name, as JSON holds them.
+
+    Raises:
+        ValueError: they are not those of a config of this program, naming the field.
+    """
+    config = _build(kind, values, "config")
     if isinstance(config, Config):
         validate(config)
+    else:
+        ranges.check(config)
     return config
 
 
-def _build(kind: type[Kind], values: dict[str, Any], path: str) -> Kind:
+def _build(kind: type[Kind], values: Any, path: str) -> Kind:
     """Makes the dataclass `kind` from a dict of its fields, nested dataclasses included."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is {values!r}; it must be a group of fields")
     default = kind()
     known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name, value in values.items():
@@ -349,7 +311,7 @@ def _build(kind: type[Kind], values: dict[str, Any], path: str) -> Kind:
         current = getattr(default, name)
         if dataclasses.is_dataclass(current):
             value = _build(type(current), value, f"{path}.{name}")
-        elif isinstance(current, tuple):
+        elif isinstance(current, tuple) and isinstance(value, list):
             value = tuple(value)
         setattr(default, name, value)
     return default

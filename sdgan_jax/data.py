@@ -6,23 +6,28 @@ processes share it, how many threads or workers decode it, or where a run was in
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import io
 import itertools
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import grain
 import numpy as np
+import PIL.Image
 import tensorflow_datasets as tfds
 from absl import flags, logging
 
 import tfds_megn
 from sdgan_jax.config import Config
-from tfds_megn import photos
+from tfds_megn import data_dir, photos
 
 Batch = dict[str, np.ndarray]  # {"image": u8[n,R,R,3], "attributes": f32[n,A] in {0,1}}
 
+_AS_STORED = {"image": tfds.decode.SkipDecoding()}
 _PREFETCH_BYTES = 256 * 2**20  # of decoded images that wait to be used
 
 
@@ -92,6 +97,7 @@ class _Examples:
 
     def __init__(self, config: Config, split: str):
         self.source = _open(config, split)
+        self._name = f"{config.dataset}, split {split}"
         self._resolution = config.resolution
         features = dict(self.source.dataset_info.features or {})
         names = _check_features(config, features)
@@ -107,15 +113,21 @@ class _Examples:
     def read(self, indices: Sequence[int]) -> Batch:
         """Reads the examples at these places of the split."""
         examples = self.source.__getitems__(list(indices))
+        images = [self._image(example["image"], index) for index, example in zip(indices, examples)]
         return {
-            "image": np.stack([self._image(example["image"]) for example in examples]),  # [n,R,R,3]
+            "image": np.stack(images),  # [n,R,R,3]
             "attributes": np.stack([self._attributes(example) for example in examples]),  # [n,A]
         }
 
-    def _image(self, image: np.ndarray) -> np.ndarray:
-        """Makes an image u8[R,R,3] of a decoded u8[h,w,c]."""
-        if image.shape[2] == 1:
-            image = np.repeat(image, 3, axis=2)
+    def _image(self, data: bytes, index: int) -> np.ndarray:
+        """Makes an image u8[R,R,3] of a stored one, which may have any number of channels and 16 bits."""
+        name = f"{self._name}, image {index}"
+        try:
+            image = photos.to_rgb(PIL.Image.open(io.BytesIO(data)), name)
+        except photos.PhotoError:
+            raise
+        except Exception as error:  # Pillow raises nearly anything on bad data.
+            raise ValueError(f"{name}: not an image, or broken ({' '.join(str(error).split())})") from None
         if image.shape[:2] != (self._resolution, self._resolution):
             image = photos.crop_resize(image, self._resolution)
         return image
@@ -152,6 +164,7 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
     Raises:
         ValueError: the dataset is unknown, does not fit the config, or has fewer images than a batch.
         FileNotFoundError: photos are missing in `manual_dir`.
+        OSError: the prepared data cannot be written to `data_dir`.
     """
     if config.batch_size % process_count:
         raise ValueError(
@@ -163,6 +176,8 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
             f"the train split of {config.dataset} has {len(examples)} images, fewer than a batch: "
             f"add images, or set --config.batch_size={2 ** (len(examples).bit_length() - 1)} or less"
         )
+    if process_index == 0 and config.num_attributes > 1 and config.losses.attribute_kind == "softmax":
+        _say_several_attributes(config.dataset, examples.source.dataset_info)
     share = config.batch_size // process_count
     batches = (
         grain.MapDataset.range(len(examples))
@@ -217,16 +232,33 @@ def _split_names(source: Any) -> list[str]:
 
 
 def _open(config: Config, split: str) -> Any:
-    """Opens a split of the dataset for random access, preparing the dataset when it is not there yet."""
+    """Opens a split of the dataset for random access, preparing the dataset when it is not there yet.
+
+    Images come as they are stored: TFDS decodes neither 16 bits nor palettes with Pillow alone.
+    """
     name, _, variant = config.dataset.partition("/")
-    data_dir = config.data_dir or None
+    folder = os.path.expanduser(config.data_dir) or None
     manual_dir = config.manual_dir or None
-    try:
+    with _explained(config):
         if name == "megn":
-            return tfds_megn.data_source(variant, split=split, data_dir=data_dir, manual_dir=manual_dir)
-        builder = tfds.builder(config.dataset, data_dir=data_dir, file_format="array_record")
+            source = tfds_megn.data_source(variant, split=split, data_dir=folder, manual_dir=manual_dir)
+            source.decoders = _AS_STORED  # type: ignore[attr-defined]
+            return source
+        builder = tfds.builder(config.dataset, data_dir=folder, file_format="array_record")
+    if builder.info.features:  # Before the preparation, which may take hours.
+        _check_features(config, dict(builder.info.features))
+    with _explained(config):
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
-        return builder.as_data_source(split)
+        return builder.as_data_source(split, decoders=_AS_STORED)
+
+
+@contextlib.contextmanager
+def _explained(config: Config) -> Iterator[None]:
+    """Turns what TFDS raises into one line that names the field of the config."""
+    name = config.dataset.partition("/")[0]
+    try:
+        with data_dir.writing(config.data_dir or tfds.core.constants.DATA_DIR, "--config.data_dir"):
+            yield
     except tfds.core.DatasetNotFoundError as error:
         known = tfds.list_builders(with_community_datasets=False)
         near = difflib.get_close_matches(name, ["megn", *known], n=3)
@@ -268,7 +300,13 @@ def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
             f"the labels of {config.dataset} are {', '.join(names)}, but config.attributes is "
             f'{", ".join(config.attributes)}; set --config.attributes="{proper}"'
         )
-    height, width = features["image"].shape[:2]
+    dtype = features["image"].np_dtype
+    if dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"the images of {config.dataset} are {np.dtype(dtype).name}, not colours of 8 or 16 bits: "
+            "name another --config.dataset, or store its images as uint8"
+        )
+    height, width = features["image"].shape[-3:-1]  # Of animations the first axis is the frame.
     exact = config.dataset.startswith("megn/")
     smallest = min(height or config.resolution, width or config.resolution)
     if smallest < config.resolution or (exact and smallest != config.resolution):
@@ -277,6 +315,18 @@ def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
             f"{config.resolution}; set --config.resolution={2 ** (smallest.bit_length() - 1)}"
         )
     return names
+
+
+def _say_several_attributes(dataset: str, info: tfds.core.DatasetInfo) -> None:
+    """Hints at losses.attribute_kind when photos wear several attributes; `tfds_megn` has counted them."""
+    several = (info.metadata or {}).get("several_attributes", 0)
+    if several:
+        total = sum(split.num_examples for split in info.splits.values())
+        print(
+            f"hint: {several:,} of the {total:,} photos of {dataset} wear several attributes; "
+            "--config.losses.attribute_kind=sigmoid learns each of them, softmax takes a face to wear one",
+            file=sys.stderr,
+        )
 
 
 def _start_worker(index: int, count: int) -> None:

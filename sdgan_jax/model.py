@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,8 @@ def load(path: epath.PathLike, best: bool = False) -> Model:
     """Opens a model.
 
     Args:
-        path: a training workdir or a converted model directory, local or remote (`gs://…`).
+        path: a training workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a converted model
+            directory; local or remote (`gs://…`).
         best: of a workdir, the checkpoint with the best score instead of the newest.
 
     Returns:
@@ -127,9 +129,12 @@ class Model:
             f32[N,R,R,3], about [-1,1].
 
         Raises:
-            ValueError: for an unknown attribute, or another shape, noise or label.
+            ValueError: for an unknown attribute, a number out of its range, or another shape, noise or label.
         """
         z = self._latent("z", z, 2)
+        _check_finite(strength=strength, truncation=truncation)
+        if truncation_cutoff is not None and not 0 <= truncation_cutoff <= self.config.num_layers:
+            raise ValueError(f"truncation_cutoff is {truncation_cutoff}; the layers are 0 to {self.config.num_layers}")
         worn = latents.attribute_weights(attribute, self.config.attributes, z.shape[0])
         w_plus = self._to_w_plus(
             self.params["G"],
@@ -213,6 +218,7 @@ class Model:
             f32[N,R,R,3], about [-1,1].
         """
         images = self._images(images)
+        _check_finite(strength=strength)
         worn = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0]))
         offset = self.offset(images, attribute)
         if self.config.latent_space == "z":
@@ -265,6 +271,13 @@ class Model:
         if np.shape(images)[1:] != (size, size, 3) or not jnp.issubdtype(kind, jnp.floating):
             raise ValueError(f"images must be f32[N,{size},{size},3] in [-1,1]; got {kind}{list(np.shape(images))}")
         return jnp.asarray(images, jnp.float32)
+
+
+def _check_finite(**numbers: float) -> None:
+    """Refuses NaN and infinities, which would make images without a colour."""
+    for name, number in numbers.items():
+        if not math.isfinite(number):
+            raise ValueError(f"{name} is {number}; it must be a finite number")
 
 
 def _params(trees: dict[str, Any]) -> dict[str, Any]:

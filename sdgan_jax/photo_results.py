@@ -282,7 +282,7 @@ class PhotoResults:
         """Says which photos were skipped, and why."""
         for photo, note in self._notes[:_SHOWN_NOTES]:
             line = note if note.startswith(photo.label) else f"{photo.label}: {note}"
-            print("skipped", " ".join(line.split()), file=sys.stderr)
+            print(f"skipped {line}", file=sys.stderr)
         if len(self._notes) > _SHOWN_NOTES:
             more = len(self._notes) - _SHOWN_NOTES
             print(f"skipped {_photos(more)} more; see {printable(self.out / MANIFEST)}", file=sys.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from sdgan_jax import archive
+from sdgan_jax import archive, directories
 from sdgan_jax.archive import Tree
 from sdgan_jax.face3d import descent, finding, geometry
 from sdgan_jax.face3d import layout as layouts
@@ -26,8 +27,7 @@ from sdgan_jax.nets.arcface import ArcFace
 from sdgan_jax.nets.prnet import SCALE, ResFCN
 from sdgan_jax.nets.sfn import OfficialFusion, Settings
 
-SETTINGS = "network.json"
-WEIGHTS = "weights.npz"
+MOST_ITEMS = 16  # numbers in one setting
 SHIPPED = epath.Path(__file__).parent / "weights"
 
 
@@ -45,8 +45,8 @@ def write(
     """
     folder = epath.Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    archive.write(folder / WEIGHTS, variables, dtype)
-    (folder / SETTINGS).write_text(json.dumps({"kind": kind, **settings}, indent=2) + "\n")
+    archive.write(folder / directories.WEIGHTS, variables, dtype)
+    (folder / directories.NETWORK).write_text(json.dumps({"kind": kind, **settings}, indent=2) + "\n")
 
 
 def read(
@@ -68,34 +68,41 @@ def read(
         ValueError: it is of another kind, is damaged, lacks a setting, or its arrays do not fit.
     """
     folder = epath.Path(path)
-    for file in (folder / SETTINGS, folder / WEIGHTS):
-        if not file.exists():
-            raise FileNotFoundError(f"{path} has no {file.name}; give a network directory of the kind {kind}")
-    settings = _settings(folder / SETTINGS)
+    file, weights = folder / directories.NETWORK, folder / directories.WEIGHTS
+    if not file.exists() or not weights.exists():
+        raise FileNotFoundError(directories.missing_network(folder, kind))
+    try:
+        settings = directories.read_object(file)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     if (found := settings.pop("kind", None)) != kind:
         raise ValueError(f"{path} is a network of the kind {found}; one of the kind {kind} is needed")
-    arrays = archive.read(folder / WEIGHTS)
+    arrays = archive.read(weights)
     if shapes is None:
         return settings, archive.unflatten({name: jnp.asarray(array) for name, array in arrays.items()})
     try:
         target = shapes(settings)
     except KeyError as error:
-        raise ValueError(f"{folder / SETTINGS} lacks the setting {error}") from error
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / SETTINGS} describes no network: {error}") from error
+        raise ValueError(f"{file} lacks the setting {error}") from error
+    except Exception as error:  # whatever falls out of networks of absurd settings
+        reason = str(error).partition("\n")[0][:200]
+        raise ValueError(f"{file} describes no network: {reason}") from error
     others = {name: jnp.asarray(array) for name, array in arrays.items() if name.split("/")[0] not in target}
-    return settings, archive.take(folder / WEIGHTS, arrays, target, SETTINGS) | archive.unflatten(others)
+    return settings, archive.take(weights, arrays, target, directories.NETWORK) | archive.unflatten(others)
 
 
-def _settings(file: epath.Path) -> dict[str, Any]:
-    """The settings in a file, the kind among them."""
-    try:
-        settings = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is no JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{file} holds no settings; it must be a JSON object with a kind")
-    return settings
+def _check_sizes(settings: dict[str, Any], **most: int) -> None:
+    """Raises `ValueError` where a setting, or an item of one that is a list, is no whole number from 1 to its `most`.
+
+    Larger numbers would take time or memory before the arrays show that they are wrong.
+    """
+    for name, limit in most.items():
+        value = settings[name]
+        for number in value if isinstance(value, list) else [value]:
+            if type(number) is not int or not 1 <= number <= limit:
+                raise ValueError(f"{name} is {str(value)[:40]}; it must be from 1 to {limit}")
+        if isinstance(value, list) and len(value) > MOST_ITEMS:
+            raise ValueError(f"{name} has {len(value)} numbers; at most {MOST_ITEMS} are known")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -211,9 +218,12 @@ def position_network(path: epath.PathLike = "") -> PositionNetwork:
         return ResFCN(settings["size"], settings["channels"])
 
     def shapes(settings: dict[str, Any]) -> Tree:
-        if settings["layout"] not in ("megn", "prnet") or not isinstance(settings["depth_offset"], int | float):
+        offset, layout = settings["depth_offset"], settings["layout"]
+        if layout not in ("megn", "prnet") or type(offset) not in (int, float) or not math.isfinite(offset):
             raise ValueError("layout must be megn or prnet, and depth_offset a number")
-        net, components = make(settings), settings.get("stages", [])
+        components = settings.get("stages", [])
+        _check_sizes(settings | {"stages": components}, size=1024, channels=1024, stages=1024)
+        net = make(settings)
         images = jax.ShapeDtypeStruct((1, net.size, net.size, 3), jnp.float32)
         target = jax.eval_shape(net.init, jax.random.key(0), images)
         if components:
@@ -278,6 +288,7 @@ def identity_network(path: epath.PathLike = "") -> IdentityNetwork:
         return ArcFace(tuple(settings["blocks"]), tuple(settings["widths"]), settings["embedding_dim"])
 
     def shapes(settings: dict[str, Any]) -> Tree:
+        _check_sizes(settings, blocks=200, widths=1 << 14, embedding_dim=1 << 14, resolution=4096)
         size, crop = settings["resolution"], settings["crop"]
         if crop is not None and not (
             len(crop) == 4 and all(0 <= first < last <= 1 for first, last in zip(crop[:2], crop[2:], strict=True))
@@ -344,6 +355,7 @@ def fusion_network(path: epath.PathLike) -> OfficialFusionNetwork:
         return OfficialFusion(Settings(widths, style_widths, settings["resolution"], settings["num_layers"]))
 
     def shapes(settings: dict[str, Any]) -> Tree:
+        _check_sizes(settings, widths=1 << 14, style_widths=1 << 14, resolution=4096, num_layers=1024)
         net = make(settings)
         images = jax.ShapeDtypeStruct((1, net.settings.resolution, net.settings.resolution, 3), jnp.float32)
         return jax.eval_shape(net.init, jax.random.key(0), images, images, jnp.zeros((1, 16, 16, 9)))

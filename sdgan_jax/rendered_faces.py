@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow_datasets as tfds
 from tqdm import auto as tqdm
 
 import tfds_megn
 from tfds_megn import uv, workers
+from tfds_megn.data_dir import writing
 
+DATA_DIR_FLAG = "--config.data_dir (--data_dir of evaluate and measure)"
 _MAPS_PER_TASK = 200
 _BARE_PER_TASK = 50
 
@@ -46,8 +49,12 @@ def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = Non
         dataset: `rendered_<R>`, a config of `tfds_megn`; `megn/` in front is accepted.
         split: `train`, `validation` or `test`, or a TFDS slice of one.
         data_dir: where prepared data live; None or "" is TFDS's default.
+
+    Raises:
+        OSError: the data cannot be written there.
     """
-    source: Sequence[Any] = tfds_megn.data_source(dataset, split, data_dir=data_dir or None)
+    with writing(data_dir or tfds.core.constants.DATA_DIR, DATA_DIR_FLAG):
+        source: Sequence[Any] = tfds_megn.data_source(dataset, split, data_dir=data_dir or None)
     examples = source.__getitems__(range(len(source)))  # type: ignore[attr-defined]
     return Faces(
         np.stack([example["image"] for example in examples]),

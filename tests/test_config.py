@@ -1,8 +1,11 @@
+import dataclasses
 import json
+import typing
 
 import pytest
 
 from sdgan_jax import config as config_lib
+from sdgan_jax import network_config, ranges
 
 
 def test_json_keeps_every_field():
@@ -74,6 +77,25 @@ def test_the_defaults_are_the_seed():
         ),
         ({"generator": config_lib.GeneratorConfig(channels=(8, 8))}, "names 2 resolutions; 256 pixels have 7, from 4"),
         ({"losses": config_lib.LossConfig(r1=-1.0)}, "config.losses.r1 is -1.0; it must be at least 0"),
+        ({"losses": config_lib.LossConfig(r1=float("nan"))}, "config.losses.r1 is nan; it must be at least 0"),
+        ({"losses": config_lib.LossConfig(path_length_decay=5.0)}, "is 5.0; it must be at least 0 and at most 1"),
+        ({"seed": -1}, "config.seed is -1; it must be at least 0 and at most 4294967295"),
+        ({"seed": 2**32}, "config.seed is 4294967296"),
+        ({"style_mixing": 2.0}, "config.style_mixing is 2.0; it must be at least 0 and at most 1"),
+        ({"keep_checkpoints": -1}, "config.keep_checkpoints is -1; it must be at least 1"),
+        ({"data_workers": -1}, "config.data_workers is -1"),
+        ({"batch_size": 16.0}, "config.batch_size is 16.0; it must be a whole number"),
+        ({"ema_kimg": "10"}, "config.ema_kimg is '10'; it must be a number"),
+        ({"attributes": ["none"]}, "it must be a list such as"),
+        ({"manual_dir": "a\0b"}, "it must be a path"),
+        ({"augment": config_lib.AugmentConfig(kimg=0.0)}, "config.augment.kimg is 0.0; it must be above 0"),
+        ({"adam_g": config_lib.AdamConfig(learning_rate=-1.0)}, "config.adam_g.learning_rate is -1.0"),
+        ({"adam_g": config_lib.AdamConfig(beta1=1.0)}, "is 1.0; it must be at least 0 and below 1"),
+        ({"generator": config_lib.GeneratorConfig(latent_dim=0)}, "config.generator.latent_dim is 0"),
+        ({"generator": config_lib.GeneratorConfig(channel_max=0)}, "config.generator.channel_max is 0"),
+        ({"generator": config_lib.GeneratorConfig(channels=(8, 0, 8, 8, 8, 8, 8))}, "config.generator.channels is 0"),
+        ({"generator": config_lib.GeneratorConfig(channel_base=128)}, "channel_base is 128; it must be at least 256"),
+        ({"discriminator": config_lib.DiscriminatorConfig(mbstd_group=0)}, "config.discriminator.mbstd_group is 0"),
     ],
 )
 def test_fields_that_do_not_fit_are_named(fields, message):
@@ -97,3 +119,31 @@ def test_a_plain_stylegan2_learns_no_f():
     assert config_lib.Config(fusion_every=0).intervals["f"] == 0
     assert config_lib.Config(attributes=("none",)).intervals["f"] == 0
     assert config_lib.Config(losses=config_lib.LossConfig(r1=1.0)).intervals["r1"] == 16
+
+
+def kinds(config, path=""):
+    """Yields the name and the declared type of every field, groups opened."""
+    hints = typing.get_type_hints(type(config), include_extras=True)
+    for field in dataclasses.fields(config):
+        if dataclasses.is_dataclass(value := getattr(config, field.name)):
+            yield from kinds(value, f"{path}{field.name}.")
+        else:
+            yield path + field.name, hints[field.name]
+
+
+@pytest.mark.parametrize(
+    "config", [config_lib.Config(), network_config.PRNetConfig(), network_config.IdentityConfig()], ids=type
+)
+def test_every_number_has_its_range(config):
+    for name, kind in kinds(config):
+        kind = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
+        assert kind not in (int, float), f"{name} has no range: declare it with a type of sdgan_jax.ranges"
+
+
+def test_home_folders_in_paths_are_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    config = config_lib.Config(data_dir="~/data", manual_dir="gs://bucket/~", dataset="~/not_a_path")
+    config.losses.identity_network = "~"
+    ranges.expand_paths(config)
+    assert (config.data_dir, config.manual_dir) == ("/somewhere/data", "gs://bucket/~")
+    assert (config.losses.identity_network, config.dataset) == ("/somewhere", "~/not_a_path")

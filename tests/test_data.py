@@ -74,6 +74,68 @@ class TinyDigits(tfds.core.GeneratorBasedBuilder):
             yield i, {"image": png(np.full((12 + i, 20), 10 * i, np.uint8)), "label": i % 2}
 
 
+def channels(name):
+    """A stored picture of 8 x 8 pixels and what is to be seen of it, u8[8,8,3], after the PNG specification."""
+    values = np.random.default_rng(0).integers(0, 256, (8, 8, 4)).astype(np.uint8)
+    grey, alpha = values[..., :1], values[..., 3:]
+    on_white = lambda colour: np.round(colour * (alpha / 255) + 255 * (1 - alpha / 255))  # noqa: E731
+    grey16 = np.random.default_rng(0).integers(0, 65536, (8, 8, 1)).astype(np.uint16)
+    white = np.full((8, 8, 3), 255)
+    if name == "palette":
+        image = Image.fromarray(values[..., 0] % 2, "P")
+        image.putpalette([10, 20, 30, 200, 100, 50])
+        return image, np.where(grey % 2, [200, 100, 50], [10, 20, 30])
+    return {
+        "grey": (Image.fromarray(values[..., 0]), grey + 0 * white),
+        "grey and alpha": (Image.fromarray(values[..., [0, 3]], "LA"), on_white(grey) + 0 * white),
+        "rgb": (Image.fromarray(values[..., :3]), values[..., :3]),
+        "rgba": (Image.fromarray(values), on_white(values[..., :3])),
+        "grey of 16 bits": (Image.fromarray(grey16[..., 0]), np.round(grey16 / 257) + 0 * white),
+        "black and white": (Image.fromarray(values[..., 0] > 127), 255 * (grey > 127) + 0 * white),
+    }[name]
+
+
+class TinyKinds(tfds.core.GeneratorBasedBuilder):
+    """Six copies of a picture, stored as the config's name says."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    KINDS = {
+        "grey": (1, np.uint8),
+        "grey and alpha": (2, np.uint8),
+        "rgb": (3, np.uint8),
+        "rgba": (4, np.uint8),
+        "palette": (3, np.uint8),
+        "black and white": (1, np.uint8),
+        "grey of 16 bits": (1, np.uint16),
+        "rgba as rgb": (3, np.uint8),
+        "float": (1, np.float32),
+        "broken": (3, np.uint8),
+    }
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name.replace(" ", "_")) for name in KINDS]
+
+    def _info(self):
+        depth, dtype = self.KINDS[self.builder_config.name.replace("_", " ")]
+        features = {
+            "image": tfds.features.Image(shape=(8, 8, depth), dtype=dtype, encoding_format="png"),
+            "label": tfds.features.ClassLabel(names=list(NAMES)),
+        }
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._examples()}
+
+    def _generate_examples(self):
+        raise NotImplementedError
+
+    def _examples(self):
+        name = self.builder_config.name.replace("_", " ").removesuffix(" as rgb")
+        file = io.BytesIO()
+        channels("rgb" if name == "broken" else name)[0].save(file, "PNG")
+        data = file.getvalue()[: -60 if name == "broken" else None]
+        for i in range(6):
+            yield i, {"image": io.BytesIO(data), "label": "mask"}
+
+
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     return config_lib.Config(
@@ -208,3 +270,73 @@ def test_what_does_not_fit_is_said_in_one_line(config, fields, message):
 def test_a_batch_that_the_processes_cannot_share_is_refused(config):
     with pytest.raises(ValueError, match="config.batch_size is 4; it must be a multiple of the 3 processes"):
         data.train_iterator(config, process_count=3)
+
+
+@pytest.mark.parametrize("kind", [name for name in TinyKinds.KINDS if name not in ("float", "broken")])
+def test_images_of_any_channels_and_16_bits_are_seen_as_photos_are(config, kind):
+    batch = data.first_images(changed(config, dataset=f"tiny_kinds/{kind.replace(' ', '_')}"), 4)
+    expected = channels(kind.removesuffix(" as rgb"))[1]
+    assert batch["image"].shape == (4, 8, 8, 3) and batch["image"].dtype == np.uint8
+    np.testing.assert_allclose(batch["image"][3], expected, atol=1 if "a" in kind.split() or "rgba" in kind else 0)
+
+
+def test_float_images_are_refused_before_they_are_prepared(config, tmp_path):
+    with pytest.raises(ValueError, match="the images of tiny_kinds/float are float32, not colours") as raised:
+        data.train_iterator(changed(config, dataset="tiny_kinds/float", data_dir=str(tmp_path)))
+    assert "\n" not in str(raised.value) and not list(tmp_path.iterdir())
+
+
+def test_a_broken_image_is_named_in_one_line(config):
+    with pytest.raises(ValueError, match=r"^tiny_kinds/broken, split train, image 0: .*(broken|truncated)") as raised:
+        data.first_images(changed(config, dataset="tiny_kinds/broken"), 1)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A config of twelve photos with a labels.csv, of which three wear a mask and a beard."""
+    folder = tmp_path_factory.mktemp("photos")
+    rows = ["file,mask,beard"]
+    for i in range(12):
+        (folder / f"{i}.png").write_bytes(png(picture(i, 64)).getvalue())
+        rows.append(f"{i}.png,{int(i < 6)},{int(i < 3)}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    return config_lib.Config(
+        dataset="megn/photos_64",
+        data_dir=str(tmp_path_factory.mktemp("data")),
+        manual_dir=str(folder),
+        resolution=64,
+        batch_size=2,
+    )
+
+
+@pytest.mark.parametrize(("kind", "process", "hinted"), [("softmax", 0, 1), ("softmax", 1, 0), ("sigmoid", 0, 0)])
+def test_photos_with_several_attributes_hint_at_sigmoid_once(photos, kind, process, hinted, capfd):
+    photos = changed(photos)
+    photos.losses.attribute_kind = kind
+    data.train_iterator(photos, process, 2).close()
+    lines = [line for line in capfd.readouterr().err.split("\n") if line.startswith("hint")]
+    assert len(lines) == hinted
+    for line in lines:
+        assert "3 of the 12 photos of megn/photos_64 wear several attributes" in line
+        assert "--config.losses.attribute_kind=sigmoid" in line
+
+
+def test_photos_with_one_attribute_each_need_no_hint(config, capfd):
+    data.train_iterator(config).close()
+    assert "hint" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("dataset", ["megn/rendered_32", "tiny_faces"])
+def test_a_folder_that_cannot_be_written_is_named_with_the_flag(config, dataset, tmp_path):
+    (tmp_path / "file").write_text("")
+    folder = str(tmp_path / "file" / "data")
+    words = rf"^{tmp_path}/file\S*: cannot be written \(.*\); set --config.data_dir to another folder$"
+    with pytest.raises(OSError, match=words):
+        data.train_iterator(changed(config, dataset=dataset, data_dir=folder))
+
+
+def test_the_home_is_expanded(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data.train_iterator(changed(config, data_dir="~/data")).close()
+    assert (tmp_path / "data" / "tiny_faces").is_dir()

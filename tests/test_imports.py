@@ -11,12 +11,14 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Imports point from a higher number to a lower one; rooms of one number do not know each other.
 RANK = {
-    "sdgan_jax.config": 0,
     "sdgan_jax.interrupts": 0,
-    "sdgan_jax.network_config": 0,
     "sdgan_jax.output_names": 0,
     "sdgan_jax.outputs": 0,
-    "sdgan_jax.archive": 1,
+    "sdgan_jax.ranges": 0,
+    "sdgan_jax.archive": 0.5,
+    "sdgan_jax.config": 0.5,
+    "sdgan_jax.network_config": 0.5,
+    "sdgan_jax.directories": 0.75,
     "sdgan_jax.nets": 1,
     "sdgan_jax.photo_files": 1,
     "sdgan_jax.pictures": 1,
@@ -105,7 +107,7 @@ def test_the_dataset_stands_alone():
         always = {name.split(".")[0] for name in imports(path, top_level_only=True)}
         anywhere = {name.split(".")[0] for name in imports(path)}
         assert not always - needed, path.relative_to(ROOT)
-        assert not anywhere - needed - {"tensorflow"}, path.relative_to(ROOT)
+        assert not anywhere - needed - {"tensorflow", "pillow_heif"}, path.relative_to(ROOT)
 
 
 @pytest.mark.parametrize("package", ["sdgan_jax", "experiments"])

@@ -28,11 +28,22 @@ LAUNCHER = """
 
     CONFIG = launch.define_config({preset!r})
     DO = flags.DEFINE_string("do", "show", "what to do")
+    NAMES = flags.DEFINE_list("names", ["x"], "names")
+    SHARE = flags.DEFINE_float("share", 0.5, "a share", lower_bound=0.0)
+    FOLDER = launch.define_path("folder", "~/default", "a folder")
+    SEED = launch.define_seed("seed", 0, "a seed")
 
     def main(argv):
         config = CONFIG.value
         if DO.value == "refuse":
             raise ValueError("the photo x.png is broken;\\n    remove it")
+        if DO.value == "paths":
+            print(FOLDER.value, config.data_dir)
+        if DO.value == "surrogate":
+            print("caf\\udce9.png")
+        if DO.value == "x64":
+            import jax.numpy as jnp
+            print(jnp.zeros(1, float).dtype)
         if DO.value == "open":
             open("/no/such/file")
         if DO.value == "bug":
@@ -66,9 +77,9 @@ def launcher(tmp_path_factory):
     (folder / "notes.txt").write_text("nothing")
     (folder / "show.py").write_text(textwrap.dedent(LAUNCHER).format(preset=str(folder / "preset")))
 
-    def call(*arguments):
+    def call(*arguments, **variables):
         root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        environment = {**os.environ, "PYTHONPATH": root}
+        environment = {**os.environ, "PYTHONPATH": root, **variables}
         command = [sys.executable, "show.py", *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
@@ -137,6 +148,16 @@ def test_help_explains_flags_and_fields(launcher):
         (["show"], "unexpected argument 'show'"),
         (["--do=refuse"], "the photo x.png is broken; remove it"),
         (["--do=open"], "/no/such/file: No such file or directory"),
+        (["--do="], "--do=: a value is empty; give one, or leave the flag out"),
+        (["--names="], "--names=: a value is empty"),
+        (["--names=mask,"], "--names=mask,: a value is empty"),
+        (["--folder="], "--folder=: a value is empty"),
+        (["--share=nan"], "--share=nan: it must be a finite number"),
+        (["--share=inf"], "--share=inf: it must be a finite number"),
+        (["--seed=4294967296"], "flag --seed=4294967296: "),
+        (["--config.seed=-1"], "config.seed is -1; it must be at least 0"),
+        (["--config.losses.r1=nan"], "config.losses.r1 is nan"),
+        (["--config.latent_space=x"], "config.latent_space is 'x'; it must be one of z, w"),
     ],
 )
 def test_a_mistake_is_answered_by_one_line(launcher, arguments, line):
@@ -144,6 +165,26 @@ def test_a_mistake_is_answered_by_one_line(launcher, arguments, line):
     assert result.returncode == 1
     assert result.stderr.startswith(f"error: {line}")
     assert result.stderr.count("\n") == 1 and result.stdout == ""
+
+
+def test_home_folders_are_expanded(launcher):
+    result = launcher("--do=paths", "--folder=~/faces", "--config.data_dir=~/data", HOME="/somewhere")
+    assert result.stdout.splitlines()[0] == "/somewhere/faces /somewhere/data"
+    assert launcher("--do=paths", HOME="/somewhere").stdout.startswith("/somewhere/default ")
+
+
+def test_a_missing_device_is_one_line(launcher):
+    result = launcher(JAX_PLATFORMS="cuda")
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: JAX finds no device of JAX_PLATFORMS=cuda")
+
+
+def test_numbers_stay_float32_whatever_the_environment_says(launcher):
+    assert launcher("--do=x64", JAX_ENABLE_X64="1").stdout.startswith("float32")
+
+
+def test_names_that_are_not_utf8_can_be_printed(launcher):
+    assert launcher("--do=surrogate", PYTHONIOENCODING="utf-8").stdout.startswith("caf\\udce9.png")
 
 
 @pytest.mark.parametrize("what", ["bug", "deep"])
@@ -182,6 +223,8 @@ def test_seeds(text, seeds):
         ("1.5", "'1.5' is not a number"),
         ("9-3", "the range 9-3 runs backwards; write 3-9"),
         ("0-99999999", "more than a million"),
+        ("4294967296", "too large; seeds go up to 4294967295"),
+        ("18446744073709551616", "too large"),
     ],
 )
 def test_other_seeds_are_refused(text, message):

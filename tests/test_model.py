@@ -178,6 +178,12 @@ def test_a_sample_does_not_depend_on_its_batch(model, count):
         ),
         (lambda m: m.generate(Z, label=np.zeros(N, int)), "this network knows no classes; leave label out"),
         (lambda m: m.offset(np.zeros((1, 8, 8, 3), np.uint8), "mask"), r"images must be .*; got uint8\[1, 8, 8, 3\]"),
+        (lambda m: m.generate(Z, "mask", strength=float("nan")), "strength is nan; it must be a finite number"),
+        (lambda m: m.generate(Z, truncation=float("inf")), "truncation is inf"),
+        (
+            lambda m: m.generate(Z, truncation=0.5, truncation_cutoff=-3),
+            "truncation_cutoff is -3; the layers are 0 to 4",
+        ),
     ],
 )
 def test_errors_are_one_line(model, call, message):

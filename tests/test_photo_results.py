@@ -227,8 +227,8 @@ def test_names_and_notes_that_are_not_utf8(folder, capfd):
             make(results, photo)
         results.skip(results.todo[-1], {}, "broken")
     print(results.summary())
-    assert rows(folder)[-1]["file"] == f"{folder}/in/\\xe9\n.jpg"
-    assert f"skipped {folder}/in/\\xe9 .jpg: broken\n" in capfd.readouterr().err
+    assert rows(folder)[-1]["file"] == f"{folder}/in/\\xe9\\n.jpg"
+    assert f"skipped {folder}/in/\\xe9\\n.jpg: broken\n" in capfd.readouterr().err
 
 
 def test_two_calls_do_not_write_into_one_folder(folder):

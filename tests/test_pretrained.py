@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -109,12 +110,31 @@ def cut(folder):
             "has no network.json; give a network directory of the kind",
         ),
         (lambda folder: (folder / "weights.npz").unlink(), "has no weights.npz; give a network directory"),
-        (lambda folder: (folder / "network.json").write_text("{"), "network.json is no JSON"),
-        (lambda folder: (folder / "network.json").write_text("[]"), "network.json holds no settings"),
+        (lambda folder: (folder / "network.json").write_text("{"), "network.json: it is no JSON"),
+        (lambda folder: (folder / "network.json").write_text("[]"), "network.json: it is no JSON object"),
+        (
+            lambda folder: (folder / "network.json").write_bytes(b'{"kind": "\xff"}'),
+            "network.json: it is not UTF-8 text",
+        ),
+        (
+            lambda folder: (folder / "network.json").write_text("[" * 100_000),
+            "network.json: its brackets are nested too",
+        ),
         (change(kind="sfn"), "is a network of the kind sfn; one of the kind prnet is needed"),
         (change(size=None), "network.json lacks the setting 'size'"),
         (change(size=48), "network.json describes no network: the size of a ResFCN is 48"),
-        (change(size="large"), "network.json describes no network"),
+        (change(size="large"), "network.json describes no network: size is large; it must be from 1 to 1024"),
+        (change(size=[32]), "network.json describes no network"),
+        (change(size=True), "network.json describes no network: size is True; it must be from 1 to 1024"),
+        (change(size=1 << 40), "network.json describes no network: size is 1099511627776; it must be from 1 to 1024"),
+        (change(size=32.0), "network.json describes no network: size is 32.0"),
+        (change(channels=10**400), "network.json describes no network: channels is 1000000000"),
+        (change(depth_offset=math.nan), "network.json describes no network: layout must be megn or prnet, and depth"),
+        (change(depth_offset=True), "network.json describes no network: layout must be megn or prnet, and depth"),
+        (change(stages=[1] * 17), "network.json describes no network: stages has 17 numbers; at most 16 are known"),
+        (change(stages=[10**9]), "network.json describes no network: stages is "),
+        (change(stages={"0": 3}), "network.json describes no network: stages is "),
+        (change(kind=["prnet"]), "is a network of the kind ..prnet..; one of the kind prnet is needed"),
         (change(layout="bfm"), "network.json describes no network: layout must be megn or prnet"),
         (change(channels=3), r"weights.npz does not fit its network.json: \d+ arrays differ, "),
         (put_objects, "weights.npz is damaged or no archive of arrays"),
@@ -129,7 +149,7 @@ def test_other_directories_get_one_line(tmp_path, variables, edit, line):
 
 
 def test_a_network_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none has no network.json"):
+    with pytest.raises(FileNotFoundError, match="none does not exist; give a network directory of the kind"):
         pretrained.position_network(tmp_path / "none")
 
 
@@ -235,6 +255,11 @@ def test_identity_without_a_crop_sees_the_whole_image(tmp_path, identity_variabl
         ({"crop": [0.0, 0.2, 0.9, 1.1]}, "describes no network: crop must be null, or top"),
         ({"crop": "face"}, "describes no network"),
         ({"widths": [4, 8]}, "describes no network"),
+        ({"widths": 4}, "describes no network"),
+        ({"blocks": [10**9]}, "describes no network: blocks is .1000000000.; it must be from 1 to 200"),
+        ({"blocks": [1] * 17}, "describes no network: blocks has 17 numbers"),
+        ({"crop": [0.1, "a", 0.9, 1]}, "describes no network"),
+        ({"crop": 3}, "describes no network"),
         ({"resolution": 9}, "describes no network: images must be"),
         ({"embedding_dim": 5}, r"weights.npz does not fit its network.json: \d+ arrays differ"),
         ({"resolution": None}, "network.json lacks the setting 'resolution'"),
@@ -252,5 +277,5 @@ def test_networks_of_other_kinds_and_none(tmp_path, identity_variables):
     with pytest.raises(ValueError, match="is a network of the kind identity; one of the kind sfn is needed"):
         pretrained.fusion_network(tmp_path)
     for read in (pretrained.fusion_network, pretrained.identity_network):
-        with pytest.raises(FileNotFoundError, match="none has no network.json"):
-            read(tmp_path / "none")
+        with pytest.raises(FileNotFoundError, match="none does not exist; give a network directory of the kind"):
+            read(tmp_path.parent / "none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from etils import epath
 
@@ -18,7 +18,7 @@ class Listing:
 
     Attributes:
       files: the files by their relative path with '/' between, ordered by it.
-      notes: one line for each folder that was not read, with the reason.
+      notes: one line for each folder, link or device that was not read, with the reason.
     """
 
     files: dict[str, epath.Path]
@@ -29,14 +29,15 @@ def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Li
     """Lists the files below a folder; hidden ones and those of file managers are left out.
 
     A folder is read once: where links lead to it too, under its own path, else under the first link's. Links to a
-    folder above, which would never end, are not followed. Dangling links are left out.
+    folder above, which would never end, are not followed.
 
     Args:
       folder: local or remote.
       leave_out: folders that are not read, such as the one that results are written to.
 
     Returns:
-      The files, and a line for each link that was not followed and each folder that cannot be read.
+      The files, and a line for each link that was not followed or leads nowhere, each pipe or device, and each
+      folder that cannot be read.
     """
     files: dict[str, epath.Path] = {}
     notes: list[str] = []
@@ -54,19 +55,21 @@ def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Li
             continue
         seen.add(identity)
         try:
-            inner = sorted(path.iterdir(), key=lambda entry: entry.name)
+            entries = sorted(_entries(path))
         except OSError as error:
             if identity == own:
                 raise
             notes.append(f"{printable(path)}: cannot be read ({error.strerror or error})")
             continue
-        for entry in inner:
-            if is_hidden(entry.name):
+        for name, kind in entries:
+            if is_hidden(name):
                 continue
-            if entry.is_dir():
-                (links if _is_link(entry) else folders).append((f"{prefix}{entry.name}/", entry))
-            elif entry.exists():  # A dangling link does not.
-                files[prefix + entry.name] = entry
+            if kind == "file":
+                files[prefix + name] = path / name
+            elif kind in ("folder", "link"):
+                (links if kind == "link" else folders).append((f"{prefix}{name}/", path / name))
+            else:
+                notes.append(f"{printable(path / name)}: {kind}")
     return Listing(dict(sorted(files.items())), tuple(notes))
 
 
@@ -76,8 +79,9 @@ def is_hidden(name: str) -> bool:
 
 
 def printable(path: str | os.PathLike) -> str:
-    r"""Returns a path as text that can be printed and stored: bytes that are not UTF-8 become such as \xe9."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    r"""Returns a path as one line that can be printed and stored: bytes that are not UTF-8 become such as \xe9."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def count_by_suffix(names: Iterable[str]) -> str:
@@ -95,5 +99,21 @@ def _identity(path: epath.Path) -> object:
     return status.st_dev, status.st_ino
 
 
-def _is_link(path: epath.Path) -> bool:
-    return os.path.islink(path)
+def _entries(folder: epath.Path) -> Iterator[tuple[str, str]]:
+    """Yields the name and the kind of what is in a folder: 'file', 'folder', 'link' to a folder, or what else it is."""
+    if "://" in os.fspath(folder):
+        yield from ((entry.name, "folder" if entry.is_dir() else "file") for entry in folder.iterdir())
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                if entry.is_dir():
+                    yield entry.name, "link" if entry.is_symlink() else "folder"
+                elif entry.is_file():
+                    yield entry.name, "file"
+                else:
+                    yield entry.name, "a link to nothing" if entry.is_symlink() else "a pipe or device"
+            except PermissionError:  # Whoever opens it says so.
+                yield entry.name, "file"
+            except OSError:
+                yield entry.name, "a link to itself"

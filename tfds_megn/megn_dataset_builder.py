@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
+import os
 import re
 import sys
 import tempfile
@@ -18,7 +20,7 @@ from tensorflow_datasets.core import file_adapters, writer
 from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import auto as tqdm
 
-from tfds_megn import formats, photo_folder, rendered, workers
+from tfds_megn import data_dir, formats, listing, photo_files, photo_folder, photo_record, rendered, workers
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES
 
 Item = TypeVar("Item")
@@ -59,6 +61,11 @@ def _rendered_config(size: int, num_images: int = rendered.NUM_IMAGES) -> MegnCo
 def _photo_config(size: int) -> MegnConfig:
     return MegnConfig(
         name=f"photos_{size}",
+        version="1.1.0",
+        release_notes={
+            "1.1.0": "Files that show the same image are in one split; contents tell whether photos changed.",
+            "1.0.0": "First version.",
+        },
         description=f"Your photos, cropped to {size} x {size} pixels.",
         source="photos",
         resolution=size,
@@ -128,9 +135,16 @@ class Builder(tfds.core.ShardBasedBuilder):
           file_format: 'array_record' for random access, 'tfrecord' (the default) for tf.data.
           **kwargs: `config`, `data_dir` and `version`, as for every TFDS builder.
         """
+        if kwargs.get("data_dir"):
+            kwargs["data_dir"] = os.path.expanduser(os.fspath(kwargs["data_dir"]))
         super().__init__(**kwargs)
         if not formats.is_prepared(self):
             self.info.set_file_format(file_format, override=True)
+
+    def download_and_prepare(self, **kwargs: Any) -> None:
+        """Prepares the data; see `tfds.core.DatasetBuilder.download_and_prepare`."""
+        with data_dir.writing(self.data_dir_root):
+            super().download_and_prepare(**kwargs)
 
     def as_data_source(self, *args: Any, **kwargs: Any) -> Any:
         """Returns random access to the examples; see `tfds.core.DatasetBuilder.as_data_source`."""
@@ -160,6 +174,12 @@ class Builder(tfds.core.ShardBasedBuilder):
             metadata=tfds.core.MetadataDict(),
         )
 
+    def _download_and_prepare(
+        self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig | None = None
+    ) -> None:
+        with contextlib.ExitStack() as self._cleanup:
+            super()._download_and_prepare(dl_manager, download_config)
+
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
     ) -> Mapping[str, Sequence[Callable[[], Iterator[tuple[str, dict[str, Any]]]]]]:
@@ -180,34 +200,39 @@ class Builder(tfds.core.ShardBasedBuilder):
     ) -> Mapping[str, Sequence[Callable[[], Iterator]]]:
         found = photo_folder.scan(_manual_dir(dl_manager))
         size = self.builder_config.resolution
-        images = workers.map_ordered(photo_folder.convert_photo, [(photo, size) for photo in found.photos])
-        images = _with_progress(images, len(found.photos), f"Reading photos for {self.info.full_name}")
+        converted = workers.map_ordered(photo_folder.convert_photo, [(photo, size) for photo in found.photos])
+        converted = _with_progress(converted, len(found.photos), f"Reading photos for {self.info.full_name}")
         # All photos are decoded before a split is written: only then is it known which are usable. The
         # converted images wait on the disk that they will end on.
-        spool = tempfile.TemporaryFile(dir=None if "://" in self.data_dir else self.data_dir)
-        skipped, usable, bounds = list(found.skipped), [], {}
-        for photo, image in zip(found.photos, images, strict=True):
-            if isinstance(image, str):
-                skipped.append(image)
+        place = None if "://" in self.data_dir else self.data_dir
+        spool = self._cleanup.enter_context(tempfile.TemporaryFile(dir=place))
+        self._cleanup.callback(photo_files.close_zips)
+        skipped, crcs, bounds, usable = list(found.skipped), {}, {}, {}
+        for photo, result in zip(found.photos, converted, strict=True):
+            crcs[photo] = result.crc
+            if isinstance(result.image, str):
+                skipped.append(result.image)
                 continue
-            usable.append(photo)
-            bounds[photo.name] = (spool.tell(), len(image))
-            spool.write(image)
-        photo_folder.report(found.place, usable, skipped)
-        self.info.metadata.update(photos=found.fingerprint, skipped=skipped)
+            bounds[photo] = (spool.tell(), len(result.image))
+            spool.write(result.image)
+            usable[photo] = dataclasses.replace(result, image=b"")
+        found = dataclasses.replace(found, skipped=tuple(skipped))
+        photo_folder.report(found, usable)
         splits = photo_folder.split_photos(usable)
+        photo_record.write(self.data_path, crcs)
+        several = sum(sum(photo.attributes) > 1 for photo in usable)
+        self.info.metadata.update(skipped=skipped, notes=list(found.notes), several_attributes=several)
 
         def examples() -> Iterator[dict[str, Any]]:
-            with spool:
-                for photo in itertools.chain(*splits.values()):
-                    start, length = bounds[photo.name]
-                    spool.seek(start)
-                    yield {
-                        "image": spool.read(length),
-                        "label": photo.label,
-                        "attributes": np.array(photo.attributes),
-                        "id": photo.name,
-                    }
+            for photo in itertools.chain(*splits.values()):
+                start, length = bounds[photo]
+                spool.seek(start)
+                yield {
+                    "image": spool.read(length),
+                    "label": photo.label,
+                    "attributes": np.array(photo.attributes),
+                    "id": photo.name,
+                }
 
         stream = examples()
         return {split: self._cut(stream, len(members)) for split, members in splits.items()}
@@ -243,7 +268,8 @@ def _manual_dir(dl_manager: tfds.download.DownloadManager) -> epath.Path:
         reason = str(error).partition(". Create it")[0].replace("Manual directory", "manual_dir")
         raise FileNotFoundError(f"no photos: {reason}; {photo_folder.INSTRUCTIONS}") from None
     except NotADirectoryError as error:
-        raise ValueError(f"manual_dir {error.filename} is a file; give the folder that holds it") from None
+        place = listing.printable(error.filename)
+        raise ValueError(f"manual_dir {place} is a file; give the folder that holds it") from None
 
 
 def _with_progress(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:

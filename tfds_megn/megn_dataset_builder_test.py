@@ -1,11 +1,9 @@
-"""TFDS's own test of the builder; needs TensorFlow (`pip install './tfds_megn[tf,test]'`)."""
-
-import importlib.util
+"""TFDS's own test of the builder; needs TensorFlow and dill (`pip install './tfds_megn[tf,test]'`)."""
 
 import pytest
 
-if importlib.util.find_spec("tensorflow") is None:
-    pytest.skip("tensorflow is not installed", allow_module_level=True)
+pytest.importorskip("tensorflow", reason="tfds.testing needs tensorflow: pip install './tfds_megn[tf,test]'")
+pytest.importorskip("dill", reason="tfds.testing needs dill: pip install './tfds_megn[tf,test]'")
 
 import tensorflow_datasets as tfds
 
@@ -25,7 +23,7 @@ class PhotosTest(tfds.testing.DatasetBuilderTestCase):
 
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = ["photos_64"]
-    SPLITS = {"train": 15, "validation": 2, "test": 1}
+    SPLITS = {"train": 16, "validation": 1, "test": 1}
 
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import os
 import pathlib
 import sys
-import zipfile
+import zlib
+from collections.abc import Mapping
 
+import numpy as np
 from etils import epath
 
-from tfds_megn import photos, rendered
+from tfds_megn import label_table, listing, photo_files, photos, rendered
 from tfds_megn.params import ATTRIBUTES
 
 _NAMES = ", ".join(ATTRIBUTES)
@@ -21,9 +21,6 @@ INSTRUCTIONS = (
     f"put your photos there in folders named {_NAMES}, or as any tree with a labels.csv "
     f"(header file,{','.join(ATTRIBUTES[1:])} with 0 or 1, or file,label), or a zip of either."
 )
-_LABELS = "labels.csv"
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-_NOT_PHOTOS = ("thumbs.db", "desktop.ini")
 _MIN_PHOTOS = len(rendered.SPLITS)
 _MAX_LINES = 50
 
@@ -33,26 +30,21 @@ class Photo:
     """One photo of a collection, not yet read.
 
     Attributes:
-      name: its path from where the labels are, with '/' between: the example's id.
+      name: its path from where the labels are, with '/' between, as text that can be stored: the example's id.
       attributes: what is worn, in the order of ATTRIBUTES[1:].
       place: the folder or zip file that holds it.
-      member: its path inside `place`.
+      file: the file inside `place`.
     """
 
     name: str
     attributes: tuple[bool, ...]
     place: str
-    member: str
+    file: photo_files.File
 
     @property
     def label(self) -> int:
         """The single label: the first of mask, eyeglasses, sunglasses, beard, mustache worn; 0 is none."""
         return self.attributes.index(True) + 1 if any(self.attributes) else 0
-
-    @property
-    def hash(self) -> int:
-        """64 bits from the name."""
-        return int.from_bytes(hashlib.blake2b(self.name.encode(), digest_size=8).digest(), "big")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +54,29 @@ class Collection:
     Attributes:
       place: the folder or zip file.
       photos: the labelled photos, ordered by name.
-      skipped: one line per file that was left out.
-      fingerprint: changes when a photo is added, removed, relabelled or changes its size in bytes.
+      skipped: one line for each file or folder that was left out.
+      notes: one line for whatever else the user should know: files that are no images, an encoding guessed.
     """
 
     place: str
     photos: tuple[Photo, ...]
     skipped: tuple[str, ...]
-    fingerprint: str
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """One photo after reading.
+
+    Attributes:
+      image: PNG bytes, or the line that says why the photo is left out.
+      crc: CRC-32 of the file's contents, None where they cannot be read.
+      pixels: 64 bits from the pixels of the whole photo; equal for files that show the same image.
+    """
+
+    image: bytes | str
+    crc: int | None
+    pixels: int = 0
 
 
 def scan(manual_dir: str | os.PathLike) -> Collection:
@@ -90,211 +97,139 @@ def scan(manual_dir: str | os.PathLike) -> Collection:
     """
     place = epath.Path(manual_dir).expanduser()
     if not place.exists():
-        raise FileNotFoundError(f"no photos: {place} does not exist; make it and {INSTRUCTIONS}")
-    sizes = _list_zip(place) if place.is_file() else _list_folder(place)
-    if place.is_dir() and not _find_root(sizes)[1]:
-        zips = [path for path in sizes if path.lower().endswith(".zip") and "/" not in path]
+        raise FileNotFoundError(f"no photos: {listing.printable(place)} does not exist; make it and {INSTRUCTIONS}")
+    files, skipped = photo_files.list_files(place)
+    if place.is_dir() and not _find_root(files)[1]:
+        zips = [path for path in files if path.lower().endswith(".zip") and "/" not in path]
         if len(zips) > 1:
-            raise ValueError(f"{place}: holds {len(zips)} zip files ({', '.join(zips)}); keep one, or unpack them")
+            names = listing.printable(", ".join(zips))
+            raise ValueError(f"{listing.printable(place)}: holds {len(zips)} zip files ({names}); keep one")
         if zips:
             place = place / zips[0]
-            sizes = _list_zip(place)
-    if not sizes:
-        raise FileNotFoundError(f"no photos: {place} is empty; {INSTRUCTIONS}")
-    root, kind = _find_root(sizes)
-    inside = {path.removeprefix(root): size for path, size in sizes.items() if path.startswith(root)}
+            files, skipped = photo_files.list_files(place)
+    shown = listing.printable(place)
+    if not files:
+        raise FileNotFoundError(f"no photos: {shown} is empty; {INSTRUCTIONS}")
+    root, kind = _find_root(files)
+    inside = {path.removeprefix(root): file for path, file in files.items() if path.startswith(root)}
+    where = listing.printable(f"{os.fspath(place)}/{root}")
     if kind == "csv":
-        labelled, skipped = _from_csv(place, root, inside)
+        labelled, left_out, notes = _from_csv(os.fspath(place), where, inside)
     elif kind == "folders":
-        labelled, skipped = _from_folders(place, inside)
+        labelled, left_out, notes = _from_folders(where, inside)
     else:
-        raise ValueError(f"{place}: no labels.csv and no folder named after an attribute; {INSTRUCTIONS}")
-    found = tuple(
-        Photo(name=name, attributes=worn, place=os.fspath(place), member=root + name)
-        for name, worn in sorted(labelled.items())
+        raise ValueError(f"{shown}: no labels.csv and no folder named after an attribute; {INSTRUCTIONS}")
+    others = [path for path in inside if path not in labelled and not photos.is_image(path)]
+    line = photos.describe_left_out(path for path in others if path.lower() != label_table.FILE_NAME)
+    found = (
+        Photo(name=listing.printable(path), attributes=worn, place=os.fspath(place), file=inside[path])
+        for path, worn in sorted(labelled.items())
     )
-    content = repr([(photo.name, photo.attributes, inside[photo.name]) for photo in found])
     return Collection(
         place=os.fspath(place),
-        photos=found,
-        skipped=tuple(skipped),
-        fingerprint=hashlib.blake2b(content.encode(), digest_size=16).hexdigest(),
+        photos=tuple(found),
+        skipped=(*skipped, *left_out),
+        notes=(*notes, *([f"{shown}: {line}"] if line else [])),
     )
 
 
-def _list_folder(folder: epath.Path, prefix: str = "") -> dict[str, int]:
-    """Returns the size in bytes of every file below a folder, by its relative path with '/' between."""
-    sizes = {}
-    for path in sorted(folder.iterdir()):
-        if _is_hidden(path.name):
-            continue
-        if path.is_dir():
-            sizes.update(_list_folder(path, f"{prefix}{path.name}/"))
-        elif path.exists():  # A dangling link does not.
-            sizes[prefix + path.name] = path.stat().length
-    return sizes
+_Labelled = dict[str, tuple[bool, ...]]
 
 
-def _list_zip(path: epath.Path) -> dict[str, int]:
-    """Returns the unpacked size of every file in a zip. Nothing is ever unpacked to disk."""
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise ValueError(f"{path}: not a readable zip file ({error})") from None
-    return {
-        member.filename: member.file_size
-        for member in members
-        if not member.is_dir() and not any(map(_is_hidden, member.filename.split("/")))
-    }
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX")) or name.lower() in _NOT_PHOTOS
-
-
-def _find_root(paths: dict[str, int]) -> tuple[str, str | None]:
+def _find_root(paths: dict[str, photo_files.File]) -> tuple[str, str | None]:
     """Returns the folder that holds the labels ('' or 'a/b/') and their kind: 'csv', 'folders' or None."""
     root = ""
     while True:
         below = [path.removeprefix(root) for path in paths if path.startswith(root)]
         folders = {path.partition("/")[0] for path in below if "/" in path}
-        files = {path.lower() for path in below if "/" not in path}
-        if _LABELS in files:
+        names = {path.lower() for path in below if "/" not in path}
+        if label_table.FILE_NAME in names:
             return root, "csv"
         if any(folder.lower() in ATTRIBUTES for folder in folders):
             return root, "folders"
-        if len(folders) != 1 or any(file.endswith((".zip", *_IMAGE_SUFFIXES)) for file in files):
+        if len(folders) != 1 or any(name.endswith(".zip") or photos.is_image(name) for name in names):
             return root, None
         root += folders.pop() + "/"
 
 
-def _worn(label: str) -> tuple[bool, ...] | None:
-    """Returns the five attributes of a single label, None for an unknown one."""
-    label = label.strip().lower()
-    return tuple(label == name for name in ATTRIBUTES[1:]) if label in ATTRIBUTES else None
-
-
-def _from_folders(place: epath.Path, sizes: dict[str, int]) -> tuple[dict[str, tuple[bool, ...]], list[str]]:
+def _from_folders(where: str, files: dict[str, photo_files.File]) -> tuple[_Labelled, list[str], list[str]]:
+    """Returns the photos by path with what is worn, the lines of files left out, and other lines."""
     labelled, skipped = {}, []
-    for path in sizes:
+    for path in files:
         folder, separator, _ = path.partition("/")
         if not separator:
-            if path.lower().endswith((".zip", *_IMAGE_SUFFIXES)):
-                skipped.append(f"{place}/{path}: not in a folder named after an attribute")
+            if photos.is_image(path):
+                skipped.append(f"{where}{listing.printable(path)}: not in a folder named after an attribute")
             continue
-        worn = _worn(folder)
+        worn = label_table.attributes_of(folder)
         if worn is None:
-            raise ValueError(f"{place}/{folder}: unknown label '{folder}'; the folders are named {_NAMES}")
-        labelled[path] = worn
-    return labelled, skipped
+            folder = listing.printable(folder)
+            raise ValueError(f"{where}{folder}: unknown label '{folder}'; the folders are named {_NAMES}")
+        if photos.is_image(path):
+            labelled[path] = worn
+    return labelled, skipped, []
 
 
-def _from_csv(place: epath.Path, root: str, sizes: dict[str, int]) -> tuple[dict[str, tuple[bool, ...]], list[str]]:
-    table = next(path for path in sizes if path.lower() == _LABELS)
-    where = f"{place}/{root}{table}"
-    rows = _read_rows(where, read_bytes(os.fspath(place), root + table))
-    if not rows:
-        raise ValueError(f"{where}: empty; its first line is file,{','.join(ATTRIBUTES[1:])} or file,label")
-    header = [cell.strip().lower() for cell in rows[0][1]]
-    _check_header(where, header)
-    labelled: dict[str, tuple[bool, ...]] = {}
+def _from_csv(place: str, where: str, files: dict[str, photo_files.File]) -> tuple[_Labelled, list[str], list[str]]:
+    """Returns the photos by path with what is worn, the lines of files left out, and other lines."""
+    table = next(path for path in files if path.lower() == label_table.FILE_NAME)
+    rows, note = label_table.read(where + table, photo_files.read_bytes(place, files[table].member))
+    names = photo_files.Names(files)
+    labelled: _Labelled = {}
     skipped = []
-    for line, cells in rows[1:]:
-        if len(cells) != len(header):
-            raise ValueError(f"{where} line {line}: {len(cells)} cells under {len(header)} columns")
-        row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-        name = row["file"].replace("\\", "/").removeprefix("./")
-        worn = _row_attributes(f"{where} line {line}", row)
+    for row in rows:
+        name = row.file.replace("\\", "/").removeprefix("./")
+        shown = listing.printable(name)
         if name.startswith("/") or ".." in name.split("/") or pathlib.PureWindowsPath(name).drive:
-            raise ValueError(f"{where} line {line}: {name} lies outside; give paths from where labels.csv is")
-        if labelled.get(name, worn) != worn:
-            raise ValueError(f"{where} line {line}: {name} was listed before with other labels")
-        if name in sizes:
-            labelled[name] = worn
-        else:
-            skipped.append(f"{place}/{root}{name}: not there (labels.csv line {line})")
-    for path in sizes:
-        if path not in labelled and path.lower().endswith(_IMAGE_SUFFIXES):
-            skipped.append(f"{place}/{root}{path}: not listed in labels.csv")
-    return labelled, skipped
+            raise ValueError(
+                f"{where}{table} line {row.line}: {shown} lies outside; give paths from where labels.csv is"
+            )
+        path = names.find(name)
+        if path is None:
+            skipped.append(f"{where}{shown}: not there (labels.csv line {row.line})")
+        elif labelled.setdefault(path, row.attributes) != row.attributes:
+            raise ValueError(f"{where}{table} line {row.line}: {shown} was listed before with other labels")
+    for path in files:
+        if path not in labelled and photos.is_image(path):
+            skipped.append(f"{where}{listing.printable(path)}: not listed in labels.csv")
+    return labelled, skipped, [note] if note else []
 
 
-def _read_rows(where: str, data: bytes) -> list[tuple[int, list[str]]]:
-    """Returns the rows of a table that are not blank, each with its line number."""
-    try:
-        reader = csv.reader(io.StringIO(data.decode("utf-8-sig")), strict=True)
-        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{where}: not a table in UTF-8 with commas ({error})") from None
-
-
-def _check_header(where: str, header: list[str]) -> None:
-    known = ("file", "label", *ATTRIBUTES[1:])
-    for column in header:
-        if column not in known:
-            raise ValueError(f"{where}: unknown label '{column}' in its first line; known are {', '.join(known)}")
-    single = "label" in header
-    if "file" not in header or len(set(header)) != len(header) or len(header) < 2 or (single and len(header) > 2):
-        raise ValueError(f"{where}: its first line must be file,label or file,{','.join(ATTRIBUTES[1:])}")
-
-
-def _row_attributes(where: str, row: dict[str, str]) -> tuple[bool, ...]:
-    """Returns the five attributes of one row; a column that the table lacks counts as 0."""
-    if "label" in row:
-        worn = _worn(row["label"])
-        if worn is None:
-            raise ValueError(f"{where}: unknown label '{row['label']}'; known are {_NAMES}")
-        return worn
-    for name in ATTRIBUTES[1:]:
-        if row.get(name, "0") not in ("0", "1"):
-            raise ValueError(f"{where}: {name} is '{row[name]}'; it must be 0 or 1")
-    return tuple(row.get(name) == "1" for name in ATTRIBUTES[1:])
-
-
-def read_bytes(place: str, member: str) -> bytes:
-    """Returns the bytes of a file in a folder or zip.
-
-    Raises:
-      PhotoError: it cannot be read, or has more than 512 MiB.
-    """
-    name = f"{place}/{member}"
-    path = epath.Path(place)
-    try:
-        if path.is_dir():
-            if (path / member).stat().length > photos.MAX_BYTES:
-                raise photos.PhotoError(f"{name}: enormous file (more than {photos.MAX_BYTES // 2**20} MiB)")
-            return (path / member).read_bytes()
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            if archive.getinfo(member).file_size > photos.MAX_BYTES:
-                raise photos.PhotoError(f"{name}: enormous file (more than {photos.MAX_BYTES // 2**20} MiB)")
-            return archive.read(member)
-    except photos.PhotoError:
-        raise
-    except Exception as error:  # zipfile raises zlib, runtime, key and struct errors on bad members.
-        raise photos.PhotoError(f"{name}: cannot be read ({' '.join(str(error).split())})") from None
-
-
-def convert_photo(task: tuple[Photo, int]) -> bytes | str:
+def convert_photo(task: tuple[Photo, int]) -> Converted:
     """Reads, crops and scales one photo.
 
     Args:
       task: the photo, and the width and height of the result in pixels.
 
     Returns:
-      PNG bytes, or the line that says why the photo is left out.
+      The image as PNG, or why it is left out, and what tells the file and its pixels from others.
     """
     photo, size = task
+    crc = photo.file.crc
     try:
-        image = photos.read_photo(read_bytes(photo.place, photo.member), f"{photo.place}/{photo.member}")
+        data = photo_files.read_bytes(photo.place, photo.file.member)
+        crc = zlib.crc32(data)
+        image = photos.read_photo(data, listing.printable(f"{photo.place}/{photo.file.member}"))
     except photos.PhotoError as error:
-        return str(error)
-    return rendered.encode_png(photos.crop_resize(image, size))
+        return Converted(str(error), crc)
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(image))
+    pixels = int.from_bytes(digest.digest(), "big")
+    return Converted(rendered.encode_png(photos.crop_resize(image, size)), crc, pixels)
 
 
-def report(place: str, usable: list[Photo], skipped: list[str]) -> None:
-    """Says on the standard error which files were left out, and which attributes no photo shows."""
-    lines = [f"skipped {line}" for line in skipped[:_MAX_LINES]]
+def group_by_pixels(usable: Mapping[Photo, Converted]) -> list[list[Photo]]:
+    """Returns the photos in groups that show the same image, ordered by a hash of the image."""
+    groups: dict[int, list[Photo]] = {}
+    for photo, converted in usable.items():
+        groups.setdefault(converted.pixels, []).append(photo)
+    return [groups[pixels] for pixels in sorted(groups)]
+
+
+def report(collection: Collection, usable: Mapping[Photo, Converted]) -> None:
+    """Says on the standard error what was left out, and what is wrong with the labels of the usable photos."""
+    place, skipped = listing.printable(collection.place), collection.skipped
+    lines = [*collection.notes, *(f"skipped {line}" for line in skipped[:_MAX_LINES])]
     if len(skipped) > _MAX_LINES:
         lines.append(f"... and {len(skipped) - _MAX_LINES} more: metadata.json of the data set lists all")
     if skipped:
@@ -304,34 +239,45 @@ def report(place: str, usable: list[Photo], skipped: list[str]) -> None:
         shown.add("none")
     if missing := [name for name in ATTRIBUTES if name not in shown]:
         lines.append(f"warning: no usable photo of {', '.join(missing)} in {place}; this cannot be learned from it")
+    groups = [group for group in group_by_pixels(usable) if len({photo.attributes for photo in group}) > 1]
+    if groups:
+        first, second = sorted(min(groups, key=lambda group: group[0].name), key=lambda photo: photo.name)[:2]
+        count = "1 image is" if len(groups) == 1 else f"{len(groups)} images are"
+        lines.append(f"warning: {count} there with different labels, such as {first.name} and {second.name} in {place}")
     for line in lines:
         print(line, file=sys.stderr)
 
 
-def split_photos(collection: list[Photo]) -> dict[str, list[Photo]]:
-    """Divides photos into train, validation and test, 80/10/10, by a hash of the name.
+def split_photos(usable: Mapping[Photo, Converted]) -> dict[str, list[Photo]]:
+    """Divides photos into train, validation and test, 80/10/10, by a hash of their pixels.
 
-    Adding a photo moves no other one, except in collections so small that a split would be empty: that takes
-    a photo from the largest split.
+    Files that show the same image, byte copies or not, are in one split, the same at every resolution. Adding a
+    photo moves no other one, except in collections so small that a split would be empty: that takes an image
+    from the split that has most.
 
     Args:
-      collection: at least 3 photos.
+      usable: the photos that could be read.
 
     Returns:
       Split name to photos, ordered by the hash; no split is empty.
 
     Raises:
-      ValueError: there are fewer than 3 photos.
+      ValueError: there are fewer than 3 different images.
     """
-    if len(collection) < _MIN_PHOTOS:
+    splits: dict[str, list[list[Photo]]] = {split: [] for split in rendered.SPLITS}
+    groups = group_by_pixels(usable)
+    if len(groups) < _MIN_PHOTOS:
         raise ValueError(
-            f"{len(collection)} usable photos cannot fill train, validation and test; at least 3 are needed"
+            f"{len(usable)} usable photos ({len(groups)} different images) cannot fill train, validation and test; "
+            f"at least {_MIN_PHOTOS} different ones are needed"
         )
-    splits: dict[str, list[Photo]] = {split: [] for split in rendered.SPLITS}
-    for photo in sorted(collection, key=lambda photo: (photo.hash, photo.name)):
-        tenth = photo.hash * 10 >> 64
-        splits[{8: "validation", 9: "test"}.get(tenth, "train")].append(photo)
+    for group in groups:
+        tenth = usable[group[0]].pixels * 10 >> 64
+        splits[{8: "validation", 9: "test"}.get(tenth, "train")].append(group)
     for members in splits.values():
         if not members:
-            members.append(max(splits.values(), key=len).pop())
-    return splits
+            largest = max(splits.values(), key=len)
+            smallest_group = min(reversed(largest), key=len)
+            largest.remove(smallest_group)
+            members.append(smallest_group)
+    return {split: [photo for group in members for photo in group] for split, members in splits.items()}

@@ -30,6 +30,8 @@ MAX_BYTES = 2**29
 
 
 _HEIF_SUFFIXES = (".heic", ".heics", ".heif", ".heifs", ".hif")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_HEIF_WAY_OUT = "HEIC files are read after `pip install pillow-heif` (the extra [heif])"
 # Formats of Pillow that hold no pixels of their own (stubs for other programs), or run a program to show them (EPS).
 _NO_PHOTOS = ("BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -88,7 +90,7 @@ def describe_left_out(names: Iterable[str]) -> str | None:
     if not names:
         return None
     heif = any(name.lower().endswith(_HEIF_SUFFIXES) for name in names)
-    way_out = "; HEIC files are read after `pip install pillow-heif` (the extra [heif])" if heif else ""
+    way_out = f"; {_HEIF_WAY_OUT}" if heif else ""
     count = "1 file that is no image" if len(names) == 1 else f"{len(names)} files that are no images"
     return f"left out {count} by the suffix: {listing.count_by_suffix(names)}{way_out}"
 
@@ -137,16 +139,7 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> 
         warnings.simplefilter("ignore")  # Pillow's doubts about metadata, and its bomb warning: see MAX_PIXELS.
         image = _load(data, name)
         jpeg = _jpeg_settings(image)
-        try:
-            image = PIL.ImageOps.exif_transpose(image)
-        except Exception:
-            pass  # Unreadable metadata: the pixels are shown as stored, as viewers do.
-        try:
-            pixels = _to_rgb(image, name)
-        except PhotoError:
-            raise
-        except Exception as error:
-            raise PhotoError(f"{name}: cannot be converted to RGB ({_one_line(error)})") from None
+        pixels = to_rgb(image, name)
         exif = _exif(image)
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or profile[16:20] != b"RGB ":
@@ -194,7 +187,7 @@ def _jpeg_settings(image: PIL.Image.Image) -> JpegSettings | None:
 
 
 def _exif(image: PIL.Image.Image) -> bytes | None:
-    """Returns the EXIF block of an image that was transposed, None where there is none that can be read."""
+    """Returns the EXIF block of an image without its orientation, None where there is none that can be read."""
     try:
         exif = image.getexif()
         exif.pop(0x0112, None)  # The orientation.
@@ -211,6 +204,8 @@ def _open(data: bytes, name: str) -> PIL.Image.Image:
     except PIL.Image.DecompressionBombError:
         raise too_big from None
     except PIL.UnidentifiedImageError:
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+            raise PhotoError(f"{name}: a HEIC image; {_HEIF_WAY_OUT}") from None
         raise PhotoError(f"{name}: not an image, or its header is broken") from None
     except Exception as error:
         raise PhotoError(f"{name}: broken or truncated image ({_one_line(error)})") from None
@@ -226,8 +221,33 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _to_rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
-    """Returns u8[H,W,3] of a loaded image of any mode."""
+def to_rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
+    """Returns an image of any mode as `read_picture` does: orientation applied, transparent parts on white.
+
+    Args:
+      image: from Pillow; it is loaded when it is not yet.
+      name: what to call the image in errors.
+
+    Returns:
+      u8[H,W,3], RGB.
+
+    Raises:
+      PhotoError: the image is broken, or holds numbers that are not colours.
+    """
+    try:
+        image = PIL.ImageOps.exif_transpose(image)
+    except Exception:
+        pass  # Unreadable metadata: the pixels are shown as stored, as viewers do.
+    try:
+        return _convert(image, name)
+    except PhotoError:
+        raise
+    except Exception as error:
+        raise PhotoError(f"{name}: cannot be converted to RGB ({_one_line(error)})") from None
+
+
+def _convert(image: PIL.Image.Image, name: str) -> np.ndarray:
+    """Returns u8[H,W,3] of an upright image of any mode."""
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.int64)  # [H,W]
         if grey.min() < 0 or grey.max() > 65535:

@@ -10,7 +10,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from absl import logging
 
-from tfds_megn import formats, photo_folder, rendered
+from tfds_megn import formats, listing, photo_folder, photo_record, rendered
+from tfds_megn.data_dir import writing
 from tfds_megn.megn_dataset_builder import Builder
 
 
@@ -40,6 +41,7 @@ def data_source(
     Raises:
       ValueError: the config or the split is unknown, or the photos cannot be used.
       FileNotFoundError: there are no photos in `manual_dir`.
+      DataDirError: an OSError; the prepared data cannot be written to `data_dir`.
     """
     for part in split.split("+"):  # Now, rather than after the preparation.
         if part.partition("[")[0].strip() not in (*rendered.SPLITS, "all"):
@@ -54,7 +56,7 @@ def data_source(
     if Builder.get_builder_config(name.partition(":")[0]) is None:
         known = ", ".join(Builder.builder_configs)
         raise ValueError(f"unknown config {config!r}; there are {known}")
-    with _no_warnings():
+    with _no_warnings(), writing(data_dir or tfds.core.constants.DATA_DIR):
         builder = Builder(config=name, data_dir=data_dir, file_format="array_record")
         if not formats.is_prepared(builder):
             builder = _prepare(builder, name, data_dir, manual_dir)
@@ -79,13 +81,13 @@ def _no_warnings() -> Iterator[None]:
 def _check_same_photos(builder: Builder, manual_dir: str | os.PathLike) -> None:
     """Raises ValueError when the data were prepared from photos other than those in `manual_dir`, if any."""
     try:
-        fingerprint = photo_folder.scan(manual_dir).fingerprint
+        collection = photo_folder.scan(manual_dir)
     except FileNotFoundError:
         return
-    if builder.info.metadata.get("photos", fingerprint) != fingerprint:
+    if difference := photo_record.find_difference(builder.data_path, collection):
         raise ValueError(
-            f"{builder.data_dir} was prepared from other photos than {manual_dir} holds now; "
-            "delete it to prepare again, or give another data_dir"
+            f"{builder.data_dir} was prepared from other photos than {listing.printable(manual_dir)} holds now "
+            f"({difference}); delete it to prepare again, or give another data_dir"
         )
 
 

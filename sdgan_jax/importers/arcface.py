@@ -22,7 +22,6 @@ from sdgan_jax.importers.layouts import CONV, SAME, Layout, Table
 from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.nets.arcface import ArcFace
 
-PREFIX = "module."  # of a network that was saved inside of a DataParallel
 MOST_BLOCKS = 200
 # What the network sees of an aligned photo: rows 35 to 223 and columns 32 to 220 of 256; top, left, bottom, right.
 CROP = [35 / 256, 32 / 256, 223 / 256, 220 / 256]
@@ -32,9 +31,9 @@ _POINT = Layout(lambda x: x[:, :, 0, 0].T, lambda x: x.T[:, :, None, None])
 
 def is_arcface(keys: Iterable[str]) -> bool:
     """Whether these keys of a state dict are those of such a network."""
-    return {"input_layer.0.weight", "body.0.res_layer.0.weight", "output_layer.3.weight"} <= {
-        key.removeprefix(PREFIX) for key in keys
-    }
+    return {"input_layer.0.weight", "body.0.res_layer.0.weight", "output_layer.3.weight"} <= set(
+        map(layouts.own_name, keys)
+    )
 
 
 def table(shortcuts: Iterable[bool], side: int) -> Table:
@@ -103,7 +102,7 @@ def variables_of(
     Raises:
         FileError: an array is missing, unexpected, of another shape, or not finite; the first few are named.
     """
-    state = {key.removeprefix(PREFIX): array for key, array in state.items()}
+    state = layouts.unwrapped(state, source)
     state = {key: array for key, array in state.items() if not key.endswith(".num_batches_tracked")}
     settings = _settings(state, source)
     net = ArcFace(**{name: value for name, value in settings.items() if name != "resolution"})

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import math
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import jax.numpy as jnp
@@ -20,6 +21,8 @@ from sdgan_jax.importers.pickles import Call, FileError, Name, Persistent
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
+DEPTH = 3  # dicts in dicts that are looked into
+MOST_DICTS = 100  # of one depth; a training checkpoint has ten
 
 _DTYPES = {
     "FloatStorage": np.dtype("<f4"),
@@ -49,6 +52,24 @@ def as_dict(value: Any) -> dict[Any, Any] | None:
         pairs = [pair for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2]
         return {key: item for key, item in pairs if isinstance(key, str)} | value.items
     return None
+
+
+def dicts(value: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """All dicts in a record, the outer ones first, each with the keys that lead to it, such as "state_dict.g_ema"."""
+    level = [("", value)]
+    seen: set[int] = set()  # a record may hold itself
+    for _ in range(DEPTH):
+        level = [(name, item) for name, item in level if id(item) not in seen]
+        seen |= {id(item) for _, item in level}
+        found = [(name, tree) for name, item in level if (tree := as_dict(item)) is not None]
+        yield from found
+        inner = (
+            (f"{name}.{key}".lstrip("."), item)
+            for name, tree in found
+            for key, item in tree.items()
+            if isinstance(item, dict | Call) and as_dict(item)
+        )
+        level = list(itertools.islice(inner, MOST_DICTS))
 
 
 def decode(value: Any, source: str, storages: Storages | None = None) -> np.ndarray | None:
@@ -269,6 +290,8 @@ def read_zip(file: BinaryIO, source: str) -> tuple[Any, Storages]:
         raise FileError(f"{source} is compressed, which torch.save never does: it could unpack to any size; refused")
     names = {member.filename for member in members}
     roots = [name.removesuffix("data.pkl") for name in names if name.split("/")[1:] == ["data.pkl"]]
+    if not roots and names and all(name.endswith(".npy") for name in names):
+        raise FileError(f"{source} is an archive of numpy; if it belongs to a model directory, give that directory")
     if len(roots) != 1:
         raise FileError(f"{source} is a zip archive, but not of torch.save (it has no data.pkl)")
     root = roots[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from etils import epath
 
@@ -90,17 +90,33 @@ def _read(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
 def _read_torch(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
     """The format of a file of torch, told by the keys that it holds, and what its importer finds."""
     saved, storages = arrays.read_torch(file, source)
-    tree = arrays.as_dict(saved) or {}
-    if rosinality.is_rosinality(tree):
-        return "rosinality", rosinality.read(tree, source, storages)
-    if arcface.is_arcface(map(str, tree)):
-        return "irse50", arcface.network_of(arrays.state_dict(tree, source, storages), source)
-    model = arrays.as_dict(tree.get("model")) or {}
-    if sfn.is_sfn(map(str, model)):
-        return "sfn", sfn.network_of(arrays.state_dict(model, source, storages), source)
-    names = ", ".join(printable(key, 30) for key in list(tree)[:4])
-    held = f"it holds {names}" if names else "it holds no dict"
+    if (parts := rosinality.read(saved, source, storages)) is not None:
+        return "rosinality", parts
+    trees = [tree for _, tree in arrays.dicts(saved)]
+    for name, is_known, network_of in (
+        ("irse50", arcface.is_arcface, arcface.network_of),
+        ("sfn", sfn.is_sfn, sfn.network_of),
+    ):
+        for tree in trees:
+            if is_known(map(str, tree)):
+                return name, network_of(arrays.state_dict(tree, source, storages), source)
+    if any({"synthesis.b4.const", "b4.const"} & {str(key) for key in tree} for tree in trees):
+        raise FileError(
+            f"{source} holds arrays of stylegan2-ada-pytorch without the settings of its layers; give its .pkl"
+        )
     raise FileError(
-        f"{source} is a file of torch, but of no network that is known: {held}, neither g_ema nor g of rosinality, nor "
-        "the arrays of IR-SE50, nor SD-GAN's fusion network under 'model'"
+        f"{source} is a file of torch, but of no network that is known: {_held(saved)}; known are the arrays of "
+        "rosinality's Generator (g_ema, g, or a bare state dict), of IR-SE50 and of SD-GAN's fusion network"
     )
+
+
+def _held(saved: Any) -> str:
+    """What a file of torch holds, in a few names."""
+    tree = arrays.as_dict(saved)
+    if not tree:
+        return "it holds no dict" if tree is None else "it holds an empty dict"
+    names = []
+    for key, item in list(tree.items())[:4]:
+        inner = ", ".join(printable(name, 30) for name in list(arrays.as_dict(item) or {})[:2])
+        names.append(printable(key, 30) + (f" ({inner}, …)" if inner else ""))
+    return f"it holds {', '.join(names)}"

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from sdgan_jax.importers.pickles import FileError, printable
 
 SHOWN = 3  # names of each kind that a message lists
+WRAPPERS = frozenset({"module", "_orig_mod"})  # parts of keys by DataParallel and by torch.compile
+
+
+Item = TypeVar("Item")
 
 
 class Layout(NamedTuple):
@@ -72,6 +76,32 @@ FLAT_COLUMNS = flat_columns(4)
 def biased(path: str, key: str, layout: Layout, suffixes: tuple[str, str] = ("weight", "bias")) -> Table:
     """The two rows of a layer: its kernel in `layout`, and its bias."""
     return {f"{path}/kernel": (f"{key}{suffixes[0]}", layout), f"{path}/bias": (f"{key}{suffixes[1]}", SAME)}
+
+
+def own_name(key: Any) -> str:
+    """A key of a state dict without what wrappers of modules add to it, such as `module.` in front."""
+    return ".".join(part for part in str(key).split(".") if part not in WRAPPERS)
+
+
+def unwrapped(state: Mapping[Any, Item], source: str) -> dict[str, Item]:
+    """A state dict under the names that its module has by itself (`own_name`).
+
+    Args:
+        state: of a module, wrapped or not, as a whole or in parts.
+        source: what to call the file in messages.
+
+    Returns:
+        The same entries.
+
+    Raises:
+        FileError: two entries have the same name then.
+    """
+    found: dict[str, Item] = {}
+    for key, item in state.items():
+        if (name := own_name(key)) in found:
+            raise FileError(f"{source} holds {printable(name)} twice, with and without `module.` in front; delete one")
+        found[name] = item
+    return found
 
 
 def width(arrays: Mapping[str, np.ndarray], table: Table, path: str, otherwise: int = 0) -> int:

@@ -1,16 +1,22 @@
 """Checkpoints of rosinality/stylegan2-pytorch (`.pt`): read and written.
 
 A file is a dict with the state dicts `g_ema`, `g` and `d`, any of them missing, and sometimes `latent_avg`; those of a
-training run hold the optimisers and options beside. Facts: the keys of golden files (`tests/golden`).
+training run hold the optimisers and options beside. Other projects store the same arrays under other names
+(`state_dict`, `params_ema`, …), inside another module (`decoder.` of encoders such as pSp), or as a bare state dict,
+so the networks are found by their arrays. Files from before April 2020 have no noise buffers. Facts: the keys of golden
+files (`tests/golden`).
 """
 
 from __future__ import annotations
 
+import collections
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax.traverse_util
+import jax
 import numpy as np
 from etils import epath
 
@@ -19,10 +25,17 @@ from sdgan_jax.importers import arrays as arrays_lib
 from sdgan_jax.importers import layouts
 from sdgan_jax.importers.assembly import Format, Parts
 from sdgan_jax.importers.layouts import Table
+from sdgan_jax.importers.pickles import FileError, printable
 
 FILTERS = (".blur.kernel", ".upsample.kernel", ".conv2.0.kernel", ".skip.0.kernel")
 # Channels by resolution at channel_multiplier 1; those from 64 up are multiplied by it.
 WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
+
+
+# Arrays that tell the networks: two of them, under any common prefix.
+MARKS_G = ("input.input", "conv1.conv.weight", "conv1.activate.bias", "to_rgb1.conv.weight", "to_rgb1.bias")
+MARKS_D = ("final_conv.0.weight", "final_conv.1.bias", "final_linear.0.weight", "final_linear.1.weight")
+MOST_BLOCKS = 9  # above 4×4, which is more than the largest resolution that can be read
 
 
 def generator(resolution: int, mapping_layers: int, label_dim: int = 0) -> Table:
@@ -78,33 +91,67 @@ def discriminator(resolution: int, label_dim: int = 0) -> Table:
 FORMAT = Format(generator, discriminator)
 
 
-def is_rosinality(parts: Mapping[Any, Any]) -> bool:
-    """Whether this dict out of a file of torch holds a generator."""
-    return any(arrays_lib.as_dict(parts.get(name)) is not None for name in ("g_ema", "g"))
-
-
-def read(parts: Mapping[Any, Any], source: str, storages: arrays_lib.Storages) -> Parts:
+def read(saved: Any, source: str, storages: arrays_lib.Storages) -> Parts | None:
     """Reads a checkpoint.
 
     Args:
-        parts: what the file holds, such that `is_rosinality`.
+        saved: what the file holds.
         source: what to call the file in messages.
         storages: of the file.
 
     Returns:
-        G (`g_ema`, else `g`), D and the average w, those that are there.
+        G (the averaged one, where the file has it), D and the average w, as far as they are there; None where the file
+        has neither G nor D.
 
     Raises:
-        FileError: an array does not fit its bytes.
+        FileError: there is a D alone, or an array does not fit its bytes.
     """
-    trees = {name: arrays_lib.as_dict(parts.get(name)) for name in ("g_ema", "g", "d")}
-    states = {name: arrays_lib.state_dict(tree, source, storages) for name, tree in trees.items() if tree is not None}
-    w_avg = arrays_lib.decode(parts.get("latent_avg"), source, storages)
-    name = "g_ema" if "g_ema" in states else "g"
-    found = parts_of(states[name], states.get("d"), w_avg, source)
+    generators, discriminators = (list(_networks(saved, marks, source)) for marks in (MARKS_G, MARKS_D))
+    if not generators and not discriminators:
+        return None
+    if not generators:
+        name = f" ({printable(discriminators[0][0])})" if discriminators[0][0] else ""
+        raise FileError(f"{source} holds a discriminator{name} but no generator; give a file with a generator")
+    name, tree = min(generators, key=lambda found: not _is_average(found[0]))  # the first of the averaged ones
+    state_g = arrays_lib.state_dict(tree, source, storages)
+    state_d = arrays_lib.state_dict(discriminators[0][1], source, storages) if discriminators else None
+    items = (pair for _, tree in arrays_lib.dicts(saved) for pair in tree.items())
+    averages = [item for key, item in items if layouts.own_name(key) == "latent_avg"]
+    w_avg = next((w for item in averages if (w := arrays_lib.decode(item, source, storages)) is not None), None)
+    found = parts_of(state_g, state_d, _one_w(w_avg), source)
     if name == "g":
         found.notes.append("the file has no g_ema (the averaged generator); g was taken")
+    elif not _is_average(name):
+        where = f"{printable(name)} was taken" if name else "it is a bare state dict"
+        found.notes.append(f"the file does not say whether its generator is the averaged one (g_ema); {where}")
+    if not discriminators and (arrays_lib.as_dict(saved) or {}).get("d") is not None:
+        found.notes.append("left out: d, which holds no discriminator of rosinality")
     return found
+
+
+def _networks(saved: Any, marks: tuple[str, ...], source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The state dicts in a file with at least two arrays of these names, and what they are called there."""
+    for name, tree in arrays_lib.dicts(saved):
+        names = {layouts.own_name(key) for key in tree}
+        roots = [key.removesuffix(mark) for key in names for mark in marks if f".{key}".endswith(f".{mark}")]
+        for root, count in sorted(collections.Counter(roots).items()):
+            if count > 1:
+                own = {key: item for key, item in tree.items() if layouts.own_name(key).startswith(root)}
+                own = {key.removeprefix(root): item for key, item in layouts.unwrapped(own, source).items()}
+                own.pop("latent_avg", None)
+                yield f"{name}.{root}".strip("."), own
+
+
+def _is_average(name: str) -> bool:
+    """Whether a network of this name is a moving average, as `g_ema` and `params_ema` are."""
+    return "ema" in re.split("[^a-z]+", name.lower())
+
+
+def _one_w(w_avg: np.ndarray | None) -> np.ndarray | None:
+    """An average w that is repeated for each layer, as encoders store it, once."""
+    if w_avg is not None and w_avg.ndim == 2 and len(w_avg) > 1 and (w_avg == w_avg[:1]).all():
+        return w_avg[0]
+    return w_avg
 
 
 def parts_of(
@@ -122,14 +169,30 @@ def parts_of(
         source: what to call them in messages.
 
     Returns:
-        What `assembly.assemble` takes.
+        What `assembly.assemble` takes; noise buffers that are missing are drawn from a fixed key.
+
+    Raises:
+        FileError: the generator has no layers above 4×4, or a filter is none that is known.
     """
     state_g = layouts.without_filters(source, state_g or {}, FILTERS)
     if state_d is not None:
         state_d = layouts.without_filters(source, state_d, FILTERS)
-    blocks = layouts.last_number(r"convs\.(\d+)\.conv\.weight", state_g) // 2 + 1
+    blocks = min(layouts.last_number(r"convs\.(\d+)\.conv\.weight", state_g) // 2 + 1, MOST_BLOCKS)
+    if not blocks:
+        raise FileError(f"{source}: the generator is cut short: it has no layers above 4×4 (convs.0.conv.weight, …)")
     layers = layouts.last_number(r"style\.(\d+)\.weight", state_g)
-    return Parts(4 << min(blocks, 20), min(max(layers, 1), 64), state_g, state_d, w_avg)
+    count = 2 * blocks + 1
+    missing = {f"noises.noise_{index}": index for index in range(count) if f"noises.noise_{index}" not in state_g}
+    state_g |= {key: _noise(index) for key, index in missing.items()}
+    which = "no noise buffers (noises.*)" if len(missing) == count else f"no {', '.join(missing)}"
+    notes = [f"the file has {which}; drawn from a fixed key, the same at every conversion"] if missing else []
+    return Parts(4 << blocks, min(max(layers, 1), 64), state_g, state_d, w_avg, notes=notes)
+
+
+def _noise(index: int) -> np.ndarray:
+    """The noise buffer of a layer, f32[1,1,H,H]: standard normal, and the same at every call."""
+    side = 4 << (index + 1) // 2
+    return np.asarray(jax.random.normal(jax.random.fold_in(jax.random.key(0), index), (1, 1, side, side)))
 
 
 def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> list[str]:

@@ -25,7 +25,6 @@ from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.nets.fusion_layers import EPSILON
 from sdgan_jax.nets.sfn import REGIONS, OfficialFusion, Settings
 
-PREFIX = "module."  # of a network that was saved inside of a DataParallel
 STATISTICS = "statistics/"  # where the mean and the variance of a batch normalisation wait to be folded
 
 
@@ -59,9 +58,9 @@ _COLUMN = Layout(lambda x: x[:, None], lambda x: x[:, 0])  # [L]; ours [L,1]
 
 def is_sfn(keys: Iterable[str]) -> bool:
     """Whether these keys of a state dict are those of such a network."""
-    return {"arcfacenet.conv1.weight", "fusion.blending_gamma", "regre.tree_connect_1.0.weight"} <= {
-        key.removeprefix(PREFIX) for key in keys
-    }
+    return {"arcfacenet.conv1.weight", "fusion.blending_gamma", "regre.tree_connect_1.0.weight"} <= set(
+        map(layouts.own_name, keys)
+    )
 
 
 def network_of(state: Mapping[str, np.ndarray], source: str = "the state dict") -> Network:
@@ -85,8 +84,7 @@ def variables_of(state: Mapping[str, np.ndarray], source: str = "the state dict"
     Raises:
         FileError: an array is missing, unexpected, of another shape, or not finite; the first few are named.
     """
-    state = {key.removeprefix(PREFIX): array for key, array in state.items()}
-    state = {key: array for key, array in state.items() if not _is_dead(key)}
+    state = {key: array for key, array in layouts.unwrapped(state, source).items() if not _is_dead(key)}
     settings = _settings(state)
     images = jnp.zeros((1, settings.resolution, settings.resolution, 3))
     shapes = jax.eval_shape(OfficialFusion(settings).init, jax.random.key(0), images, images, jnp.zeros((1, 16, 16, 9)))

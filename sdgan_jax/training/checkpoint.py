@@ -1,40 +1,28 @@
-"""Checkpoints of a run: `config.json`, and in `checkpoints/` the state, the position in the data and a score.
-
-A workdir and a model directory are the same to a reader: both are opened by `load_config` and `open_state`.
-"""
+"""Checkpoints of a run, in `checkpoints/` of its workdir: the state, the position in the data, digests and a score."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
-from sdgan_jax import config as config_lib
-from sdgan_jax.config import Config, Kind
+from sdgan_jax.training import digest
+from sdgan_jax.training import workdir as workdir_lib
+from sdgan_jax.training.digest import Tree, named_leaves
 
-Tree = Any  # a tree of arrays
 
-# Fields that may differ when a run is resumed: how long it goes on, what is written, where data are read;
-# never what a step does.
-RESUMABLE = frozenset(
-    {
-        "total_steps",
-        "log_every",
-        "sample_every",
-        "checkpoint_every",
-        "keep_checkpoints",
-        "data_dir",
-        "manual_dir",
-        "data_workers",
-    }
-)
+class DamagedError(ValueError):
+    """A checkpoint cannot be read, or holds other numbers than were saved."""
 
 
 class Positioned(Protocol):
@@ -59,14 +47,19 @@ class Checkpoints:
         Raises:
             ValueError: the workdir belongs to a run with another config; the fields are named.
         """
-        save_config(workdir, config)
-        self._manager = _open(
-            workdir,
+        workdir_lib.save_config(workdir, config)
+        self._workdir, self._keep = epath.Path(workdir), config.keep_checkpoints
+        self._digest = jax.jit(digest.digests)
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
+        return _open(
+            self._workdir,
             create=True,
             cleanup_tmp_directories=True,
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(
                 [
-                    checkpoint_managers.LatestN(n=max(1, config.keep_checkpoints)),
+                    checkpoint_managers.LatestN(n=self._keep),
                     checkpoint_managers.BestN(get_metric_fn=_score, n=1),
                 ]
             ),
@@ -98,36 +91,67 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
+        # Numbers, not arrays, so that the state may be donated.
+        known_digests = {name: int(value) for name, value in jax.device_get(self._digest(state)).items()}
         items = ocp.args.Composite(
-            state=ocp.args.PyTreeSave(state), data=ocp.args.JsonSave({"position": batches.position})
+            state=ocp.args.PyTreeSave(state),
+            data=ocp.args.JsonSave({"position": batches.position, "digests": known_digests}),
         )
         known = score is not None and math.isfinite(score)
-        self._manager.save(step, args=items, metrics={"score": score if known else None}, force=True)
+        with self._naming_full_disk():
+            self._manager.save(step, args=items, metrics={"score": score if known else None}, force=True)
 
-    def restore(self, target: Tree, batches: Positioned, step: int | None = None) -> Tree:
+    def restore(
+        self, target: Tree, batches: Positioned, step: int | None = None, say: Callable[[str], None] = print
+    ) -> Tree:
         """Reads a checkpoint and moves the batches to its place.
+
+        Where the newest checkpoint is damaged, the one before it is read. The damaged one is moved to `damaged/` in the
+        workdir, since the run will come to its step again.
 
         Args:
             target: tree of arrays or `jax.ShapeDtypeStruct`s with a sharding: what is expected, and where.
             batches: gets the saved `position`.
             step: which checkpoint, the newest by default.
+            say: is told about damaged checkpoints, a line each.
 
         Returns:
             A tree like `target`, bitwise as it was saved.
 
         Raises:
             FileNotFoundError: there is no such checkpoint.
+            DamagedError: the checkpoint, or where no step is given every one, cannot be read.
             ValueError: the checkpoint holds other arrays than `target`; some are named.
         """
         self.wait()  # a step whose save goes on already counts as the latest
-        step = self.latest_step if step is None else step
-        if step is None or step not in self._manager.all_steps():
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        if not steps or (step is not None and step not in steps):
             name = "checkpoint" if step is None else f"checkpoint {step}"
             raise FileNotFoundError(f"{self.directory} holds no {name}")
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), target)
-        restored = _read(self._manager, step, target, partial=False)
+
+        def read(step: int) -> dict[str, Any]:
+            return _read(self._manager, step, target, False, self._digest)
+
+        step, restored, damaged = _newest_whole(read, steps if step is None else [step])
+        for bad, error in damaged.items():
+            say(f"{error}; going on from step {step}, and moving the damaged one to {self._set_aside(bad)}")
+        if damaged:  # the manager still lists what was moved
+            self._manager.close()
+            self._manager = self._open()
         batches.position = restored["data"]["position"]
         return restored["state"]
+
+    def _set_aside(self, step: int) -> epath.Path:
+        """Moves a damaged checkpoint out of the way of the run, and returns where it is."""
+        folder = self._workdir / "damaged"
+        target = next(path for n in range(1000) if not (path := folder / (f"{step}.{n}" if n else str(step))).exists())
+        _synchronise("about to move a damaged checkpoint")
+        if jax.process_index() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            (self.directory / str(step)).rename(target)
+        _synchronise("moved a damaged checkpoint")
+        return target
 
     def reached_preemption(self, step: int) -> bool:
         """Whether the machine is about to be taken away: save, close and end. Needs `jax.distributed`."""
@@ -137,104 +161,151 @@ class Checkpoints:
         """Returns when all saves are on disk.
 
         Raises:
+            RuntimeError: the disk is full.
             OSError and others: a save in the background failed.
         """
-        self._manager.wait_until_finished()
+        with self._naming_full_disk():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits for the saves and ends the background threads."""
+        """Waits for the saves and ends the background threads; raises as `wait`."""
+        self.wait()
         self._manager.close()
+
+    @contextlib.contextmanager
+    def _naming_full_disk(self) -> Iterator[None]:
+        """Turns the failure of a save for lack of space into one line, and removes what the save has left."""
+        try:
+            yield
+        except Exception as error:  # Orbax and TensorStore have types of their own
+            if not _is_disk_full(error):
+                raise
+            steps = self._manager.all_steps(read=True)
+            for path in self.directory.iterdir():
+                if not path.name.isdecimal() and jax.process_index() == 0:
+                    path.rmtree()
+            kept = f"the checkpoint of step {max(steps)} stays" if steps else "there is no earlier one"
+            raise RuntimeError(
+                f"{self.directory}: the disk is full ({_free_space(self.directory)}), a checkpoint was not written; "
+                f"{kept}; make room and run the same command again, or keep fewer by --config.keep_checkpoints"
+            ) from error
 
     def __enter__(self) -> Checkpoints:
         """Returns itself."""
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        """Closes."""
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """Closes. The error that ended the run, if any, is the one that is raised."""
+        with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
+            self.close()
 
 
-def save_config(workdir: epath.PathLike, config: Any) -> None:
-    """Writes `config.json` into a workdir or a model directory.
-
-    Raises:
-        ValueError: there is one already that differs in more than `RESUMABLE`; the fields are named.
-    """
-    path = epath.Path(workdir) / "config.json"
-    if path.exists():
-        fields = [
-            f"{name} was {old!r} and is {new!r}"
-            for name, old, new in _differences(load_config(workdir, type(config)), config)
-            if name not in RESUMABLE
-        ]
-        if fields:
-            raise ValueError(
-                f"{workdir} holds a run with another config: {'; '.join(fields)}. "
-                "Give the old values to resume it, or another --workdir to start anew"
-            )
-    if jax.process_index() == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.parent / "config.json.tmp"  # a reader never sees half a file
-        unfinished.write_text(config_lib.to_json(config))
-        unfinished.replace(path)
-
-
-def load_config(workdir: epath.PathLike, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
-    """Reads `config.json` of a workdir or a model directory.
+def _newest_whole(
+    read: Callable[[int], dict[str, Any]], steps: list[int]
+) -> tuple[int, dict[str, Any], dict[int, DamagedError]]:
+    """Reads the first of the steps whose checkpoint is whole; returns it, what was read, and the damaged ones' errors.
 
     Raises:
-        FileNotFoundError: there is none; the message says what to do.
-        ValueError: it is not a config of this program.
+        DamagedError: none is whole.
     """
-    path = epath.Path(workdir) / "config.json"
-    if not path.exists():
-        what = "is no model directory (it has no config.json)" if path.parent.exists() else "does not exist"
-        raise FileNotFoundError(f"{workdir} {what}; {_way_out(workdir)}")
+    damaged: dict[int, DamagedError] = {}
+    for step in steps:
+        try:
+            return step, read(step), damaged
+        except DamagedError as error:
+            damaged[step] = error
+    none = "and it is the only checkpoint" if len(steps) == 1 else f"and so is every other of the {len(steps)}"
+    raise DamagedError(f"{damaged[steps[0]]}, {none}; start again in another workdir") from damaged[steps[0]]
+
+
+def _synchronise(what: str) -> None:
+    """Waits for all processes."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Whether an error, of whatever type, is about a full disk or quota."""
+    text = f"{error} {error.__cause__} {error.__context__}"
+    return any(phrase in text for phrase in ("No space left", "ENOSPC", "Disk quota exceeded", "EDQUOT"))
+
+
+def _free_space(folder: epath.Path) -> str:
+    """How much space there is, for messages."""
     try:
-        return config_lib.from_json(path.read_text(), kind)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        return f"{shutil.disk_usage(folder).free / 2**20:.0f} MiB free"
+    except OSError:  # remote
+        return "of unknown size"
 
 
-def open_state(workdir: epath.PathLike, target: Tree, best: bool = False) -> Tree:
+def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: int | None = None) -> Tree:
     """Reads a part of a saved state onto one device, whatever devices it was saved from.
+
+    Any single process of a run may call it. Where the newest checkpoint is damaged, the one before it is read, and a
+    line on the standard error says so.
 
     Args:
         workdir: a workdir or a model directory; it is not changed, and may belong to a run that goes on.
         target: dict of the state's fields that are wanted, e.g. {"ema_g": ..., "basis": ...}, each a tree of
             arrays or `jax.ShapeDtypeStruct`s. Nothing else is read.
         best: the checkpoint with the highest score instead of the newest.
+        step: the checkpoint of this step instead.
 
     Returns:
         A tree like `target`, on the first device of this process.
 
     Raises:
         FileNotFoundError: there is no checkpoint; the message says what to do.
+        DamagedError: no checkpoint, or not the one of `step`, can be read.
         ValueError: the checkpoint holds other arrays than `target`; some are named.
     """
-    none = f"{workdir} holds no checkpoint; {_way_out(workdir)}"
+    none = f"{workdir} holds no checkpoint; {workdir_lib.way_out(workdir)}"
     if not (epath.Path(workdir) / "checkpoints").exists():
         raise FileNotFoundError(none)  # before Orbax makes the folder
-    with _open(workdir, create=False) as manager:
-        step = _best_step(manager) if best else None
-        step = manager.latest_step() if step is None else step
-        if step is None:
+    with _open(workdir, alone=True, create=False) as manager:
+        steps = sorted(manager.all_steps(), reverse=True)
+        if not steps:
             raise FileNotFoundError(none)
+        if step is not None and step not in steps:
+            known = ", ".join(map(str, reversed(steps)))
+            raise FileNotFoundError(f"{workdir} holds no checkpoint of step {step}; there are {known}")
+        if best and step is None and (first := _best_step(manager)) is not None:
+            steps = [first, *(other for other in steps if other != first)]
         place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), target)
-        return _read(manager, step, target, partial=True)["state"]
+
+        def read(step: int) -> dict[str, Any]:
+            return _read(manager, step, target, True, lambda state: digest.digests(jax.tree.map(np.asarray, state)))
+
+        found, restored, damaged = _newest_whole(read, steps if step is None else [step])
+        for error in damaged.values():
+            print(f"{error}; the one of step {found} is used", file=sys.stderr)
+        return restored["state"]
 
 
-def _way_out(workdir: epath.PathLike) -> str:
-    return f"train into it by `python -m experiments.train --workdir={workdir}`"
+def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.CheckpointManager:
+    """A manager that ranks checkpoints by their score.
 
-
-def _open(workdir: epath.PathLike, **options: Any) -> ocp.CheckpointManager:
-    """A manager that ranks checkpoints by their score."""
+    Args:
+        workdir: the workdir.
+        alone: by this process alone; else every process of the run must open it.
+        **options: of the manager.
+    """
+    here = jax.process_index()
+    processes = ocp.options.MultiprocessingOptions(
+        primary_host=here if alone else 0,
+        active_processes={here} if alone and jax.process_count() > 1 else None,
+        barrier_sync_key_prefix=f"process_{here}" if alone else None,
+    )
     return ocp.CheckpointManager(
         epath.Path(workdir).resolve() / "checkpoints",
-        item_handlers={"state": ocp.PyTreeCheckpointHandler(), "data": ocp.JsonCheckpointHandler()},
-        options=ocp.CheckpointManagerOptions(best_fn=_score, best_mode="max", **options),
+        item_handlers={
+            "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
+            "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
+        },
+        options=ocp.CheckpointManagerOptions(
+            best_fn=_score, best_mode="max", multiprocessing_options=processes, **options
+        ),
     )
 
 
@@ -250,8 +321,15 @@ def _best_step(manager: ocp.CheckpointManager) -> int | None:
     return None if step is None or _score(manager.metrics(step)) == -math.inf else step
 
 
-def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool) -> Any:
-    """Reads the arrays of `target`, and unless `partial` (these are not all) the position in the data too."""
+def _read(
+    manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool, digests: Callable[[Tree], dict[str, Any]]
+) -> dict[str, Any]:
+    """Reads the arrays of `target`, of which there may be more in the checkpoint if `partial`, and the JSON beside.
+
+    Raises:
+        DamagedError: something cannot be read, or the digests are not those that were saved.
+        ValueError: there are other arrays in the checkpoint.
+    """
     folder = manager.directory / str(step)
     with _naming(folder):
         saved = manager.item_metadata(step)["state"]
@@ -259,22 +337,27 @@ def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool
             raise OSError("it holds no state")
     _check_arrays(folder, saved.tree, target, partial)
     shardings = ocp.checkpoint_utils.construct_restore_args(target)
-    items = {"state": ocp.args.PyTreeRestore(target, restore_args=shardings, partial_restore=partial)}
-    if not partial:
-        items["data"] = ocp.args.JsonRestore()
+    items = {
+        "state": ocp.args.PyTreeRestore(target, restore_args=shardings, partial_restore=partial),
+        "data": ocp.args.JsonRestore(),
+    }
     with _naming(folder):
-        return manager.restore(step, args=ocp.args.Composite(**items))
+        restored = manager.restore(step, args=ocp.args.Composite(**items))
+        known = restored["data"].get("digests", {})  # not in checkpoints of version 0.1
+        found = jax.device_get(digests(restored["state"])) if known else {}
+        wrong = [name for name, value in found.items() if int(value) != known.get(name)]
+        if wrong:
+            raise OSError(f"{len(wrong)} arrays are not as they were saved, {', '.join(wrong[:3])}")
+    return dict(restored.items())
 
 
 @contextlib.contextmanager
 def _naming(folder: epath.Path) -> Iterator[None]:
-    """Names the checkpoint that turns out to be damaged, and the way out."""
+    """Names the checkpoint that turns out to be damaged."""
     try:
         yield
-    except (ValueError, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        way_out = "delete it to go back to the one before"
-        raise ValueError(f"{folder} cannot be read: {reason}; {way_out}") from error
+    except Exception as error:  # TensorStore, zstd and JSON have types of their own
+        raise DamagedError(f"{folder} is damaged: {' '.join(str(error).split())[:200]}") from error
 
 
 def _check_arrays(folder: epath.Path, saved: Tree, wanted: Tree, partial: bool) -> None:
@@ -292,16 +375,5 @@ def _check_arrays(folder: epath.Path, saved: Tree, wanted: Tree, partial: bool) 
 
 def _arrays(tree: Tree) -> Iterator[tuple[str, str]]:
     """Yields the name of each array, such as "ema_g/mapping/kernel", and its type, such as "float32[8,8]"."""
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        shape = ",".join(map(str, leaf.shape))
-        yield jax.tree_util.keystr(path, simple=True, separator="/"), f"{leaf.dtype}[{shape}]"
-
-
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yields the name and the two values of every field that differs."""
-    for field in dataclasses.fields(old):
-        a, b = getattr(old, field.name), getattr(new, field.name)
-        if dataclasses.is_dataclass(a):
-            yield from _differences(a, b, f"{path}{field.name}.")
-        elif a != b:
-            yield f"{path}{field.name}", a, b
+    for name, leaf in named_leaves(tree):
+        yield name, f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"

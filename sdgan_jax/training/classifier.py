@@ -7,7 +7,7 @@ import functools
 import io
 import math
 import os
-import zipfile
+import sys
 from typing import Any
 
 import flax.traverse_util
@@ -23,6 +23,7 @@ from tqdm import auto as tqdm
 import tfds_megn
 from sdgan_jax import rendered_faces
 from sdgan_jax.nets.classifier import FEATURE_DIM, Classifier
+from tfds_megn.data_dir import writing
 
 VERSION = 1  # of everything that shapes the weights; a stored classifier of another version is not used
 STEPS = 900
@@ -86,12 +87,12 @@ def load_or_train(config: str, data_dir: str | os.PathLike[str] | None = None) -
     Returns:
         The classifier, with its accuracy on the people of the test split.
     """
-    folder = epath.Path(data_dir or tfds.core.constants.DATA_DIR) / "megn_classifier"
-    path = folder / f"{config}-megn{tfds_megn.Builder.VERSION}-v{VERSION}.npz"
+    root = epath.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    path = root / "megn_classifier" / f"{config}-megn{tfds_megn.Builder.VERSION}-v{VERSION}.npz"
     if path.exists():
         try:
             return _load(path.read_bytes())
-        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        except Exception as error:  # damage can make zipfile, zlib and numpy raise nearly anything
             logging.warning("%s cannot be read (%s); training it again", path, error)
     faces = rendered_faces.read(config, "train", data_dir)
     params = train(faces.images, faces.labels, faces.params, STEPS)
@@ -101,9 +102,10 @@ def load_or_train(config: str, data_dir: str | os.PathLike[str] | None = None) -
     accuracy = float(np.mean(logits.argmax(axis=1) == faces.labels))
     classifier = dataclasses.replace(classifier, held_out_accuracy=accuracy, held_out_images=len(faces.labels))
     try:
-        _store(path, classifier)
+        with writing(root, rendered_faces.DATA_DIR_FLAG):
+            _store(path, classifier)
     except OSError as error:
-        logging.warning("the classifier is not kept for the next time: %s", error)
+        print(f"the classifier is not kept for the next time: {error}", file=sys.stderr)
     return classifier
 
 
@@ -250,8 +252,11 @@ def _store(path: epath.Path, classifier: TrainedClassifier) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_bytes(content.getvalue())
-    unfinished.replace(path)
+    try:
+        unfinished.write_bytes(content.getvalue())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _load(content: bytes) -> TrainedClassifier:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 from etils import epath
 
-from sdgan_jax import data
+from sdgan_jax import data, directories
 from sdgan_jax.config import Config
 from sdgan_jax.training import accumulation, joint_step, loop, sharding, sheets, weights
 from sdgan_jax.training.state import State, init_state, make_networks
@@ -37,8 +37,9 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
         FloatingPointError, KeyboardInterrupt: as `loop.run`.
         ValueError, FileNotFoundError: the workdir, the data or the devices do not fit the config.
     """
-    _check(config)
-    batches = data.train_iterator(config, jax.process_index(), jax.process_count())
+    check(config, workdir)
+    with sharding.first_process_first():  # it prepares the dataset, where that is not done yet
+        batches = data.train_iterator(config, jax.process_index(), jax.process_count())
     reals = data.first_images(config, sheets.PAIRS * config.num_attributes) if config.source == "data" else None
     what = loop.Run(
         config=config,
@@ -55,11 +56,22 @@ def train(config: Config, workdir: epath.PathLike, score: Score | None = None) -
     return loop.run(what, workdir)
 
 
-def _check(config: Config) -> None:
-    """Refuses what a config may describe, but a run on these devices cannot do."""
+def check(config: Config, workdir: epath.PathLike) -> None:
+    """Refuses what a config may describe, but a run on these devices cannot do. Takes seconds and prepares no data.
+
+    Args:
+        config: validated.
+        workdir: of the run. One with checkpoints does not need `config.init` any more.
+
+    Raises:
+        ValueError, FileNotFoundError: a field, or what it names, does not fit.
+    """
     if config.generator.label_dim or config.discriminator.label_dim:
         raise ValueError(
             "config.generator.label_dim and config.discriminator.label_dim must be 0: conditional networks are read "
             "and drawn with, but SD-GAN trains by its attributes; --config.init takes what fits of their weights"
         )
     accumulation.check(config, sharding.make_mesh(config.batch_size).size)
+    make_networks(config)  # reads those that the config names
+    if config.init and not (epath.Path(workdir) / directories.CHECKPOINTS).exists():
+        directories.check_model(directories.checkpoint_of(config.init)[0])

@@ -15,6 +15,8 @@ from etils import epath
 
 from sdgan_jax import pictures
 
+METRICS = "metrics.jsonl"
+
 
 class Journal:
     """What a run tells: a progress bar and lines on the terminal, `metrics.jsonl`, TensorBoard, PNG sheets.
@@ -27,7 +29,7 @@ class Journal:
         self._workdir, self._config, self._headline = workdir, config, headline
         self._speaks = jax.process_index() == 0
         self._bar: tqdm.tqdm | None = None
-        self._events = tensorboardX.SummaryWriter(str(workdir), flush_secs=10) if self._speaks else None
+        self._events: tensorboardX.SummaryWriter | None = None
         self._since, self._steps = time.monotonic(), 0
 
     def __enter__(self) -> Journal:
@@ -47,47 +49,64 @@ class Journal:
             tqdm.tqdm.write(line)
 
     def start(self, done: int) -> None:
-        """Starts the progress bar and the clock."""
-        self._bar = tqdm.tqdm(
-            total=self._config.total_steps,
-            initial=done,
-            desc="compiling",  # until the first step is done
-            unit="step",
-            dynamic_ncols=True,
-            mininterval=0.5,
-            disable=not self._speaks,
-        )
+        """Starts the progress bar and the clock, and forgets what an earlier run wrote of later steps."""
+        if self._speaks:
+            _drop_after(self._workdir / METRICS, done)
+            self._events = tensorboardX.SummaryWriter(str(self._workdir), purge_step=done + 1, flush_secs=10)
+            self._bar = tqdm.tqdm(
+                total=self._config.total_steps,
+                initial=done,
+                desc="compiling",  # until the first step is done
+                unit="step",
+                dynamic_ncols=True,
+                mininterval=0.5,
+            )
         self._since, self._steps = time.monotonic(), 0
 
     def advance(self) -> None:
         """Counts a step."""
-        assert self._bar is not None
-        if self._bar.desc.startswith("compiling"):
-            self._bar.set_description("training", refresh=False)
-        self._bar.update()
         self._steps += 1
+        if self._bar is not None:
+            if self._bar.desc.startswith("compiling"):
+                self._bar.set_description("training", refresh=False)
+            self._bar.update()
 
     def write(self, done: int, means: dict[str, float]) -> None:
         """Writes the averages since the last call, with kimg and images per second."""
-        assert self._bar is not None
         now = time.monotonic()
         kimg = done * self._config.batch_size / 1000
         rate = self._steps * self._config.batch_size / (now - self._since)
         self._since, self._steps = now, 0
-        if not self._speaks or self._events is None:
+        if self._bar is None or self._events is None:
             return
         self._bar.set_postfix_str(f"kimg {kimg:.1f}, {rate:.0f} images/s")
         self.say(f"step {done}  " + "  ".join(f"{name} {means[name]:.3f}" for name in self._headline if name in means))
         record = {"step": done, "kimg": kimg, "images_per_second": rate} | means
-        with (self._workdir / "metrics.jsonl").open("a") as file:
+        with (self._workdir / METRICS).open("a") as file:
             file.write(json.dumps(record) + "\n")
         for name, value in record.items():
             self._events.add_scalar(name, value, done)
 
     def write_sheets(self, done: int, drawn: dict[str, np.ndarray]) -> None:
         """Writes the sheets as `samples/<name>_<step>.png` and to TensorBoard."""
-        if not self._speaks or self._events is None:
+        if self._events is None:
             return
         for name, sheet in drawn.items():
             pictures.write_png(self._workdir / "samples" / f"{name}_{done:06d}.png", sheet)
             self._events.add_image(name, sheet, done, dataformats="HWC")
+
+
+def _drop_after(path: epath.Path, step: int) -> None:
+    """Drops the records of steps after `step`, as a run that was killed leaves them, and a line that was cut off."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    unfinished = path.parent / f"{path.name}.tmp"
+    unfinished.write_text("".join(kept))
+    unfinished.replace(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -12,8 +13,10 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 from etils import epath
+from jax.experimental import multihost_utils
 
 from sdgan_jax.training import checkpoint, sharding
+from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.journal import Journal
 
 IN_FLIGHT = 3  # steps that may wait on the device before the host waits for the oldest
@@ -81,12 +84,14 @@ def run(what: Run, workdir: epath.PathLike) -> State:
     Raises:
         FloatingPointError: a loss is NaN or infinite; the last good checkpoint stays.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once the state is saved.
-        ValueError: the workdir or the devices do not fit the config.
+        RuntimeError: the disk is full; the earlier checkpoints stay.
+        ValueError: the workdir or the devices do not fit the config, or another run uses the workdir.
     """
     workdir, config, batches = epath.Path(workdir), what.config, what.batches
     mesh = sharding.make_mesh(config.batch_size)
     step = sharding.map_step(what.step, mesh)
     with (
+        workdir_lib.Lock(workdir),
         checkpoint.Checkpoints(workdir, config) as checkpoints,
         Journal(workdir, config, what.headline) as journal,
         _stop_asked() as stop,
@@ -113,7 +118,7 @@ def run(what: Run, workdir: epath.PathLike) -> State:
                 journal.write_sheets(done, what.draw(state))
             if save:
                 # Told to stop, there may be seconds left: save first of all, unscored.
-                checkpoints.save(done, state, batches, what.score(state) if what.score and not stopped else None)
+                checkpoints.save(done, state, batches, None if stopped else _score(what, state))
             if stopped:
                 checkpoints.wait()
                 raise KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
@@ -125,13 +130,25 @@ def _first_state(what: Run, mesh: jax.sharding.Mesh, checkpoints: checkpoint.Che
     """The newest checkpoint, or a fresh state."""
     state = jax.jit(what.init, out_shardings=sharding.replicated(mesh))()
     if checkpoints.latest_step is not None:
-        state = checkpoints.restore(state, what.batches)
+        state = checkpoints.restore(state, what.batches, say=journal.say)
         journal.say(f"Resuming at step {int(state.step)} of {checkpoints.directory.parent}")
     elif what.start:
         state, said = what.start(state)
         state = jax.device_put(state, sharding.replicated(mesh))
         journal.say(said)
     return state
+
+
+def _score(what: Run, state: State) -> float | None:
+    """The score of a state. The first process judges it, on one device, and tells the others."""
+    if what.score is None:
+        return None
+    score = 0.0
+    if jax.process_index() == 0:
+        score = what.score(jax.tree.map(lambda array: array.addressable_data(0), state))
+    if jax.process_count() > 1:
+        score = float(multihost_utils.broadcast_one_to_all(np.float32(score)))
+    return score
 
 
 def _means(pending: list[Metrics], done: int, checkpoints: checkpoint.Checkpoints, remedy: str) -> dict[str, float]:
@@ -149,15 +166,24 @@ def _means(pending: list[Metrics], done: int, checkpoints: checkpoint.Checkpoint
 
 @contextlib.contextmanager
 def _stop_asked() -> Iterator[Callable[[], bool]]:
-    """Turns SIGTERM and the first Ctrl-C into a question that the loop asks after each step."""
+    """Turns SIGTERM and the first Ctrl-C into a question that the loop asks after each step.
+
+    Where processes have joined, JAX makes them agree on the step to stop at (`Checkpoints.reached_preemption`) when one
+    of them gets SIGTERM; Ctrl-C is handed on as such.
+    """
     asked: list[int] = []
+    joined = jax.distributed.is_initialized()
 
     def ask(number: int, frame: object) -> None:
         del frame
-        asked.append(number)
+        if joined:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            asked.append(number)
         signal.signal(number, previous[number])  # a second one ends the process at once
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGINT,) if joined else (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield lambda: bool(asked)
     finally:

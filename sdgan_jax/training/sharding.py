@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -31,6 +34,30 @@ def make_mesh(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:
 def replicated(mesh: Mesh) -> NamedSharding:
     """Every device holds all of it: the state."""
     return NamedSharding(mesh, P())
+
+
+def connect() -> None:
+    """Connects all devices of all processes, while the processes are at one place.
+
+    Connections made later, at the first step, fail where a process comes to it half a minute after the others.
+    """
+    mesh = Mesh(np.asarray(jax.devices()), (AXIS,))
+    ones = jax.make_array_from_callback((mesh.size,), NamedSharding(mesh, P(AXIS)), lambda index: np.ones(1))
+    jax.block_until_ready(jax.jit(jnp.sum, out_shardings=replicated(mesh))(ones))
+    multihost_utils.sync_global_devices("connected")
+
+
+@contextlib.contextmanager
+def first_process_first() -> Iterator[None]:
+    """Lets the first process do what the block does, such as preparing data, before the others do it."""
+    several, first = jax.process_count() > 1, jax.process_index() == 0
+    if several and not first:
+        multihost_utils.sync_global_devices("the first process is done")
+    try:
+        yield
+    finally:
+        if several and first:
+            multihost_utils.sync_global_devices("the first process is done")
 
 
 def map_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> Callable[[Any, Any], tuple[Any, Any]]:

@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from sdgan_jax import archive
+from sdgan_jax import archive, directories
 from sdgan_jax import config as config_lib
 from sdgan_jax.config import Config
 from sdgan_jax.training import checkpoint
+from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.state import State, Tree, init_state
 
 FIELDS = ("ema_g", "buffers_g", "params_d", "params_f", "w_avg", "basis")  # of the state, that make the model
 OPTIONAL = ("params_d", "params_f")  # imported weights may come without
-FILE = "weights.npz"
 
 # Arrays with an axis of attributes: the axis, and the attribute it begins with (0 = none).
 _ATTRIBUTE_AXIS = {
@@ -34,7 +34,8 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Config, dict[str, Tr
     """Reads a model directory.
 
     Args:
-        path: a workdir or a directory with `weights.npz`, local or remote.
+        path: a workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a directory with `weights.npz`,
+            local or remote.
         best: of a workdir, the checkpoint with the best score instead of the newest.
 
     Returns:
@@ -42,18 +43,27 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Config, dict[str, Tr
 
     Raises:
         FileNotFoundError: there is no model; the message says what to do.
-        ValueError: the arrays are not those of the config; the first few are named.
+        ValueError: it is the directory of another network, is damaged, or the arrays are not those of the config; the
+            first few are named.
     """
-    config = checkpoint.load_config(path)
-    shapes = jax.eval_shape(lambda: init_state(config))
+    folder, step = directories.checkpoint_of(path)
+    directories.check_model(folder)
+    config = workdir_lib.load_config(folder)
+    try:
+        shapes = jax.eval_shape(lambda: init_state(config))
+    except OSError:  # a network that the config names is not there
+        raise
+    except Exception as error:  # whatever falls out of networks of absurd sizes
+        reason = str(error).partition("\n")[0][:200]
+        raise ValueError(f"{folder / directories.CONFIG} describes no model that can be built: {reason}") from error
     target = {name: getattr(shapes, name) for name in FIELDS}
-    file = epath.Path(path) / FILE
-    if not file.exists():
-        return config, checkpoint.open_state(path, target, best)
+    file = folder / directories.WEIGHTS
+    if step is not None or not file.exists():
+        return config, checkpoint.open_state(folder, target, best, step)
     arrays = archive.read(file)
     held = {name.split("/")[0] for name in arrays}
     target = {name: tree for name, tree in target.items() if name in held or name not in OPTIONAL}
-    return config, archive.take(file, arrays, target, "config.json")
+    return config, archive.take(file, arrays, target, directories.CONFIG)
 
 
 def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: np.dtype | type = np.float32) -> None:
@@ -67,8 +77,8 @@ def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: n
     """
     folder = epath.Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    archive.write(folder / FILE, trees, dtype)
-    (folder / "config.json").write_text(config_lib.to_json(config))
+    archive.write(folder / directories.WEIGHTS, trees, dtype)
+    (folder / directories.CONFIG).write_text(config_lib.to_json(config))
 
 
 def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[State, str]:

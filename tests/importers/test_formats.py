@@ -195,7 +195,7 @@ WEB = b"<!DOCTYPE html><html>Quota exceeded</html>"
         (lambda: pickle.dumps({"G_ema": 5}), "x is damaged: a network is no module of PyTorch"),
         (
             lambda: writer.torch_zip({"state_dict": {"a": np.ones(2, np.float32)}}),
-            "x is a file of torch, but of no network that is known: it holds state_dict, neither g_ema nor g",
+            "x is a file of torch, but of no network that is known: it holds state_dict (a, …); known are",
         ),
         (lambda: writer.torch_zip(rosinality_tree())[:-500], "x is cut off or damaged"),
         (lambda: writer.torch_legacy(rosinality_tree())[:-500], "x is cut off; download it again"),

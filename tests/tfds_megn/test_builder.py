@@ -4,17 +4,15 @@ import collections
 import hashlib
 import math
 import pathlib
-import shutil
 import subprocess
 import sys
 
 import numpy as np
-import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
 import tfds_megn
-from tfds_megn import photo_folder, photos, rendered, workers
+from tfds_megn import rendered, workers
 from tfds_megn.params import ATTRIBUTES
 
 REPOSITORY = pathlib.Path(tfds_megn.__file__).parent.parent
@@ -165,101 +163,6 @@ class TestRendered:
         assert started == "started" and first.startswith("48 ") and modules == "[]"
         versions = list((tmp_path / "data" / "megn" / "rendered_64_n60").iterdir())
         assert [path.name for path in versions] == ["1.0.0"]  # and no unfinished folder
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    """Twelve photos, two per label, 24 x 24 and of one colour each; mask/0.png is red."""
-    for index, name in enumerate(ATTRIBUTES):
-        for number in range(2):
-            (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
-            colour = (255, 0, 0) if (name, number) == ("mask", 0) else (10 * index, 20 * number, 99)
-            PIL.Image.new("RGB", (24, 24), colour).save(tmp_path / "photos" / name / f"{number}.png")
-    return tmp_path / "photos"
-
-
-def read_all(folder, **arguments):
-    """Name to example, over all splits; each split must have some."""
-    examples = {}
-    for split in rendered.SPLITS:
-        members = {example["id"].decode(): example for example in tfds_megn.data_source(split=split, **arguments)}
-        assert members and not members.keys() & examples.keys()
-        examples.update(members)
-    return examples
-
-
-class TestPhotos:
-    def test_labels_and_pixels(self, pictures, tmp_path):
-        (pictures / "beard" / "extra.csv").write_text("no image")
-        (pictures / "mask" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
-        examples = read_all(tmp_path, config="photos_64", data_dir=tmp_path / "data", manual_dir=pictures)
-        assert len(examples) == 12
-        for name, example in examples.items():
-            assert ATTRIBUTES[example["label"]] == name.split("/")[0]
-            assert example["image"].shape == (64, 64, 3)
-        np.testing.assert_array_equal(examples["mask/0.png"]["image"], np.broadcast_to([255, 0, 0], (64, 64, 3)))
-
-    def test_skipped_files_are_listed_and_counted(self, pictures, tmp_path, capfd):
-        (pictures / "mask" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
-        PIL.Image.new("RGB", (8, 8)).save(pictures / "none" / "tiny.png")
-        data = (pictures / "beard" / "0.png").read_bytes()
-        (pictures / "beard" / "half.png").write_bytes(data[: len(data) // 2])
-        tfds_megn.data_source("photos_64", data_dir=tmp_path / "data", manual_dir=pictures)
-        output = capfd.readouterr().err
-        lines = [line for line in output.split("\n") if line.startswith(("skipped", "warning"))]
-        assert [line.split(":")[0].removeprefix(f"skipped {pictures}/") for line in lines[:3]] == [
-            "beard/half.png",
-            "mask/broken.jpg",
-            "none/tiny.png",
-        ]
-        assert lines[3:] == [f"skipped 3 of 15 files of {pictures}"]
-        builder = tfds_megn.Builder(config="photos_64", data_dir=tmp_path / "data")
-        assert [f"skipped {line}" for line in builder.info.metadata["skipped"]] == lines[:3]
-
-    def test_zip_given_as_the_folder(self, pictures, tmp_path):
-        shutil.make_archive(str(tmp_path / "zipped" / "megn"), "zip", pictures)
-        arguments = {"config": "photos_64", "data_dir": tmp_path / "data"}
-        with pytest.raises(ValueError, match="megn.zip is a file; give the folder that holds it"):
-            tfds_megn.data_source(manual_dir=tmp_path / "zipped" / "megn.zip", **arguments)
-        assert len(read_all(tmp_path, manual_dir=tmp_path / "zipped", **arguments)) == 12
-
-    def test_nothing_usable(self, tmp_path, capfd):
-        (tmp_path / "photos").mkdir()
-        (tmp_path / "photos" / "labels.csv").write_text("file,label\na.png,mask\n")
-        with pytest.raises(ValueError, match="0 usable photos cannot fill train, validation and test"):
-            tfds_megn.data_source("photos_64", data_dir=tmp_path / "data", manual_dir=tmp_path / "photos")
-        assert "a.png: not there (labels.csv line 2)" in capfd.readouterr().err
-
-    def test_empty_class_is_named(self, pictures, tmp_path, capfd):
-        for path in (pictures / "mustache").iterdir():
-            path.unlink()
-        tfds_megn.data_source("photos_64", data_dir=tmp_path / "data", manual_dir=pictures)
-        assert f"warning: no usable photo of mustache in {pictures}; " in capfd.readouterr().err
-
-    def test_other_photos_are_not_mistaken_for_the_prepared(self, pictures, tmp_path):
-        arguments = {"config": "photos_64", "data_dir": tmp_path / "data"}
-        tfds_megn.data_source(manual_dir=pictures, **arguments)
-        tfds_megn.data_source(**arguments)
-        (pictures / "mask" / "1.png").unlink()
-        with pytest.raises(ValueError, match="was prepared from other photos than .*; delete it") as caught:
-            tfds_megn.data_source(manual_dir=pictures, **arguments)
-        assert "\n" not in str(caught.value)
-
-    @pytest.mark.parametrize("make", [False, True])
-    def test_no_photos(self, tmp_path, make):
-        folder = tmp_path / "photos"
-        if make:
-            folder.mkdir()
-        with pytest.raises(FileNotFoundError, match=f"{folder}.*folders named none, mask.*labels.csv") as caught:
-            tfds_megn.data_source("photos_64", data_dir=tmp_path / "data", manual_dir=folder)
-        assert "\n" not in str(caught.value)
-        assert not list((tmp_path / "data").rglob("*.array_record*"))
-
-    def test_dummy_data_are_photos_of_every_label(self):
-        collection = photo_folder.scan(REPOSITORY / "tfds_megn" / "dummy_data")
-        assert sorted({photo.label for photo in collection.photos}) == list(range(6))
-        for photo in collection.photos:
-            assert photos.read_photo(f"{photo.place}/{photo.member}").shape == (40, 32, 3)
 
 
 class TestWorkers:

@@ -2,15 +2,13 @@
 
 import io
 import struct
-import zipfile
 import zlib
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from tfds_megn import photo_folder, photos
-from tfds_megn.params import ATTRIBUTES
+from tfds_megn import photos
 
 
 def noise(height: int, width: int, channels: int | None = 3, seed: int = 0) -> np.ndarray:
@@ -169,6 +167,68 @@ class TestReadPhoto:
             photos.read_photo(data, "a.tif")
 
 
+def hand_made_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+class TestReadPicture:
+    @pytest.mark.parametrize("size", [3 * 2**20, 70 * 2**20])  # Pillow refuses texts above 1 MiB, and 64 MiB in all.
+    def test_long_texts_in_a_png(self, size):
+        shown = noise(20, 30)
+        data = png(shown)
+        for chunk in (
+            hand_made_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(size), 1)),
+            hand_made_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"x" * size, 1)),
+        ):
+            np.testing.assert_array_equal(photos.read_photo(data[:33] + chunk + data[33:]), shown)
+
+    def test_broken_png_with_long_texts(self):
+        data = png(noise(20, 30))
+        text = hand_made_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3 * 2**20)))
+        with pytest.raises(photos.PhotoError, match=r"^a\.png: broken or truncated image"):
+            photos.read_picture(data[:33] + text + data[33:200], "a.png")
+
+    def test_profile_exif_and_compression(self):
+        profile = bytes(16) + b"RGB " + bytes(108)
+        exif = PIL.Image.Exif()
+        exif[0x0112], exif[0x010F] = 6, "maker"
+        data = encode(PIL.Image.fromarray(noise(20, 30)), "JPEG", icc_profile=profile, exif=exif, quality=70)
+        picture = photos.read_picture(data)
+        assert picture.pixels.shape == (30, 20, 3) and picture.icc_profile == profile
+        kept = PIL.Image.Exif()
+        kept.load(picture.exif)
+        assert dict(kept) == {0x010F: "maker"}
+        again = encode(PIL.Image.fromarray(picture.pixels), "JPEG", qtables=picture.jpeg.qtables)
+        assert photos.read_picture(again).jpeg.qtables == picture.jpeg.qtables
+
+    def test_profile_of_other_colours_and_files_without_any(self):
+        grey = encode(PIL.Image.fromarray(noise(20, 30, None)), "PNG", icc_profile=bytes(16) + b"GRAY" + bytes(108))
+        for data in (grey, png(noise(20, 30))):
+            picture = photos.read_picture(data)
+            assert picture.icc_profile is None and picture.exif is None and picture.jpeg is None
+
+    @pytest.mark.skipif(".heic" in photos.suffixes(), reason="pillow-heif is installed")
+    def test_heic_is_named_whatever_its_suffix(self):
+        data = struct.pack(">I", 24) + b"ftypheic" + bytes(100)
+        with pytest.raises(photos.PhotoError, match=r"^me\.jpg: a HEIC image; .*pip install pillow-heif.*\[heif\]"):
+            photos.read_photo(data, "me.jpg")
+
+
+class TestSuffixes:
+    @pytest.mark.parametrize("name", ["a.png", "a.JPG", "a.jfif", "a.Avif", "b/a.webp", "a.tar.gif", "a.jp2"])
+    def test_images(self, name):
+        assert photos.is_image(name)
+
+    @pytest.mark.parametrize("name", ["a.txt", "png", "a.png.txt", "a.mp4", "a.eps", "a.csv", "a.zip", ".png"])
+    def test_others(self, name):
+        assert not photos.is_image(name)
+
+    def test_what_is_said_of_others(self):
+        assert photos.describe_left_out([]) is None
+        one = photos.describe_left_out(["b/a.TXT"])
+        assert one == "left out 1 file that is no image by the suffix: .txt (1)"
+
+
 class TestCropResize:
     @pytest.mark.parametrize(
         ("height", "width", "rows", "columns"), [(40, 64, (0, 40), (12, 52)), (65, 32, (16, 48), (0, 32))]
@@ -197,161 +257,3 @@ class TestCropResize:
     def test_other_arrays_are_refused(self, image):
         with pytest.raises(ValueError, match="uint8"):
             photos.crop_resize(image, 16)
-
-
-def write(folder, files: dict[str, bytes | str]) -> None:
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.encode() if isinstance(data, str) else data)
-
-
-def found(folder) -> dict[str, list[str]]:
-    """Name of each photo to the names of what is worn."""
-    return {
-        photo.name: [name for name, worn in zip(ATTRIBUTES[1:], photo.attributes, strict=True) if worn]
-        for photo in photo_folder.scan(folder).photos
-    }
-
-
-FOLDERS = {"None/a.png": b"1", "MASK/deep/b.jpg": b"2", "sunglasses/c.png": b"3", "mask/.DS_Store": b"4"}
-AS_FOLDERS = {"None/a.png": [], "MASK/deep/b.jpg": ["mask"], "sunglasses/c.png": ["sunglasses"]}
-HEADER = "file,mask,eyeglasses,sunglasses,beard,mustache\n"
-
-
-class TestScan:
-    def test_folders_in_any_case(self, tmp_path):
-        write(tmp_path, FOLDERS)
-        assert found(tmp_path) == AS_FOLDERS
-
-    def test_table_wins_over_folders(self, tmp_path):
-        write(tmp_path, {"mask/a.png": b"1", "mask/b.png": b"2", "x/c.png": b"3", "none/d.png": b"4"})
-        table = "\ufeff" + HEADER + "mask/a.png,0,1,0,0,1\n\nx\\c.png,1,0,0,0,0\n./mask/b.png, 0,0 ,0,0,0\n"
-        write(tmp_path, {"Labels.CSV": table})
-        assert found(tmp_path) == {
-            "mask/a.png": ["eyeglasses", "mustache"],
-            "mask/b.png": [],
-            "x/c.png": ["mask"],
-        }
-        assert photo_folder.scan(tmp_path).skipped == (f"{tmp_path}/none/d.png: not listed in labels.csv",)
-
-    def test_single_labels(self, tmp_path):
-        write(tmp_path, {"a.png": b"1", "b.png": b"2", "labels.csv": "label,file\nBeard,a.png\nnone,b.png\n"})
-        assert found(tmp_path) == {"a.png": ["beard"], "b.png": []}
-
-    def test_label_is_the_first_worn(self, tmp_path):
-        write(tmp_path, {"a.png": b"1", "b.png": b"2", "c.png": b"3"})
-        write(tmp_path, {"labels.csv": HEADER + "a.png,1,1,0,0,0\nb.png,0,0,0,1,1\nc.png,0,0,0,0,0\n"})
-        labels = [ATTRIBUTES[photo.label] for photo in photo_folder.scan(tmp_path).photos]
-        assert labels == ["mask", "beard", "none"]
-
-    @pytest.mark.parametrize("around", ["", "MEGN/", "MEGN/data/"])
-    @pytest.mark.parametrize("inside_folder", [False, True])
-    def test_zip(self, tmp_path, around, inside_folder):
-        with zipfile.ZipFile(tmp_path / "photos.ZIP", "w") as archive:
-            for name, data in FOLDERS.items():
-                archive.writestr(around + name, data)
-            archive.writestr("__MACOSX/mask/._b.jpg", b"5")
-        assert found(tmp_path if inside_folder else tmp_path / "photos.ZIP") == AS_FOLDERS
-
-    def test_zip_is_read_in_place(self, tmp_path):
-        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
-            archive.writestr("mask/../../evil.png", png(noise(20, 20)))
-            archive.writestr("labels.csv", HEADER + "a.png,1,0,0,0,0\n")
-            archive.writestr("a.png", png(noise(20, 20)))
-        scanned = photo_folder.scan(tmp_path)
-        assert [photo.name for photo in scanned.photos] == ["a.png"]
-        image = photo_folder.convert_photo((scanned.photos[0], 20))
-        np.testing.assert_array_equal(photos.read_photo(image), noise(20, 20))
-        assert [path.name for path in tmp_path.parent.rglob("evil.png")] == []
-
-    def test_fingerprint_changes_with_labels_and_sizes_only(self, tmp_path):
-        write(tmp_path / "a", FOLDERS)
-        write(tmp_path / "b", FOLDERS)
-        first = photo_folder.scan(tmp_path / "a").fingerprint
-        assert photo_folder.scan(tmp_path / "b").fingerprint == first
-        write(tmp_path / "b", {"None/a.png": b"longer"})
-        assert photo_folder.scan(tmp_path / "b").fingerprint != first
-
-    @pytest.mark.parametrize(
-        ("files", "words"),
-        [
-            (
-                {"hat/a.png": b"1", "mask/b.png": b"2"},
-                r"/hat: unknown label 'hat'; the folders are named none, mask",
-            ),
-            ({"a.png": b"1"}, "no labels.csv and no folder named after an attribute"),
-            (
-                {"labels.csv": "file,label\na.png,hat\n"},
-                r"labels.csv line 2: unknown label 'hat'; known are none",
-            ),
-            ({"labels.csv": "file,hat\na.png,1\n"}, r"labels.csv: unknown label 'hat' in its first line"),
-            ({"labels.csv": HEADER + "a.png,1,0,0,yes,0\n"}, "line 2: beard is 'yes'; it must be 0 or 1"),
-            ({"labels.csv": HEADER + "a.png,1\n"}, "line 2: 2 cells under 6 columns"),
-            ({"labels.csv": HEADER + "../a.png,1,0,0,0,0\n"}, "line 2: ../a.png lies outside"),
-            ({"labels.csv": HEADER + "/etc/a.png,1,0,0,0,0\n"}, "line 2: /etc/a.png lies outside"),
-            ({"labels.csv": HEADER + "C:\\a.png,1,0,0,0,0\n"}, "line 2: C:/a.png lies outside"),
-            (
-                {"labels.csv": "file,mask\na.png,1\na.png,0\n", "a.png": b"1"},
-                "line 3: a.png was listed before",
-            ),
-            ({"labels.csv": "\n"}, "labels.csv: empty"),
-            ({"labels.csv": "file\na.png\n"}, "its first line must be"),
-            ({"labels.csv": "file,label,mask\na.png,mask,1\n"}, "its first line must be"),
-            ({"labels.csv": b"\xff\xfe\x00"}, "labels.csv: not a table in UTF-8"),
-            ({"a.zip": b"1", "b.zip": b"2"}, r"holds 2 zip files \(a.zip, b.zip\)"),
-            ({"a.zip": b"1"}, "a.zip: not a readable zip file"),
-        ],
-    )
-    def test_refused_in_one_line(self, tmp_path, files, words):
-        write(tmp_path, files)
-        with pytest.raises(ValueError, match=words) as caught:
-            photo_folder.scan(tmp_path)
-        assert "\n" not in str(caught.value)
-
-    @pytest.mark.parametrize("make", [False, True])
-    def test_missing_or_empty_folder_says_what_to_put_where(self, tmp_path, make):
-        folder = tmp_path / "photos"
-        if make:
-            folder.mkdir()
-        with pytest.raises(FileNotFoundError, match=r"photos .*folders named none, mask.*labels.csv.*zip") as caught:
-            photo_folder.scan(folder)
-        assert "\n" not in str(caught.value)
-
-    def test_files_without_a_label_are_listed(self, tmp_path):
-        write(tmp_path, {"mask/a.png": b"1", "b.png": b"2", "notes.txt": b"3"})
-        assert photo_folder.scan(tmp_path).skipped == (f"{tmp_path}/b.png: not in a folder named after an attribute",)
-        write(tmp_path, {"labels.csv": "file,label\nmask/a.png,mask\nc.png,mask\n"})
-        assert f"{tmp_path}/c.png: not there (labels.csv line 3)" in photo_folder.scan(tmp_path).skipped
-
-
-class TestSplits:
-    @staticmethod
-    def named(count: int) -> list[photo_folder.Photo]:
-        names = [f"mask/{number}.png" for number in range(count)]
-        return [photo_folder.Photo(name, (True, False, False, False, False), "/x", name) for name in names]
-
-    def test_shares(self):
-        splits = photo_folder.split_photos(self.named(5000))
-        assert sum(map(len, splits.values())) == 5000
-        # Four standard deviations of a binomial with p = 0.1.
-        assert abs(len(splits["validation"]) - 500) < 4 * (5000 * 0.1 * 0.9) ** 0.5
-        assert abs(len(splits["test"]) - 500) < 4 * (5000 * 0.1 * 0.9) ** 0.5
-
-    def test_a_photo_stays_when_others_are_added(self):
-        small, large = (photo_folder.split_photos(self.named(count)) for count in (500, 600))
-        for split, members in small.items():
-            assert set(members) <= set(large[split])
-
-    @pytest.mark.parametrize("count", range(3, 30))
-    def test_none_is_empty(self, count):
-        splits = photo_folder.split_photos(self.named(count))
-        assert all(splits.values())
-        assert sorted(photo.name for members in splits.values() for photo in members) == sorted(
-            photo.name for photo in self.named(count)
-        )
-        assert len(splits["train"]) >= count / 3
-
-    def test_too_few(self):
-        with pytest.raises(ValueError, match="2 usable photos cannot fill train, validation and test"):
-            photo_folder.split_photos(self.named(2))

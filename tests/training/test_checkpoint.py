@@ -1,5 +1,6 @@
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from sdgan_jax import config as config_lib
-from sdgan_jax.training import checkpoint
+from sdgan_jax.training import checkpoint, digest
+from sdgan_jax.training import workdir as workdir_lib
 
 
 @flax.struct.dataclass
@@ -122,10 +124,10 @@ def test_a_kill_in_the_middle_of_a_save_leaves_the_one_before(tmp_path, config):
     program = f"""
         import os, signal
         import jax, numpy as np
-        from sdgan_jax.training import checkpoint
+        from sdgan_jax.training import checkpoint, workdir
         class Position: position = 4
         state = lambda value: {{"x": jax.device_put(np.full((16, 1024, 1024), value, np.float32))}}
-        checkpoints = checkpoint.Checkpoints({str(tmp_path)!r}, checkpoint.load_config({str(tmp_path)!r}))
+        checkpoints = checkpoint.Checkpoints({str(tmp_path)!r}, workdir.load_config({str(tmp_path)!r}))
         checkpoints.save(1, state(1), Position())
         checkpoints.wait()
         checkpoints.save(2, state(2), Position())  # 64 MB, written in the background
@@ -169,20 +171,134 @@ def test_arrays_that_do_not_fit_are_named(tmp_path, config):
     assert "params/kernel is float32[3,5], expected float16[3,5]" in str(raised.value)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path, config):
-    save(tmp_path, config, [1])
-    for path in (tmp_path / "checkpoints/1/state").rglob("*"):
-        if path.is_file() and path.parent.name == "d":
-            path.write_bytes(path.read_bytes()[:10])
-    with pytest.raises(ValueError, match=r"checkpoints/1 cannot be read: .*; delete it") as raised:
+def zero(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def flip_a_byte(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
+def shorten(path):
+    path.write_bytes(path.read_bytes()[:10])
+
+
+def files_of(workdir, step, part):
+    """The files of a part of a checkpoint: the arrays, what says where they are, or the JSON beside them."""
+    root = workdir / "checkpoints" / str(step)
+    return {
+        "arrays": [path for path in (root / "state").rglob("d/*") if path.is_file()],
+        "names": [root / "state" / "_METADATA"],
+        "index": [path for path in root.rglob("manifest.ocdbt")],
+        "json": [root / "data" / "metadata"],
+    }[part]
+
+
+DAMAGES = [
+    (zero, "arrays"),
+    (flip_a_byte, "arrays"),
+    (shorten, "arrays"),
+    (pathlib.Path.unlink, "arrays"),
+    (zero, "names"),
+    (pathlib.Path.unlink, "index"),
+    (shorten, "json"),
+]
+
+
+@pytest.mark.parametrize(("damage", "part"), DAMAGES, ids=lambda value: getattr(value, "__name__", value))
+def test_a_damaged_checkpoint_is_left_for_the_one_before(tmp_path, config, capsys, damage, part):
+    save(tmp_path, config, [1, 2])
+    files = files_of(tmp_path, 2, part)
+    assert files
+    for path in files:
+        damage(path)
+    shapes = jax.eval_shape(lambda: make_state(0)).params
+    assert_equal(checkpoint.open_state(tmp_path, {"params": shapes}), {"params": make_state(1).params})
+    said = capsys.readouterr().err
+    assert (
+        "checkpoints/2 is damaged: " in said
+        and said.endswith("; the one of step 1 is used\n")
+        and said.count("\n") == 1
+    )
+
+    lines, batches = [], Position()
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        assert_equal(checkpoints.restore(make_state(0), batches, say=lines.append), make_state(1))
+        assert batches.position == 10
+        (line,) = lines
+        assert "checkpoints/2 is damaged: " in line and "going on from step 1" in line and "damaged/2" in line
+        checkpoints.save(2, make_state(5), Position())  # the run comes to step 2 again
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        assert_equal(checkpoints.restore(make_state(0), Position()), make_state(5))
+    assert (tmp_path / "damaged" / "2").is_dir()
+
+
+def test_where_every_checkpoint_is_damaged_the_newest_is_named(tmp_path, config):
+    save(tmp_path, config, [1, 2])
+    for path in files_of(tmp_path, 1, "arrays") + files_of(tmp_path, 2, "arrays"):
+        shorten(path)
+    with pytest.raises(checkpoint.DamagedError, match=r"checkpoints/2 is damaged: .*every other of the 2") as raised:
         checkpoint.open_state(tmp_path, {"params": make_state(0).params})
     assert "\n" not in str(raised.value)
+    with pytest.raises(checkpoint.DamagedError, match=r"checkpoints/1 is damaged: .*only checkpoint"):
+        checkpoint.open_state(tmp_path, {"params": make_state(0).params}, step=1)
+
+
+def test_a_checkpoint_of_a_step_can_be_asked_for(tmp_path, config):
+    save(tmp_path, config, [1, 2])
+    shapes = jax.eval_shape(lambda: make_state(0)).params
+    assert_equal(checkpoint.open_state(tmp_path, {"params": shapes}, step=1), {"params": make_state(1).params})
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint of step 7; there are 1, 2"):
+        checkpoint.open_state(tmp_path, {"params": shapes}, step=7)
+
+
+def test_checkpoints_of_before_digests_are_read(tmp_path, config):
+    save(tmp_path, config, [1])
+    (file,) = files_of(tmp_path, 1, "json")
+    file.write_text(json.dumps({"position": 10}))
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        assert_equal(checkpoints.restore(make_state(0), Position()), make_state(1))
+
+
+def test_digest_is_the_sum_of_odd_multiples_of_the_bits():
+    """By hand: 1.0 is 0x3F800000; places 0 and 1 have the factors 1 and 3."""
+    for of in (np.asarray, jnp.asarray):
+        tree = {"a": of(np.array([1.0, 1.0], np.float32)), "b": of(np.array([3, 5], np.int32)), "c": of(np.True_)}
+        digests = {name: int(value) for name, value in digest.digests(tree).items()}
+        assert digests == {"a": 4 * 0x3F800000 % 2**32, "b": 3 + 15, "c": 1}
+    half = np.array([[1.0], [-2.0]], np.float16)  # 0x3C00, 0xC000
+    assert int(digest.digests({"h": jnp.asarray(half)})["h"]) == 0x3C00 + 3 * 0xC000
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 300 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("this user may not mount a disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_said_and_leaves_the_checkpoint_before(small_disk, config):
+    big = make_state(2).replace(params={"noise": jnp.asarray(np.random.default_rng(0).normal(size=200_000))})
+    with pytest.raises(RuntimeError, match=r"disk is full \(.*MiB free\).*step 1 stays; make room") as raised:
+        with checkpoint.Checkpoints(small_disk, config) as checkpoints:
+            checkpoints.save(1, make_state(1), Position())
+            checkpoints.wait()
+            checkpoints.save(2, jax.device_put(big, replicated(4)), Position())
+            checkpoints.wait()
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in (small_disk / "checkpoints").iterdir()] == ["1"]
 
 
 def test_where_there_is_no_checkpoint_the_message_says_what_to_do(tmp_path, config):
     for workdir, what in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "has no config.json")):
         with pytest.raises(FileNotFoundError, match=f"{what}.*experiments.train --workdir={workdir}"):
-            checkpoint.load_config(workdir)
+            workdir_lib.load_config(workdir)
         with pytest.raises(FileNotFoundError, match=f"holds no checkpoint.*experiments.train --workdir={workdir}"):
             checkpoint.open_state(workdir, {"x": jnp.zeros(1)})
     with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
@@ -193,21 +309,3 @@ def test_where_there_is_no_checkpoint_the_message_says_what_to_do(tmp_path, conf
             checkpoints.restore({"x": jnp.zeros(1)}, Position(), step=4)
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         checkpoint.open_state(tmp_path, {"x": jnp.zeros(1)})
-
-
-def test_config_is_kept_beside_the_checkpoints_and_guards_the_workdir(tmp_path, config):
-    workdir = tmp_path / "a" / "b"
-    checkpoint.save_config(workdir, config)
-    assert checkpoint.load_config(workdir) == config
-    assert json.loads((workdir / "config.json").read_text())["resolution"] == 64
-    config.total_steps, config.data_workers = 77, 3
-    checkpoint.save_config(workdir, config)
-    assert checkpoint.load_config(workdir).total_steps == 77
-    config.batch_size, config.losses.r1 = 8, 2.0
-    with pytest.raises(ValueError, match="batch_size was 16 and is 8; losses.r1 was 0.0 and is 2.0") as raised:
-        checkpoint.Checkpoints(workdir, config)
-    assert "total_steps" not in str(raised.value)
-    assert checkpoint.load_config(workdir).batch_size == 16
-    (workdir / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json: not a config"):
-        checkpoint.load_config(workdir)

@@ -99,7 +99,21 @@ def test_stored_beside_the_data(tmp_path, monkeypatch):
     assert second.held_out_accuracy == pytest.approx(right.mean())
 
     (path,) = (tmp_path / "megn_classifier").iterdir()
-    path.write_bytes(path.read_bytes()[:1000])  # a torn file is made again
+    whole = path.read_bytes()
+    method = whole.index(b"PK\x01\x02") + 10  # of compression, in the zip file's directory; there is none numbered 99
+    path.write_bytes(whole[:method] + b"\x63" + whole[method + 1 :])  # a damaged file is made again
     third = classifier_lib.load_or_train("rendered_32", tmp_path)
     assert len(trained) == 2
     jax.tree.map(np.testing.assert_array_equal, first.params, third.params)
+
+
+def test_a_classifier_that_cannot_be_stored_is_used_and_that_is_said(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(rendered_faces, "read", make_faces)
+    monkeypatch.setattr(classifier_lib, "STEPS", 2)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    assert classifier_lib.load_or_train("rendered_32", "~/file").held_out_images == 120
+    lines = [line for line in capfd.readouterr().err.split("\n") if "not kept" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"the classifier is not kept for the next time: {tmp_path}/file")
+    assert "cannot be written (Not a directory); set --config.data_dir" in lines[0]

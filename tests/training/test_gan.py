@@ -13,6 +13,7 @@ from PIL import Image
 from sdgan_jax import config as c
 from sdgan_jax import data
 from sdgan_jax.training import checkpoint, gan, sharding
+from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.state import init_state
 from tests.training import tiny
 
@@ -57,7 +58,7 @@ def test_files(config, straight):
     for record in records:
         assert six <= set(record) and np.isfinite(list(record.values())).all()
     assert len(list(workdir.glob("events.out.tfevents.*"))) == 1
-    assert checkpoint.load_config(workdir) == config
+    assert workdir_lib.load_config(workdir) == config
     with checkpoint.Checkpoints(workdir, config) as checkpoints:
         assert (checkpoints.latest_step, checkpoints.best_step) == (5, 2)  # 2 has the highest score
 
@@ -80,6 +81,8 @@ def test_stopped_by_sigterm_and_resumed_it_ends_bitwise_equal(config, straight, 
         signal.signal(signal.SIGTERM, previous)
     assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [2, STOP]
 
+    with (tmp_path / "metrics.jsonl").open("a") as file:  # as kill -9 leaves it
+        file.write(json.dumps({"step": STOP + 1}) + "\n" + '{"step": ')
     state = jax.device_get(gan.train(config, tmp_path))
     assert f"Resuming at step {STOP}" in capfd.readouterr().out
     for (name, a), (_, b) in zip(tiny.named_leaves(state), tiny.named_leaves(straight[1]), strict=True):

@@ -9,6 +9,7 @@ import pytest
 
 from sdgan_jax import config as c
 from sdgan_jax.training import checkpoint, weights
+from sdgan_jax.training import workdir as workdir_lib
 from tests.training import tiny
 
 
@@ -67,7 +68,7 @@ def test_an_archive_that_does_not_fit_its_config_is_refused_in_one_line(config, 
 def test_a_directory_without_a_model_is_refused(config, tmp_path):
     with pytest.raises(FileNotFoundError, match="has no config.json"):
         weights.read(tmp_path)
-    checkpoint.save_config(tmp_path, config)
+    workdir_lib.save_config(tmp_path, config)
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         weights.read(tmp_path)
 
@@ -83,6 +84,31 @@ def test_a_workdir_is_read_like_a_model_directory(config, tmp_path):
     assert read_config == config
     for (name, a), (_, b) in zip(tiny.named_leaves(read), tiny.named_leaves(trees_of(state)), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def test_one_checkpoint_of_a_workdir_is_read_and_started_from(config, tmp_path):
+    class Position:
+        position = 0
+
+    first, second = (jax.device_put(tiny.random_state(config, seed), jax.devices()[0]) for seed in (2, 3))
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        checkpoints.save(1, first, Position())
+        checkpoints.save(2, second, Position())
+    for path, state in ((tmp_path, second), (tmp_path / "checkpoints" / "1", first)):
+        _, trees = weights.read(path)
+        np.testing.assert_array_equal(trees["basis"], state.basis)
+        started, report = weights.start_from(tiny.random_state(config), config, path)
+        np.testing.assert_array_equal(started.basis, state.basis)
+        assert report.startswith(f"Starting from {path}\n")
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint of step 7; there are 1, 2"):
+        weights.read(tmp_path / "checkpoints" / "7")
+
+
+def test_start_from_a_file_of_weights_points_to_its_conversion(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.pt").write_bytes(b"PK")
+    with pytest.raises(FileNotFoundError, match="x.pt is a file of weights, .* --source=x.pt --out=x`, then give x"):
+        weights.start_from(tiny.random_state(config), config, "x.pt")
 
 
 def test_start_from_takes_what_fits_and_says_so(config, trees, tmp_path):

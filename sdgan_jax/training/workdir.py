@@ -1,0 +1,172 @@
+"""The workdir of a run: its `config.json`, and the lock that keeps a second run out."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+
+from sdgan_jax import config as config_lib
+from sdgan_jax import directories
+from sdgan_jax.config import Config, Kind
+
+LOCK = "lock"
+
+# Fields that may differ when a run is resumed: how long it goes on, what is written, where data are read;
+# never what a step does.
+RESUMABLE = frozenset(
+    {
+        "total_steps",
+        "log_every",
+        "sample_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "data_dir",
+        "manual_dir",
+        "data_workers",
+    }
+)
+
+
+def check_config(workdir: epath.PathLike, config: Any) -> None:
+    """Checks that a run with this config may begin or go on in a workdir.
+
+    Raises:
+        ValueError: it has a `config.json` of another kind, or one that differs in more than `RESUMABLE`; the fields are
+            named.
+    """
+    if (epath.Path(workdir) / directories.CONFIG).exists():
+        fields = [
+            f"{name} was {old!r} and is {new!r}"
+            for name, old, new in _differences(load_config(workdir, type(config)), config)
+            if name not in RESUMABLE
+        ]
+        if fields:
+            raise ValueError(
+                f"{workdir} holds a run with another config: {'; '.join(fields)}. "
+                "Give the old values to resume it, or another --workdir to start anew"
+            )
+
+
+def save_config(workdir: epath.PathLike, config: Any) -> None:
+    """Writes `config.json` into a workdir or a model directory.
+
+    Raises:
+        ValueError: as `check_config`.
+    """
+    check_config(workdir, config)
+    path = epath.Path(workdir) / directories.CONFIG
+    if jax.process_index() == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.parent / "config.json.tmp"  # a reader never sees half a file
+        unfinished.write_text(config_lib.to_json(config))
+        unfinished.replace(path)
+
+
+def load_config(workdir: epath.PathLike, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
+    """Reads `config.json` of a workdir or a model directory.
+
+    Raises:
+        FileNotFoundError: there is none; the message says what to do.
+        ValueError: it is not a config of this program, or of another kind.
+    """
+    path = epath.Path(workdir) / directories.CONFIG
+    if not path.exists():
+        raise FileNotFoundError(directories.missing_model(path.parent))
+    try:
+        values = directories.read_object(path)
+        if directories.run_kind(values, kind) is kind:
+            return config_lib.from_values(values, kind)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    wanted = directories.RUNS[kind][0]
+    raise ValueError(f"{workdir} holds {directories.describe_run(values)}, not of {wanted}; give another --workdir")
+
+
+def way_out(workdir: epath.PathLike) -> str:
+    """What to do about a model that is not there."""
+    return f"train into it by `python -m experiments.train --workdir={workdir}`"
+
+
+class Lock:
+    """Keeps a local workdir for this run until it ends, however it ends; the first of its processes holds the lock.
+
+    The system releases the lock of a process that dies. Remote workdirs are not locked.
+    """
+
+    def __init__(self, workdir: epath.PathLike):
+        """Takes the lock, making the workdir when it is not there.
+
+        Raises:
+            ValueError: another run has it; the message names its process.
+        """
+        self._file: TextIO | None = None
+        owner = None
+        if jax.process_index() == 0 and "://" not in os.fspath(workdir):
+            owner = self._take(epath.Path(workdir))
+        free = owner is None
+        if jax.process_count() > 1:  # so that all end, and none waits for the first
+            free = bool(multihost_utils.broadcast_one_to_all(np.int32(free)))
+        if not free:
+            raise ValueError(
+                f"{workdir} is in use by another run ({_describe_owner(owner or '')}); wait for it, stop it, or give "
+                "another --workdir"
+            )
+
+    def _take(self, folder: epath.Path) -> str | None:
+        """Takes the lock, or returns what its file says about who has it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK, "a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with file:
+                file.seek(0)
+                return file.read()
+        except OSError:  # a file system without locks
+            file.close()
+            return None
+        file.truncate(0)
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        file.write(json.dumps(owner) + "\n")
+        file.flush()
+        self._file = file
+        return None
+
+    def __enter__(self) -> Lock:
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Releases the lock; the file stays, so that no two processes lock different ones."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _describe_owner(text: str) -> str:
+    """Returns who holds a lock, in words."""
+    try:
+        owner = json.loads(text)
+        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+    except (ValueError, KeyError, TypeError):  # about to be written
+        return "a process that has just started"
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yields the name and the two values of every field that differs."""
+    for field in dataclasses.fields(old):
+        a, b = getattr(old, field.name), getattr(new, field.name)
+        if dataclasses.is_dataclass(a):
+            yield from _differences(a, b, f"{path}{field.name}.")
+        elif a != b:
+            yield f"{path}{field.name}", a, b

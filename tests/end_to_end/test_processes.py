@@ -1,0 +1,100 @@
+"""Runs of several processes on one machine, started as a user starts them."""
+
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from sdgan_jax.training import checkpoint
+from sdgan_jax.training import workdir as workdir_lib
+from tests.end_to_end import preset
+
+ROOT = pathlib.Path(__file__).parents[2]
+_FLAGS = {"--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"}
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+def train(workdir, steps, processes, *flags, devices=4, code=0, config=preset.__file__):
+    """Runs the launcher in so many processes with `devices` in all; returns what the processes printed."""
+    count = f"--xla_force_host_platform_device_count={devices // processes}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": " ".join([count, *_FLAGS])}
+    command = [sys.executable, "-m", "experiments.train", f"--config={config}"]
+    command += [f"--workdir={workdir}", f"--config.total_steps={steps}", *flags]
+    address = [f"--coordinator=localhost:{free_port()}", f"--num_processes={processes}"]
+    started = [
+        subprocess.Popen(
+            command + (address + [f"--process_id={i}"] if processes > 1 else []),
+            env=environment,
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for i in range(processes)
+    ]
+    try:
+        printed = [process.communicate(timeout=1500)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [code] * processes, "\n\n".join(printed)
+    return printed
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
+    """2 → 1 → 2 processes, four devices in all; the digests of a checkpoint say that it was read as it was saved."""
+    data = f"--config.data_dir={tmp_path / 'data'}"
+    for steps, processes in ((2, 2), (4, 1), (6, 2)):
+        printed = train(tmp_path / "run", steps, processes, "--noevaluate", data)
+        assert f"Checkpoint:  {tmp_path / 'run' / 'checkpoints' / str(steps)}" in printed[0]
+        assert (f"Resuming at step {steps - 2}" in printed[0]) == (steps > 2)
+        for other in printed[1:]:
+            assert not re.search(r"step|Checkpoint|Traceback", other)  # the first one alone speaks
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert len(list((tmp_path / "run" / "samples").glob("x_hat_*.png"))) == 3
+
+
+@pytest.mark.slow
+def test_a_second_run_in_the_workdir_is_refused_by_every_process(tmp_path):
+    with workdir_lib.Lock(tmp_path / "run"):
+        printed = train(tmp_path / "run", 2, 2, "--noevaluate", f"--config.data_dir={tmp_path / 'data'}", code=1)
+    for text in printed:
+        assert f"error: {tmp_path / 'run'} is in use by another run (" in text
+
+
+RENDERED = """
+from sdgan_jax.config import Config, DiscriminatorConfig, FusionConfig, GeneratorConfig
+
+def get_config():
+    return Config(
+        dataset="megn/rendered_32_n600",
+        resolution=32,
+        log_every=1,
+        checkpoint_every=1,
+        generator=GeneratorConfig(16, mapping_layers=1, channel_base=64, channel_max=8),
+        discriminator=DiscriminatorConfig(channel_base=64, channel_max=8),
+        fusion=FusionConfig(width=8, width_max=8, blocks=1, kernel=1),
+    )
+"""
+
+
+@pytest.mark.slow
+def test_the_first_process_scores_and_measures_while_the_others_wait(tmp_path):
+    (tmp_path / "rendered.py").write_text(RENDERED)
+    data = f"--config.data_dir={tmp_path / 'data'}"
+    printed = train(tmp_path / "run", 2, 2, data, config=tmp_path / "rendered.py")
+    assert "Attribute accuracy: " in printed[0] and "Attribute accuracy" not in printed[1]
+    assert (tmp_path / "run" / "evaluation" / "metrics.json").exists()
+    with checkpoint.Checkpoints(tmp_path / "run", workdir_lib.load_config(tmp_path / "run")) as checkpoints:
+        assert checkpoints.best_step in (1, 2)

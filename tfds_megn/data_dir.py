@@ -1,0 +1,97 @@
+"""The folder of prepared data: what is said where it cannot be written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+from tfds_megn import listing
+
+_FULL = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file grew beyond the allowed size",
+}
+_OPTION = "data_dir"
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+
+
+class DataDirError(OSError):
+    """Prepared data cannot be written; the message is one line that names the folder and the way out.
+
+    Attributes:
+      place: the folder or file.
+      reason: what is wrong with it.
+      option: what sets another folder.
+    """
+
+    def __init__(self, place: str, reason: str, option: str = _OPTION):
+        """Composes the message."""
+        super().__init__(f"{place}: {reason}; set {option} to another folder")
+        self.place, self.reason, self.option = place, reason, option
+
+
+@contextlib.contextmanager
+def writing(folder: str | os.PathLike, option: str = _OPTION) -> Iterator[None]:
+    """Turns errors of a folder that cannot be written into a DataDirError.
+
+    Args:
+      folder: where prepared data live.
+      option: what the user sets to name another folder.
+
+    Raises:
+      DataDirError: inside, the disk was full, or the folder could not be made or written; or its name is not UTF-8.
+    """
+    folder = os.path.expanduser(os.fspath(folder))
+    if listing.printable(folder) != folder:
+        raise DataDirError(listing.printable(folder), "cannot be written by TFDS (its name is not UTF-8)", option)
+    try:
+        yield
+    except DataDirError as error:
+        raise DataDirError(error.place, error.reason, option if error.option == _OPTION else error.option) from None
+    except Exception as error:
+        code = _errno(error)
+        concerned = getattr(error, "filename", None)
+        place = listing.printable(concerned if isinstance(concerned, str | bytes) else folder)
+        remote = "://" in folder
+        if code in _FULL and remote:  # Photos wait on a local disk.
+            folder = place = tempfile.gettempdir()
+            option = "TMPDIR"
+        if code in _FULL:
+            free = describe_free_space(folder)
+            raise DataDirError(place, f"{_FULL[code]} ({free} after removing what was unfinished)", option) from error
+        dangling = code == errno.ENOENT and not os.path.isdir(folder) and not remote
+        refused = code in _REFUSED or dangling
+        if refused and _is_related(place, listing.printable(folder)):
+            raise DataDirError(place, f"cannot be written ({os.strerror(code)})", option) from error
+        raise
+
+
+def describe_free_space(folder: str | os.PathLike) -> str:
+    """Returns such as '12.3 MiB free' for the disk of a folder, which need not exist."""
+    folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
+    while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    free = shutil.disk_usage(folder).free
+    return f"{free / 2**20:,.1f} MiB free" if free < 2**30 else f"{free / 2**30:,.1f} GiB free"
+
+
+def _errno(error: Exception) -> int | None:
+    """Returns the operating system's number of an error, also where a library has put it into words."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    words = str(error)
+    for code in _FULL:
+        if os.strerror(code) in words or "Not enough disk space" in words:
+            return code
+    return None
+
+
+def _is_related(place: str, folder: str) -> bool:
+    """Returns whether one path is, or lies below, the other."""
+    place, folder = os.path.abspath(place) + os.sep, os.path.abspath(folder) + os.sep
+    return place.startswith(folder) or folder.startswith(place)
