@@ -71,8 +71,6 @@ def check(config: Config) -> None:
     Raises:
         ValueError: a flag does not fit the model.
     """
-    if not ATTRIBUTE.value:
-        raise ValueError(f"--attribute is empty; the known ones are {', '.join(config.attributes)}")
     latents.attribute_weights(ATTRIBUTE.value, config.attributes, 1)
     cutoff, classes = TRUNCATION_CUTOFF.value, config.generator.label_dim
     if cutoff is not None and cutoff > config.num_layers:

@@ -75,8 +75,6 @@ def read_looks() -> wearing.Looks:
     for name in attributes:
         if name not in styles.KINDS:
             raise ValueError(f"--attribute={name}: what can be worn is {', '.join(styles.KINDS)}")
-    if not attributes:
-        raise ValueError(f"--attribute is empty; what can be worn is {', '.join(styles.KINDS)}")
     if len(set(attributes)) < len(attributes) or {"eyeglasses", "sunglasses"} <= set(attributes):
         raise ValueError(f"--attribute={','.join(attributes)}: each can be worn once, and one pair of glasses")
     for flag in (COLOUR, TEXTURE):

@@ -175,7 +175,7 @@ def run(*arguments):
         (("--attribute=mask", "--style=round"), "surgical"),
         pytest.param(("--attribute=mask", "--style=cup,cloth"), "mask takes one style", marks=pytest.mark.slow),
         pytest.param(("--attribute=hat",), "mustache", marks=pytest.mark.slow),
-        pytest.param(("--attribute=",), "mustache", marks=pytest.mark.slow),
+        pytest.param(("--attribute=",), "a value is empty", marks=pytest.mark.slow),
         pytest.param(("--attribute=mask", "--colour=blue"), "#rrggbb", marks=pytest.mark.slow),
         pytest.param(("--attribute=mask", "--texture=/no.png"), "/no.png", marks=pytest.mark.slow),
     ],
