@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from etils import epath
 
+from tfds_megn import data_dir
 from tfds_megn.listing import printable
 
 MADE_BY = "sdgan-jax"  # followed by the command
@@ -184,21 +185,11 @@ def _explained(error: OSError, target: epath.Path, unfinished: epath.Path) -> OS
     name = printable(target)
     if error.errno in _FULL:
         reason = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
-        return OSError(error.errno, f"cannot be written, {reason}; {_free_space(target)} free", name)
+        return OSError(error.errno, f"cannot be written, {reason}; {data_dir.describe_free_space(target.parent)}", name)
     named = os.fspath(error.filename or unfinished) if not isinstance(error.filename, int) else ""
     if error.errno and (named.startswith(os.fspath(unfinished)) or named == os.fspath(target.parent)):
         return OSError(error.errno, error.strerror, name)
     return error
-
-
-def _free_space(path: epath.Path) -> str:
-    """What is free where a file was to be written, in words."""
-    folder = next((folder for folder in path.parents if os.path.isdir(folder)), path)
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError:
-        return "unknown bytes"
-    return f"{free / 2**20:,.1f} MiB" if free >= 2**20 else f"{free / 2**10:,.1f} KiB"
 
 
 def _mark_of_png(file: IO[bytes]) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tfds_megn import listing
 
-_FULL = {
+FULL = {
     errno.ENOSPC: "no space left on the disk",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "a file grew beyond the allowed size",
@@ -54,16 +54,16 @@ def writing(folder: str | os.PathLike, option: str = _OPTION) -> Iterator[None]:
     except DataDirError as error:
         raise DataDirError(error.place, error.reason, option if error.option == _OPTION else error.option) from None
     except Exception as error:
-        code = _errno(error)
+        code = error_number(error)
         concerned = getattr(error, "filename", None)
         place = listing.printable(concerned if isinstance(concerned, str | bytes) else folder)
         remote = "://" in folder
-        if code in _FULL and remote:  # Photos wait on a local disk.
+        if code in FULL and remote:  # Photos wait on a local disk.
             folder = place = tempfile.gettempdir()
             option = "TMPDIR"
-        if code in _FULL:
+        if code in FULL:
             free = describe_free_space(folder)
-            raise DataDirError(place, f"{_FULL[code]} ({free} after removing what was unfinished)", option) from error
+            raise DataDirError(place, f"{FULL[code]} ({free} after removing what was unfinished)", option) from error
         dangling = code == errno.ENOENT and not os.path.isdir(folder) and not remote
         refused = code in _REFUSED or dangling
         if refused and _is_related(place, listing.printable(folder)):
@@ -72,7 +72,7 @@ def writing(folder: str | os.PathLike, option: str = _OPTION) -> Iterator[None]:
 
 
 def describe_free_space(folder: str | os.PathLike) -> str:
-    """Returns such as '12.3 MiB free' for the disk of a folder, which need not exist."""
+    """Returns such as '12.3 MiB free' for the disk of a local folder, which need not exist."""
     folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
         folder = os.path.dirname(folder)
@@ -80,12 +80,12 @@ def describe_free_space(folder: str | os.PathLike) -> str:
     return f"{free / 2**20:,.1f} MiB free" if free < 2**30 else f"{free / 2**30:,.1f} GiB free"
 
 
-def _errno(error: Exception) -> int | None:
+def error_number(error: BaseException) -> int | None:
     """Returns the operating system's number of an error, also where a library has put it into words."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     words = str(error)
-    for code in _FULL:
+    for code in FULL:
         if os.strerror(code) in words or "Not enough disk space" in words:
             return code
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from orbax.checkpoint import checkpoint_managers
 from sdgan_jax.training import digest
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.digest import Tree, named_leaves
+from tfds_megn import data_dir
 
 
 class DamagedError(ValueError):
@@ -185,9 +185,10 @@ class Checkpoints:
                 if not path.name.isdecimal() and jax.process_index() == 0:
                     path.rmtree()
             kept = f"the checkpoint of step {max(steps)} stays" if steps else "there is no earlier one"
+            free = data_dir.describe_free_space(self.directory)
             raise RuntimeError(
-                f"{self.directory}: the disk is full ({_free_space(self.directory)}), a checkpoint was not written; "
-                f"{kept}; make room and run the same command again, or keep fewer by --config.keep_checkpoints"
+                f"{self.directory}: the disk is full ({free}), a checkpoint was not written; {kept}; make room and run "
+                "the same command again, or keep fewer by --config.keep_checkpoints"
             ) from error
 
     def __enter__(self) -> Checkpoints:
@@ -224,18 +225,11 @@ def _synchronise(what: str) -> None:
         multihost_utils.sync_global_devices(what)
 
 
-def _is_disk_full(error: BaseException) -> bool:
-    """Whether an error, of whatever type, is about a full disk or quota."""
-    text = f"{error} {error.__cause__} {error.__context__}"
-    return any(phrase in text for phrase in ("No space left", "ENOSPC", "Disk quota exceeded", "EDQUOT"))
-
-
-def _free_space(folder: epath.Path) -> str:
-    """How much space there is, for messages."""
-    try:
-        return f"{shutil.disk_usage(folder).free / 2**20:.0f} MiB free"
-    except OSError:  # remote
-        return "of unknown size"
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is about a full disk or quota."""
+    return error is not None and (
+        data_dir.error_number(error) in data_dir.FULL or _is_disk_full(error.__cause__ or error.__context__)
+    )
 
 
 def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: int | None = None) -> Tree:

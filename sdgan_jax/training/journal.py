@@ -14,6 +14,7 @@ import tqdm
 from etils import epath
 
 from sdgan_jax import pictures
+from sdgan_jax.outputs import MADE_BY
 
 METRICS = "metrics.jsonl"
 
@@ -92,7 +93,10 @@ class Journal:
         if self._events is None:
             return
         for name, sheet in drawn.items():
-            pictures.write_png(self._workdir / "samples" / f"{name}_{done:06d}.png", sheet)
+            try:
+                pictures.write_png(self._workdir / "samples" / f"{name}_{done:06d}.png", sheet, f"{MADE_BY} train")
+            except FileExistsError as error:  # no reason to end a run
+                self.say(str(error))
             self._events.add_image(name, sheet, done, dataformats="HWC")
 
 

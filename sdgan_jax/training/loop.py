@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
+from sdgan_jax import interrupts
 from sdgan_jax.training import checkpoint, sharding
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.journal import Journal
@@ -164,28 +165,25 @@ def _means(pending: list[Metrics], done: int, checkpoints: checkpoint.Checkpoint
     return {name: float(v[:, 0].sum() / v[:, 1].sum()) for name, v in table.items() if v[:, 1].sum()}
 
 
+def _stop_asked() -> contextlib.AbstractContextManager[Callable[[], bool]]:
+    """Turns SIGTERM and the first Ctrl-C into a question that the loop asks after each step."""
+    return _ctrl_c_as_sigterm() if jax.distributed.is_initialized() else interrupts.stop_asked()
+
+
 @contextlib.contextmanager
-def _stop_asked() -> Iterator[Callable[[], bool]]:
-    """Turns SIGTERM and the first Ctrl-C into a question that the loop asks after each step.
+def _ctrl_c_as_sigterm() -> Iterator[Callable[[], bool]]:
+    """Hands Ctrl-C on as SIGTERM, for which JAX makes joined processes agree on the step to stop at.
 
-    Where processes have joined, JAX makes them agree on the step to stop at (`Checkpoints.reached_preemption`) when one
-    of them gets SIGTERM; Ctrl-C is handed on as such.
+    The loop asks `Checkpoints.reached_preemption` for it. A second Ctrl-C ends the process at once.
     """
-    asked: list[int] = []
-    joined = jax.distributed.is_initialized()
 
-    def ask(number: int, frame: object) -> None:
+    def hand_on(number: int, frame: object) -> None:
         del frame
-        if joined:
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            asked.append(number)
-        signal.signal(number, previous[number])  # a second one ends the process at once
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(number, former)
 
-    numbers = (signal.SIGINT,) if joined else (signal.SIGTERM, signal.SIGINT)
-    previous = {number: signal.signal(number, ask) for number in numbers}
+    former = signal.signal(signal.SIGINT, hand_on)
     try:
-        yield lambda: bool(asked)
+        yield lambda: False
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, former)
