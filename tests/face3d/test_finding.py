@@ -1,9 +1,12 @@
 """Finding faces: with a network that sees one painted square, and one that always answers the same."""
 
+import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfds_megn
+from sdgan_jax import pretrained
 from sdgan_jax.face3d import finding, layout
 
 LAYOUT = layout.megn(32)
@@ -34,11 +37,11 @@ def see_square(images):
 # The last is too small to be a face in the whole photo: smaller squares are looked at.
 @pytest.mark.parametrize(
     ("height", "width", "x", "y", "side"),
-    [(300, 300, 150, 140, 200), (400, 640, 450, 220, 160), (400, 640, 450, 220, 64)],
+    [(300, 300, 150, 140, 200), (400, 640, 450, 220, 160), (400, 640, 450, 220, 64), (1300, 1200, 650, 560, 800)],
 )
 def test_a_face_is_found_where_it_is(height, width, x, y, side):
     found = finding.find(painted(height, width, x, y, side), see_square, LAYOUT)
-    assert found is not None and found.score < 0.02
+    assert found is not None and found.score < finding.THRESHOLD
     landmarks = (LAYOUT.head * (94 * side / 188) + np.array([x - 0.5, y - 0.5, 0]))[..., :2]
     assert np.abs(found.position_map[..., :2] - landmarks).max() < 0.02 * side
     assert np.abs(found.position_map[..., 2] - LAYOUT.head[..., 2] * side / 2).max() < 0.02 * side
@@ -47,6 +50,147 @@ def test_a_face_is_found_where_it_is(height, width, x, y, side):
 def test_the_mean_answer_is_no_face():
     image = np.random.default_rng(0).integers(0, 255, (200, 260, 3)).astype(np.uint8)
     assert finding.find(image, lambda images: np.stack([MEAN] * len(images)), LAYOUT) is None
+
+
+def test_a_face_anywhere_in_a_strip_is_found():
+    for x in (60, 3456):
+        found = finding.find(painted(100, 6000, x, 50, 66), see_square, LAYOUT)
+        assert found is not None and np.abs(found.box[[0, 2]].mean() - x) < 7
+
+
+class Counting:
+    """A predictor that always answers the same, and counts the frames that it is shown."""
+
+    def __init__(self, answer):
+        self.answer, self.frames = answer, 0
+
+    def __call__(self, images):
+        self.frames += len(images)
+        return np.stack([self.answer] * len(images))
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 6000), (16, 20000), (20000, 16), (1, 1)])
+def test_the_frames_are_bounded_whatever_the_shape(height, width):
+    predict = Counting(MEAN)
+    assert finding.find(np.full((height, width, 3), 90, np.uint8), predict, LAYOUT) is None
+    # Two frames a square; then of three candidates, twice, what is framed again, and what is scored.
+    assert predict.frames <= 2 * 128 * 5 + 2 * (2 * 8 + 40)
+
+
+@pytest.mark.parametrize("side", [256, 11586])
+def test_no_scale_has_more_squares_in_a_larger_photo(side):
+    squares = finding._pyramid(side, side, finding.SCALES)
+    assert len(squares) == len(finding._pyramid(300, 300, finding.SCALES)) < 128
+    assert len(finding._pyramid(9 * side, 16 * side, (0.35,))) == 8 * 15  # not thinned out
+    assert len(finding._pyramid(side, 1000 * side, (0.35,))) <= 128
+
+
+def test_frames_of_a_large_photo_are_cut_from_small_copies(monkeypatch):
+    cut, sides = finding.cut, []
+    monkeypatch.setattr(finding, "cut", lambda image, square, size: sides.append(square[2]) or cut(image, square, size))
+    finding.find(np.full((1100, 1100, 3), 90, np.uint8), Counting(MEAN), LAYOUT)
+    assert max(sides) <= 1024 * np.sqrt(2)
+
+
+def test_each_frame_shows_the_same_place():
+    """A predictor that lays the mean head between a red and a blue dot sees it in one place, turned frames too."""
+
+    def between(images):
+        maps = []
+        for image in images:
+            if not image.any():  # the rest of the batch
+                maps.append(MEAN)
+                continue
+            red, blue = (np.argwhere(image[..., k] > 0.5).mean(0)[::-1] for k in (0, 2))
+            along, centre = (blue - red) / 100, (red + blue) / 2
+            x, y, z = np.moveaxis(LAYOUT.head * 47, -1, 0)
+            length = np.hypot(*along)
+            maps.append(np.stack([
+                centre[0] + x * along[0] - y * along[1], centre[1] + x * along[1] + y * along[0], z * length
+            ], -1))  # fmt: skip
+        return np.stack(maps)
+
+    photo = np.zeros((200, 220, 3), np.uint8)
+    photo[98:103, 58:63, 0], photo[98:103, 158:163, 2] = 255, 255
+    maps = list(finding._predict([photo], np.array([[110.0, 104.0, 180.0]]), finding._FRAMES, between))
+    truth = LAYOUT.head * 47 + [110, 100, 0]
+    assert len(maps) == len(finding._FRAMES)
+    for one in maps:
+        np.testing.assert_allclose(one, truth, atol=0.6)
+
+
+class Unsure:
+    """`see_square`, but out by a share of the face's width, in each frame elsewhere; the same in each run."""
+
+    def __init__(self, share):
+        self.random, self.share = np.random.default_rng(0), share
+
+    def __call__(self, images):
+        maps = see_square(images)
+        sides = np.ptp(maps[..., 0], axis=(1, 2))
+        off = self.random.choice([-1, 1], (len(images), 2)) * (self.share * sides[:, None])
+        maps[..., :2] += off[:, None, None]
+        return maps
+
+
+def with_a_face(turn):
+    """A photo of a mean face on green, as large as the green; turned."""
+    image = painted(300, 300, 150, 140, 200)
+    face = np.asarray(Image.fromarray(finding._mean_face()).resize((200, 200))).copy()
+    face[..., 1] = np.maximum(face[..., 1], 180)  # green for the predictor: red and blue show the face
+    image[40:240, 50:250] = turn(face)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("turn", "seen"),
+    [
+        (lambda face: face, True),
+        (lambda face: face[::-1, ::-1], False),
+        (lambda face: face[::-1], False),
+        (lambda face: np.rot90(face), False),
+        (lambda face: np.rot90(face, -1), False),
+        (lambda face: np.full_like(face, (200, 200, 200)), False),
+    ],
+)
+def test_where_the_frames_agree_roughly_a_face_must_be_seen(turn, seen):
+    found = finding.find(with_a_face(turn), Unsure(0.012), LAYOUT)
+    assert (found is not None) == seen
+
+
+def test_frames_that_do_not_agree_are_no_face_whatever_is_seen():
+    assert finding.find(with_a_face(lambda face: face), Unsure(0.06), LAYOUT) is None
+
+
+@pytest.mark.parametrize("form", [(0.4, 1, 1), (1, 1, 0), (1, 1, -1)])
+def test_what_has_no_shape_of_a_face_is_refused(form):
+    """However well its frames agree: too narrow, flat, or hollow."""
+
+    def predict(images):
+        maps = see_square(images)
+        centre = 0.5 * (maps.max((1, 2), keepdims=True) + maps.min((1, 2), keepdims=True))
+        return (maps - centre) * np.array(form) + centre
+
+    assert finding.find(painted(300, 300, 150, 140, 200), predict, LAYOUT) is None
+
+
+def test_numbers_that_are_none_are_no_face():
+    assert finding.find(painted(120, 100, 50, 60, 70), Counting(np.full_like(MEAN, np.nan)), LAYOUT) is None
+
+
+@pytest.mark.slow
+def test_rendered_faces_are_found_and_turned_ones_are_not():
+    """By the network that comes with the project."""
+    network = pretrained.position_network()
+    predict, square = jax.jit(network), network.uv_layout
+    for k in range(6):
+        params = tfds_megn.sample_params(k, 1)
+        photo = tfds_megn.render(params, tfds_megn.ATTRIBUTES[k], 256)
+        found = finding.find(photo, predict, square, network.framing)
+        truth = tfds_megn.landmarks(params, 256)[:, :2]
+        assert found is not None
+        np.testing.assert_allclose(found.box, [*truth.min(0), *truth.max(0)], atol=0.1 * np.ptp(truth))
+        assert finding.find(photo[::-1, ::-1], predict, square, network.framing) is None
 
 
 def test_frames_are_cut_to_the_pixel():
