@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def read_finder(path: str) -> wearing.Finder:
-    """What finds faces, by a position network.
+    """Makes the face finder of a position network.
 
     Args:
         path: its directory, "" for the one that comes with the project.
@@ -65,7 +65,7 @@ def read_finder(path: str) -> wearing.Finder:
 
 
 def read_looks() -> wearing.Looks:
-    """What is worn, by the flags.
+    """Reads attributes and styles from the flags.
 
     Raises:
         FileNotFoundError: a texture is missing.

@@ -170,14 +170,14 @@ def _real(path: epath.Path) -> epath.Path:
 
 
 def _is_owner(folder: epath.Path) -> bool:
-    """Whether a folder is a model or network directory with something in it."""
+    """Returns whether a folder is a model or network directory that is not empty."""
     if (folder / NETWORK).exists():
         return (folder / WEIGHTS).exists()
     return (folder / CONFIG).exists() and ((folder / CHECKPOINTS).exists() or (folder / WEIGHTS).exists())
 
 
 def _is_weights(file: epath.Path) -> bool:
-    """Whether a file seems to hold public weights."""
+    """Returns whether the suffix or the first bytes of a file are those of public weights."""
     if file.suffix in (*_WEIGHTS_SUFFIXES, ".npz", ".zip"):
         return file.suffix in _WEIGHTS_SUFFIXES
     with file.open("rb") as opened:
@@ -188,7 +188,7 @@ _CONVERT = "python -m experiments.convert --source={} --out={}"
 
 
 def _convert(file: epath.Path) -> str:
-    """What to do with a file of weights."""
+    """Returns the command that converts a file of weights."""
     out = file.with_suffix("") if file.suffix in _WEIGHTS_SUFFIXES else file
     while out.exists():
         out = out.with_name(f"{out.name}_model")
@@ -197,7 +197,7 @@ def _convert(file: epath.Path) -> str:
 
 
 def _network_kind(folder: epath.Path) -> str:
-    """What kind of network a `network.json` says it is."""
+    """Returns the kind of network in a `network.json`."""
     try:
         return str(read_object(folder / NETWORK).get("kind"))[:40]
     except ValueError:
@@ -205,5 +205,5 @@ def _network_kind(folder: epath.Path) -> str:
 
 
 def _used(kind: str) -> str:
-    """Where a network of this kind is used."""
+    """Returns the flag or field that takes a network of this kind."""
     return f"; it goes into {USES[kind]}" if kind in USES else ""

@@ -177,7 +177,7 @@ def _framed(points: np.ndarray, framing: Framing) -> np.ndarray:
 
 
 def _plausible(points: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Whether landmarks f32[N,68,2] are as large, as central and as upright in their squares as a face; bool[N]."""
+    """Size, place and direction of landmarks f32[N,68,2] in their squares are those of a face: bool[N]."""
     low, high = points.min(1), points.max(1)
     share = (high - low).mean(-1) / squares[:, 2]
     centre = np.abs(0.5 * (low + high) - squares[:, :2]) / squares[:, 2:]
@@ -186,7 +186,7 @@ def _plausible(points: np.ndarray, squares: np.ndarray) -> np.ndarray:
 
 
 def _misshapen(position_map: np.ndarray, layout: Layout) -> float:
-    """How far landmarks lie from a mean head's after the best similarity (Umeyama 1991), in deviations of these."""
+    """Distance of landmarks to a mean head's after the best similarity (Umeyama 1991), in deviations of the latter."""
     ours, mean = (_landmarks(table, layout).astype(np.float64) for table in (position_map, layout.head))
     ours, mean = ours - ours.mean(0), mean - mean.mean(0)
     u, size, vt = np.linalg.svd(mean.T @ ours)
@@ -226,7 +226,7 @@ def _unwrap(picture: np.ndarray, position_map: np.ndarray) -> np.ndarray:
 
 
 def _relief(brightness: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """What stands out of its neighbourhood on the face, f64[S,S], in deviations."""
+    """Brightness relative to the neighbourhood on the face, f64[S,S], in deviations."""
     places = np.arange(len(face))
 
     def smooth(values: np.ndarray, width: float) -> np.ndarray:

@@ -95,6 +95,7 @@ def test_of_a_turned_face_the_far_lens_is_mostly_hidden():
     assert counts[1.1][1] < 0.45 * counts[1.1][0]  # turned to the right of the picture: the right lens is the far one
 
 
+@pytest.mark.slow
 def test_the_colour_is_the_style_s():
     image, position_map, _ = face(1)
     style = styles.default_style("mask")
@@ -110,6 +111,7 @@ def test_the_colour_is_the_style_s():
     assert 0.25 < changed.sum() / (region > 0).sum() < 0.75 and x.max() < np.argwhere(region > 0.5)[:, 1].max() - 3
 
 
+@pytest.mark.slow
 def test_clear_lenses_are_worn_and_hardly_seen():
     for identity in (0, 3):
         image, position_map, params = face(identity, yaw=0.0)

@@ -75,6 +75,7 @@ def test_a_stage_is_the_ridge_regression_of_numpy():
     assert not ours[:, layout.weights == 0].any()
 
 
+@pytest.mark.slow
 def test_strangers_are_found_better_with_every_stage():
     images, maps = faces(0, 256)
     strangers = faces(1000, 40)
