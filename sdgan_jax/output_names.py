@@ -1,4 +1,4 @@
-"""What the results of photos are called: as the photos, without two names that are one for any file system."""
+"""File names of the results of photos: those of the photos, made unique on every file system."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _folder(folder: str, barred: Collection[str]) -> str:
 
 
 def _key(name: str) -> str:
-    """What is equal for names that some file system takes for one."""
+    """Returns a key that is equal for names which some file system takes for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 

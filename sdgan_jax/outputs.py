@@ -75,12 +75,12 @@ def check_folder(out: epath.PathLike) -> None:
 
 
 def exists(path: epath.PathLike) -> bool:
-    """Whether there is anything under a path, also a link that leads nowhere."""
+    """Returns whether there is anything under a path, a link to nothing included."""
     return epath.Path(path).exists() if is_remote(path) else os.path.lexists(path)
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Whether a path is one of an object store, such as gs://bucket/folder."""
+    """Returns whether a path lies in an object store, such as gs://bucket/folder."""
     return "://" in os.fspath(path)
 
 
@@ -167,7 +167,7 @@ def alone_in(folder: epath.PathLike) -> Iterator[None]:
 
 
 def stops_all(error: OSError) -> bool:
-    """Whether an error in writing is one of the disk (full, read-only), so that no other file can be written."""
+    """Returns whether an error is one of the whole disk (full, read-only), so that no file can be written."""
     return error.errno in _OF_THE_DISK
 
 

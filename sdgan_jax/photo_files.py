@@ -91,7 +91,7 @@ def _check_above(source: epath.Path, out: epath.Path, chosen: list[PhotoFile]) -
 
 
 def _same_folder(first: epath.Path, second: epath.Path) -> bool:
-    """Whether two paths lead to one folder; the second need not exist."""
+    """Returns whether two paths lead to one folder; the second need not exist."""
     if outputs.is_remote(first) or outputs.is_remote(second):
         return os.fspath(first).rstrip("/") == os.fspath(second).rstrip("/")
     try:

@@ -272,14 +272,14 @@ def _predict(
 
 
 def _moved(square: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Where a frame of a square lies."""
+    """Returns the square that a frame covers."""
     right, down, larger, _ = frame
     x, y, side = square
     return np.array([x + right * side, y + down * side, larger * side])
 
 
 def _corner(square: np.ndarray) -> np.ndarray:
-    """What takes places in a frame, its corner at (0, 0), into the photo, f64[3]."""
+    """Returns the top left corner of a square in the photo, f64[3]; add it to places in the frame."""
     x, y, side = square
     return np.array([x - 0.5 * side, y - 0.5 * side, 0.0])
 

@@ -111,7 +111,7 @@ def _read_torch(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
 
 
 def _held(saved: Any) -> str:
-    """What a file of torch holds, in a few names."""
+    """Returns the first names that a file of torch holds."""
     tree = arrays.as_dict(saved)
     if not tree:
         return "it holds no dict" if tree is None else "it holds an empty dict"

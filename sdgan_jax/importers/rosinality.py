@@ -143,7 +143,7 @@ def _networks(saved: Any, marks: tuple[str, ...], source: str) -> Iterator[tuple
 
 
 def _is_average(name: str) -> bool:
-    """Whether a network of this name is a moving average, as `g_ema` and `params_ema` are."""
+    """Returns whether the name is that of a moving average, such as `g_ema` or `params_ema`."""
     return "ema" in re.split("[^a-z]+", name.lower())
 
 
