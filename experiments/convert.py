@@ -19,11 +19,11 @@ from etils import epath
 
 import sdgan_jax
 from experiments import launch
-from sdgan_jax import export, outputs, pretrained
+from sdgan_jax import outputs, pretrained
 from sdgan_jax.config import Config
-from sdgan_jax.importers import formats, rosinality
+from sdgan_jax.importers import formats, rosinality, stablehlo
 from sdgan_jax.importers.assembly import Network
-from sdgan_jax.training import weights
+from sdgan_jax.training.gan import weights
 from tfds_megn.listing import printable
 
 OUTWARD = ("rosinality", "stablehlo")  # formats that a model can be written in
@@ -83,10 +83,13 @@ def write_model(source: epath.Path, form: str, out: epath.Path) -> list[str]:
     if form == "stablehlo":
         model = sdgan_jax.load(source)
         with outputs.in_one_piece(out) as file:
-            export.write(file, model)
-        print(f"{printable(source)}: {_describe(model.config)}; {export.signature(model.config)} in {printable(out)}")
+            stablehlo.write(file, model)
+        print(
+            f"{printable(source)}: {_describe(model.config)}; {stablehlo.signature(model.config)} in {printable(out)}"
+        )
         return []
-    config, trees = weights.read(source)
+    nets, trees = weights.read(source)
+    config = nets.config
     with outputs.in_one_piece(out) as file:
         notes = rosinality.write(file, config, trees)
     print(f"{printable(source)}: {_describe(config)}; checkpoint in {printable(out)}")

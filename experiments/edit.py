@@ -16,7 +16,8 @@ from etils import epath
 
 import sdgan_jax
 from experiments import launch
-from sdgan_jax import editing, photo_files
+from sdgan_jax.data import photo_files
+from sdgan_jax.photos import editing
 
 MODEL = launch.define_path("model", None, "training workdir or model directory", required=True)
 INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)

@@ -11,13 +11,14 @@ from absl import flags
 
 import sdgan_jax
 from experiments import launch
-from sdgan_jax import evaluation, outputs
+from sdgan_jax import outputs
+from sdgan_jax.evaluation import attributes, report
 from tfds_megn.listing import printable
 
 MODEL = launch.define_path("model", None, "training workdir or converted model directory", required=True)
 OUT = launch.define_path("out", None, "folder for metrics.txt, metrics.json and the sheets", required=True)
 NUM_IMAGES = flags.DEFINE_integer(
-    "num_images", evaluation.NUM_IMAGES, "images to generate, all attributes together", lower_bound=12
+    "num_images", attributes.NUM_IMAGES, "images to generate, all attributes together", lower_bound=12
 )
 DATA_DIR = launch.define_path("data_dir", "", "where prepared data live; the model's own by default")
 SEED = launch.define_seed("seed", 0, "of the latents")
@@ -27,8 +28,8 @@ def main(argv: Sequence[str]) -> None:
     """Evaluates the model that the flags name."""
     del argv
     outputs.check_folder(OUT.value)
-    results = evaluation.evaluate(sdgan_jax.load(MODEL.value), OUT.value, DATA_DIR.value, NUM_IMAGES.value, SEED.value)
-    print(evaluation.table(results))
+    results = attributes.evaluate(sdgan_jax.load(MODEL.value), OUT.value, DATA_DIR.value, NUM_IMAGES.value, SEED.value)
+    print(report.table(results))
     print(f"Table, JSON and pictures: {printable(OUT.value)}")
 
 

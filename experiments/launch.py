@@ -28,7 +28,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from sdgan_jax import config as config_lib
-from sdgan_jax import network_config, ranges
+from sdgan_jax.config import networks, ranges
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
@@ -38,8 +38,8 @@ _PACKAGES = ("__main__", "experiments", "sdgan_jax", "tfds_megn")
 # Kinds of config that a preset may return, and what checks them.
 _KINDS: dict[type, Callable[[Any], Any]] = {
     config_lib.Config: config_lib.validate,
-    network_config.PRNetConfig: network_config.validate,
-    network_config.IdentityConfig: network_config.validate,
+    networks.PRNetConfig: networks.validate,
+    networks.IdentityConfig: networks.validate,
 }
 MAX_SEED = 2**32 - 1  # jax.random.key takes 32 bits; a larger seed would be the same as a smaller one
 _OVERRIDE = re.compile(r"--?config\.([^=]+)(=.*)?$", re.DOTALL)

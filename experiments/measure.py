@@ -17,7 +17,9 @@ from absl import flags
 from etils import epath
 
 from experiments import launch
-from sdgan_jax import assessment, outputs, photo_files, pictures, pretrained, rendered_faces
+from sdgan_jax import outputs, pictures, pretrained
+from sdgan_jax.data import photo_files, rendered
+from sdgan_jax.evaluation import networks, report
 from tfds_megn.listing import printable
 
 OUT = launch.define_path("out", None, "folder for the tables and pictures", required=True)
@@ -41,25 +43,25 @@ def main(argv: Sequence[str]) -> None:
     outputs.check_own([out / name for name in (RESULTS, *SHEETS)], BY)
     shown = photo_files.find(epath.Path(INPUT.value), out) if INPUT.value else []
     network, judge = pretrained.position_network(PRNET.value), pretrained.identity_network(IDENTITY.value)
-    assessment.known_layout(network)
-    faces = rendered_faces.read(DATASET.value, "test", DATA_DIR.value).first(FACES.value)
+    networks.known_layout(network)
+    faces = rendered.read(DATASET.value, "test", DATA_DIR.value).first(FACES.value)
 
-    def enter(name: str, title: str, table: assessment.Table) -> None:
+    def enter(name: str, title: str, table: report.Table) -> None:
         """Prints a table, and stores all there are."""
         results[name] = table
-        print(assessment.text(title, table))
+        print(report.text(title, table))
         outputs.write_json(out / RESULTS, results, BY)
 
-    enter("position_maps", "position maps, NME in %", assessment.position_errors(network, faces))
+    enter("position_maps", "position maps, NME in %", networks.position_errors(network, faces))
     if network.stages:
-        enter("uncorrected", "without its stages", assessment.position_errors(network.alone, faces))
-    pictures.write_png(out / "position_maps.png", assessment.map_sheet(network, faces.images[:12]), BY)
-    enter("verification", "verification", assessment.verification(judge, faces))
-    worn, sheet = assessment.wear_overlap(network, faces.params[: WORN.value])
+        enter("uncorrected", "without its stages", networks.position_errors(network.alone, faces))
+    pictures.write_png(out / "position_maps.png", networks.map_sheet(network, faces.images[:12]), BY)
+    enter("verification", "verification", networks.verification(judge, faces))
+    worn, sheet = networks.wear_overlap(network, faces.params[: WORN.value])
     enter("worn", "worn regions", worn)
     pictures.write_png(out / "worn.png", sheet, BY)
     if shown:
-        drawn, results["photos"], notes = assessment.photo_sheet(network, shown)
+        drawn, results["photos"], notes = networks.photo_sheet(network, shown)
         for note in notes:
             print(f"skipped {note}", file=sys.stderr)
         if drawn is not None:

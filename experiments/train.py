@@ -21,10 +21,13 @@ from etils import epath
 from ml_collections import config_flags
 
 from experiments import launch
-from sdgan_jax import evaluation, model
-from sdgan_jax.network_config import IdentityConfig, PRNetConfig
-from sdgan_jax.training import gan, identity, prnet, sharding
+from sdgan_jax import model
+from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
+from sdgan_jax.evaluation import attributes, report
+from sdgan_jax.networks import make_networks
+from sdgan_jax.training import gan, sharding
 from sdgan_jax.training import workdir as workdir_lib
+from sdgan_jax.training.networks import identity, prnet
 
 CONFIG = launch.define_config()
 WORKDIR = launch.define_path(
@@ -60,8 +63,8 @@ def main(argv: Sequence[str]) -> None:
     elif isinstance(config, IdentityConfig):
         state = identity.train(config, workdir)
     else:
-        gan.check(config, workdir)
-        state = gan.train(config, workdir, evaluation.make_score(config) if EVALUATE.value else None)
+        nets = make_networks(config)
+        state = gan.train(nets, workdir, attributes.make_score(nets) if EVALUATE.value else None)
     if jax.process_index():
         return
     print(f"Pictures:    {workdir / 'samples'}")
@@ -71,8 +74,8 @@ def main(argv: Sequence[str]) -> None:
     elif isinstance(config, IdentityConfig):
         print(f"Network:     {workdir}; measure it by `python -m experiments.measure --identity={workdir}`")
     elif EVALUATE.value:
-        results = evaluation.evaluate(model.load(workdir), workdir / "evaluation")
-        print(evaluation.table(results))
+        results = attributes.evaluate(model.load(workdir), workdir / "evaluation")
+        print(report.table(results))
         print(f"Table, JSON and sheets: {workdir / 'evaluation'}")
 
 

@@ -22,8 +22,11 @@ from etils import epath
 from PIL import Image
 
 from experiments import launch
-from sdgan_jax import archive, photo_files, pretrained, wearing
-from sdgan_jax.face3d import styles
+from sdgan_jax import pretrained
+from sdgan_jax.data import photo_files
+from sdgan_jax.face3d.attire import styles
+from sdgan_jax.photos import wearing
+from sdgan_jax.pretrained import archive
 from tfds_megn.listing import printable
 
 INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)

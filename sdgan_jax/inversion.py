@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from sdgan_jax.nets import resample
-from sdgan_jax.training.state import Networks, Tree
+from sdgan_jax.networks import Networks, Tree
 
 STEPS = 300
 LEARNING_RATE = 0.05

@@ -11,11 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 Attribute = str | Sequence[str] | np.ndarray | jax.Array
+
+
+@flax.struct.dataclass
+class Latents:
+    """What w+ is made from. Without style mixing the last two are None."""
+
+    z: jax.Array  # f32[n,D]
+    other: jax.Array | None  # f32[n,D]
+    crossover: jax.Array | None  # i32[n], the first layer that `other` draws; L where it draws none
 
 
 def random_basis(key: jax.Array, num_attributes: int, dim: int) -> jax.Array:

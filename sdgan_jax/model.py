@@ -14,10 +14,9 @@ from etils import epath
 from jax.typing import ArrayLike
 
 from sdgan_jax import inversion, latents
-from sdgan_jax.config import Config
 from sdgan_jax.latents import Attribute
-from sdgan_jax.training import state as state_lib
-from sdgan_jax.training import weights
+from sdgan_jax.networks import Networks
+from sdgan_jax.training.gan import weights
 
 BATCH = 16  # images drawn in one call of the device
 
@@ -44,17 +43,16 @@ class Model:
     """G (averaged), D, F and the basis of one run, and what they do together.
 
     Attributes:
+        nets: the networks as pure functions of their parameters.
         config: what the model was made with.
         params: the trees of arrays `G` (params and buffers), `D`, `F`, and the arrays `basis` f32[A,D] with unit rows
             and `w_avg` f32[D]. Imported weights may be without `D`, and have no `F`.
     """
 
-    def __init__(self, config: Config, trees: dict[str, Any]):
-        """Joins a config and the trees that `weights.read` gives."""
-        self.config = config
+    def __init__(self, nets: Networks, trees: dict[str, Any]):
+        """Joins networks and their arrays, as `weights.read` gives both."""
+        self.nets, self.config = nets, nets.config
         self.params = _params(trees)
-        nets = state_lib.make_networks(config)
-        self._nets = nets
         self._map = jax.jit(nets.map)
         self._draw = jax.jit(nets.synthesize, static_argnames="noise")
         self._draw_random = jax.jit(nets.synthesize)
@@ -188,7 +186,7 @@ class Model:
         """The latents that draw images f32[N,R,R,3] best: z f32[N,D], or w+ f32[N,L,D]; see `inversion`."""
         images = self._images(images)
         find = functools.partial(
-            inversion.invert, self._nets, self.params["G"], self.params["w_avg"], self.params["basis"]
+            inversion.invert, self.nets, self.params["G"], self.params["w_avg"], self.params["basis"]
         )
         return _in_batches(find, images)
 
@@ -226,7 +224,7 @@ class Model:
                 self.params["G"], latent, worn, self.params["basis"], offset=offset[:, None], strength=strength
             )
         else:
-            w_plus = self._nets.edit(latent, worn, self.params["basis"], offset, strength)
+            w_plus = self.nets.edit(latent, worn, self.params["basis"], offset, strength)
         return self._synthesize(w_plus, "const")
 
     def _synthesize(self, w_plus: jax.Array, noise: str | jax.Array) -> jax.Array:

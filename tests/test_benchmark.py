@@ -16,7 +16,7 @@ from experiments import benchmark
 from experiments.configs import benchmark64
 from sdgan_jax import config as c
 from sdgan_jax.benchmark import measurement, report, steps
-from sdgan_jax.training.state import make_networks
+from sdgan_jax.networks import make_networks
 from tests.training import tiny
 
 PLAIN = tiny.config(
@@ -255,7 +255,7 @@ def test_what_is_there_already_is_refused_before_the_measurement(tmp_path, name,
 def test_the_preset_is_config_f_at_64_pixels():
     """27.0M and 26.5M parameters, as those of the public implementations at this size."""
     config = c.validate(benchmark64.get_config())
-    shapes = jax.eval_shape(lambda: steps.init_state(config))
+    shapes = jax.eval_shape(lambda: steps.init_state(make_networks(config)))
     counts = [sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (shapes.params_g, shapes.params_d)]
     assert [round(count / 1e6, 1) for count in counts] == [27.0, 26.5]
     assert not shapes.params_f

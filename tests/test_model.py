@@ -7,7 +7,8 @@ import pytest
 import sdgan_jax
 from sdgan_jax import inversion
 from sdgan_jax import model as model_lib
-from sdgan_jax.training import weights
+from sdgan_jax.networks import make_networks
+from sdgan_jax.training.gan import weights
 from tests.training import tiny
 
 N, A, LAYERS, DIM, SIZE = 3, 3, 4, 12, 8
@@ -24,7 +25,7 @@ def quick_compilation():
 
 def make(config):
     state = tiny.random_state(config, seed=4)
-    return sdgan_jax.Model(config, {name: getattr(state, name) for name in weights.FIELDS})
+    return sdgan_jax.Model(make_networks(config), {name: getattr(state, name) for name in weights.FIELDS})
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_truncation_cutoff_spares_the_later_layers_and_the_attribute(model):
 def test_a_model_without_discriminator_and_f_says_so(model, tmp_path):
     state = tiny.random_state(W_SPACE, seed=4)
     names = [name for name in weights.FIELDS if name not in weights.OPTIONAL]
-    bare = sdgan_jax.Model(W_SPACE, {name: getattr(state, name) for name in names})
+    bare = sdgan_jax.Model(make_networks(W_SPACE), {name: getattr(state, name) for name in names})
     bare.save(tmp_path)
     loaded = sdgan_jax.load(tmp_path)
     assert set(loaded.params) == {"G", "basis", "w_avg"}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from sdgan_jax import archive, outputs, pictures
+from sdgan_jax import outputs, pictures
+from sdgan_jax.pretrained import archive
 
 BY = "sdgan-jax wear"
 IMAGE = np.full((20, 30, 3), 90, np.uint8)

@@ -5,7 +5,7 @@ python -m experiments.train --config=experiments/configs/identity64.py --workdir
 Hardware: any two CPU cores, 40 minutes; before them, once, 22 in which the faces are drawn (those of prnet64).
 """
 
-from sdgan_jax.network_config import IdentityConfig
+from sdgan_jax.config.networks import IdentityConfig
 
 
 def get_config() -> IdentityConfig:

@@ -6,7 +6,7 @@ Hardware: any two CPU cores, an hour, and 22 minutes for the stages that correct
 22 minutes in which the faces are drawn.
 """
 
-from sdgan_jax.network_config import PRNetConfig
+from sdgan_jax.config.networks import PRNetConfig
 
 
 def get_config() -> PRNetConfig:

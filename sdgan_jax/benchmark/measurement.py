@@ -26,11 +26,11 @@ import jax
 import jax.numpy as jnp
 from tqdm import auto as tqdm
 
-from sdgan_jax import data
 from sdgan_jax.benchmark.steps import Compiled, period
 from sdgan_jax.config import Config
+from sdgan_jax.data import stream
 from sdgan_jax.training import sharding
-from sdgan_jax.training.state import State
+from sdgan_jax.training.gan.state import State
 
 LEAST_SECONDS = 0.3  # of one measurement; what is shorter is called several times
 SUMS = {"d_step+r1": ("d_step", "r1"), "g_step+path_length": ("g_step", "path_length")}  # reported beside their terms
@@ -107,7 +107,7 @@ def measure_input(config: Config, mesh: jax.sharding.Mesh, repeats: int) -> dict
     Returns:
         `images_per_second` (median), `min` and `max` of it.
     """
-    batches = data.train_iterator(config)
+    batches = stream.train_iterator(config)
 
     def read(seconds: float) -> float:
         """Images a second."""

@@ -22,18 +22,13 @@ import jax
 import numpy as np
 
 from sdgan_jax.config import Config
-from sdgan_jax.training import accumulation, joint_step, lazy, sharding
-from sdgan_jax.training.draws import AXIS
-from sdgan_jax.training.joint_step import Batch, Inputs, Metrics, Step
-from sdgan_jax.training.state import (
-    Networks,
-    Optimizers,
-    State,
-    apply_gradient,
-    init_state,
-    make_networks,
-    make_optimizers,
-)
+from sdgan_jax.networks import Networks, make_networks
+from sdgan_jax.training import accumulation, sharding
+from sdgan_jax.training.gan import joint_step, regularisers
+from sdgan_jax.training.gan.inputs import Batch, Inputs, make_inputs
+from sdgan_jax.training.gan.joint_step import Metrics, Step
+from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, init_state, make_optimizers
+from sdgan_jax.training.sharding import AXIS
 
 
 def period(config: Config) -> dict[str, dict[str, int]]:
@@ -71,12 +66,13 @@ class Compiled:
         Raises:
             ValueError: the devices cannot share the batch.
         """
+        nets = make_networks(config)
         self.mesh = sharding.make_mesh(config.batch_size)
         accumulation.check(config, self.mesh.size)
-        self.steps = {name: sharding.map_step(step, self.mesh) for name, step in make_steps(config).items()}
+        self.steps = {name: sharding.map_step(step, self.mesh) for name, step in make_steps(nets).items()}
         self._accumulate, self._first = config.accumulate, {k: kind["first"] for k, kind in period(config).items()}
         self._replicated = sharding.replicated(self.mesh)
-        self.state: State = jax.jit(lambda: init_state(config), out_shardings=self._replicated)()
+        self.state: State = jax.jit(lambda: init_state(nets), out_shardings=self._replicated)()
         rng, rows = np.random.default_rng(config.seed), config.batch_size
         worn = np.eye(config.num_attributes, dtype=np.float32)[np.arange(rows) % config.num_attributes]
         images = rng.integers(0, 256, (rows, config.resolution, config.resolution, 3), dtype=np.uint8)
@@ -115,13 +111,14 @@ class Compiled:
         jax.block_until_ready(self.state)
 
 
-def make_steps(config: Config) -> dict[str, Step]:
-    """The per-device step of every part that a config has, by name."""
-    nets, optimizers, every = make_networks(config), make_optimizers(config), config.intervals
+def make_steps(nets: Networks) -> dict[str, Step]:
+    """Returns the per-device step of every part that the networks' config has, by name."""
+    config = nets.config
+    optimizers, every = make_optimizers(config), config.intervals
     loss_d, loss_g, loss_f = joint_step.loss_d, joint_step.loss_g, joint_step.loss_f
 
     def g_forward(state: State, batch: Batch) -> tuple[State, Metrics]:
-        images = _draw(nets, state, joint_step.make_inputs(config, state.step, batch))[-1]
+        images = _draw(nets, state, make_inputs(config, state.step, batch))[-1]
         # Something has to depend on the images, or XLA would not draw them.
         return state, {"mean": jax.lax.pmean(images.mean(), AXIS)}
 
@@ -137,12 +134,12 @@ def make_steps(config: Config) -> dict[str, Step]:
         return jax.grad(loss_f, argnums=2, has_aux=True)(nets, state, state.params_f, inputs, source)[0]
 
     def r1(state: State, batch: Batch) -> tuple[State, Metrics]:
-        inputs = joint_step.make_inputs(config, state.step, batch)
-        changes, _ = lazy.regularise_d(nets, optimizers, state, inputs.real, inputs.draws.augment_real)
+        inputs = make_inputs(config, state.step, batch)
+        changes, _ = regularisers.regularise_d(nets, optimizers, state, inputs.real, inputs.draws.augment_real)
         return state.replace(**changes), {}
 
     def path_length(state: State, batch: Batch) -> tuple[State, Metrics]:
-        changes, _ = lazy.regularise_g(nets, optimizers, state, batch["attributes"])
+        changes, _ = regularisers.regularise_g(nets, optimizers, state, batch["attributes"])
         return state.replace(**changes), {}
 
     present = {
@@ -152,7 +149,7 @@ def make_steps(config: Config) -> dict[str, Step]:
         "g_step": _descend(config, optimizers, "g", gradient_g),
         "path_length": path_length if every["path_length"] else None,
         "f_step": _descend(config, optimizers, "f", gradient_f) if every["f"] else None,
-        "step": joint_step.make_step(config),
+        "step": joint_step.make_step(nets),
     }
     return {name: step for name, step in present.items() if step is not None}
 
@@ -169,7 +166,7 @@ def _descend(config: Config, optimizers: Optimizers, network: str, compute: Call
     params_name, opt_name = f"params_{network}", f"opt_{network}"
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        inputs = joint_step.make_inputs(config, state.step, batch)
+        inputs = make_inputs(config, state.step, batch)
         gradient = accumulation.mean_over_parts(
             lambda part: compute(state, part), inputs, config.accumulate, config.discriminator.mbstd_group
         )

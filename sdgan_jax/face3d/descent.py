@@ -3,7 +3,7 @@
 Xiong and De la Torre, "Supervised Descent Method and Its Applications to Face Alignment", 2013. A face is unwrapped by
 its position map. Where the map is right, eyes, lips and jaw lie on the UV square as on everyone's; where it is not,
 they are moved, and the edges say how. A stage is a linear map from histograms of these edges (Dalal and Triggs 2005) to
-the correction, the least squares of faces whose truth is known (`sdgan_jax.training.descent`); the next stage starts
+the correction, the least squares of faces whose truth is known (`training.networks.descent`); the next stage starts
 from what is left.
 """
 

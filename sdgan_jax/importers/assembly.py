@@ -16,7 +16,8 @@ from sdgan_jax.config import Config, DiscriminatorConfig, GeneratorConfig
 from sdgan_jax.importers import layouts
 from sdgan_jax.importers.layouts import Table
 from sdgan_jax.importers.pickles import FileError
-from sdgan_jax.training import state as state_lib
+from sdgan_jax.networks import make_networks
+from sdgan_jax.training.gan import state as state_lib
 
 W_AVG_SAMPLES = 10_000  # latents whose mean w is taken where a file gives none
 
@@ -65,7 +66,7 @@ class Parts:
 
 @dataclasses.dataclass
 class Imported:
-    """A model as `training.weights.write` takes it, and what to tell the user about it."""
+    """A model as `training.gan.weights.write` takes it, and what to tell the user about it."""
 
     config: Config
     trees: dict[str, Any]
@@ -111,7 +112,7 @@ def assemble(source: str, form: Format, parts: Parts) -> Imported:
     table_g = form.generator(parts.resolution, parts.mapping_layers, parts.label_dim_g)
     table_d = form.discriminator(parts.resolution, parts.label_dim_d)
     config = _config(parts, sizes, table_g, table_d)
-    state = jax.eval_shape(lambda: state_lib.init_state(config))
+    state = jax.eval_shape(lambda: state_lib.init_state(make_networks(config)))
     expected = {name: getattr(state, name) for name in ("ema_g", "buffers_g", "params_d")}
     shapes = {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(expected, sep="/").items()}
     shapes_g = {path: shape for path, shape in shapes.items() if path in table_g}
@@ -185,7 +186,7 @@ def _w_avg(source: str, config: Config, trees: dict[str, Any], parts: Parts) -> 
         return w_avg, []
     if parts.label_dim_g:
         return np.zeros(dim, np.float32), ["the file has no average w, so that truncation pulls towards 0"]
-    nets = state_lib.make_networks(config)
+    nets = make_networks(config)
     z = jax.random.normal(jax.random.key(0), (W_AVG_SAMPLES, dim))
     w_avg = jnp.mean(jax.jit(nets.map)({"params": trees["ema_g"]}, z), 0)
     return np.asarray(w_avg), [f"the file has no average w; it was computed from {W_AVG_SAMPLES} latents"]

@@ -1,7 +1,7 @@
 """How the arrays of public formats lie, and the comparison of what a file holds with what its networks need.
 
-A `Table` gives for each array of this project (its path in the trees of `training.weights`) the name that a format has
-for it, and the `Layout` it has there. The same table reads, writes, and tells the shape that a name must have.
+A `Table` gives for each array of this project (its path in the trees of `training.gan.weights`) the name that a format
+has for it, and the `Layout` it has there. The same table reads, writes, and tells the shape that a name must have.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from sdgan_jax import archive
 from sdgan_jax.importers import layouts
 from sdgan_jax.importers.assembly import Network
 from sdgan_jax.importers.layouts import Table
 from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.nets.prnet import ResFCN
+from sdgan_jax.pretrained import archive
 
 SIZE = 256
 BLOCKS, UPS = 10, 17  # residual blocks and transposed convolutions

@@ -201,7 +201,7 @@ def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> lis
     Args:
         path: the file.
         config: of the model.
-        trees: as `training.weights.read` gives them.
+        trees: as `training.gan.weights.read` gives them.
 
     Returns:
         Lines about what a checkpoint cannot hold.

@@ -18,7 +18,7 @@ class Classifier(nn.Module):
     resolution r there are 512 / r channels (8 to 64), so every stage costs about the same and a large image
     needs only a few stages more. Group normalisation: no state, the same result in any batch.
 
-    Works at any power of two from 8 px; `training.classifier` trains it at 32 to 256 px.
+    Works at any power of two from 8 px; `training.networks.classifier` trains it at 32 to 256 px.
     """
 
     @nn.compact

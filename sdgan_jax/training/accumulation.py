@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sdgan_jax.config import Config
-from sdgan_jax.training.state import Tree
+from sdgan_jax.networks import Tree
 
 
 def check(config: Config, devices: int) -> None:

@@ -26,7 +26,7 @@ class DamagedError(ValueError):
 
 
 class Positioned(Protocol):
-    """What gives the batches of a run; `sdgan_jax.data.BatchIterator` is one."""
+    """What gives the batches of a run; `sdgan_jax.data.stream.BatchIterator` is one."""
 
     position: int
 

@@ -28,7 +28,7 @@ Batch = dict[str, Any]
 
 
 class Batches(Protocol):
-    """Endless batches with a place to go on from; `sdgan_jax.data.BatchIterator` is one."""
+    """Endless batches with a place to go on from; `sdgan_jax.data.stream.BatchIterator` is one."""
 
     position: int
 

@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from sdgan_jax.training.draws import AXIS
+AXIS = "data"  # the axis of the mesh, over which batches are split
 
 
 def make_mesh(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:

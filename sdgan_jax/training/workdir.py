@@ -17,8 +17,8 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from sdgan_jax import config as config_lib
-from sdgan_jax import directories
 from sdgan_jax.config import Config, Kind
+from sdgan_jax.pretrained import directories
 
 LOCK = "lock"
 

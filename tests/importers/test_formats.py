@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import sdgan_jax
-from sdgan_jax import archive
 from sdgan_jax.importers import formats
 from sdgan_jax.importers.pickles import FileError
-from sdgan_jax.training import weights
+from sdgan_jax.networks import make_networks
+from sdgan_jax.pretrained import archive
+from sdgan_jax.training.gan import weights
 from tests.importers import states, writer
 
 WIDTHS, DIM, LAYERS, CLASSES = (8, 6, 10), 12, 2, 3
@@ -317,7 +318,7 @@ def test_conditional_networks(tmp_path):
         plain |= {f"b4.out.{part}": state_d[f"b4.out.{part}"][i : i + 1] for part in ("weight", "bias")}
         _, imported = read(tmp_path, nvlabs_pickle(STATE_G, plain))
         trees = jax.tree.map(jax.numpy.asarray, imported.trees)
-        one = one or sdgan_jax.Model(imported.config, trees)
+        one = one or sdgan_jax.Model(make_networks(imported.config), trees)
         one.take(trees)
         outputs.append(one.discriminate(images)[0])
     mapped = normalise(dense(state_d, "mapping.embed", one_hot))

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from sdgan_jax import archive, pretrained
+from sdgan_jax import pretrained
 from sdgan_jax.importers import formats, prnet
 from sdgan_jax.importers.pickles import FileError
+from sdgan_jax.pretrained import archive
 from tests.nets import golden
 
 

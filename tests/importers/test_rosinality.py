@@ -7,11 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from sdgan_jax import archive
 from sdgan_jax.config import Config, DiscriminatorConfig, GeneratorConfig
 from sdgan_jax.importers import formats, rosinality
-from sdgan_jax.training import weights
-from sdgan_jax.training.state import init_state
+from sdgan_jax.networks import make_networks
+from sdgan_jax.pretrained import archive
+from sdgan_jax.training.gan import weights
+from sdgan_jax.training.gan.state import init_state
 from tests.importers import states, writer
 from tests.nets import golden
 from tests.training import tiny
@@ -25,7 +26,7 @@ def save(path, config, state, dropped=()):
 
 
 def zeros(config):
-    shapes = jax.eval_shape(lambda: init_state(config))
+    shapes = jax.eval_shape(lambda: init_state(make_networks(config)))
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
@@ -40,8 +41,8 @@ def test_in_out_in_is_bitwise(tmp_path):
     (tmp_path / "a.pt").write_bytes(writer.torch_zip(tree))
     _, first = formats.read(tmp_path / "a.pt")
     weights.write(tmp_path / "model", first.config, first.trees)
-    config, trees = weights.read(tmp_path / "model")
-    rosinality.write(tmp_path / "b.pt", config, trees)
+    nets, trees = weights.read(tmp_path / "model")
+    rosinality.write(tmp_path / "b.pt", nets.config, trees)
     written = load(tmp_path / "b.pt")
     assert set(written) == set(tree)
     for part in ("g_ema", "d"):

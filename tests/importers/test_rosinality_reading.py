@@ -6,9 +6,9 @@ import pickle
 import numpy as np
 import pytest
 
-from sdgan_jax import archive
 from sdgan_jax.importers import arrays, formats, pickles
 from sdgan_jax.importers.pickles import FileError
+from sdgan_jax.pretrained import archive
 from tests.importers import states, writer
 
 WIDTHS, DIM = (8, 6, 10), 12

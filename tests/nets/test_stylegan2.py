@@ -12,7 +12,7 @@ import pytest
 from sdgan_jax import latents
 from sdgan_jax.importers import nvlabs, rosinality
 from sdgan_jax.importers.assembly import assemble
-from sdgan_jax.training.state import make_networks
+from sdgan_jax.networks import make_networks
 from tests.nets import golden
 
 LAYERS = 8

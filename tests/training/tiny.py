@@ -13,7 +13,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from sdgan_jax import config as c
-from sdgan_jax.training import state as state_lib
+from sdgan_jax.networks import make_networks
+from sdgan_jax.training.gan import state as state_lib
 
 ATTRIBUTES = ("none", "mask", "beard")
 BATCH = 16
@@ -52,7 +53,7 @@ def config(**fields):
 def random_state(settings, seed=0):
     """A state whose arrays are all random: fresh biases, noise strengths and offsets are zero, which hides a lot."""
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(lambda: state_lib.init_state(settings))
+    shapes = jax.eval_shape(lambda: state_lib.init_state(make_networks(settings)))
 
     def draw(tree, scale=0.5):
         return jax.tree.map(lambda leaf: np.float32(scale * rng.standard_normal(leaf.shape)), tree)

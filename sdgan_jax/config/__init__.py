@@ -1,0 +1,33 @@
+"""Every hyperparameter, with its default and its range: of a GAN (`gan`), and of a network by itself (`networks`)."""
+
+from sdgan_jax.config.gan import (
+    AdamConfig,
+    AugmentConfig,
+    Config,
+    DiscriminatorConfig,
+    FusionConfig,
+    GeneratorConfig,
+    LossConfig,
+    auto,
+    validate,
+)
+from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
+from sdgan_jax.config.storage import Kind, from_json, from_values, to_json
+
+__all__ = [
+    "AdamConfig",
+    "AugmentConfig",
+    "Config",
+    "DiscriminatorConfig",
+    "FusionConfig",
+    "GeneratorConfig",
+    "IdentityConfig",
+    "Kind",
+    "LossConfig",
+    "PRNetConfig",
+    "auto",
+    "from_json",
+    "from_values",
+    "to_json",
+    "validate",
+]

@@ -1,0 +1,106 @@
+"""Hyperparameters of the runs that train one network by itself, on faces whose truth is known.
+
+As in `config`: plain mutable dataclasses, validated once after the overrides, stored as JSON beside the checkpoints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Annotated, Literal
+
+from sdgan_jax.config import ranges
+from sdgan_jax.config.ranges import BelowOne, Count, Natural, NonNegative, Path, Positive, Range, Seed, Share
+
+
+@dataclasses.dataclass
+class PRNetConfig:
+    """PRNet, the position map regression network (Feng et al. 2018)."""
+
+    dataset: str = "megn/rendered_64_n60000"
+    data_dir: Path = ""  # where prepared datasets live; "" is TFDS's own default
+    resolution: Literal[64, 128, 256] = 64  # of the pictures, and of the map
+    channels: Count = 16  # of the first convolution; each halving of the resolution doubles them
+
+    batch_size: Count = 16  # over all devices
+    total_steps: Count = 7500
+    learning_rate: NonNegative = 6e-3  # of Muon: the peak, after a twentieth of the run; half a cosine to 0 from there
+    settle: Share = 0.5  # share of the run, at its end, in which the averages of batch normalisation are used, and kept
+    stages: Natural = 3  # of supervised descent, fitted after the last step; 0 for none
+    stage_faces: Count = 24000  # that a stage is fitted to
+    components: Count = 48  # of a stage's corrections
+    ridge: Positive = 0.5  # of their regression on standardised features, per face
+    seed: Seed = 0
+    log_every: Count = 100  # steps
+    sample_every: Count = 1000  # steps
+    checkpoint_every: Count = 1000  # steps
+    keep_checkpoints: Count = 1  # the newest ones; the best is kept beside them
+
+    # Augmentation, each uniform between ± the value
+    rotation: Annotated[float, Range(0, 180)] = 15.0  # degrees
+    scale: NonNegative = 0.12  # of the logarithm of the size
+    shift: Share = 0.06  # share of the side of the picture
+    colour: NonNegative = 0.25  # of brightness and the logarithm of contrast; half of it of each colour
+    occlusion: Share = 0.3  # probability of a patch in front of the face
+
+
+@dataclasses.dataclass
+class IdentityConfig:
+    """The identity network: ArcFace's IR-SE, small (Deng et al. 2019)."""
+
+    dataset: str = "megn/rendered_64_n60000"
+    data_dir: Path = ""
+    resolution: Literal[64, 128, 256] = 64  # of the faces
+    blocks: tuple[Count, ...] = (1, 1, 1, 1)  # residual blocks of each stage; a stage halves the resolution
+    widths: tuple[Count, ...] = (8, 24, 64, 128)  # channels of each stage
+    embedding_dim: Count = 128
+    dropout: BelowOne = 0.0  # of the last map
+
+    margin: Annotated[float, Range(0, 3)] = 0.3  # radians added to the angle between a face and its person
+    logit_scale: Positive = 32.0
+    batch_size: Count = 64  # over all devices
+    total_steps: Count = 4500
+    learning_rate: NonNegative = 6e-3  # of Muon: the peak, after a twentieth of the run; half a cosine to 0 from there
+    weight_decay: NonNegative = 1e-2
+    seed: Seed = 0
+    log_every: Count = 100  # steps
+    sample_every: Count = 500  # steps
+    checkpoint_every: Count = 500  # steps
+    keep_checkpoints: Count = 1  # the newest ones; the best is kept beside them
+
+    # Augmentation, as PRNet's
+    rotation: Annotated[float, Range(0, 180)] = 5.0
+    scale: NonNegative = 0.08
+    shift: Share = 0.04
+    colour: NonNegative = 0.15
+    occlusion: Share = 0.3
+
+
+NetworkConfig = PRNetConfig | IdentityConfig
+
+
+def validate(config: NetworkConfig) -> NetworkConfig:
+    """Checks the fields against each other.
+
+    Args:
+        config: the config, after all overrides.
+
+    Returns:
+        The same config.
+
+    Raises:
+        ValueError: naming the field, its value, and what it may be.
+    """
+    ranges.check(config)
+    if isinstance(config, IdentityConfig) and not 0 < len(config.blocks) == len(config.widths) <= 6:
+        raise ValueError(
+            f"config.blocks is {config.blocks} and config.widths {config.widths}; give both for 1 to 6 stages"
+        )
+    named = re.fullmatch(r"megn/rendered_(\d+)(_n\d+)?", config.dataset)
+    if not named:
+        raise ValueError(f"config.dataset is {config.dataset!r}; only rendered faces have the truth: megn/rendered_<R>")
+    if int(named[1]) != config.resolution:
+        raise ValueError(
+            f"config.dataset is {config.dataset!r} but config.resolution is {config.resolution}; set both to the same"
+        )
+    return config

@@ -1,0 +1,95 @@
+"""Results as text and as sheets of pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from sdgan_jax import outputs, pictures
+from sdgan_jax.evaluation import samples
+
+BY = f"{outputs.MADE_BY} evaluate"
+SHEET_COLUMNS, SHEET_ROWS = 8, 3
+
+Table = dict[str, dict[str, float]]  # rows of columns
+
+
+def write_sheets(
+    out_dir: str | os.PathLike[str], generated: Mapping[str, np.ndarray], reals: Mapping[str, np.ndarray]
+) -> None:
+    """Writes `samples.png` and, for each attribute, `samples_<attribute>.png`.
+
+    Args:
+        out_dir: folder, local or remote.
+        generated: u8[N,R,R,3] for each attribute.
+        reals: u8[M,S,S,3] for each attribute; shown at the generated images' size.
+    """
+    out_dir = epath.Path(out_dir)
+    columns = min(SHEET_COLUMNS, *(len(images) for images in (*generated.values(), *reals.values())))
+    overview = np.concatenate([images[:columns] for images in generated.values()])
+    pictures.write_png(out_dir / "samples.png", pictures.grid(overview, columns, row_labels=list(generated)), BY)
+    for name, images in generated.items():
+        shown, labels = [], []
+        for kind, source in (("generated", images), ("real", samples.resize(reals[name], images.shape[1]))):
+            rows = min(SHEET_ROWS, len(source) // columns)
+            shown.append(source[: rows * columns])
+            labels += [f"{name}, {kind}"] + [""] * (rows - 1)
+        sheet = pictures.grid(np.concatenate(shown), columns, row_labels=labels)
+        pictures.write_png(out_dir / f"samples_{name}.png", sheet, BY)
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """The results of `evaluate` as text for people, each block with a line on what it means."""
+    names, counts = results["attributes"], results["images"]
+    scores, spread, judge = results["attribute_accuracy"], results["diversity"], results["classifier"]
+    kid_, frechet_ = results["classifier_kid"], results["classifier_frechet_distance"]
+    width = max(map(len, names)) + 2
+    lines = [
+        f"{counts['generated']} generated images, {counts['real']} real ones ({judge['dataset']}, test)",
+        "",
+        f"Attribute accuracy: {scores['overall']:.3f}",
+        "  Share of the generated images in which the classifier sees the attribute that was asked for.",
+        f"  The classifier itself is right on {judge['held_out_accuracy']:.3f} of {judge['held_out_images']} "
+        "real images of people it never saw; 1/6 = 0.167 is guessing.",
+        "",
+        f"Within-class diversity, generated / real: {spread['mean_ratio']:.3f}",
+        "  Mean distance between the classifier features of two faces with the same attribute, as a share of",
+        "  that for real faces: 1 is as varied as reality, 0 is one face for ever.",
+        "",
+        f"{'':{width}}{'accuracy':>10}{'real':>8}{'diversity':>12}{'real':>8}{'ratio':>8}",
+    ]
+    for name in names:
+        row = spread["per_class"][name]
+        lines.append(
+            f"{name:{width}}{scores['per_class'][name]:10.3f}{scores['real_per_class'][name]:8.3f}"
+            f"{row['generated']:12.2f}{row['real']:8.2f}{row['ratio']:8.3f}"
+        )
+    lines += [
+        "",
+        f"classifier_kid: {kid_['generated']:.4f} (real against other real: {kid_['real']:.4f})",
+        "  KID's kernel distance, generated to real images, on these features; 0: no difference.",
+        f"classifier_frechet_distance: {frechet_['generated']:.2f} (real against other real: {frechet_['real']:.2f})",
+        "  Fréchet distance of the same features, each set as a Gaussian; the real one is the floor.",
+        f"  Both on {counts['in_distances']} images of each set. Not Inception features, so not KID and FID",
+        "  of papers: compare them only with others measured here.",
+        "",
+        "Confusion matrix (rows: asked for; columns: seen by the classifier)",
+        " " * width + "".join(f"{name:>{width}}" for name in names),
+    ]
+    for name, row in zip(names, results["confusion_matrix"], strict=True):
+        lines.append(f"{name:{width}}" + "".join(f"{count:{width}d}" for count in row))
+    return "\n".join(lines) + "\n"
+
+
+def text(title: str, table: Table) -> str:
+    """A table to print."""
+    columns = list(next(iter(table.values())))
+    lines = [f"{title:<24}" + "".join(f"{column:>12}" for column in columns)]
+    for name, row in table.items():
+        cells = (f"{value:>12}" if isinstance(value, int) else f"{value:>12.3f}" for value in row.values())
+        lines.append(f"{name:<24}" + "".join(cells))
+    return "\n".join(lines)

@@ -1,0 +1,209 @@
+"""Puts an attribute on a face in a picture, by its position map: masks, glasses, beards in three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from PIL import Image
+
+import tfds_megn
+from sdgan_jax import pictures
+from sdgan_jax.face3d import finding, geometry, light, raster, texture
+from sdgan_jax.face3d import layout as layouts
+from sdgan_jax.face3d.attire import shells, spectacles, styles
+from sdgan_jax.face3d.attire.styles import Style
+from sdgan_jax.face3d.attire.wearer import Layer, Wearer, Worn, observe
+from sdgan_jax.face3d.layout import Layout
+
+SAMPLES = 2  # along each axis of a pixel
+ORDER = ("beard", "mustache", "mask", "eyeglasses", "sunglasses")  # from the skin outwards
+_FINE = 256  # texels to which smaller position maps are brought, so that what is worn has no facets
+_SIDES = (256, 512, 768)  # of the squares in which photos are worked on
+_AROUND = 2.6  # side of that square in sides of the landmarks' box: with the ears
+
+
+@struct.dataclass
+class Overlay:
+    """What is laid over a picture: `image * keep + colour`, in linear colours.
+
+    Attributes:
+        colour: f32[H,W,3], linear, times its opacity.
+        keep: f32[H,W], the share of the picture's light that stays; 1 away from the attribute and its shadow.
+        region: f32[H,W], the share of each pixel that is worn, clear lenses too.
+    """
+
+    colour: jax.Array
+    keep: jax.Array
+    region: jax.Array
+
+
+def wear(
+    image: jax.Array, position_map: jax.Array, attribute: str, style: Style | None = None, layout: Layout | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Draws an attribute onto a face, hidden by the face where it is behind it, in the light that falls on the face.
+
+    Pure and compiled once for each shape, attribute and kind of style; for a batch, `jax.vmap` over the first two
+    arguments, and over the style if the faces differ in it. Gradients reach the image and the style.
+
+    Args:
+        image: f32[H,W,3] in [-1, 1].
+        position_map: f32[S,S,3] of the face in this picture, S at most 257; in MEGN's layout it may be as small as 16.
+        attribute: static; one of `tfds_megn.ATTRIBUTES`. "none" gives back the image.
+        style: how it looks, `styles.default_style(attribute)` by default.
+        layout: of the position map, that of `tfds_megn` by default.
+
+    Returns:
+        The picture f32[H,W,3] in [-1, 1], with the very same numbers away from the attribute and its shadow, and
+        f32[H,W] in [0, 1], the share of each pixel that is worn; clear lenses are.
+
+    Raises:
+        ValueError: unknown attribute or kind of style, or shapes that are not as above.
+    """
+    if attribute == "none":
+        return image, jnp.zeros(image.shape[:2], jnp.float32)
+    drawn = overlay(image, position_map, attribute, style, layout)
+    return apply(image, drawn), drawn.region
+
+
+def overlay(
+    image: jax.Array, position_map: jax.Array, attribute: str, style: Style | None = None, layout: Layout | None = None
+) -> Overlay:
+    """What `wear` lays over the picture, to be laid over the same picture at another size; takes what it takes."""
+    if attribute not in styles.KINDS:
+        raise ValueError(f"unknown attribute {attribute!r}; the known ones are {', '.join(tfds_megn.ATTRIBUTES)}")
+    style = styles.default_style(attribute) if style is None else style
+    if style.kind not in styles.KINDS[attribute]:
+        raise ValueError(f"{attribute} has no style {style.kind!r}; it has {', '.join(styles.KINDS[attribute])}")
+    shape = position_map.shape
+    if image.ndim != 3 or image.shape[-1] != 3 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
+        raise ValueError(f"wear takes f32[H,W,3] and f32[S,S,3], got {list(image.shape)} and {list(shape)}")
+    if layout is None or (shape[0] < _FINE and layout is layouts.megn(shape[0])):
+        size = max(shape[0], _FINE)
+        layout = layouts.megn(size)
+        if size > shape[0]:
+            position_map = jax.image.resize(position_map, (size, size, 3), "cubic")
+        shape = position_map.shape
+    if layout.face.shape != shape[:2]:
+        raise ValueError(f"the layout has {layout.face.shape[0]} texels a side, the position map {shape[0]}")
+    return _overlay(image, position_map, style, layout, attribute, SAMPLES)
+
+
+def apply(image: jax.Array, drawn: Overlay) -> jax.Array:
+    """Lays an overlay f32[H,W,...] over an image f32[H,W,3] in [-1, 1]."""
+    below = light.to_linear(jnp.clip(0.5 + 0.5 * image, 0.0, 1.0))
+    out = 2.0 * light.from_linear(below * drawn.keep[..., None] + drawn.colour) - 1.0
+    touched = (drawn.keep < 1.0) | (drawn.region > 0.0)
+    return jnp.where(touched[..., None], jnp.clip(out, -1.0, 1.0), image)
+
+
+def wear_photo(
+    image: np.ndarray, position_map: np.ndarray, chosen: Mapping[str, Style], layout: Layout | None = None
+) -> np.ndarray:
+    """Draws attributes onto a face in a photo of any size, each lit as the bare face is.
+
+    The square around the face is worked on at one of a few sizes, so that little is compiled; what is drawn is laid
+    over the photo's own pixels.
+
+    Args:
+        image: u8[H,W,3].
+        position_map: f32[S,S,3] of the face, in pixels of the photo.
+        chosen: the style of each attribute to wear.
+        layout: of the position map, that of `tfds_megn` by default.
+
+    Returns:
+        u8[H,W,3], unchanged away from what is worn and its shadow.
+
+    Raises:
+        ValueError: as `wear`.
+    """
+    known = layouts.megn(position_map.shape[0]) if layout is None else layout
+    box = finding.box_of(position_map, known)
+    side = int(np.ceil(_AROUND * max(box[2] - box[0], box[3] - box[1], 4.0)))
+    work = next((size for size in _SIDES if size >= side), _SIDES[-1])
+    left, top = (int(np.round(0.5 * (box[k] + box[k + 2]) - 0.5 * side)) for k in (0, 1))
+    square = finding.cut(image, np.array([left + 0.5 * side - 0.5, top + 0.5 * side - 0.5, side]), work)
+    ratio = work / side
+    inside = (position_map - np.array([left - 0.5, top - 0.5, 0.0])) * ratio - np.array([0.5, 0.5, 0.0])
+    out, (height, width) = image.copy(), image.shape[:2]
+    rows, columns = slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))
+    part = out[rows, columns]
+    colour = part.astype(np.float32) / 127.5 - 1.0
+    touched = np.zeros(part.shape[:2], bool)
+    for attribute in sorted(chosen, key=ORDER.index):
+        style = chosen[attribute]
+        drawn = overlay(
+            jnp.asarray(pictures.to_float(square)), jnp.asarray(inside, jnp.float32), attribute, style, layout
+        )
+        planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.region)])  # [work,work,5]
+        planes = _resized(planes, side)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        keep = np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3])
+        fitted = Overlay(*(jnp.asarray(p) for p in (planes[..., :3], keep, planes[..., 4])))
+        touched |= np.asarray((fitted.keep < 1.0) | (fitted.region > 0.0))
+        colour = np.asarray(apply(jnp.asarray(colour), fitted))
+    part[touched] = pictures.to_uint8(colour[touched])
+    return out
+
+
+def _resized(planes: np.ndarray, side: int) -> np.ndarray:
+    """Planes f32[W,W,C] at another size, antialiased."""
+    if len(planes) == side:
+        return planes
+    images = (Image.fromarray(planes[..., k]) for k in range(planes.shape[-1]))
+    return np.dstack([np.asarray(plane.resize((side, side), Image.Resampling.BILINEAR)) for plane in images])
+
+
+@partial(jax.jit, static_argnames=("attribute", "samples"))
+def _overlay(
+    image: jax.Array, position_map: jax.Array, style: Style, layout: Layout, attribute: str, samples: int
+) -> Overlay:
+    linear = light.to_linear(jnp.clip(0.5 + 0.5 * image, 0.0, 1.0))
+    position_map = jax.lax.stop_gradient(position_map)  # whose scatter has none
+    wearer = observe(linear, position_map, layout, samples)
+    if attribute == "mask":
+        worn = shells.mask(wearer, style)
+    elif attribute in ("beard", "mustache"):
+        worn = shells.hair(wearer, style, attribute == "beard")
+    else:
+        worn = spectacles.spectacles(wearer, style, attribute)
+    return _compose(wearer, worn, (image.shape[0], image.shape[1]), samples)
+
+
+def _compose(wearer: Wearer, worn: Worn, size: tuple[int, int], samples: int) -> Overlay:
+    """Draws the layers over the face's shadow, and averages the samples."""
+    face = wearer.raster
+    coordinates = geometry.sample(jnp.asarray(wearer.layout.coordinates), face.uv)
+    dark = worn.shadow(coordinates, geometry.sample(wearer.head, face.uv)) * face.covered
+    colour, clear = jnp.zeros((*face.depth.shape, 3)), jnp.ones(face.depth.shape)
+    free = clear
+    for layer in worn.layers:
+        over, opacity, share = _draw(wearer, layer, size, samples)
+        colour = colour * (1 - opacity[..., None]) + over * opacity[..., None]
+        clear, free = clear * (1 - opacity), free * (1 - share)
+    keep = clear * (1 - dark)
+    mean = texture.average(jnp.concatenate([colour, keep[..., None], free[..., None]], -1), samples)
+    return Overlay(mean[..., :3], mean[..., 3], 1 - mean[..., 4])
+
+
+def _draw(wearer: Wearer, layer: Layer, size: tuple[int, int], samples: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Lit colour and opacity of a layer at each sample, and the share that is worn; none where the face hides it."""
+    drawn = raster.rasterise(layer.surface, *size, samples, layer.where, layer.reach)
+    known = jnp.where(jnp.isfinite(layer.surface), layer.surface, 0.0)
+    table = jnp.concatenate([layer.fields, geometry.normals(known)], -1)
+    field = geometry.sample(table, drawn.uv)
+    paint = layer.paint(field[..., :-3])
+    normal = field[..., -3:]
+    normal = normal * jnp.where(normal[..., 2:] < 0, -1.0, 1.0)  # the back of a sheet, where it is seen
+    normal = normal + jnp.broadcast_to(jnp.asarray(paint.tilt), normal.shape) @ wearer.pose.rotation.T
+    normal = normal * jax.lax.rsqrt((normal * normal).sum(-1, keepdims=True) + 1e-12)
+    lit = light.shade(paint.albedo, normal, wearer.light, paint.gloss)
+    glow = jnp.asarray(paint.glow)[..., None]
+    colour = lit + (paint.albedo * wearer.light.exposure - lit) * glow
+    near = drawn.depth > wearer.raster.depth - layer.bias * wearer.pose.scale
+    share = paint.opacity if paint.worn is None else paint.worn
+    opacity, share = (jnp.where(drawn.covered & near, shares, 0.0) for shares in (paint.opacity, share))
+    return colour, opacity, share

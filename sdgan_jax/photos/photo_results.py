@@ -1,0 +1,321 @@
+"""A folder of results of photos: pictures, manifest.csv and sheet.png, written as the work goes on, and resumed."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import posixpath
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tqdm
+from etils import epath
+
+from sdgan_jax import interrupts, outputs, pictures
+from sdgan_jax.data.photo_files import MANIFEST, SHEET, PhotoFile
+from sdgan_jax.photos import output_names
+from tfds_megn.listing import printable
+
+SHEET_PHOTOS = 24
+_SOURCE = ("source_bytes", "source_mtime_ns", "settings")  # columns by which a later call knows what is done
+_SHOWN_NOTES = 20
+_PAUSE = 10  # the least time from one writing of the manifest to the next, in times of what it took
+
+Row = dict[str, Any]  # of the manifest
+
+
+class PhotoResults:
+    """What a command makes of photos.
+
+    As a context manager it writes the manifest at the start, now and then, and at the end; the sheet at the end; both
+    also after an error, Ctrl-C or SIGTERM.
+
+    Attributes:
+        todo: the photos without a result of the same settings.
+        names: of the results of each photo, relative to the folder, by the photo's name.
+        done: how many photos had a result before.
+    """
+
+    def __init__(
+        self,
+        out: epath.Path,
+        photos: Sequence[PhotoFile],
+        by: str,
+        columns: Sequence[str],
+        settings: Mapping[str, Any],
+        labels: Sequence[str],
+        suffix: Callable[[str], str] = lambda name: ".png",
+        count: int = 1,
+        settled: Collection[str] = (),
+        inputs: Iterable[epath.PathLike] = (),
+    ):
+        """Plans the results; nothing is written.
+
+        Args:
+            out: the folder.
+            photos: that were asked for.
+            by: the mark of the command, see `outputs`.
+            columns: of the manifest, "file", "out" and "note" among them.
+            settings: all that the results depend on beside the photos; plain values.
+            labels: of the pictures that the sheet shows for each photo.
+            suffix: of the results of a photo.
+            count: results of each photo.
+            settled: notes of photos without a result that another try will not change.
+            inputs: other files that are read and must stay.
+
+        Raises:
+            FileExistsError: a file that was not written by this command is in the way.
+            ValueError: a result would replace a photo that is read, or the manifest cannot be understood.
+        """
+        self.out, self._photos, self._by, self._labels = out, list(photos), by, list(labels)
+        self._columns = (*columns, *_SOURCE)
+        described = json.dumps(settings, sort_keys=True).encode()
+        self._settings = hashlib.sha256(described).hexdigest()[:16]
+        self._states = {photo.name: _state(photo.path) for photo in self._photos}
+        before = self._read()
+        kept = self._kept(before, count, settled)
+        # Names of results, and of those alone that are there.
+        there = {name: tuple(row["out"] for row in rows if row["out"]) for name, rows in kept.items()}
+        self.names = output_names.assign(
+            [photo.name for photo in self._photos],
+            suffix,
+            count,
+            (MANIFEST, SHEET),
+            {name: results for name, results in there.items() if results},
+        )
+        self._check([name for photo in self._photos for name in self.names[photo.name]], inputs)
+        self.todo = [photo for photo in self._photos if photo.name not in kept]
+        self._there = {name for name, results in there.items() if results}
+        self.done = len(self._there)
+        self._lines = {name: self._encoded(rows) for name, rows in kept.items()}
+        self._others = self._other_lines(before)
+        self._notes: list[tuple[PhotoFile, str]] = []
+        self._made = 0
+        self._cells: dict[str, np.ndarray] = {}
+        self._next_writing = 0.0
+        self._open, self._bar = contextlib.ExitStack(), tqdm.tqdm(disable=True)
+        self._stopped: Callable[[], bool] = lambda: False
+
+    def work(self) -> Iterator[PhotoFile]:
+        """Yields the photos of `todo`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM came during the work on the photo before.
+        """
+        for photo in self.todo:
+            if self._stopped():
+                raise KeyboardInterrupt
+            yield photo
+
+    def path(self, name: str) -> epath.Path:
+        """Where a result of this name is written."""
+        return self.out / name
+
+    def add(self, photo: PhotoFile, rows: Sequence[Row], cell: np.ndarray | None = None) -> None:
+        """Enters the finished results of a photo.
+
+        Args:
+            photo: one of `todo`.
+            rows: of the manifest, one for each result; "file" and what belongs to it is filled in.
+            cell: u8[K,S,S,3] for the sheet, a picture for each label.
+        """
+        self._made += len(rows)
+        self._enter(photo, rows)
+        if cell is not None and len(self._cells) < SHEET_PHOTOS:
+            self._cells[photo.name] = cell
+
+    def skip(self, photo: PhotoFile, row: Row, note: str) -> None:
+        """Enters a photo without a result, and why."""
+        self._notes.append((photo, note))
+        self._enter(photo, [row | {"note": note}])
+
+    def show(self, cell_of: Callable[[PhotoFile, list[epath.Path]], np.ndarray]) -> None:
+        """Puts results of earlier calls on the sheet, read by `cell_of`; those that cannot be read are left out."""
+        for photo in self._photos:
+            if len(self._cells) >= SHEET_PHOTOS:
+                break
+            if photo.name in self._there:
+                with contextlib.suppress(ValueError, OSError):
+                    self._cells[photo.name] = cell_of(photo, [self.path(name) for name in self.names[photo.name]])
+
+    def __enter__(self) -> PhotoResults:
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(outputs.alone_in(self.out))
+            self._write()
+            self._open = opened.pop_all()
+        self._stopped = self._open.enter_context(
+            interrupts.stop_asked("stopping, after what is being done; Ctrl-C again stops at once")
+        )
+        desc, total = self._by.split()[-1], self.done + len(self.todo)
+        self._bar = self._open.enter_context(tqdm.tqdm(desc=desc, unit="photo", initial=self.done, total=total))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, place: Any) -> None:
+        """Writes what was done, also after an error, and says how it went."""
+        try:
+            with contextlib.nullcontext() if kind is None else contextlib.suppress(OSError):
+                self._write()
+                self._write_sheet()
+        finally:
+            self._open.close()
+        self._say_notes()
+        state = f"{len(self._lines)} of {_photos(len(self._photos))} done; the same command goes on there"
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"stopped; {state}") from error
+        if isinstance(error, OSError) and outputs.stops_all(error):
+            raise OSError(error.errno, f"{error.strerror}; {state}", error.filename) from error
+        if kind is None and not self._made and not self.done:
+            raise ValueError(
+                f"nothing could be done with {_photos(len(self._photos))} of --input; see "
+                f"{printable(self.out / MANIFEST)}"
+            )
+
+    def summary(self) -> str:
+        """What there is at the end, in a line."""
+        made = f"{self._made} image{'' if self._made == 1 else 's'} in {printable(self.out)}"
+        if self.done:
+            made += f", and those of {_photos(self.done)} done before"
+        skipped = len(self._photos) - len(self.todo) - self.done + len(self._notes)
+        without = f"; no image of {_photos(skipped)}, see {MANIFEST}" if skipped else ""
+        return f"{made}{without}; before and after on {printable(self.out / SHEET)}"
+
+    def _read(self) -> dict[str, list[Row]]:
+        """The rows of the manifest of an earlier call, by file; none where there is no manifest."""
+        path = self.out / MANIFEST
+        rows: dict[str, list[Row]] = collections.defaultdict(list)
+        if not outputs.exists(path):
+            return rows
+        header = ",".join(self._columns)
+        try:
+            text = path.read_bytes().decode()
+            if text.partition("\n")[0] != header:
+                raise FileExistsError(
+                    f"{printable(path)} exists and was not written by {self._by}; it is left as it is. Move it away, "
+                    "or give another --out"
+                )
+            for row in csv.DictReader(io.StringIO(text, newline="")):
+                rows[row["file"]].append(row)
+        except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:
+            raise ValueError(f"{printable(path)} is no manifest that can be read; move it away") from error
+        return rows
+
+    def _kept(self, before: dict[str, list[Row]], count: int, settled: Collection[str]) -> dict[str, list[Row]]:
+        """Rows of photos that are done: same settings, same photo, and the results are there."""
+        kept = {}
+        for photo in self._photos:
+            rows, state = before.get(photo.label, []), self._state_columns(photo)
+            if not rows or any(row[name] != value for row in rows for name, value in state.items()):
+                continue
+            made = [row["out"] for row in rows if row["out"] and not row["note"]]
+            complete = len(made) == len(rows) == count
+            if complete and all(outputs.made_by(self.out / name) == self._by for name in made):
+                kept[photo.name] = rows
+            elif len(rows) == 1 and rows[0]["note"] in settled:
+                kept[photo.name] = rows
+        return kept
+
+    def _check(self, names: list[str], inputs: Iterable[epath.PathLike]) -> None:
+        """Refuses names under which there is something of the user's, and folders that are files."""
+        read = {_identity(path) for path in (*(photo.path for photo in self._photos), *inputs)} - {None}
+        for folder in {posixpath.dirname(name) for name in names}:
+            if outputs.exists(self.out / folder) and not (self.out / folder).is_dir():
+                raise FileExistsError(f"{printable(self.out / folder)} is in the way of a folder; move it away")
+        out = os.fspath(self.out)
+        for name in tqdm.tqdm([SHEET, *names], desc="checking", unit="file", delay=2.0, leave=False):
+            path = posixpath.join(out, name)
+            if not outputs.exists(path):
+                continue
+            outputs.check_own([path], self._by)
+            if _identity(path) in read:
+                raise ValueError(f"{printable(path)} is read and would be replaced; give another --out")
+
+    def _other_lines(self, before: dict[str, list[Row]]) -> bytes:
+        """The rows of other photos, whose results this call does not replace."""
+        labels = {photo.label for photo in self._photos}
+        names = {name for names in self.names.values() for name in names}
+        rows = [row for label, rows in before.items() if label not in labels for row in rows]
+        return self._encoded([row for row in rows if row["out"] not in names])
+
+    def _state_columns(self, photo: PhotoFile) -> dict[str, str]:
+        return dict(zip(_SOURCE, (*self._states[photo.name], self._settings), strict=True))
+
+    def _enter(self, photo: PhotoFile, rows: Sequence[Row]) -> None:
+        """Keeps the rows of a photo, and writes the manifest when that does not cost much of the time."""
+        fixed = {"file": photo.label} | self._state_columns(photo)
+        self._lines[photo.name] = self._encoded([row | fixed for row in rows])
+        self._bar.update()
+        if time.monotonic() >= self._next_writing:
+            self._write()
+
+    def _encoded(self, rows: Sequence[Row]) -> bytes:
+        table = io.StringIO(newline="")
+        csv.DictWriter(table, self._columns, lineterminator="\n").writerows(rows)
+        return table.getvalue().encode("utf-8", "backslashreplace")
+
+    def _write(self) -> None:
+        """Writes the manifest, the rows in the order of the photos."""
+        began = time.monotonic()
+        lines = [self._lines[photo.name] for photo in self._photos if photo.name in self._lines]
+        with outputs.in_one_piece(self.out / MANIFEST) as unfinished:
+            unfinished.write_bytes(b"".join([",".join(self._columns).encode() + b"\n", *lines, self._others]))
+        now = time.monotonic()
+        self._next_writing = now + _PAUSE * (now - began)
+
+    def _write_sheet(self) -> None:
+        """Writes the pictures of the first photos side by side."""
+        cells = [self._cells[photo.name] for photo in self._photos if photo.name in self._cells]
+        if not cells:
+            return
+        together = max(1, min(len(cells), 8 // len(self._labels)))  # photos in a row
+        columns, labels = together * len(self._labels), self._labels * together
+        sheet = pictures.grid(np.concatenate(cells), columns, column_labels=labels)
+        pictures.write_png(self.out / SHEET, sheet, self._by)
+
+    def _say_notes(self) -> None:
+        """Says which photos were skipped, and why."""
+        for photo, note in self._notes[:_SHOWN_NOTES]:
+            line = note if note.startswith(photo.label) else f"{photo.label}: {note}"
+            print(f"skipped {line}", file=sys.stderr)
+        if len(self._notes) > _SHOWN_NOTES:
+            more = len(self._notes) - _SHOWN_NOTES
+            print(f"skipped {_photos(more)} more; see {printable(self.out / MANIFEST)}", file=sys.stderr)
+
+
+def failure(error: OSError) -> str:
+    """Why a result was not written, as a note; an error of the whole disk is raised again."""
+    if outputs.stops_all(error):
+        raise error
+    return f"cannot be written ({error.strerror or error})"
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count} photos"
+
+
+def _state(path: epath.Path) -> tuple[str, str]:
+    """Size and time of change of a photo, as they stand in the manifest; empty where they are not known."""
+    try:
+        if outputs.is_remote(path):
+            status = path.stat()
+            return str(status.length), str(status.mtime)
+        local = os.stat(path)
+    except OSError:
+        return "", ""
+    return str(local.st_size), str(local.st_mtime_ns)
+
+
+def _identity(path: epath.PathLike) -> object:
+    """What all paths to one file share; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:  # remote, or not there
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,18 @@
+"""Trained networks other than a GAN: read, written, and ready for use."""
+
+from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
+from sdgan_jax.pretrained.official_fusion import OfficialFusionNetwork, fusion_network
+from sdgan_jax.pretrained.position import PositionNetwork, position_network
+from sdgan_jax.pretrained.storage import SHIPPED, read, write
+
+__all__ = [
+    "SHIPPED",
+    "IdentityNetwork",
+    "OfficialFusionNetwork",
+    "PositionNetwork",
+    "fusion_network",
+    "identity_network",
+    "position_network",
+    "read",
+    "write",
+]

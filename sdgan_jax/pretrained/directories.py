@@ -1,0 +1,209 @@
+"""The directories that users give as a model, a network or a workdir: what lies in them, and what to do if it is wrong.
+
+A model directory holds `config.json` and either `checkpoints/` (a training workdir) or `weights.npz`. A network
+directory holds `network.json` and `weights.npz`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from etils import epath
+
+from sdgan_jax.config import Config
+from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
+
+CONFIG = "config.json"
+NETWORK = "network.json"
+WEIGHTS = "weights.npz"
+CHECKPOINTS = "checkpoints"
+
+# What is trained by each kind of config, and the kind of the network directory that its run writes at its end.
+RUNS = {Config: ("a GAN", ""), PRNetConfig: ("PRNet", "prnet"), IdentityConfig: ("the identity network", "identity")}
+# Where a network directory of each kind is used.
+USES = {
+    "prnet": "--network of experiments.wear or --config.fusion.position_network",
+    "identity": "--config.losses.identity_network",
+    "sfn": "sdgan_jax.pretrained.fusion_network",
+}
+_WEIGHTS_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".index", ".safetensors", ".bin", ".h5", ".onnx")
+_WEIGHTS_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")  # of torch's zip files and of pickles
+_ABOVE = 6  # folders above a path that are looked at
+
+
+def read_object(file: epath.Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        ValueError: the file holds something else; the message does not name the file.
+        OSError: it cannot be read.
+    """
+    try:
+        values = json.loads(file.read_bytes().decode())
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8 text") from error
+    except RecursionError as error:
+        raise ValueError("its brackets are nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"it is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object; it must be {…} with a value for each name")
+    return values
+
+
+def run_kind(values: Mapping[str, Any], wanted: type = Config) -> type:
+    """Returns the kind of config that shares most fields with what a `config.json` holds; `wanted` if several do."""
+
+    def shared(kind: type) -> tuple[int, bool]:
+        return len({field.name for field in dataclasses.fields(kind)} & set(values)), kind is wanted
+
+    return max(RUNS, key=shared)
+
+
+def describe_run(values: Mapping[str, Any]) -> str:
+    """Returns such as "a run of PRNet (64 pixels)"."""
+    name, resolution = RUNS[run_kind(values)][0], values.get("resolution")
+    return f"a run of {name}" + (f" ({resolution} pixels)" if type(resolution) is int else "")
+
+
+def checkpoint_of(path: epath.PathLike) -> tuple[epath.Path, int | None]:
+    """Splits the path of a checkpoint, `<workdir>/checkpoints/<step>`.
+
+    Returns:
+        The workdir and the step; for any other path, the path and None.
+    """
+    for place in (epath.Path(path), _real(epath.Path(path))):
+        if place.name.isdecimal() and place.parent.name == CHECKPOINTS and (place.parent.parent / CONFIG).exists():
+            return place.parent.parent, int(place.name)
+    return epath.Path(path), None
+
+
+def check_model(folder: epath.Path) -> None:
+    """Checks that a folder is the model directory of a GAN.
+
+    Raises:
+        FileNotFoundError: there is no model; the message says what to do.
+        ValueError: it is the directory of another network, or its `config.json` is damaged.
+    """
+    if (folder / NETWORK).exists():
+        kind = _network_kind(folder)
+        raise ValueError(f"{folder} is a network directory ({kind}), not the model directory of a GAN{_used(kind)}")
+    if not (folder / CONFIG).exists():
+        raise FileNotFoundError(missing_model(folder))
+    try:
+        values = read_object(folder / CONFIG)
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG}: {error}") from error
+    if network := RUNS[run_kind(values)][1]:
+        raise ValueError(
+            f"{folder} holds {describe_run(values)}, not of a GAN; its network, written when the run ends, "
+            f"goes into {USES[network]}"
+        )
+
+
+def missing_model(folder: epath.Path) -> str:
+    """Returns the line about a path without `config.json` that was given as a model directory."""
+    train = f"train into it by `python -m experiments.train --workdir={shlex.quote(str(folder))}`"
+    if line := _elsewhere(folder):
+        return line
+    if not folder.exists():
+        return f"{folder} does not exist; {train}, or give a training workdir or a model directory"
+    held = sorted(folder.iterdir())
+    if not held:
+        return f"{folder} has no {CONFIG}: it is empty; {train}"
+    if models := [path for path in held if (path / CONFIG).exists()]:
+        others = f" (or another of the {len(models)} model directories in it)" if len(models) > 1 else ""
+        return f"{folder} has no {CONFIG}; give {models[0]}{others}"
+    if weights := [path for path in held if path.suffix in _WEIGHTS_SUFFIXES]:
+        return f"{folder} has no {CONFIG}; {_convert(weights[0])}"
+    return f"{folder} is no model directory: it has no {CONFIG}; give a training workdir or a model directory"
+
+
+def missing_network(folder: epath.Path, kind: str) -> str:
+    """Returns the line about a path that is no network directory and was given as one of this kind."""
+    wanted = f"give a network directory of the kind {kind}"
+    if line := _elsewhere(folder):
+        return line
+    if not folder.exists():
+        return f"{folder} does not exist; {wanted}"
+    if not (folder / NETWORK).exists() and (folder / CONFIG).exists():
+        try:
+            values = read_object(folder / CONFIG)
+        except ValueError as error:
+            return f"{folder} has no {NETWORK}, and of its {CONFIG}: {error}; {wanted}"
+        what, network = describe_run(values), RUNS[run_kind(values)][1]
+        if network == kind:
+            return f"{folder} holds {what} that has not ended; run the same training again to end it, or {wanted}"
+        return f"{folder} holds {what}{'' if network else ', which --model takes'}; {wanted}"
+    if weights := [path for path in sorted(folder.iterdir()) if path.suffix in _WEIGHTS_SUFFIXES]:
+        return f"{folder} has no {NETWORK}; {_convert(weights[0])}"
+    return f"{folder} has no {WEIGHTS if (folder / NETWORK).exists() else NETWORK}; {wanted}"
+
+
+def _elsewhere(path: epath.Path) -> str:
+    """The line about a path that is a file, or part of a model or network directory; "" for other paths."""
+    if path.is_file() and _is_weights(path):
+        return f"{path} is a file of weights, not a directory; {_convert(path)}"
+    above = itertools.chain(list(path.parents)[:_ABOVE], list(_real(path).parents)[:_ABOVE])
+    owner = next((folder for folder in above if _is_owner(folder)), None)
+    if owner is not None:
+        what = "is part of" if path.exists() else "does not exist in"
+        return f"{path} {what} the directory {owner}; give {owner}"
+    if path.is_file():
+        return f"{path} is a file; give a directory"
+    if epath.Path(f"{path}.index").exists():  # the prefix of a TensorFlow checkpoint
+        return f"{path} is a checkpoint of TensorFlow, not a directory; {_convert(path)}"
+    if not path.exists() and path.suffix in _WEIGHTS_SUFFIXES:
+        return f"{path} does not exist; a file of weights is converted by `{_CONVERT.format('FILE', 'DIR')}`"
+    return ""
+
+
+def _real(path: epath.Path) -> epath.Path:
+    """A local path in full, links followed; a remote one as it is."""
+    return path if "://" in str(path) else epath.Path(os.path.realpath(path))
+
+
+def _is_owner(folder: epath.Path) -> bool:
+    """Returns whether a folder is a model or network directory that is not empty."""
+    if (folder / NETWORK).exists():
+        return (folder / WEIGHTS).exists()
+    return (folder / CONFIG).exists() and ((folder / CHECKPOINTS).exists() or (folder / WEIGHTS).exists())
+
+
+def _is_weights(file: epath.Path) -> bool:
+    """Returns whether the suffix or the first bytes of a file are those of public weights."""
+    if file.suffix in (*_WEIGHTS_SUFFIXES, ".npz", ".zip"):
+        return file.suffix in _WEIGHTS_SUFFIXES
+    with file.open("rb") as opened:
+        return opened.read(4).startswith(_WEIGHTS_STARTS)
+
+
+_CONVERT = "python -m experiments.convert --source={} --out={}"
+
+
+def _convert(file: epath.Path) -> str:
+    """Returns the command that converts a file of weights."""
+    out = file.with_suffix("") if file.suffix in _WEIGHTS_SUFFIXES else file
+    while out.exists():
+        out = out.with_name(f"{out.name}_model")
+    source, target = (shlex.quote(str(path)) for path in (file, out))
+    return f"convert it by `{_CONVERT.format(source, target)}`, then give {target}"
+
+
+def _network_kind(folder: epath.Path) -> str:
+    """Returns the kind of network in a `network.json`."""
+    try:
+        return str(read_object(folder / NETWORK).get("kind"))[:40]
+    except ValueError:
+        return "damaged"
+
+
+def _used(kind: str) -> str:
+    """Returns the flag or field that takes a network of this kind."""
+    return f"; it goes into {USES[kind]}" if kind in USES else ""

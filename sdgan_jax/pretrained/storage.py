@@ -1,0 +1,96 @@
+"""Network directories: read and written.
+
+A network directory holds `network.json`, its kind and its settings, and `weights.npz`, a plain archive of arrays with
+names such as "params/conv/kernel" and "batch_stats/norm/mean". Nothing in it is ever executed. Those that come with the
+project lie in `sdgan_jax/weights/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from sdgan_jax.pretrained import archive, directories
+from sdgan_jax.pretrained.archive import Tree
+
+MOST_ITEMS = 16  # numbers in one setting
+SHIPPED = epath.Path(__file__).parents[1] / "weights"
+
+
+def write(
+    path: epath.PathLike, kind: str, settings: dict[str, Any], variables: Tree, dtype: np.dtype | type = np.float32
+) -> None:
+    """Writes a network directory.
+
+    Args:
+        path: the directory, local or remote; made when it is not there.
+        kind: of the network: "prnet", "identity" or "sfn".
+        settings: what it takes beside the arrays to rebuild the network; plain numbers, texts and lists.
+        variables: the collections of the network, `params` among them.
+        dtype: float32, or float16 for half the size.
+    """
+    folder = epath.Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    archive.write(folder / directories.WEIGHTS, variables, dtype)
+    (folder / directories.NETWORK).write_text(json.dumps({"kind": kind, **settings}, indent=2) + "\n")
+
+
+def read(
+    path: epath.PathLike, kind: str, shapes: Callable[[dict[str, Any]], Tree] | None = None
+) -> tuple[dict[str, Any], Tree]:
+    """Reads a network directory.
+
+    Args:
+        path: the directory, local or remote.
+        kind: that it must have.
+        shapes: from the settings to the tree that the variables must have, as `jax.eval_shape` gives it. Collections
+            that it does not name are read as they are.
+
+    Returns:
+        The settings without the kind, and the variables, float32 on the default device; bools are bools.
+
+    Raises:
+        FileNotFoundError: there is no network; the message says what to do.
+        ValueError: it is of another kind, is damaged, lacks a setting, or its arrays do not fit.
+    """
+    folder = epath.Path(path)
+    file, weights = folder / directories.NETWORK, folder / directories.WEIGHTS
+    if not file.exists() or not weights.exists():
+        raise FileNotFoundError(directories.missing_network(folder, kind))
+    try:
+        settings = directories.read_object(file)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    if (found := settings.pop("kind", None)) != kind:
+        raise ValueError(f"{path} is a network of the kind {found}; one of the kind {kind} is needed")
+    arrays = archive.read(weights)
+    if shapes is None:
+        return settings, archive.unflatten({name: jnp.asarray(array) for name, array in arrays.items()})
+    try:
+        target = shapes(settings)
+    except KeyError as error:
+        raise ValueError(f"{file} lacks the setting {error}") from error
+    except Exception as error:  # whatever falls out of networks of absurd settings
+        reason = str(error).partition("\n")[0][:200]
+        raise ValueError(f"{file} describes no network: {reason}") from error
+    others = {name: jnp.asarray(array) for name, array in arrays.items() if name.split("/")[0] not in target}
+    return settings, archive.take(weights, arrays, target, directories.NETWORK) | archive.unflatten(others)
+
+
+def check_sizes(settings: dict[str, Any], **most: int) -> None:
+    """Raises `ValueError` where a setting, or an item of one that is a list, is no whole number from 1 to its `most`.
+
+    Larger numbers would take time or memory before the arrays show that they are wrong.
+    """
+    for name, limit in most.items():
+        value = settings[name]
+        for number in value if isinstance(value, list) else [value]:
+            if type(number) is not int or not 1 <= number <= limit:
+                raise ValueError(f"{name} is {str(value)[:40]}; it must be from 1 to {limit}")
+        if isinstance(value, list) and len(value) > MOST_ITEMS:
+            raise ValueError(f"{name} has {len(value)} numbers; at most {MOST_ITEMS} are known")

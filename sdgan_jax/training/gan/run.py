@@ -1,0 +1,80 @@
+"""A run of SD-GAN: what the loop needs to know of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+from etils import epath
+
+from sdgan_jax.config import Config
+from sdgan_jax.data import stream
+from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained import directories
+from sdgan_jax.training import accumulation, loop, sharding
+from sdgan_jax.training.gan import joint_step, sheets, weights
+from sdgan_jax.training.gan.state import State, init_state
+
+LOSSES = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")  # the six of the SD-GAN pseudo-code
+_REMEDY = (
+    "lower the learning rates (--config.adam_g.learning_rate, --config.adam_d.learning_rate) or raise "
+    "--config.losses.r1"
+)
+
+Score = Callable[[State], float]  # higher is better
+
+
+def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -> State:
+    """Trains G, D and F; see `loop.run`. The sheets are `x_hat` and `x_rec`.
+
+    Args:
+        nets: the networks of a validated config (`networks.make_networks`).
+        workdir: local or remote directory; made when it is not there.
+        score: judges the state at every checkpoint; decides which one is kept as the best.
+
+    Returns:
+        The state after `config.total_steps`.
+
+    Raises:
+        FloatingPointError, KeyboardInterrupt: as `loop.run`.
+        ValueError, FileNotFoundError: the workdir, the data or the devices do not fit the config.
+    """
+    config = nets.config
+    check(config, workdir)
+    with sharding.first_process_first():  # it prepares the dataset, where that is not done yet
+        batches = stream.train_iterator(config, jax.process_index(), jax.process_count())
+    reals = stream.first_images(config, sheets.PAIRS * config.num_attributes) if config.source == "data" else None
+    what = loop.Run(
+        config=config,
+        init=functools.partial(init_state, nets),
+        step=joint_step.make_step(nets),
+        batches=batches,
+        put=functools.partial(sharding.put_batch, group=config.discriminator.mbstd_group),
+        draw=sheets.make_sheets(nets, reals),
+        headline=LOSSES,
+        remedy=_REMEDY,
+        start=functools.partial(weights.start_from, config=config, path=config.init) if config.init else None,
+        score=score,
+    )
+    return loop.run(what, workdir)
+
+
+def check(config: Config, workdir: epath.PathLike) -> None:
+    """Refuses what a config may describe, but a run on these devices cannot do. Takes seconds and prepares no data.
+
+    Args:
+        config: validated.
+        workdir: of the run. One with checkpoints does not need `config.init` any more.
+
+    Raises:
+        ValueError, FileNotFoundError: a field, or what it names, does not fit.
+    """
+    if config.generator.label_dim or config.discriminator.label_dim:
+        raise ValueError(
+            "config.generator.label_dim and config.discriminator.label_dim must be 0: conditional networks are read "
+            "and drawn with, but SD-GAN trains by its attributes; --config.init takes what fits of their weights"
+        )
+    accumulation.check(config, sharding.make_mesh(config.batch_size).size)
+    if config.init and not (epath.Path(workdir) / directories.CHECKPOINTS).exists():
+        directories.check_model(directories.checkpoint_of(config.init)[0])

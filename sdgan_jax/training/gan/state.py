@@ -1,0 +1,110 @@
+"""The whole state of a run, one tree of arrays, and the optimisers that update it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from sdgan_jax import latents
+from sdgan_jax.config import AdamConfig, Config
+from sdgan_jax.networks import Networks, Tree
+
+
+@flax.struct.dataclass
+class State:
+    """All that a step reads and writes, and all that a checkpoint holds."""
+
+    step: jax.Array  # i32, steps done
+    params_g: Tree
+    params_d: Tree
+    params_f: Tree
+    ema_g: Tree  # moving average of params_g; what samples are drawn with
+    buffers_g: Tree  # G's constant noise
+    opt_g: Tree
+    opt_d: Tree
+    opt_f: Tree
+    w_avg: jax.Array  # f32[D]
+    basis: jax.Array  # f32[A,D], unit rows, `none` zero
+    path_mean: jax.Array  # f32, moving average of G's path length
+    augment_p: jax.Array  # f32 in [0,1], probability of each augmentation
+    augment_signs: jax.Array  # f32, sum of E[sign D(real)] since p was last changed
+
+    @property
+    def variables_ema(self) -> Tree:
+        """The averaged generator with its noise buffers."""
+        return {"params": self.ema_g, "buffers": self.buffers_g}
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizers:
+    """Adam for each of G, D, F."""
+
+    g: optax.GradientTransformation
+    d: optax.GradientTransformation
+    f: optax.GradientTransformation
+
+
+def make_optimizers(config: Config) -> Optimizers:
+    """Adam as the config says; that of G and D corrected for the extra updates of lazy regularisation.
+
+    With a regulariser every k steps there are k + 1 updates in k steps. With c = k / (k + 1), learning rate · c and
+    betas ** c move the parameters in them as far as k updates would (Karras et al. 2020).
+    """
+    every = config.intervals
+    return Optimizers(
+        _adam(config.adam_g, every["path_length"]), _adam(config.adam_d, every["r1"]), _adam(config.adam_f)
+    )
+
+
+def _adam(config: AdamConfig, regularised_every: int = 0) -> optax.GradientTransformation:
+    correction = regularised_every / (regularised_every + 1) if regularised_every else 1.0
+    return optax.adam(
+        config.learning_rate * correction,
+        b1=config.beta1**correction,
+        b2=config.beta2**correction,
+        eps=config.epsilon,
+    )
+
+
+def apply_gradient(
+    optimizer: optax.GradientTransformation, gradient: Tree, opt: Tree, params: Tree
+) -> tuple[Tree, Tree]:
+    """One update; returns the parameters and the optimiser's state."""
+    change, opt = optimizer.update(gradient, opt)
+    return optax.apply_updates(params, change), opt
+
+
+def init_state(nets: Networks) -> State:
+    """Returns the state at step 0; a pure function of the networks' config, jit-friendly.
+
+    Returns:
+        The state, all arrays float32 but for `step`.
+    """
+    config, optimizers = nets.config, make_optimizers(nets.config)
+    # Hundreds of draws: with threefry keys they would take half a minute to compile on CPU.
+    key_g, key_d, key_f, key_basis = jax.random.split(jax.random.key(config.seed, impl="unsafe_rbg"), 4)
+    dim, images = config.generator.latent_dim, jnp.zeros((1, config.resolution, config.resolution, 3))
+    variables_g = nets.generator.init(key_g, jnp.zeros((1, dim)))
+    params_d = nets.discriminator.init(key_d, images, jnp.zeros((1, config.discriminator.label_dim)))["params"]
+    params_f = nets.init_f(key_f) if config.num_attributes > 1 else {}
+    params_g = variables_g["params"]
+    return State(
+        step=jnp.zeros((), jnp.int32),
+        params_g=params_g,
+        params_d=params_d,
+        params_f=params_f,
+        ema_g=jax.tree.map(jnp.copy, params_g),
+        buffers_g=variables_g["buffers"],
+        opt_g=optimizers.g.init(params_g),
+        opt_d=optimizers.d.init(params_d),
+        opt_f=optimizers.f.init(params_f),
+        w_avg=jnp.zeros(dim),
+        basis=latents.random_basis(key_basis, config.num_attributes, dim),
+        path_mean=jnp.zeros(()),
+        augment_p=jnp.zeros(()),
+        augment_signs=jnp.zeros(()),
+    )

@@ -1,0 +1,150 @@
+"""The weights of a model, apart from the state of a run: read from a directory, written to one, and started from.
+
+A model directory is a training workdir (`config.json` and `checkpoints/`) or holds `config.json` and `weights.npz`, a
+plain archive of arrays named by their place in the tree. Nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from sdgan_jax import config as config_lib
+from sdgan_jax.config import Config
+from sdgan_jax.networks import Networks, Tree, make_networks
+from sdgan_jax.pretrained import archive, directories
+from sdgan_jax.training import checkpoint
+from sdgan_jax.training import workdir as workdir_lib
+from sdgan_jax.training.gan.state import State, init_state
+
+FIELDS = ("ema_g", "buffers_g", "params_d", "params_f", "w_avg", "basis")  # of the state, that make the model
+OPTIONAL = ("params_d", "params_f")  # imported weights may come without
+
+# Arrays with an axis of attributes: the axis, and the attribute it begins with (0 = none).
+_ATTRIBUTE_AXIS = {
+    "basis": (0, 0),
+    "params_d/attribute/kernel": (1, 0),
+    "params_d/attribute/bias": (0, 0),
+    "params_f/embedding": (0, 1),
+}
+
+
+def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, Tree]]:
+    """Reads a model directory.
+
+    Args:
+        path: a workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a directory with `weights.npz`,
+            local or remote.
+        best: of a workdir, the checkpoint with the best score instead of the newest.
+
+    Returns:
+        The networks (with their config), and the trees of `FIELDS`, float32; those of `OPTIONAL` only where the model
+        has them.
+
+    Raises:
+        FileNotFoundError: there is no model; the message says what to do.
+        ValueError: it is the directory of another network, is damaged, or the arrays are not those of the config; the
+            first few are named.
+    """
+    folder, step = directories.checkpoint_of(path)
+    directories.check_model(folder)
+    config = workdir_lib.load_config(folder)
+    try:
+        nets = make_networks(config)
+        shapes = jax.eval_shape(functools.partial(init_state, nets))
+    except OSError:  # a network that the config names is not there
+        raise
+    except Exception as error:  # whatever falls out of networks of absurd sizes
+        reason = str(error).partition("\n")[0][:200]
+        raise ValueError(f"{folder / directories.CONFIG} describes no model that can be built: {reason}") from error
+    target = {name: getattr(shapes, name) for name in FIELDS}
+    file = folder / directories.WEIGHTS
+    if step is not None or not file.exists():
+        return nets, checkpoint.open_state(folder, target, best, step)
+    arrays = archive.read(file)
+    held = {name.split("/")[0] for name in arrays}
+    target = {name: tree for name, tree in target.items() if name in held or name not in OPTIONAL}
+    return nets, archive.take(file, arrays, target, directories.CONFIG)
+
+
+def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: np.dtype | type = np.float32) -> None:
+    """Writes a model directory: `config.json` and `weights.npz`.
+
+    Args:
+        path: the directory; made when it is not there.
+        config: of the model.
+        trees: of `FIELDS`; those of `OPTIONAL` may be missing.
+        dtype: float32, or float16 for half the size.
+    """
+    folder = epath.Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    archive.write(folder / directories.WEIGHTS, trees, dtype)
+    (folder / directories.CONFIG).write_text(config_lib.to_json(config))
+
+
+def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[State, str]:
+    """Puts the weights of a model into a fresh state, array by array where name and shape agree.
+
+    The model may be for another resolution (layers are named by theirs) and for other attributes: what belongs to one
+    attribute goes by its name.
+
+    Args:
+        state: at step 0.
+        config: of the run.
+        path: a model directory.
+
+    Returns:
+        The state, and lines that say what was taken and what is new.
+
+    Raises:
+        ValueError: nothing of the generator fits.
+    """
+    origin_nets, trees = read(path)
+    theirs_config = origin_nets.config
+    shared = [name for name in config.attributes if name in theirs_config.attributes]
+    places = tuple([names.index(name) for name in shared] for names in (config.attributes, theirs_config.attributes))
+    targets = {"params_g": "ema_g"} | {name: name for name in FIELDS}
+    changes, lines = {}, [f"Starting from {path}"]
+    for field, origin in targets.items():
+        # A key in front of every name, since `basis` and `w_avg` are arrays, not trees.
+        ours, theirs = (archive.flatten({field: tree}) for tree in (getattr(state, field), trees.get(origin, {})))
+        # Copies: params_g and ema_g start from the same arrays, and the step donates both.
+        fits = {k: _fit(k, v, theirs[k], *places) for k, v in ours.items() if k in theirs}
+        fits = {k: v for k, v in fits.items() if v is not None}
+        changes[field] = archive.unflatten(ours | fits).get(field, {})
+        if field == "params_g" and not any(v.ndim > 1 for v in fits.values()):
+            raise ValueError(f"{path}: nothing of its generator fits this config; compare its config.json")
+        if field not in ("ema_g", "buffers_g"):  # as params_g
+            lines.append(f"  {field}: {_summary(list(ours), fits)}")
+    others = [name for name in config.attributes if name not in shared]
+    lines.append(f"  attributes: {', '.join(shared)} taken" + (f"; {', '.join(others)} new" if others else ""))
+    return state.replace(**changes), "\n".join(lines)
+
+
+def _fit(
+    name: str, ours: jax.Array, theirs: jax.Array, our_places: list[int], their_places: list[int]
+) -> jax.Array | None:
+    """`theirs` in the place of `ours`: a copy, or of an array that has an axis of attributes, the shared ones."""
+    if name not in _ATTRIBUTE_AXIS:
+        return jnp.array(theirs) if ours.shape == theirs.shape else None
+    axis, first = _ATTRIBUTE_AXIS[name]
+    alike = np.delete(ours.shape, axis).tolist() == np.delete(theirs.shape, axis).tolist()
+    if not alike or not any(our_places):  # of `none` alone, which all share, there is nothing to know
+        return None
+    result = np.moveaxis(np.array(ours), axis, 0)
+    for mine, other in zip(our_places, their_places, strict=True):
+        if mine >= first and other >= first:
+            result[mine - first] = np.moveaxis(np.asarray(theirs), axis, 0)[other - first]
+    return jnp.asarray(np.moveaxis(result, 0, axis))
+
+
+def _summary(ours: list[str], fits: dict[str, jax.Array]) -> str:
+    """How many arrays of a field were taken, and the layers that are new."""
+    layers = dict.fromkeys("/".join(name.split("/")[1:3]) or name for name in ours if name not in fits)
+    more = f" and {len(layers) - 8} more layers" if len(layers) > 8 else ""
+    new = f"; new: {', '.join(list(layers)[:8])}{more}" if layers else ""
+    return f"{len(fits)} of {len(ours)} arrays taken{new}"

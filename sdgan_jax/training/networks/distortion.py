@@ -1,0 +1,84 @@
+"""Pictures of faces seen otherwise: turned, moved, recoloured, blurred, half hidden; the position map goes along."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from sdgan_jax.config.networks import NetworkConfig, PRNetConfig
+from sdgan_jax.face3d import geometry
+
+
+def distort(
+    key: jax.Array, image: jax.Array, position_map: jax.Array, other: jax.Array, config: PRNetConfig
+) -> tuple[jax.Array, jax.Array]:
+    """Distorts one picture.
+
+    Args:
+        key: PRNG key.
+        image: f32[R,R,3] in [0,1].
+        position_map: f32[S,S,3] in pixels of the picture; of a layout that is its own mirror image.
+        other: f32[R,R,3], what patches in front of the face are cut from.
+        config: how far.
+
+    Returns:
+        The picture and the map, of the same shapes; the map under a patch is still the face.
+    """
+    keys = jax.random.split(key, 4)
+    flip = jax.random.bernoulli(keys[0])
+    position_map = jnp.where(flip, geometry.mirror(position_map, image.shape[1]), position_map)
+    image = jnp.where(flip, image[:, ::-1], image)
+    image, position_map = move(keys[1], image, position_map, config)
+    image = recolour(keys[2], image, config.colour)
+    return hide(keys[3], image, other, config.occlusion), position_map
+
+
+def move(
+    key: jax.Array, image: jax.Array, position_map: jax.Array, config: NetworkConfig
+) -> tuple[jax.Array, jax.Array]:
+    """Turns, scales and shifts picture and map about the picture's middle; the border goes on outwards."""
+    angle, scale, x, y = jax.random.uniform(key, (4,), minval=-1.0)
+    size = image.shape[0]
+    angle, scale = jnp.deg2rad(config.rotation) * angle, jnp.exp(config.scale * scale)
+    shift = config.shift * size * jnp.stack((x, y))
+    turn = jnp.stack((jnp.cos(angle), -jnp.sin(angle), jnp.sin(angle), jnp.cos(angle))).reshape(2, 2)
+    middle = (size - 1) / 2
+    moved = (position_map[..., :2] - middle) @ (scale * turn).T + middle + shift
+    position_map = jnp.concatenate((moved, position_map[..., 2:] * scale), -1)
+    line = jnp.arange(size)
+    to = jnp.stack(jnp.meshgrid(line, line), -1)  # [R,R,2], x and y
+    at = (to - middle - shift) @ turn / scale + middle
+    return geometry.sample_pixels(image, at), position_map
+
+
+def recolour(key: jax.Array, image: jax.Array, amount: float) -> jax.Array:
+    """Brightness, contrast, tint, greyness, blur and noise."""
+    draw_key, noise_key = jax.random.split(key)
+    draws = jax.random.uniform(draw_key, (8,), minval=-1.0)
+    blurred = blur(image)
+    image = image + jnp.maximum(draws[0], 0.0) * (blurred - image)
+    grey = image.mean(-1, keepdims=True)
+    image = image + 0.5 * jnp.maximum(draws[1], 0.0) * (grey - image)
+    image = (image - 0.5) * jnp.exp(amount * draws[2]) + 0.5 + 0.5 * amount * (draws[3] + 0.5 * draws[4:7])
+    sigma = 0.1 * amount * jnp.maximum(draws[7], 0.0)
+    return (image + sigma * jax.random.normal(noise_key, image.shape)).clip(0.0, 1.0)
+
+
+def hide(key: jax.Array, image: jax.Array, other: jax.Array, probability: float) -> jax.Array:
+    """Puts a patch in front: a rectangle or an ellipse of one colour, of noise, or cut from another picture."""
+    keys = jax.random.split(key, 3)
+    draws = jax.random.uniform(keys[0], (9,))
+    line = jnp.linspace(0.0, 1.0, image.shape[0])
+    half = 0.05 + 0.2 * draws[2:4]
+    x, y = (line[None] - draws[0]) / half[0], (line[:, None] - draws[1]) / half[1]
+    inside = jnp.where(draws[4] < 0.5, jnp.hypot(x, y), jnp.maximum(jnp.abs(x), jnp.abs(y))) < 1.0
+    plain = jax.random.uniform(keys[1], (3,)) + 0.2 * draws[5] * jax.random.normal(keys[2], image.shape)
+    patch = jnp.where(draws[6] < 0.5, plain, other)
+    return jnp.where((inside & (draws[7] < probability))[..., None], patch, image)
+
+
+def blur(image: jax.Array) -> jax.Array:
+    """[1 2 1]/4 along height and width of f32[R,R,3], as shifted sums."""
+    x = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    x = (x[:-2] + 2.0 * x[1:-1] + x[2:]) / 4.0
+    return (x[:, :-2] + 2.0 * x[:, 1:-1] + x[:, 2:]) / 4.0

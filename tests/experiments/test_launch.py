@@ -1,0 +1,232 @@
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from experiments import launch
+
+PRESET = """
+    from sdgan_jax.config import Config
+
+    def get_config():
+        return Config(dataset="megn/rendered_32", resolution=32, batch_size=4)
+"""
+SIZED = """
+    from sdgan_jax.config import Config
+
+    def get_config(size="16"):
+        if not size.isdecimal():
+            raise ValueError(f"{size} is no size")
+        return Config(dataset="tiny", resolution=int(size), batch_size=4)
+"""
+LAUNCHER = """
+    '''Shows what it was given.'''
+    from absl import flags
+    from experiments import launch
+
+    CONFIG = launch.define_config({preset!r})
+    DO = flags.DEFINE_string("do", "show", "what to do")
+    NAMES = flags.DEFINE_list("names", ["x"], "names")
+    SHARE = flags.DEFINE_float("share", 0.5, "a share", lower_bound=0.0)
+    FOLDER = launch.define_path("folder", "~/default", "a folder")
+    SEED = launch.define_seed("seed", 0, "a seed")
+
+    def main(argv):
+        config = CONFIG.value
+        if DO.value == "refuse":
+            raise ValueError("the photo x.png is broken;\\n    remove it")
+        if DO.value == "paths":
+            print(FOLDER.value, config.data_dir)
+        if DO.value == "surrogate":
+            print("caf\\udce9.png")
+        if DO.value == "x64":
+            import jax.numpy as jnp
+            print(jnp.zeros(1, float).dtype)
+        if DO.value == "open":
+            open("/no/such/file")
+        if DO.value == "bug":
+            first, second = range(3)
+        if DO.value == "deep":
+            int("nonsense")
+        if DO.value == "interrupt":
+            raise KeyboardInterrupt
+        if DO.value == "save":
+            import jax.numpy as jnp
+            from sdgan_jax.training import checkpoint
+
+            class Batches:
+                position = 0
+
+            with checkpoint.Checkpoints("run", config) as checkpoints:
+                checkpoints.save(1, {{"x": jnp.zeros(3)}}, Batches())
+                checkpoints.restore({{"x": jnp.zeros(3)}}, Batches())
+        print(config.batch_size, config.losses.r1, config.attributes, config.dataset)
+
+    if __name__ == "__main__":
+        launch.run(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("launcher")
+    (folder / "preset.py").write_text(textwrap.dedent(PRESET))
+    (folder / "sized.py").write_text(textwrap.dedent(SIZED))
+    (folder / "notes.txt").write_text("nothing")
+    (folder / "show.py").write_text(textwrap.dedent(LAUNCHER).format(preset=str(folder / "preset")))
+
+    def call(*arguments, **variables):
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        environment = {**os.environ, "PYTHONPATH": root, **variables}
+        command = [sys.executable, "show.py", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+
+    return call
+
+
+def test_fields_are_overridden_by_flags(launcher):
+    result = launcher(
+        "--config.losses.r1=2",
+        "--config=preset.py",
+        "--config.batch_size=8",
+        "--config.attributes=('none','mask')",
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "8 2.0 ('none', 'mask') megn/rendered_32\n"
+
+
+def test_a_preset_may_take_an_argument(launcher):
+    for arguments in (["--config=sized.py:64"], ["--config", "sized.py:64"], ["--config=sized.py"]):
+        result = launcher(*arguments)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.endswith(" tiny\n")
+
+
+def test_without_flags_the_default_preset_is_used(launcher):
+    result = launcher()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("4 0.0 ")
+
+
+def test_the_libraries_underneath_stay_silent(launcher):
+    result = launcher("--do=save")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Restoring checkpoint" in launcher("--do=save", "--verbosity=0").stderr
+
+
+def test_help_explains_flags_and_fields(launcher):
+    result = launcher("--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    for text in (
+        "Shows what it was given.",
+        "--do\n      what to do (default: show)",
+        "--config\n",
+        "--config.batch_size=4",
+        "--config.losses.r1=0.0",
+    ):
+        assert text in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--config.batchsize=3"], "config has no field 'batchsize'; did you mean 'batch_size'?"),
+        (["--config.r1=3"], "config has no field 'r1'; did you mean 'losses.r1'?"),
+        (["--config.losses.r2=3"], "config has no field 'losses.r2'; did you mean 'losses.r1'"),
+        (["--config.losses=3"], "config.losses is a group of fields; set one of losses.attribute_kind, "),
+        (["--config.batch_size=many"], "config.batch_size is 'many'; it must be a whole number"),
+        (["--config.adam_g.beta1=x"], "config.adam_g.beta1 is 'x'; it must be a number"),
+        (["--config.resolution=33"], "config.resolution is 33; it must be a power of two"),
+        (["--config=nowhere.py"], "--config=nowhere.py: no such file; the presets in experiments/configs/"),
+        (["--config=notes.txt"], "--config=notes.txt: not a preset; it must be a Python file"),
+        (["--config=preset.py:64"], "--config=preset.py:64: this preset takes no argument; write --config=preset.py"),
+        (["--config=sized.py:64x"], "--config=sized.py:64x: 64x is no size"),
+        (["--config"], "--config needs the path of a preset"),
+        (["--doo=3"], "Unknown command line flag 'doo'. Did you mean: do"),
+        (["show"], "unexpected argument 'show'"),
+        (["--do=refuse"], "the photo x.png is broken; remove it"),
+        (["--do=open"], "/no/such/file: No such file or directory"),
+        (["--do="], "--do=: a value is empty; give one, or leave the flag out"),
+        (["--names="], "--names=: a value is empty"),
+        (["--names=mask,"], "--names=mask,: a value is empty"),
+        (["--folder="], "--folder=: a value is empty"),
+        (["--share=nan"], "--share=nan: it must be a finite number"),
+        (["--share=inf"], "--share=inf: it must be a finite number"),
+        (["--seed=4294967296"], "flag --seed=4294967296: "),
+        (["--config.seed=-1"], "config.seed is -1; it must be at least 0"),
+        (["--config.losses.r1=nan"], "config.losses.r1 is nan"),
+        (["--config.latent_space=x"], "config.latent_space is 'x'; it must be one of z, w"),
+    ],
+)
+def test_a_mistake_is_answered_by_one_line(launcher, arguments, line):
+    result = launcher(*arguments)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: {line}")
+    assert result.stderr.count("\n") == 1 and result.stdout == ""
+
+
+def test_home_folders_are_expanded(launcher):
+    result = launcher("--do=paths", "--folder=~/faces", "--config.data_dir=~/data", HOME="/somewhere")
+    assert result.stdout.splitlines()[0] == "/somewhere/faces /somewhere/data"
+    assert launcher("--do=paths", HOME="/somewhere").stdout.startswith("/somewhere/default ")
+
+
+def test_a_missing_device_is_one_line(launcher):
+    result = launcher(JAX_PLATFORMS="cuda")
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: JAX finds no device of JAX_PLATFORMS=cuda")
+
+
+def test_numbers_stay_float32_whatever_the_environment_says(launcher):
+    assert launcher("--do=x64", JAX_ENABLE_X64="1").stdout.startswith("float32")
+
+
+def test_names_that_are_not_utf8_can_be_printed(launcher):
+    assert launcher("--do=surrogate", PYTHONIOENCODING="utf-8").stdout.startswith("caf\\udce9.png")
+
+
+@pytest.mark.parametrize("what", ["bug", "deep"])
+def test_a_bug_keeps_its_traceback(launcher, what):
+    result = launcher(f"--do={what}")
+    assert result.returncode == 1
+    assert result.stderr.startswith("Traceback") and "ValueError" in result.stderr
+
+
+def test_ctrl_c_ends_quietly(launcher):
+    result = launcher("--do=interrupt")
+    assert (result.returncode, result.stderr.strip()) == (130, "interrupted")
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("7", [7]),
+        ("0-3", [0, 1, 2, 3]),
+        ("0,3,5-7", [0, 3, 5, 6, 7]),
+        (" 4 , 2 - 3 ", [4, 2, 3]),
+        ("5-5", [5]),
+    ],
+)
+def test_seeds(text, seeds):
+    assert launch.parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "'' is not a number or a range"),
+        ("1,,2", "'' is not a number"),
+        ("a", "'a' is not a number"),
+        ("-3", "'-3' is not a number"),
+        ("1.5", "'1.5' is not a number"),
+        ("9-3", "the range 9-3 runs backwards; write 3-9"),
+        ("0-99999999", "more than a million"),
+        ("4294967296", "too large; seeds go up to 4294967295"),
+        ("18446744073709551616", "too large"),
+    ],
+)
+def test_other_seeds_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        launch.parse_seeds(text)

@@ -1,0 +1,31 @@
+"""Styles: their names, their draws, their colours."""
+
+import numpy as np
+import pytest
+
+from sdgan_jax.face3d.attire import styles
+
+
+@pytest.mark.parametrize("attribute", styles.KINDS)
+def test_random_styles_repeat_and_reach_every_kind(attribute):
+    drawn = [styles.random_style(attribute, seed) for seed in range(40)]
+    assert {style.kind for style in drawn} == set(styles.KINDS[attribute])
+    again = styles.random_style(attribute, 7)
+    assert again.size == drawn[7].size and again.kind == drawn[7].kind
+    assert len({style.size for style in drawn}) == 40
+    assert {styles.random_style(attribute, seed, styles.KINDS[attribute][1]).kind for seed in range(9)} == {
+        styles.KINDS[attribute][1]
+    }
+
+
+def test_colours_are_read():
+    np.testing.assert_allclose(styles.parse_colour("#7fb2d9"), [127 / 255, 178 / 255, 217 / 255], rtol=1e-6)
+    with pytest.raises(ValueError, match="#rrggbb"):
+        styles.parse_colour("blue")
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="mustache"):
+        styles.default_style("hat")
+    with pytest.raises(ValueError, match="aviator"):
+        styles.default_style("sunglasses", "square")

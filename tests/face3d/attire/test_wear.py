@@ -1,0 +1,188 @@
+"""What is worn lies where the renderer of the dataset has it, is hidden where the face is before it, and learns."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import tfds_megn
+from sdgan_jax import pictures
+from sdgan_jax.face3d import layout
+from sdgan_jax.face3d.attire import styles, wear
+from sdgan_jax.face3d.attire.wearer import Layer, Paint, observe
+from tfds_megn.render import worn_region
+
+SIZE = 64
+LAYOUT = layout.megn(SIZE)
+
+
+def face(identity, variant=0, **changes):
+    """A picture f32[64,64,3], its position map, and the parameters."""
+    params = tfds_megn.sample_params(identity, variant)
+    for name, value in changes.items():
+        params[tfds_megn.PARAM_NAMES.index(name)] = value
+    return pictures.to_float(tfds_megn.render(params, 0, SIZE)), tfds_megn.position_map(params, SIZE), params
+
+
+def put_on(image, position_map, attribute, style=None):
+    out, region = wear.wear(image, position_map, attribute, style, LAYOUT)
+    return np.asarray(out), np.asarray(region)
+
+
+def test_nothing_worn_is_nothing_changed():
+    image, position_map, _ = face(0)
+    out, region = put_on(image, position_map, "none")
+    assert out is image or (out == image).all()
+    assert (region == 0).all()
+
+
+# The least intersection over union: the styles differ, and spectacles are thin.
+@pytest.mark.parametrize(
+    ("attribute", "least"),
+    [
+        ("mask", 0.7),
+        ("sunglasses", 0.35),
+        ("beard", 0.5),
+        pytest.param("eyeglasses", 0.5, marks=pytest.mark.slow),
+        pytest.param("mustache", 0.2, marks=pytest.mark.slow),
+    ],
+)
+def test_it_lies_where_the_renderer_has_it(attribute, least):
+    shares = []
+    for identity in (0, 1, 5, 7):
+        image, position_map, params = face(identity)
+        out, region = put_on(image, position_map, attribute)
+        truth = tfds_megn.render(params, attribute, SIZE).astype(int) - tfds_megn.render(params, 0, SIZE)
+        truth = np.abs(truth).max(-1) > 25
+        if attribute == "eyeglasses":  # their lenses are worn and hardly seen
+            truth = worn_region(params, attribute, SIZE)
+        shares.append(((region > 0.5) & truth).sum() / ((region > 0.5) | truth).sum())
+        rows = np.argwhere(region > 0)[:, 0]
+        far = np.abs(np.subtract.outer(rows, np.arange(SIZE))).min(0) > 10  # rows beyond the shadow
+        assert (out[far] == image[far]).all()
+        assert ((out != image).any(-1) | (region < 0.5)).all()
+        assert region.min() >= 0 and region.max() <= 1 and np.abs(out).max() <= 1
+    assert np.mean(shares) > least
+
+
+def test_a_turned_head_hides_the_far_side():
+    """A sheet stands upright through the middle of the head: seen beside the face and before it, not behind it."""
+    image, position_map, _ = face(2, yaw=0.6)
+
+    def opacity(depth):
+        wearer = observe(image, position_map, LAYOUT, 2)
+        x, y = np.meshgrid(np.linspace(0, SIZE - 1, 32), np.linspace(0, SIZE - 1, 32))
+        sheet = jnp.stack([x, y, jnp.full(x.shape, depth)], -1).astype(jnp.float32)
+        white = Layer(sheet, sheet[..., :1], lambda field: Paint(field * 0 + 1.0, field[..., 0] * 0 + 1.0), 0.0)
+        return wear._draw(wearer, white, (SIZE, SIZE), 2)[1], wearer.raster
+
+    (behind, drawn), (before, _) = (jax.jit(opacity)(depth) for depth in (-200.0, 200.0))
+    inner = (slice(2, -2), slice(2, -2))
+    np.testing.assert_array_equal(np.asarray(behind)[inner] == 0, np.asarray(drawn.covered)[inner])
+    assert (np.asarray(before)[inner] == 1).all()
+
+
+def test_of_a_turned_face_the_far_lens_is_mostly_hidden():
+    counts = {}
+    for yaw in (0.0, 1.1):
+        image, position_map, params = face(4, yaw=yaw, pitch=0.0, roll=0.0)
+        _, region = put_on(image, position_map, "sunglasses")
+        bridge = tfds_megn.landmarks(params, SIZE)[27, 0]
+        x = np.arange(SIZE)
+        counts[yaw] = region[:, x < bridge].sum(), region[:, x > bridge].sum()
+    assert counts[0.0][0] == pytest.approx(counts[0.0][1], rel=0.2)
+    assert counts[1.1][1] < 0.45 * counts[1.1][0]  # turned to the right of the picture: the right lens is the far one
+
+
+@pytest.mark.slow
+def test_the_colour_is_the_style_s():
+    image, position_map, _ = face(1)
+    style = styles.default_style("mask")
+    red, region = put_on(image, position_map, "mask", style.replace(colour=styles.parse_colour("#d02020")))
+    inside = region > 0.99
+    assert red[inside][:, 0].mean() > red[inside][:, 1].mean() + 0.5
+    sheet = np.zeros((8, 8, 4), np.uint8)
+    sheet[:, :4] = (0, 255, 0, 255)  # green on its left half
+    green, _ = put_on(image, position_map, "mask", style.replace(texture=sheet))
+    plain, _ = put_on(image, position_map, "mask", style)
+    changed = (green != plain).any(-1)
+    x = np.argwhere(changed)[:, 1]
+    assert 0.25 < changed.sum() / (region > 0).sum() < 0.75 and x.max() < np.argwhere(region > 0.5)[:, 1].max() - 3
+
+
+@pytest.mark.slow
+def test_clear_lenses_are_worn_and_hardly_seen():
+    for identity in (0, 3):
+        image, position_map, params = face(identity, yaw=0.0)
+        out, region = put_on(image, position_map, "eyeglasses")
+        marks = tfds_megn.landmarks(params, SIZE)
+        for eye in (marks[36:42], marks[42:48]):
+            x, y = np.round(eye[:, :2].mean(0)).astype(int)
+            lens = (slice(y - 1, y + 2), slice(x - 2, x + 3))
+            assert region[lens].min() > 0.98
+            assert np.median(np.abs(out[lens] - image[lens])) < 0.2  # a glint is more
+
+
+@pytest.mark.slow
+def test_gradients_reach_the_picture_and_the_texture():
+    image, position_map, _ = face(3)
+    image = np.clip(image, -0.9, 0.9)
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=image.shape).astype(np.float32)
+    sheet = rng.uniform(0.2, 0.8, (6, 6, 4)).astype(np.float32)
+    style = styles.default_style("mask")
+
+    @jax.jit
+    def loss(image, sheet):
+        out, _ = wear.wear(image, position_map, "mask", dataclasses.replace(style, texture=sheet), LAYOUT)
+        return (out * weights).sum()
+
+    slopes = jax.jit(jax.grad(loss, (0, 1)))(image, sheet)
+    step = 4e-3
+    toward = rng.normal(size=image.shape).astype(np.float32)
+    rise = loss(image + step * toward, sheet) - loss(image - step * toward, sheet)
+    assert float((slopes[0] * toward).sum()) == pytest.approx(float(rise) / (2 * step), rel=0.03)
+    toward = rng.normal(size=sheet.shape).astype(np.float32)
+    rise = loss(image, sheet + step * toward) - loss(image, sheet - step * toward)
+    assert float((slopes[1] * toward).sum()) == pytest.approx(float(rise) / (2 * step), rel=0.03)
+
+
+@pytest.mark.slow
+def test_a_batch_is_worn_as_each_alone():
+    faces = [face(k)[:2] for k in (0, 1)]
+    images, maps = (np.stack(part) for part in zip(*faces))
+    batch = jax.jit(jax.vmap(lambda image, position_map: wear.wear(image, position_map, "beard", None, LAYOUT)))
+    out, _ = batch(images, maps)
+    for k in range(2):
+        np.testing.assert_allclose(out[k], put_on(images[k], maps[k], "beard")[0], atol=2e-3)
+
+
+def test_a_photo_keeps_its_pixels_and_its_size():
+    """A face in the corner of a photo of another shape."""
+    params = tfds_megn.sample_params(6)
+    photo = np.random.default_rng(0).integers(0, 255, (150, 230, 3)).astype(np.uint8)
+    photo[10:138, 90:218] = tfds_megn.render(params, 0, 128)
+    position_map = tfds_megn.position_map(params, 128)[::2, ::2] + np.float32([90, 10, 0])
+    style = styles.default_style("mask").replace(colour=styles.parse_colour("#d02020"))
+    out = wear.wear_photo(photo, position_map, {"mask": style})
+    changed = (out != photo).any(-1)
+    truth = (tfds_megn.render(params, "mask", 128) != tfds_megn.render(params, 0, 128)).any(-1)
+    there = np.zeros_like(changed)
+    there[10:138, 90:218] = truth
+    assert (changed & there).sum() / (changed | there).sum() > 0.7
+    assert out.shape == photo.shape and (out[:, :90] == photo[:, :90]).all()
+    assert out[changed & there][:, 0].mean() > out[changed & there][:, 1].mean() + 60
+
+
+def test_bad_input_is_refused_in_one_line():
+    image, position_map, _ = face(0)
+    with pytest.raises(ValueError, match="hat"):
+        wear.wear(image, position_map, "hat")
+    with pytest.raises(ValueError, match="surgical"):
+        wear.wear(image, position_map, "mask", styles.Style("round"))
+    with pytest.raises(ValueError, match="32 texels"):
+        wear.wear(image, position_map, "mask", layout=layout.megn(32))
+    with pytest.raises(ValueError, match="S,S,3"):
+        wear.wear(image, position_map[..., :2], "mask")

@@ -1,0 +1,194 @@
+"""Dressing photos, with a network that knows one painted square."""
+
+import csv
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from etils import epath
+from PIL import Image, ImageCms
+
+from sdgan_jax.data import photo_files
+from sdgan_jax.face3d import finding
+from sdgan_jax.photos import wearing
+from tests.face3d.test_finding import LAYOUT, painted, see_square
+from tfds_megn import photos as photo_reader
+
+ROOT = pathlib.Path(__file__).parents[2]
+FINDER = wearing.Finder(see_square, LAYOUT, finding.MEGN, "painted")
+MASK = wearing.Looks(("mask",), ("cup",))
+
+
+@pytest.fixture
+def drawn_quickly(monkeypatch):
+    """Without the drawing in three dimensions, which takes long to compile: a red square in the face's box."""
+
+    def draw(image, position_map, chosen, layout):
+        image, (left, top, right, bottom) = image.copy(), finding.box_of(position_map, layout).astype(int)
+        image[(top + bottom) // 2 : bottom, left:right] = (200, 0, 0)
+        return image
+
+    monkeypatch.setattr(wearing.wear, "wear_photo", draw)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two photos of other sizes, one in a sub-folder; one without a face; one broken."""
+    (tmp_path / "in" / "more").mkdir(parents=True)
+    Image.fromarray(painted(240, 300, 150, 120, 150)).save(tmp_path / "in" / "a.png")
+    Image.fromarray(painted(200, 200, 100, 96, 140)).save(tmp_path / "in" / "more" / "b.jpg")
+    Image.new("RGB", (90, 90)).save(tmp_path / "in" / "empty.png")
+    (tmp_path / "in" / "broken.png").write_bytes(b"no image")
+    return epath.Path(tmp_path)
+
+
+def dress(folder, looks=MASK, **options):
+    out = folder / "out"
+    return wearing.wear_photos(photo_files.find(folder / "in", out), out, looks, FINDER, **options)
+
+
+def rows(folder):
+    found = csv.DictReader((folder / "out" / "manifest.csv").open())
+    return {row["file"].split("/in/")[1]: row for row in found}
+
+
+@pytest.mark.slow
+def test_a_folder_is_dressed(folder):
+    dress(folder)
+    before, after = (np.asarray(Image.open(folder / part / "a.png")) for part in ("in", "out"))
+    changed = np.argwhere((before != after).any(-1))
+    assert 120 < changed[:, 0].mean() < 195  # the lower half of the face
+
+
+def test_the_manifest_says_what_became_of_each_photo(folder, drawn_quickly, capfd):
+    assert dress(folder).startswith(f"2 images in {folder}/out; no image of 2 photos, see manifest.csv; ")
+    for name, size in (("a.png", (300, 240)), ("more/b.png", (200, 200))):
+        assert Image.open(folder / "out" / name).size == size
+    row = rows(folder)["a.png"]
+    assert row["style"] == "cup" and row["out"] == "a.png" and float(row["score"]) < 0.02
+    assert abs(float(row["yaw"])) < 1 and not row["note"]
+    assert rows(folder)["empty.png"]["note"] == "no face found" and "broken" in rows(folder)["broken.png"]["note"]
+    header = (folder / "out" / "manifest.csv").read_text().splitlines()[0]
+    assert header.startswith(",".join(wearing.COLUMNS) + ",source_bytes")
+    assert (folder / "out" / "sheet.png").exists() and capfd.readouterr().err.count("skipped") == 2
+    assert dress(folder).startswith(f"0 images in {folder}/out, and those of 2 photos done before; no image")
+
+
+def test_pixels_profile_and_exif_stay(folder, drawn_quickly):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Camera", 6  # turned by a quarter
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    upright = painted(200, 240, 120, 96, 140)
+    upright[:40] = np.random.default_rng(0).integers(0, 100, (40, 240, 3))
+    stored = Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90)
+    stored.save(folder / "in" / "turned.png", exif=exif, icc_profile=profile)
+    dress(folder)
+    image = Image.open(folder / "out" / "turned.png")
+    assert image.info["icc_profile"] == profile
+    assert image.getexif()[0x010F] == "Camera" and 0x0112 not in image.getexif()
+    row = rows(folder)["turned.png"]
+    top, left, right = (int(float(row[name])) for name in ("top", "left", "right"))
+    changed = np.argwhere((np.asarray(image) != upright).any(-1))
+    assert len(changed) and changed[:, 0].min() > top and left <= changed[:, 1].min() and changed[:, 1].max() <= right
+
+
+@pytest.mark.parametrize(("quality", "subsampling"), [(71, 2), (92, 0)])
+def test_a_jpeg_stays_a_jpeg_on_request(folder, drawn_quickly, quality, subsampling):
+    image = painted(400, 400, 200, 240, 240)
+    image[:64] = np.random.default_rng(0).integers(60, 90, (64, 1, 3))
+    source = folder / "in" / "c.JPG"
+    Image.fromarray(image).save(source, "jpeg", quality=quality, subsampling=subsampling)
+    dress(folder, form="same")
+    assert rows(folder)["c.JPG"]["out"] == "c.JPG" and rows(folder)["a.png"]["out"] == "a.png"
+    first, second = (photo_reader.read_picture(path) for path in (source, folder / "out" / "c.JPG"))
+    assert Image.open(folder / "out" / "c.JPG").format == "JPEG" and second.jpeg == first.jpeg
+    away = np.abs(first.pixels[:64].astype(int) - second.pixels[:64])
+    assert away.max() <= 2 and (first.pixels != second.pixels).any()
+    assert dress(folder, form="same").startswith("0 images")  # known again as its own
+
+
+def test_a_photo_that_cannot_be_written_does_not_stop_the_others(folder, drawn_quickly, monkeypatch):
+    true = wearing.pictures.write_png
+
+    def write(path, *arguments, **options):
+        if path.name == "a.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        true(path, *arguments, **options)
+
+    monkeypatch.setattr(wearing.pictures, "write_png", write)
+    assert dress(folder).startswith("1 image in")
+    assert rows(folder)["a.png"]["note"] == "cannot be written (Permission denied)"
+    assert rows(folder)["more/b.jpg"]["out"] == "more/b.png"
+
+
+def test_a_full_disk_stops_and_names_the_file(folder, drawn_quickly, monkeypatch):
+    write_bytes = type(folder).write_bytes
+
+    def full(path, content):
+        if len(content) > 1000:
+            raise OSError(28, "No space left on device", str(path))
+        write_bytes(path, content)
+
+    monkeypatch.setattr(type(folder), "write_bytes", full)
+    image = painted(240, 300, 150, 120, 150)
+    image[..., 2] += np.random.default_rng(0).integers(0, 40, (240, 300), np.uint8)  # of more than 1000 bytes
+    Image.fromarray(image).save(folder / "in" / "aa.png")
+    with pytest.raises(OSError, match=r"the disk is full; .*iB free; \d of 5 photos done") as raised:
+        dress(folder)
+    assert raised.value.filename.endswith(".png")
+    assert not [name for name in os.listdir(folder / "out") if name.startswith(".")]
+
+
+def test_random_looks_do_not_depend_on_the_other_photos():
+    looks = wearing.Looks(("mask", "eyeglasses"), seed=3)
+    styles = [looks.of(name, k) for name in ("a.jpg", "b.jpg") for k in (0, 1)]
+    assert len({str(style) for style in styles}) == 4
+    assert str(looks.of("b.jpg", 0)) == str(styles[2]) != str(wearing.Looks(looks.attributes, seed=4).of("b.jpg", 0))
+
+
+def test_settings_name_all_that_changes_a_picture():
+    texture = np.zeros((2, 2, 4), np.uint8)
+    looks = [
+        MASK,
+        wearing.Looks(("beard",)),
+        wearing.Looks(("mask",)),
+        wearing.Looks(("mask",), ("cup",), ("#ffffff",)),
+        wearing.Looks(("mask",), ("cup",), (), (("t.png", texture),)),
+        wearing.Looks(("mask",), ("cup",), (), (("t.png", texture + 1),)),
+        wearing.Looks(("mask",), ("cup",), seed=0),
+        wearing.Looks(("mask",), ("cup",), seed=1),
+    ]
+    assert len({str(one.settings()) for one in looks}) == len(looks)
+
+
+def run(*arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "experiments.wear", *map(os.fspath, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (("--attribute=mask", "--style=round"), "surgical"),
+        pytest.param(("--attribute=mask", "--style=cup,cloth"), "mask takes one style", marks=pytest.mark.slow),
+        pytest.param(("--attribute=hat",), "mustache", marks=pytest.mark.slow),
+        pytest.param(("--attribute=",), "a value is empty", marks=pytest.mark.slow),
+        pytest.param(("--attribute=mask", "--colour=blue"), "#rrggbb", marks=pytest.mark.slow),
+        pytest.param(("--attribute=mask", "--texture=/no.png"), "/no.png", marks=pytest.mark.slow),
+    ],
+)
+def test_a_mistake_is_one_line(folder, flags, word):
+    result = run(f"--input={folder / 'in'}", f"--out={folder / 'out'}", *flags)
+    assert result.returncode == 1 and word in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_folder_of_the_photos_is_no_place_for_results(folder):
+    result = run("--attribute=mask", f"--input={folder / 'in' / 'a.png'}", f"--out={folder / 'in'}")
+    assert result.returncode == 1 and "is the folder of the photos; give another one, such as" in result.stderr
+    assert (np.asarray(Image.open(folder / "in" / "a.png")) == painted(240, 300, 150, 120, 150)).all()

@@ -1,0 +1,72 @@
+"""What a step draws: every number once, and style mixing as often as asked, at every layer alike."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sdgan_jax.latents import Latents
+from sdgan_jax.networks import make_networks
+from sdgan_jax.training.gan import inputs
+from sdgan_jax.training.sharding import AXIS
+from tests.training import tiny
+
+CONFIG = tiny.config(style_mixing=0.6, latent_space="w")
+LAYERS, ROWS, DEVICES = 4, 500, 4  # of 8 pixels
+
+
+def on_devices(function):
+    """Calls `function` once for each device of an axis `data`; the results get a leading axis [DEVICES]."""
+    return jax.jit(jax.vmap(lambda _: function(), axis_name=AXIS))(jnp.arange(DEVICES))
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return on_devices(lambda: inputs.draw(CONFIG, jnp.int32(7), ROWS))
+
+
+def test_mixing_is_as_frequent_as_asked_and_begins_at_every_layer_but_the_first(drawn):
+    crossover = np.ravel(drawn.latents.crossover)
+    count = np.bincount(crossover, minlength=LAYERS + 1)
+    share = count / crossover.size
+    assert count[0] == 0 and len(count) == LAYERS + 1
+    # Binomial: five standard deviations of a share of 2,000.
+    np.testing.assert_allclose(share, [0, 0.2, 0.2, 0.2, 0.4], atol=5 * np.sqrt(0.4 * 0.6 / crossover.size))
+
+
+def test_latents_are_standard_normal_and_all_different(drawn):
+    both = np.concatenate((drawn.latents.z, drawn.latents.other)).reshape(-1, 12)
+    np.testing.assert_allclose(both.mean(), 0.0, atol=5 / np.sqrt(both.size))
+    np.testing.assert_allclose(both.std(), 1.0, atol=5 / np.sqrt(2 * both.size))
+    assert len(np.unique(both, axis=0)) == len(both)
+
+
+def test_every_key_is_used_once(drawn):
+    path = on_devices(lambda: inputs.draw_path(CONFIG, jnp.int32(7), ROWS))
+    keys = [drawn.noise_hat, drawn.noise_rec, drawn.augment_real, drawn.augment_fake, path.noise]
+    words = np.concatenate([np.reshape(jax.random.key_data(key), (-1, 2)) for key in keys])
+    assert len(np.unique(words, axis=0)) == 5 * DEVICES * ROWS
+    later = on_devices(lambda: inputs.draw(CONFIG, jnp.int32(8), ROWS))
+    assert np.abs(later.latents.z - drawn.latents.z).max(-1).min() > 0
+    assert np.abs(path.latents.z - drawn.latents.z).max(-1).min() > 0
+
+
+def test_without_mixing_the_first_latents_are_the_same(drawn):
+    plain = on_devices(lambda: inputs.draw(dataclasses.replace(CONFIG, style_mixing=0.0), jnp.int32(7), ROWS))
+    assert plain.latents.other is None and plain.latents.crossover is None
+    np.testing.assert_array_equal(plain.latents.z, drawn.latents.z)
+
+
+def test_mixed_layers_are_those_of_the_other_latent():
+    state, nets = tiny.random_state(CONFIG), make_networks(CONFIG)
+    rng = np.random.default_rng(0)
+    z, other = rng.standard_normal((2, 3, 12)).astype(np.float32)
+    worn = np.eye(3, dtype=np.float32)
+    make = jax.jit(lambda latents: nets.mixed_w_plus({"params": state.params_g}, latents, worn, state.basis))
+    first, second = (make(Latents(latent, None, None)) for latent in (z, other))
+    mixed = make(Latents(z, other, np.array([1, 3, 4])))
+    for sample, crossover in enumerate((1, 3, 4)):
+        np.testing.assert_allclose(mixed[sample, :crossover], first[sample, :crossover], rtol=1e-5)
+        np.testing.assert_allclose(mixed[sample, crossover:], second[sample, crossover:], rtol=1e-5)

@@ -1,0 +1,404 @@
+"""The training step: the same on any number of devices, and the pseudo-code of SD-GAN where it is asked for."""
+
+import dataclasses
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from sdgan_jax import augmentation
+from sdgan_jax import config as c
+from sdgan_jax.nets.discriminator import Discriminator
+from sdgan_jax.nets.fusion import Fusion
+from sdgan_jax.nets.generator import Generator, Mapping
+from sdgan_jax.networks import make_networks
+from sdgan_jax.training import accumulation, sharding
+from sdgan_jax.training.gan import joint_step, regularisers
+from sdgan_jax.training.gan.state import init_state
+from tests.training import tiny
+
+SIX = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")
+GROUP = 4  # samples of a minibatch standard deviation
+STEPS = 3  # the regularisers are due at the first and the third, F at the first alone
+
+# Adam divides a gradient by its own size: without a large epsilon, rounding of tiny gradients would decide.
+ADAM = c.AdamConfig(learning_rate=0.01, beta1=0.5, beta2=0.99, epsilon=0.01)
+LITERAL = tiny.config()  # the pseudo-code
+LATENT = tiny.config(
+    latent_space="w",
+    source="latent",
+    basis_length=3.0,
+    losses=c.LossConfig(
+        r1=1.0, r1_every=2, edit_attribute=0.5, edit_adversarial=0.5, path_length=0.3, path_length_every=2
+    ),
+    style_mixing=0.5,
+    adam_g=ADAM,
+    adam_d=ADAM,
+    adam_f=ADAM,
+    fusion_every=3,
+    ema_kimg=0.1,
+    ema_rampup=0.5,
+    w_avg_beta=0.9,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    with tiny.quick_compilation():
+        yield
+
+
+def place(config, devices):
+    mesh = sharding.make_mesh(config.batch_size, jax.devices()[:devices])
+    return mesh, jax.device_put(tiny.random_state(config), sharding.replicated(mesh))
+
+
+def put(batch, mesh):
+    return sharding.put_batch(batch, mesh, group=GROUP)
+
+
+def laid_out(batch):
+    """The order of rows of the global batch: sorted by attribute, then group by group with a stride of N / group."""
+    order = np.argsort(batch["attributes"].argmax(1), kind="stable")
+    order = [order[GROUP * group + member] for member in range(GROUP) for group in range(tiny.BATCH // GROUP)]
+    return {name: rows[order] for name, rows in batch.items()}
+
+
+def run(config, devices):
+    """Takes `STEPS` steps; returns the compiled step, and after every step the state and the metrics on the host."""
+    mesh, state = place(config, devices)
+    step = sharding.map_step(joint_step.make_step(make_networks(config)), mesh)
+    history = [(jax.device_get(state), None)]
+    for index in range(STEPS):
+        state, metrics = step(state, put(tiny.random_batch(index), mesh))
+        history.append(jax.device_get((state, metrics)))
+    return step, history
+
+
+@pytest.fixture(scope="module")
+def four():
+    return run(LATENT, devices=4)
+
+
+def assert_close(actual, expected):
+    for (name, a), (_, b) in zip(tiny.named_leaves(actual), tiny.named_leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5 * max(1.0, np.abs(b).max()), err_msg=name)
+
+
+def test_one_and_four_devices_agree(four):
+    _, one = run(LATENT, devices=1)
+    for (state, metrics), (expected, expected_metrics) in zip(four[1][1:], one[1:], strict=True):
+        assert_close(metrics, expected_metrics)
+        assert_close(state, expected)
+
+
+def test_compiles_once(four):
+    step, _ = four
+    assert step._cache_size() == 1
+
+
+def test_nothing_travels_between_host_and_device_in_a_step(four):
+    step, _ = four
+    mesh, state = place(LATENT, 4)
+    batch = put(tiny.random_batch(), mesh)
+    assert "callback" not in str(step.trace(state, batch).jaxpr)
+    with jax.transfer_guard("disallow"):
+        step(state, batch)
+        with pytest.raises(Exception, match="[Dd]isallowed"):  # the guard is awake
+            batch["attributes"] + np.float32(1)
+
+
+def test_fusion_learns_on_the_steps_where_it_is_due(four):
+    """The other networks learn on all of them, and no step leaves the basis or the noise changed."""
+    states = [state for state, _ in four[1]]
+    for index, (old, new) in enumerate(zip(states, states[1:])):
+        for field in ("params_f", "opt_f"):
+            same = [
+                np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (getattr(old, field), getattr(new, field))))
+            ]
+            assert not any(same) if index % 3 == 0 else all(same), (index, field)
+        for field in ("params_g", "params_d"):
+            changed = [
+                np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (getattr(old, field), getattr(new, field))))
+            ]
+            assert min(changed) > 0, (index, field)
+        np.testing.assert_array_equal(new.basis, old.basis)
+        assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (old.buffers_g, new.buffers_g))))
+        assert new.step == index + 1
+
+
+def test_metrics_say_whether_they_were_measured(four):
+    for index, (_, metrics) in enumerate(four[1][1:]):
+        weights = {name: value[1] for name, value in metrics.items()}
+        assert weights.pop("r1") == (index % 2 == 0) and weights.pop("l_rec_f") == (index % 3 == 0)
+        assert weights.pop("path_length") == (index % 2 == 0)
+        assert set(weights) >= set(SIX) - {"l_rec_f"} and set(weights.values()) == {1.0}
+        assert (metrics["r1"][0] > 0) == (index % 2 == 0) and (metrics["l_rec_f"][0] > 0) == (index % 3 == 0)
+
+
+def test_lazy_r1_stands_for_the_steps_without_it():
+    # D(x) = p |x|² / 2 has the gradient p x, so the loss is gamma / 2 · k · p² |x|².
+    quadratic = types.SimpleNamespace(
+        config=tiny.config(losses=c.LossConfig(r1=3.0, r1_every=5)),
+        show=lambda scales, *_: scales,
+        discriminate=lambda p, scales: (p * jnp.square(scales[-1]).sum((1, 2, 3)) / 2, None),
+    )
+    x = np.random.default_rng(0).standard_normal((4, 2, 2, 3)).astype(np.float32)
+    power = np.square(x).sum((1, 2, 3)).mean()
+    loss, penalty = regularisers.loss_r1(quadratic, 0.7, 0.0, x, None)
+    np.testing.assert_allclose(penalty, 0.49 * power, rtol=1e-5)
+    np.testing.assert_allclose(loss, 3.0 / 2 * 5 * 0.49 * power, rtol=1e-5)
+
+
+def test_lazy_path_length_stands_for_the_steps_without_it():
+    # An image p · w[0] + p · w[1], the same at every pixel: J^T y is p · sum(y) / sqrt(H W) for either layer.
+    linear = types.SimpleNamespace(
+        config=tiny.config(losses=c.LossConfig(path_length=2.0, path_length_every=4)),
+        mixed_w_plus=lambda variables, w, *_: w,
+        synthesize=lambda variables, w, _: jnp.broadcast_to(
+            variables["params"] * w.sum((1, 2))[:, None, None, None], (3, 2, 2, 3)
+        ),
+    )
+    y = np.random.default_rng(0).standard_normal((3, 2, 2, 3)).astype(np.float32)
+    drawn = types.SimpleNamespace(latents=jnp.ones((3, 2, 1)), noise=None, pixels=y)
+    state = types.SimpleNamespace(path_mean=0.9, basis=None)
+    loss, length = regularisers.loss_path(linear, 0.7, state, None, drawn)
+    lengths = np.abs(0.7 * y.sum((1, 2, 3)) / 2)
+    np.testing.assert_allclose(length, lengths.mean(), rtol=1e-5)
+    np.testing.assert_allclose(loss, 2.0 * 4 * np.square(lengths - 0.9).mean(), rtol=1e-5)
+
+
+def test_a_regulariser_is_an_update_of_its_own(four):
+    """Adam counts two updates of G and of D in the steps where their regulariser is due, one of them in the others."""
+    for field in ("opt_g", "opt_d"):
+        assert [tiny.count(getattr(state, field)) for state, _ in four[1]] == [0, 2, 3, 5]
+
+
+def test_average_path_length_follows(four):
+    states = [state for state, _ in four[1]]
+    for old, new, (_, metrics) in zip(states, states[1:], four[1][1:]):
+        length, measured = metrics["path_length"]
+        expected = 0.99 * old.path_mean + 0.01 * length if measured else old.path_mean
+        np.testing.assert_allclose(new.path_mean, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_accumulated_parts_make_the_update_of_the_whole_batch(four):
+    """On one device in two parts, on two devices in two parts each: what four devices make of it at once."""
+    for devices in (1, 2):
+        _, accumulated = run(dataclasses.replace(LATENT, accumulate=2), devices)
+        for (state, metrics), (expected, expected_metrics) in zip(accumulated[1:], four[1][1:], strict=True):
+            assert_close(metrics, expected_metrics)
+            assert_close(state, expected)
+
+
+def test_parts_that_would_cut_a_group_are_refused():
+    accumulation.check(dataclasses.replace(LATENT, accumulate=4), devices=1)
+    with pytest.raises(ValueError, match="config.accumulate is 4, but the 8 images of a device do not split"):
+        accumulation.check(dataclasses.replace(LATENT, accumulate=4), devices=2)
+
+
+@pytest.mark.slow
+def test_augmentation_follows_the_signs_of_the_real_logits(literal):
+    """p moves every second step, by 2 · 16 / 1000 of 0.1 kimg, against a target that no mean sign reaches or misses."""
+    for target, direction in ((-2.0, 1), (2.0, -1)):
+        augment = c.AugmentConfig("bgc", target=target, kimg=0.1, every=2)
+        _, history = run(dataclasses.replace(LITERAL, augment=augment), 4)
+        states = [state for state, _ in history]
+        moved = np.clip(0.3 + direction * 2 * 16 / 100, 0, 1)
+        np.testing.assert_allclose([state.augment_p for state in states], [0.3, 0.3, moved, moved], rtol=1e-6)
+        # The mean over 16 logits of their signs: what was gathered is a multiple of 2 / 16, and is forgotten at a move.
+        gathered = [8 * float(state.augment_signs) for state in states]
+        np.testing.assert_allclose(gathered, np.round(gathered), atol=1e-4)
+        assert gathered[0] == gathered[2] == 0 and gathered[1] != 0
+        np.testing.assert_allclose([m["augment_p"][0] for _, m in history[1:]], [0.3, moved, moved], rtol=1e-6)
+    for name in ("logits_real", "logits_fake"):  # of the same images without augmentation
+        assert abs(history[1][1][name][0] - literal[1][name][0]) > 1e-3, name
+
+
+def test_d_is_shown_augmented_images():
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
+    keys = jax.random.split(jax.random.key(0), 2)
+    nets = make_networks(dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc")))
+    (shown,) = nets.show(["a smaller version", images], keys, jnp.float32(1.0))
+    np.testing.assert_array_equal(shown, augmentation.augment(keys, images, jnp.float32(1.0)))
+    assert np.abs(shown - images).max() > 0.1
+    assert make_networks(LITERAL).show(["smaller", images], keys, 1.0) == ["smaller", images]
+
+
+def test_moving_average_of_the_generator(four):
+    """Half-life min(100 images, half of those seen), batch 16: 8, 16 and 24 images after steps 1, 2 and 3."""
+    states = [state for state, _ in four[1]]
+    for old, new, decay in zip(states, states[1:], (0.5 ** (16 / 8), 0.5 ** (16 / 16), 0.5 ** (16 / 24))):
+        expected = jax.tree.map(lambda a, b, d=decay: d * a + (1 - d) * b, old.ema_g, new.params_g)
+        assert_close(new.ema_g, expected)
+
+
+def test_moving_average_reaches_its_half_life(four):
+    step, _ = four
+    mesh, state = place(LATENT, 4)
+    old, index = jax.device_get(state.ema_g), jax.device_put(np.int32(1000), sharding.replicated(mesh))
+    new, _ = step(state.replace(step=index), put(tiny.random_batch(), mesh))
+    decay = 0.5 ** (16 / 100)
+    assert_close(new.ema_g, jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, old, jax.device_get(new.params_g)))
+
+
+def sample_keys(config, step, phase):
+    """One key a sample: seed, then step, then phase, then place in the global batch."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), step), phase)
+    return jnp.stack([jax.random.fold_in(key, i) for i in range(config.batch_size)])
+
+
+def latents_of(config, step):
+    dim = config.generator.latent_dim
+    return jnp.stack([jax.random.normal(key, (dim,)) for key in sample_keys(config, step, 0)])
+
+
+def test_moving_average_of_w(four):
+    states = [state for state, _ in four[1]]
+    for index, (old, new) in enumerate(zip(states, states[1:])):
+        w = Mapping(12, 1, 1.0).apply({"params": old.params_g["mapping"]}, latents_of(LATENT, index))
+        np.testing.assert_allclose(new.w_avg, 0.9 * old.w_avg + 0.1 * w.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_fresh_state():
+    mesh, _ = place(LITERAL, 4)
+    state = jax.jit(lambda: init_state(make_networks(LITERAL)), out_shardings=sharding.replicated(mesh))()
+    np.testing.assert_allclose(np.linalg.norm(state.basis, axis=1), [0.0, 1.0, 1.0], rtol=1e-5)
+    assert not any(state.params_f["regressor"][name].any() for name in ("scale", "bias"))  # the basis alone at first
+    for a, b in zip(jax.tree.leaves(state.params_g), jax.tree.leaves(state.ema_g), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_rows_are_dealt_to_devices_and_keep_their_attributes():
+    """Rows go round the devices, so that a device's strided groups are the same samples as on one device."""
+    batch = {"image": np.arange(16)[:, None], "attributes": np.eye(3, dtype=np.float32)[np.arange(16) % 3]}
+    mesh = sharding.make_mesh(16)
+    placed, expected = put(batch, mesh), laid_out(batch)
+    for name, rows in expected.items():
+        shards = sorted(placed[name].addressable_shards, key=lambda shard: shard.device.id)
+        for device, shard in enumerate(shards):
+            np.testing.assert_array_equal(shard.data, rows[device::4])
+    groups = expected["attributes"].argmax(1).reshape(GROUP, 4).T  # of 6, 5 and 5 faces: 4 + 2 | 2 + 4 | 1 + ...
+    assert groups.tolist() == [[0] * 4, [0, 0, 1, 1], [1, 1, 1, 2], [2] * 4]
+
+
+def test_a_batch_that_devices_cannot_share_is_refused():
+    with pytest.raises(ValueError, match="config.batch_size is 6, which 4 devices cannot share evenly"):
+        sharding.make_mesh(6)
+
+
+@pytest.fixture(scope="module")
+def literal():
+    """One step of the pseudo-code on four devices: the new state and the metrics."""
+    mesh, state = place(LITERAL, 4)
+    return jax.device_get(
+        sharding.map_step(joint_step.make_step(make_networks(LITERAL)), mesh)(state, put(tiny.random_batch(), mesh))
+    )
+
+
+def test_pmap_of_the_step_agrees(literal):
+    """`jax.pmap` over the axis `data`, the state on every device, rows dealt out like cards."""
+    state, batch = tiny.random_state(LITERAL), laid_out(tiny.random_batch())
+    rows = {name: np.stack([array[device::4] for device in range(4)]) for name, array in batch.items()}
+    mapped = jax.pmap(joint_step.make_step(make_networks(LITERAL)), axis_name="data", in_axes=(None, 0))
+    states = jax.device_get(mapped.lower(state, rows).compile(tiny.QUICK)(state, rows))
+    for device in range(4):
+        assert_close(jax.tree.map(lambda x, d=device: x[d], states), literal)
+
+
+def pseudo_code(state, x, y, z, noise_hat, noise_rec):
+    """The inner loop of SD-GAN's pseudo-code: the six losses, and the gradients for G, D and F."""
+    config = LITERAL
+    net_g, net_d = Generator(config.generator, 8), Discriminator(config.discriminator, 3)
+    net_f = Fusion(config.fusion, 3, 1, config.generator.latent_dim)
+    bce, ce = optax.sigmoid_binary_cross_entropy, optax.softmax_cross_entropy_with_integer_labels
+
+    def g(params, latent, noise):
+        w = net_g.apply({"params": params}, latent, method="map")
+        return net_g.apply({"params": params}, jnp.stack([w] * 4, 1), noise, method="synthesize")[-1]
+
+    def loss_g(params):
+        x_hat = g(params, z + state.basis[y], noise_hat)
+        d_fake, y_fake = net_d.apply({"params": state.params_d}, x_hat)
+        unit = lambda a: a / jnp.linalg.norm(a, axis=-1, keepdims=True)  # noqa: E731
+        l_adv, l_att = bce(d_fake, jnp.ones(16)).mean(), ce(y_fake, y).mean()
+        l_id = -jnp.sum(unit(x_hat) * unit(x), -1).mean()
+        return l_adv + l_att + l_id, (l_adv, l_att, l_id, x_hat)
+
+    def loss_d(params, x_hat):
+        (d_real, y_real), (d_fake, y_fake) = (net_d.apply({"params": params}, images) for images in (x, x_hat))
+        l_adv = bce(d_real, jnp.ones(16)).mean() + bce(d_fake, jnp.zeros(16)).mean()
+        l_att = ce(y_real, y).mean() + ce(y_fake, y).mean()
+        return l_adv + l_att, (l_adv, l_att)
+
+    def loss_f(params):
+        o = net_f.apply({"params": params}, x, jax.nn.one_hot(y, 3))[:, 0]
+        return jnp.abs(g(state.params_g, z + o, noise_rec) - x).mean()
+
+    grad_g, (l_adv_g, l_att_g, l_id_g, x_hat) = jax.grad(loss_g, has_aux=True)(state.params_g)
+    grad_d, (l_adv_d, l_att_d) = jax.grad(loss_d, has_aux=True)(state.params_d, x_hat)
+    l_rec_f, grad_f = jax.value_and_grad(loss_f)(state.params_f)
+    return dict(zip(SIX, (l_adv_g, l_adv_d, l_att_g, l_att_d, l_id_g, l_rec_f))), (grad_g, grad_d, grad_f)
+
+
+def test_the_literal_form_is_the_pseudo_code(literal):
+    (state, metrics), old, batch = literal, tiny.random_state(LITERAL), laid_out(tiny.random_batch())
+    x, y = batch["image"] / np.float32(127.5) - 1, batch["attributes"].argmax(1)
+    noises = (sample_keys(LITERAL, 0, phase) for phase in (1, 2))
+    losses, gradients = jax.jit(pseudo_code)(old, x, y, latents_of(LITERAL, 0), *noises)
+    for name in SIX:
+        np.testing.assert_allclose(metrics[name], [losses[name], 1.0], rtol=1e-4, atol=1e-5, err_msg=name)
+
+    adam = optax.adam(0.0002, b1=0.5, b2=0.999)
+    for net, gradient in zip("gdf", gradients):
+        params = getattr(old, f"params_{net}")
+        moment = jax.tree.map(lambda leaf: leaf / 0.5, tiny.first_moment(getattr(state, f"opt_{net}")))
+        assert_close(moment, gradient)
+        update, _ = adam.update(gradient, adam.init(params))
+        # Where a gradient is mere rounding, its sign, and with it Adam's first update, is chance. Where a ReLU is shut
+        # for every face, it is exactly zero.
+        clear = jax.tree.map(lambda leaf: (np.abs(leaf) > 1e-4 * np.abs(leaf).max()) | (leaf == 0), gradient)
+        moved = jax.tree.map(np.subtract, getattr(state, f"params_{net}"), params)
+        for (name, a), b, where in zip(tiny.named_leaves(moved), *map(jax.tree.leaves, (update, clear)), strict=True):
+            assert where.mean() > 0.9, name
+            np.testing.assert_allclose(a[where], np.asarray(b)[where], atol=2e-6, err_msg=name)
+
+
+@pytest.mark.slow
+def test_the_options_of_the_networks_and_losses_work_together():
+    """Multi-scale gradients, AdaIN, hinge, bfloat16 and remat in one step: G and D move, and D's RGB of every scale."""
+    config = dataclasses.replace(
+        LATENT,
+        generator=dataclasses.replace(LATENT.generator, style="adain", low_precision_blocks=1, remat=True),
+        discriminator=dataclasses.replace(
+            LATENT.discriminator, multi_scale="cat_lin", low_precision_blocks=1, conv_clamp=256.0, remat=True
+        ),
+        losses=dataclasses.replace(LATENT.losses, adversarial_kind="hinge"),
+    )
+    step, history = run(c.validate(config), devices=2)
+    assert step._cache_size() == 1
+    for old, (new, metrics) in zip([state for state, _ in history], history[1:]):
+        assert all(np.isfinite(value).all() for value in metrics.values())
+        np.testing.assert_allclose(metrics["l_adv_g"][0], -metrics["logits_fake"][0], rtol=1e-4)  # the hinge loss of G
+        moved = jax.tree.map(
+            lambda a, b: np.abs(a - b).max(), (old.params_g, old.params_d), (new.params_g, new.params_d)
+        )
+        assert all(np.isfinite(change) for change in jax.tree.leaves(moved))
+        assert moved[1]["join_4"]["conv"]["kernel"] > 0 and moved[0]["synthesis"]["rgb_4"]["bias"] > 0
+        assert moved[0]["synthesis"]["conv_8"]["adain"]["shift"]["kernel"] > 0
+
+
+def test_a_plain_stylegan2_has_neither_f_nor_attribute_head():
+    config = c.validate(dataclasses.replace(LATENT, attributes=("none",)))
+    mesh = sharding.make_mesh(config.batch_size, jax.devices()[:1])
+    state = jax.device_put(tiny.random_state(config), sharding.replicated(mesh))
+    assert state.params_f == {} and "attribute" not in state.params_d
+    batch = tiny.random_batch() | {"attributes": np.ones((tiny.BATCH, 1), np.float32)}
+    new, metrics = sharding.map_step(joint_step.make_step(make_networks(config)), mesh)(state, put(batch, mesh))
+    for name in ("l_att_g", "l_att_d", "l_id_g", "l_rec_f"):
+        assert metrics[name][0] == 0.0, name
+    assert metrics["l_rec_f"][1] == 0 and metrics["l_adv_g"][0] > 0 and int(new.step) == 1

@@ -1,0 +1,116 @@
+"""The training loop on a tiny dataset: resuming, what is written, and how it ends early."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdgan_jax import config as c
+from sdgan_jax.data import stream
+from sdgan_jax.networks import make_networks
+from sdgan_jax.training import checkpoint, gan, sharding
+from sdgan_jax.training import workdir as workdir_lib
+from sdgan_jax.training.gan.state import init_state
+from tests.training import tiny
+
+STEPS, STOP = 5, 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    with tiny.quick_compilation():
+        yield
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return tiny.config(
+        data_dir=str(tmp_path_factory.mktemp("data")),
+        total_steps=STEPS,
+        log_every=2,
+        sample_every=4,
+        checkpoint_every=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def straight(config, tmp_path_factory):
+    """A run from the first step to the last."""
+    workdir = tmp_path_factory.mktemp("straight")
+    return workdir, jax.device_get(gan.train(make_networks(config), workdir, score=lambda state: -float(state.step)))
+
+
+def test_files(config, straight):
+    workdir, state = straight
+    assert state.step == STEPS
+    samples = sorted(path.name for path in (workdir / "samples").iterdir())
+    assert samples == [f"{sheet}_{step:06d}.png" for sheet in ("x_hat", "x_rec") for step in (4, 5)]
+    with Image.open(workdir / "samples" / samples[0]) as sheet:
+        assert sheet.width >= 3 * 8 and sheet.height >= 8 * 8  # a column an attribute, eight rows
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [2, 4, 5]
+    assert [record["kimg"] for record in records] == [0.032, 0.064, 0.08]
+    six = {"l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f"}
+    for record in records:
+        assert six <= set(record) and np.isfinite(list(record.values())).all()
+    assert len(list(workdir.glob("events.out.tfevents.*"))) == 1
+    assert workdir_lib.load_config(workdir) == config
+    with checkpoint.Checkpoints(workdir, config) as checkpoints:
+        assert (checkpoints.latest_step, checkpoints.best_step) == (5, 2)  # 2 has the highest score
+
+
+def test_stopped_by_sigterm_and_resumed_it_ends_bitwise_equal(config, straight, tmp_path, capfd):
+    def terminate(state):
+        if state.step == STOP - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 0.0
+
+    received = []
+    previous = signal.signal(signal.SIGTERM, lambda *_: received.append(True))  # were the loop's own missing
+    try:
+        with pytest.raises(KeyboardInterrupt, match=f"stopped and saved at step {STOP}"):
+            gan.train(make_networks(config), tmp_path, score=terminate)
+        assert not received
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert received  # the handler from before is back
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [2, STOP]
+
+    with (tmp_path / "metrics.jsonl").open("a") as file:  # as kill -9 leaves it
+        file.write(json.dumps({"step": STOP + 1}) + "\n" + '{"step": ')
+    state = jax.device_get(gan.train(make_networks(config), tmp_path))
+    assert f"Resuming at step {STOP}" in capfd.readouterr().out
+    for (name, a), (_, b) in zip(tiny.named_leaves(state), tiny.named_leaves(straight[1]), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [2, STOP, 4, STEPS]
+
+
+def test_a_finished_run_is_left_alone(config, straight):
+    workdir, expected = straight
+    before = (workdir / "metrics.jsonl").read_bytes()
+    state = gan.train(make_networks(config), workdir)
+    np.testing.assert_array_equal(state.w_avg, expected.w_avg)
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def test_nan_stops_the_run_and_the_last_good_checkpoint_stays(config, tmp_path):
+    wild = dataclasses.replace(config, adam_d=c.AdamConfig(learning_rate=1e30), log_every=1, checkpoint_every=1)
+    with pytest.raises(FloatingPointError, match=r"^l_\w+ is (nan|inf) at step 2; the checkpoint of step 1") as raised:
+        gan.train(make_networks(wild), tmp_path)
+    assert "\n" not in str(raised.value) and "--config.adam_g.learning_rate" in str(raised.value)
+    mesh, batches = sharding.make_mesh(16), stream.train_iterator(config)
+    target = jax.eval_shape(lambda: init_state(make_networks(wild)))
+    target = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding.replicated(mesh)), target
+    )
+    with checkpoint.Checkpoints(tmp_path, wild) as checkpoints:
+        state = checkpoints.restore(target, batches)
+    assert state.step == 1 and batches.position == 1
+    assert all(np.isfinite(leaf).all() for _, leaf in tiny.named_leaves(state.params_g))
