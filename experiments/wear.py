@@ -64,7 +64,7 @@ def read_finder(path: str) -> wearing.Finder:
         path: its directory, "" for the one that comes with the project.
     """
     network = pretrained.position_network(path)
-    return wearing.Finder(jax.jit(network), network.uv_layout, network.framing, archive.digest(network.variables))
+    return wearing.Finder(jax.jit(network), network.uv_layout, network.framing, archive.fingerprint(network.variables))
 
 
 def read_looks() -> wearing.Looks:

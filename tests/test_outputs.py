@@ -84,13 +84,13 @@ def test_a_folder_appears_in_one_piece_too(tmp_path):
     with pytest.raises(RuntimeError):
         with outputs.in_one_piece(target) as folder:
             folder.mkdir()
-            archive.write(folder / "weights.npz", {"a": np.zeros(3)})
+            archive.write(folder / "weights.safetensors", {"a": np.zeros(3)})
             raise RuntimeError
     assert os.listdir(tmp_path) == []
     with outputs.in_one_piece(target) as folder:
         folder.mkdir()
-        archive.write(folder / "weights.npz", {"a": np.zeros(3)})
-    assert os.listdir(tmp_path) == ["model"] and os.listdir(target) == ["weights.npz"]
+        archive.write(folder / "weights.safetensors", {"a": np.zeros(3)})
+    assert os.listdir(tmp_path) == ["model"] and os.listdir(target) == ["weights.safetensors"]
 
 
 def test_the_error_names_the_file_and_not_the_unfinished_one(tmp_path):
@@ -108,5 +108,5 @@ def test_digests_differ_where_arrays_do():
         {"a": {"c": np.zeros(2)}},
         {"a": {"b": np.zeros((1, 2))}},
     ]
-    assert len({archive.digest(tree) for tree in trees}) == 4
-    assert archive.digest({"a": 1.0, "b": 2.0}) == archive.digest({"b": 2.0, "a": 1.0})
+    assert len({archive.fingerprint(tree) for tree in trees}) == 4
+    assert archive.fingerprint({"a": 1.0, "b": 2.0}) == archive.fingerprint({"b": 2.0, "a": 1.0})

@@ -43,7 +43,7 @@ def edit_photos(
         raise ValueError(f"no attribute is given; the known ones are {', '.join(model.config.attributes)}")
     latents.attribute_weights(list(attributes), model.config.attributes, 1)
     size, worn = model.config.resolution, "+".join(attributes)
-    settings = {"attributes": list(attributes), "strength": strength, "model": archive.digest(model.params)}
+    settings = {"attributes": list(attributes), "strength": strength, "model": archive.fingerprint(model.params)}
     results = PhotoResults(out, photos, BY, COLUMNS, settings, ["photo", "reconstruction", worn])
 
     def seen(photo: PhotoFile, paths: list[epath.Path]) -> np.ndarray:

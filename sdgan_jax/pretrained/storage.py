@@ -1,8 +1,8 @@
 """Network directories: read and written.
 
-A network directory holds `network.json`, its kind and its settings, and `weights.npz`, a plain archive of arrays with
-names such as "params/conv/kernel" and "batch_stats/norm/mean". Nothing in it is ever executed. Those that come with the
-project lie in `sdgan_jax/weights/`.
+A network directory contains `network.json`, the kind and the settings of the network, and `weights.safetensors`, its
+arrays by names such as "params/conv/kernel" and "batch_stats/norm/mean". Nothing in it is ever executed. The networks
+that come with the project are in `sdgan_jax/weights/`.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def read(
         ValueError: it is of another kind, is damaged, lacks a setting, or its arrays do not fit.
     """
     folder = epath.Path(path)
-    file, weights = folder / directories.NETWORK, folder / directories.WEIGHTS
-    if not file.exists() or not weights.exists():
+    file, weights = folder / directories.NETWORK, directories.weights_of(folder)
+    if not file.exists() or weights is None:
         raise FileNotFoundError(directories.missing_network(folder, kind))
     try:
         settings = directories.read_object(file)

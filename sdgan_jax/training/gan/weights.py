@@ -1,7 +1,7 @@
 """The weights of a model, apart from the state of a run: read from a directory, written to one, and started from.
 
-A model directory is a training workdir (`config.json` and `checkpoints/`) or holds `config.json` and `weights.npz`, a
-plain archive of arrays named by their place in the tree. Nothing in it is ever executed.
+A model directory contains `config.json` and either `checkpoints/` (a training workdir) or `weights.safetensors`, arrays
+named by their place in the tree. Nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
     """Reads a model directory.
 
     Args:
-        path: a workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a directory with `weights.npz`,
-            local or remote.
+        path: a workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a directory with
+            `weights.safetensors`, local or remote.
         best: of a workdir, the checkpoint with the best score instead of the newest.
 
     Returns:
@@ -62,8 +62,8 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
         reason = str(error).partition("\n")[0][:200]
         raise ValueError(f"{folder / directories.CONFIG} describes no model that can be built: {reason}") from error
     target = {name: getattr(shapes, name) for name in FIELDS}
-    file = folder / directories.WEIGHTS
-    if step is not None or not file.exists():
+    file = directories.weights_of(folder)
+    if step is not None or file is None:
         return nets, checkpoint.open_state(folder, target, best, step)
     arrays = archive.read(file)
     held = {name.split("/")[0] for name in arrays}
@@ -72,7 +72,7 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
 
 
 def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: np.dtype | type = np.float32) -> None:
-    """Writes a model directory: `config.json` and `weights.npz`.
+    """Writes a model directory: `config.json` and `weights.safetensors`.
 
     Args:
         path: the directory; made when it is not there.
