@@ -108,7 +108,7 @@ def _load(file: epath.PathLike) -> dict[str, np.ndarray]:
     data = epath.Path(file).read_bytes()
     try:
         arrays = _from_npz(data) if epath.Path(file).suffix == ".npz" else _from_safetensors(data)
-        unflatten(arrays)
+        unflatten(dict(sorted(arrays.items())))  # in this order "a" beside "a/b" is refused
         if any(array.dtype.kind not in "biuf" for array in arrays.values()):
             raise ValueError("an array contains something else than numbers")
     except Exception as error:  # damage can make safetensors, zipfile, zlib and numpy raise nearly anything
