@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import optax
 
 from sdgan_jax.nets import resample
-from sdgan_jax.networks import Networks, Tree
+from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained.archive import Tree
 
 STEPS = 300
 LEARNING_RATE = 0.05

@@ -66,29 +66,6 @@ def map_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> Callabl
     return jax.jit(mapped, donate_argnums=0)
 
 
-def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, group: int = 1) -> dict[str, jax.Array]:
-    """Puts this process's rows on its devices.
-
-    Rows are sorted so that the groups of the minibatch standard deviation wear the same attribute where that is
-    possible: a generator that always draws the same masked face then stands out. They are dealt out like cards, row i
-    to device i mod n, so that these groups are the same samples on any number of devices.
-
-    Args:
-        batch: arrays of the same number of rows, "attributes" f32[N,A] among them.
-        mesh: of `make_mesh`.
-        group: samples a group (`discriminator.mbstd_group`).
-
-    Returns:
-        The batch, sharded by rows.
-    """
-    count = mesh.local_mesh.size
-    order = np.argsort(batch["attributes"].argmax(1), kind="stable")
-    if len(order) % group == 0:  # groups are strided (`layers.minibatch_stddev`)
-        order = order.reshape(-1, group).T.reshape(-1)
-    order = order.reshape(-1, count).T.reshape(-1)  # dealt to the devices
-    return put_rows({name: rows[order] for name, rows in batch.items()}, mesh)
-
-
 def put_rows(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Puts this process's rows on its devices in their order."""
     sharding = NamedSharding(mesh, P(AXIS))

@@ -11,12 +11,12 @@ import optax
 
 from sdgan_jax import latents
 from sdgan_jax.config import AdamConfig, Config
-from sdgan_jax.networks import Networks, Tree
+from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained.archive import Tree
 
 
-@flax.struct.dataclass
-class State:
-    """All that a step reads and writes, and all that a checkpoint holds."""
+class State(flax.struct.PyTreeNode):
+    """All arrays that a step reads and writes, and that a checkpoint contains."""
 
     step: jax.Array  # i32, steps done
     params_g: Tree

@@ -24,7 +24,7 @@ def on_devices(function):
 
 @pytest.fixture(scope="module")
 def drawn():
-    return on_devices(lambda: inputs.draw(CONFIG, jnp.int32(7), ROWS))
+    return on_devices(lambda: inputs.draw_main(CONFIG, jnp.int32(7), ROWS))
 
 
 def test_mixing_is_as_frequent_as_asked_and_begins_at_every_layer_but_the_first(drawn):
@@ -48,13 +48,13 @@ def test_every_key_is_used_once(drawn):
     keys = [drawn.noise_hat, drawn.noise_rec, drawn.augment_real, drawn.augment_fake, path.noise]
     words = np.concatenate([np.reshape(jax.random.key_data(key), (-1, 2)) for key in keys])
     assert len(np.unique(words, axis=0)) == 5 * DEVICES * ROWS
-    later = on_devices(lambda: inputs.draw(CONFIG, jnp.int32(8), ROWS))
+    later = on_devices(lambda: inputs.draw_main(CONFIG, jnp.int32(8), ROWS))
     assert np.abs(later.latents.z - drawn.latents.z).max(-1).min() > 0
     assert np.abs(path.latents.z - drawn.latents.z).max(-1).min() > 0
 
 
 def test_without_mixing_the_first_latents_are_the_same(drawn):
-    plain = on_devices(lambda: inputs.draw(dataclasses.replace(CONFIG, style_mixing=0.0), jnp.int32(7), ROWS))
+    plain = on_devices(lambda: inputs.draw_main(dataclasses.replace(CONFIG, style_mixing=0.0), jnp.int32(7), ROWS))
     assert plain.latents.other is None and plain.latents.crossover is None
     np.testing.assert_array_equal(plain.latents.z, drawn.latents.z)
 

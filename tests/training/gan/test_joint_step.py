@@ -15,8 +15,8 @@ from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.fusion import Fusion
 from sdgan_jax.nets.generator import Generator, Mapping
 from sdgan_jax.networks import make_networks
-from sdgan_jax.training import accumulation, sharding
-from sdgan_jax.training.gan import joint_step, regularisers
+from sdgan_jax.training import sharding
+from sdgan_jax.training.gan import inputs, joint_step, regularisers
 from sdgan_jax.training.gan.state import init_state
 from tests.training import tiny
 
@@ -57,7 +57,7 @@ def place(config, devices):
 
 
 def put(batch, mesh):
-    return sharding.put_batch(batch, mesh, group=GROUP)
+    return inputs.put_batch(batch, mesh, group=GROUP)
 
 
 def laid_out(batch):
@@ -143,7 +143,7 @@ def test_lazy_r1_stands_for_the_steps_without_it():
     # D(x) = p |x|² / 2 has the gradient p x, so the loss is gamma / 2 · k · p² |x|².
     quadratic = types.SimpleNamespace(
         config=tiny.config(losses=c.LossConfig(r1=3.0, r1_every=5)),
-        show=lambda scales, *_: scales,
+        augment_for_d=lambda scales, *_: scales,
         discriminate=lambda p, scales: (p * jnp.square(scales[-1]).sum((1, 2, 3)) / 2, None),
     )
     x = np.random.default_rng(0).standard_normal((4, 2, 2, 3)).astype(np.float32)
@@ -196,9 +196,9 @@ def test_accumulated_parts_make_the_update_of_the_whole_batch(four):
 
 
 def test_parts_that_would_cut_a_group_are_refused():
-    accumulation.check(dataclasses.replace(LATENT, accumulate=4), devices=1)
+    inputs.check_accumulation(dataclasses.replace(LATENT, accumulate=4), devices=1)
     with pytest.raises(ValueError, match="config.accumulate is 4, but the 8 images of a device do not split"):
-        accumulation.check(dataclasses.replace(LATENT, accumulate=4), devices=2)
+        inputs.check_accumulation(dataclasses.replace(LATENT, accumulate=4), devices=2)
 
 
 @pytest.mark.slow
@@ -223,10 +223,10 @@ def test_d_is_shown_augmented_images():
     images = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
     keys = jax.random.split(jax.random.key(0), 2)
     nets = make_networks(dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc")))
-    (shown,) = nets.show(["a smaller version", images], keys, jnp.float32(1.0))
+    (shown,) = nets.augment_for_d(["a smaller version", images], keys, jnp.float32(1.0))
     np.testing.assert_array_equal(shown, augmentation.augment(keys, images, jnp.float32(1.0)))
     assert np.abs(shown - images).max() > 0.1
-    assert make_networks(LITERAL).show(["smaller", images], keys, 1.0) == ["smaller", images]
+    assert make_networks(LITERAL).augment_for_d(["smaller", images], keys, 1.0) == ["smaller", images]
 
 
 def test_moving_average_of_the_generator(four):

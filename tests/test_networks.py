@@ -1,4 +1,4 @@
-"""What F is told, by the networks that come with the project."""
+"""The networks of a config with the trained networks that come with the project: inputs of F, identity features."""
 
 import dataclasses
 
@@ -35,7 +35,7 @@ def test_the_shape_of_a_face_is_that_of_the_position_network():
     nets = make_networks(config_lib.validate(config(use_3d=True)))
     images = faces(3, 4)
     with tiny.quick_compilation():
-        face3d, template = jax.jit(nets._known)(images, jnp.zeros((2, 3)))
+        face3d, template = jax.jit(nets.fusion_inputs)(images, jnp.zeros((2, 3)))
     assert template is None and face3d.maps.shape == (2, 64, 64, 9) and face3d.image_regions.shape == (2, 8, 8, 6)
     # The mouth is painted below the eyes, about where the truth has it: cells of four pixels.
     rows = np.arange(8)[:, None]
@@ -45,22 +45,37 @@ def test_the_shape_of_a_face_is_that_of_the_position_network():
         assert abs((mouth * rows).sum() / mouth.sum() * 4 + 1.5 - y[48:].mean()) < 2.5
 
 
-def test_offsets_depend_on_the_shape_and_gradients_do_not_enter_the_position_network():
+def test_offsets_depend_on_the_shape():
     nets = make_networks(config(use_3d=True))
     with tiny.quick_compilation():
         params = grown(jax.jit(lambda: nets.init_f(jax.random.key(0)))())
-        worn, images = jnp.array([[0.0, 1.0, 0.0]] * 2), faces(3, 4)
+        attributes, images = jnp.array([[0.0, 1.0, 0.0]] * 2), faces(3, 4)
         offset = jax.jit(nets.offset)
-        assert offset(params, images, worn).shape == (2, 1, 12)
+        assert offset(params, images, attributes).shape == (2, 1, 12)
         still = jax.tree.map(jnp.zeros_like, params["style"])
-        assert np.abs(offset(params, images, worn) - offset(params | {"style": still}, images, worn)).max() > 1e-3
+        changed = offset(params, images, attributes) - offset(params | {"style": still}, images, attributes)
+        assert np.abs(changed).max() > 1e-3
         assert np.abs(offset(params, images, jnp.eye(3)[:1].repeat(2, 0))).max() == 0
+
+
+def test_no_gradient_enters_the_position_network():
+    nets, images = make_networks(config(use_3d=True)), faces(3)
+    variables = nets.position.variables
+
+    def maps(params_position):
+        position = dataclasses.replace(nets.position, variables=variables | {"params": params_position})
+        other = dataclasses.replace(nets, position=position)
+        return other.fusion_inputs(images, jnp.zeros((1, 3)))[0].maps.sum()
+
+    with tiny.quick_compilation():
+        gradient = jax.jit(jax.grad(maps))(variables["params"])
+    assert all(np.abs(leaf).max() == 0 for leaf in jax.tree.leaves(gradient))
 
 
 def test_templates_are_faces_that_wear_the_attribute():
     nets = make_networks(config(semantic="template"))
     assert nets.templates.shape == (2, 32, 32, 3)
-    _, template = nets._known(faces(0, 1), jnp.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
+    _, template = nets.fusion_inputs(faces(0, 1), jnp.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
     np.testing.assert_array_equal(template, nets.templates[[1, 0]])
     rows = np.abs(nets.templates[0] - nets.templates[1]).sum((1, 2))
     assert rows[16:].sum() > 4 * rows[:16].sum()  # a mask and a beard differ in the lower half
@@ -75,9 +90,9 @@ def test_attributes_without_a_picture_are_refused():
 def test_identity_compares_embeddings_of_who_it_is():
     losses = config_lib.LossConfig(identity_of="embeddings")
     nets = make_networks(dataclasses.replace(config(), losses=losses))
-    compare = jax.jit(nets.compared)
+    compare = jax.jit(nets.identity_features)
     plain, masked = compare(faces(0, 1, 2, 3)), compare(faces(0, 1, 2, 3, attribute="mask"))
     cosines = np.asarray(plain @ masked.T)
     np.testing.assert_allclose(np.linalg.norm(plain, axis=1), 1, atol=1e-5)
     assert (cosines.argmax(1) == np.arange(4)).all()
-    assert make_networks(config()).compared(plain) is plain
+    assert make_networks(config()).identity_features(plain) is plain
