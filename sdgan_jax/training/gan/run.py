@@ -51,7 +51,7 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
         step=joint_step.make_step(nets),
         batches=batches,
         put=functools.partial(inputs.put_batch, group=config.discriminator.mbstd_group),
-        draw=sheets.make_sheets(nets, reals),
+        draw_sheets=sheets.make_sheets(nets, reals),
         headline=LOSSES,
         remedy=_REMEDY,
         start=functools.partial(weights.start_from, config=config, path=config.init) if config.init else None,
