@@ -45,9 +45,8 @@ def position_errors(network: PositionNetwork, faces: rendered.Faces) -> Table:
     """
     size = network.net.size
     layout = known_layout(network)
-    scale = faces.images.shape[1] / size
     truth = rendered.position_maps(faces.params, size)  # of a picture as large as the map
-    truth = (truth + [0.5, 0.5, 0.0]) * scale - [0.5, 0.5, 0.0]
+    truth = pictures.scale_positions(truth, faces.images.shape[1] / size)
     found = predict(network, faces.images)
     at = jax.jit(jax.vmap(lambda position_map: geometry.landmarks(position_map, layout)))
     ours, theirs = (np.asarray(at(maps.astype(np.float32))) for maps in (found, truth))
