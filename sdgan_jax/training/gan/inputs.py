@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from sdgan_jax import pictures
 from sdgan_jax.config import Config
 from sdgan_jax.latents import Latents
 from sdgan_jax.training import sharding
@@ -85,7 +86,7 @@ def _latents(config: Config, step: jax.Array, rows: int, phase: int) -> Latents:
 
 def make_inputs(config: Config, step: jax.Array, batch: Batch) -> Inputs:
     """Converts the images of a device's batch to f32 in [-1,1] and draws the random numbers of the step."""
-    real = batch["image"].astype(jnp.float32) / 127.5 - 1.0  # [n,R,R,3]
+    real = pictures.to_float(batch["image"])  # [n,R,R,3]
     return Inputs(real, batch["attributes"], draw_main(config, step, real.shape[0]))
 
 
