@@ -8,11 +8,11 @@ afterwards. The config is stored as JSON beside the checkpoints, which is how a 
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import Annotated, Any, Literal
 
 from sdgan_jax.config import ranges
 from sdgan_jax.config.ranges import BelowOne, Count, Natural, NonNegative, Path, Positive, Range, Seed, Share
+from tfds_megn import names
 
 
 @dataclasses.dataclass
@@ -190,8 +190,9 @@ def auto(resolution: int, batch_size: int) -> Config:
         "conv_clamp": 256.0,
     }
     learning_rate = 0.002 if resolution >= 1024 else 0.0025
+    source = names.RENDERED if resolution <= names.SIZES[names.RENDERED][-1] else names.PHOTOS
     return Config(
-        dataset=f"megn/rendered_{resolution}" if resolution <= 256 else f"megn/photos_{resolution}",
+        dataset=f"megn/{source}_{resolution}",
         resolution=resolution,
         batch_size=batch_size,
         generator=GeneratorConfig(mapping_layers=2, **networks),
@@ -237,11 +238,11 @@ def validate(config: Config) -> Config:
     resolution = config.resolution
     if resolution & (resolution - 1):
         raise ValueError(f"config.resolution is {resolution}; it must be a power of two from 8 to 1024")
-    named = re.search(r"_(\d+)(?::|$)", config.dataset)
-    if named and int(named.group(1)) != resolution:
+    named = names.parse(config.dataset)
+    if named and named.resolution != resolution:
         raise ValueError(
             f"config.dataset is {config.dataset!r} but config.resolution is {resolution}; "
-            f"set both to the same size, e.g. --config.resolution={named.group(1)}"
+            f"set both to the same size, e.g. --config.resolution={named.resolution}"
         )
     if config.attributes[:1] != ("none",):
         raise ValueError(f"config.attributes is {config.attributes}; the first must be 'none'")

@@ -64,6 +64,8 @@ def test_the_defaults_are_the_seed():
         ({"resolution": 2048}, "config.resolution is 2048"),
         ({"resolution": 4}, "config.resolution is 4"),
         ({"resolution": 64}, "'megn/rendered_256' but config.resolution is 64; .*--config.resolution=256"),
+        ({"dataset": "megn/rendered_64_n2000"}, "but config.resolution is 256; .*--config.resolution=64"),
+        ({"dataset": "megn/photos_128:1.1.0"}, "but config.resolution is 256; .*--config.resolution=128"),
         ({"batch_size": 0}, "config.batch_size is 0; it must be at least 1"),
         ({"checkpoint_every": -1}, "config.checkpoint_every is -1"),
         ({"latent_space": "s"}, "config.latent_space is 's'; it must be one of"),
@@ -104,6 +106,10 @@ def test_fields_that_do_not_fit_are_named(fields, message):
     assert "\n" not in str(raised.value)
 
 
+def test_numbers_in_the_names_of_other_data_sets_are_no_resolution():
+    assert config_lib.validate(config_lib.Config(dataset="faces_2020", resolution=64)).dataset == "faces_2020"
+
+
 def test_auto_follows_the_published_rules():
     """StyleGAN2-ADA's `auto`: gamma = 0.0002 res²/batch, EMA batch · 10 / 32 kimg, lr 0.002 at 1024."""
     small, large = config_lib.validate(config_lib.auto(256, 64)), config_lib.validate(config_lib.auto(1024, 32))
@@ -112,6 +118,7 @@ def test_auto_follows_the_published_rules():
     assert (small.adam_g.learning_rate, large.adam_d.learning_rate) == (0.0025, 0.002)
     assert (small.generator.channel_base, large.discriminator.channel_base) == (16384, 32768)
     assert small.generator.mapping_layers == 2 and small.ema_rampup == 0.05
+    assert (small.dataset, large.dataset) == ("megn/rendered_256", "megn/photos_1024")
 
 
 def test_a_plain_stylegan2_learns_no_f():
