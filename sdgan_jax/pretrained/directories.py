@@ -113,9 +113,14 @@ def check_model(folder: epath.Path) -> None:
         )
 
 
+def train_into(workdir: epath.PathLike) -> str:
+    """Returns the command that trains a model in a workdir, as part of a message."""
+    return f"train into it by `python -m experiments.train --workdir={shlex.quote(str(workdir))}`"
+
+
 def missing_model(folder: epath.Path) -> str:
     """Returns the line about a path without `config.json` that was given as a model directory."""
-    train = f"train into it by `python -m experiments.train --workdir={shlex.quote(str(folder))}`"
+    train = train_into(folder)
     if line := _elsewhere(folder):
         return line
     if not folder.exists():

@@ -93,11 +93,6 @@ def load_config(workdir: epath.PathLike, kind: type[Kind] = Config) -> Kind:  # 
     raise ValueError(f"{workdir} holds {directories.describe_run(values)}, not of {wanted}; give another --workdir")
 
 
-def way_out(workdir: epath.PathLike) -> str:
-    """What to do about a model that is not there."""
-    return f"train into it by `python -m experiments.train --workdir={workdir}`"
-
-
 class Lock:
     """Keeps a local workdir for this run until it ends, however it ends; the first of its processes holds the lock.
 
