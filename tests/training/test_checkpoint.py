@@ -124,10 +124,11 @@ def test_a_kill_in_the_middle_of_a_save_leaves_the_one_before(tmp_path, config):
     program = f"""
         import os, signal
         import jax, numpy as np
+        from sdgan_jax import config
         from sdgan_jax.training import checkpoint, workdir
         class Position: position = 4
         state = lambda value: {{"x": jax.device_put(np.full((16, 1024, 1024), value, np.float32))}}
-        checkpoints = checkpoint.Checkpoints({str(tmp_path)!r}, workdir.load_config({str(tmp_path)!r}))
+        checkpoints = checkpoint.Checkpoints({str(tmp_path)!r}, workdir.load_config({str(tmp_path)!r}, config.Config))
         checkpoints.save(1, state(1), Position())
         checkpoints.wait()
         checkpoints.save(2, state(2), Position())  # 64 MB, written in the background
@@ -288,7 +289,7 @@ def test_a_full_disk_is_said_and_leaves_the_checkpoint_before(small_disk, config
 def test_where_there_is_no_checkpoint_the_message_says_what_to_do(tmp_path, config):
     for workdir, what in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "has no config.json")):
         with pytest.raises(FileNotFoundError, match=f"{what}.*experiments.train --workdir={workdir}"):
-            workdir_lib.load_config(workdir)
+            workdir_lib.load_config(workdir, config_lib.Config)
         with pytest.raises(FileNotFoundError, match=f"holds no checkpoint.*experiments.train --workdir={workdir}"):
             checkpoint.open_state(workdir, {"x": jnp.zeros(1)})
     with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
