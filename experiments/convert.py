@@ -103,7 +103,7 @@ def write_model(source: epath.Path, form: str, out: epath.Path) -> list[str]:
 
 
 def rewrite(source: epath.Path, out: epath.Path) -> list[str]:
-    """Writes a model or network directory anew, its arrays as safetensors; returns notes for the user."""
+    """Rewrites a model or network directory with its arrays as safetensors; returns notes for the user."""
     _check_new_folder(out)
     settings = source / directories.NETWORK
     if not settings.exists():
@@ -120,7 +120,7 @@ def rewrite(source: epath.Path, out: epath.Path) -> list[str]:
         nets, trees = weights.read(source)
         with outputs.in_one_piece(out) as folder:
             weights.write(folder, nets.config, trees)
-    print(f"{printable(source)}: written anew in {printable(out)}")
+    print(f"{printable(source)}: rewritten in {printable(out)}")
     return []
 
 

@@ -120,7 +120,7 @@ def old(tmp_path):
 def test_directories_of_the_old_format_are_rewritten(old, name, capsys):
     folder, arrays = old
     assert convert.rewrite(epath.Path(folder / name), epath.Path(folder / "new")) == []
-    assert capsys.readouterr() == (f"{folder}/{name}: written anew in {folder}/new\n", "")
+    assert capsys.readouterr() == (f"{folder}/{name}: rewritten in {folder}/new\n", "")
     read = safetensors.numpy.load_file(folder / "new" / "weights.safetensors")
     assert set(read) == set(arrays)
     for key, array in read.items():

@@ -114,8 +114,8 @@ def cut(folder):
             lambda folder: (folder / "weights.safetensors").unlink(),
             "has no weights.safetensors; give a network directory",
         ),
-        (lambda folder: (folder / "network.json").write_text("{"), "network.json: it is no JSON"),
-        (lambda folder: (folder / "network.json").write_text("[]"), "network.json: it is no JSON object"),
+        (lambda folder: (folder / "network.json").write_text("{"), "network.json: it is not JSON"),
+        (lambda folder: (folder / "network.json").write_text("[]"), "network.json: it is not a JSON object"),
         (
             lambda folder: (folder / "network.json").write_bytes(b'{"kind": "\xff"}'),
             "network.json: it is not UTF-8 text",
