@@ -151,3 +151,13 @@ def test_other_archives_are_refused():
         archive.writestr("photo.png", b"x")
     with pytest.raises(FileError, match=r"x\.pt is a zip archive, but not of torch\.save"):
         arrays.read_zip(file, "x.pt")
+
+
+def test_a_record_that_holds_itself_ends():
+    tree = {"latent_avg": 1}
+    tree |= {f"again_{i}": tree for i in range(300)}
+    inner = {"again": tree}
+    tree |= {f"other_{i}": inner for i in range(300)}
+    record = pickles.read(io.BytesIO(pickle.dumps(tree)), "x")
+    names = [name for name, _ in arrays.dicts(record)]
+    assert names[0] == "" and len(names) < 300
