@@ -97,9 +97,9 @@ def test_every_name_of_the_published_network_is_read():
             "1 misshaped (body.2.res_layer.5.fc1.weight is [4, 32, 1, 1], expected [2, 32, 1, 1])",
         ),
         ({"input_layer.1.bias": np.full(16, np.nan)}, "holds NaN or infinity; 1 not finite (input_layer.1.bias)"),
-        ({"body.1.res_layer.1.weight": None}, "body.1.res_layer.1.weight is missing; the identity network is no IR-SE"),
+        ({"body.1.res_layer.1.weight": None}, "body.1.res_layer.1.weight is missing; the file is not an IR-SE network"),
         ({"body.1.res_layer.1.weight": np.zeros(3)}, "body.1.res_layer.1.weight is [3], expected 4 axes"),
-        ({"output_layer.3.weight": np.zeros((8, 33))}, "is [8, 33], which is no square map of 32 channels"),
+        ({"output_layer.3.weight": np.zeros((8, 33))}, "is [8, 33]; it must fit a square map of 32 channels"),
     ],
 )
 def test_faults_are_named(change, message):

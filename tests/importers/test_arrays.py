@@ -33,7 +33,7 @@ def test_numpy_arrays(array, protocol):
 
 
 def test_objects_in_arrays_are_refused():
-    with pytest.raises(FileError, match=r"x\.pkl is damaged: an array holds something else than numbers"):
+    with pytest.raises(FileError, match=r"x\.pkl is damaged: an array has a dtype other than numbers"):
         decode(np.array([{}, 1], object))
 
 
