@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+import jax
 import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
 
@@ -24,6 +25,8 @@ _EXIF_SIZE = (0xA002, 0xA003)  # tags of width and height
 _JPEG_START = b"\xff\xd8\xff"
 BACKGROUND = (255, 255, 255)
 INK = (32, 32, 32)
+
+Array = TypeVar("Array", np.ndarray, jax.Array)
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -46,22 +49,63 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.clip(images * 127.5 + 128.0, 0.0, 255.0).astype(np.uint8)
 
 
-def to_float(images: np.ndarray) -> np.ndarray:
+def to_float(images: Array) -> Array:
     """Scales uint8 images to the library's range: k / 127.5 - 1.
 
     Args:
-        images: uint8[...,R,R,3].
+        images: uint8[...], of numpy or of JAX, also inside a compiled function.
 
     Returns:
-        f32 of the same shape in [-1, 1].
+        f32 of the same shape in [-1, 1], of the same kind of array.
 
     Raises:
-        ValueError: when the images are not uint8.
+        ValueError: the images are not uint8.
     """
-    images = np.asarray(images)
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8, got {images.dtype}")
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+
+
+def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes images: a box filter shrinks them, bicubic interpolation enlarges them.
+
+    Args:
+        images: u8[...,H,W,C], RGB or RGBA; colours count by their opacity.
+        height: of the result in pixels.
+        width: of the result in pixels.
+
+    Returns:
+        u8[...,height,width,C]; the images themselves if they have this size.
+    """
+    if images.shape[-3:-1] == (height, width):
+        return images
+    kind = Image.Resampling.BOX if height < images.shape[-3] else Image.Resampling.BICUBIC
+    stack = images.reshape(-1, *images.shape[-3:])  # [...,H,W,C] -> [N,H,W,C]
+    resized = np.stack([np.asarray(Image.fromarray(image).resize((width, height), kind)) for image in stack])
+    return resized.reshape(*images.shape[:-3], height, width, images.shape[-1])
+
+
+def fit(image: np.ndarray, side: int) -> np.ndarray:
+    """Shrinks an image u8[H,W,C] to at most `side` pixels along each axis; a smaller one stays as it is."""
+    height, width = image.shape[:2]
+    ratio = min(1.0, side / max(height, width))
+    return resize(image, max(1, round(height * ratio)), max(1, round(width * ratio)))
+
+
+def scale_positions(positions: Array, ratio: float) -> Array:
+    """Converts positions in an image to positions in the same image at another size.
+
+    The centre of the pixel in row i and column j is (x, y) = (j, i), so that the image's corner is (-0.5, -0.5).
+
+    Args:
+        positions: f32[...,2] or f32[...,3], x and y in pixels, and z to the same scale, of numpy or of JAX.
+        ratio: the new size over the old one.
+
+    Returns:
+        The positions in pixels of the resized image; f64 for numpy.
+    """
+    corner = np.array([0.5, 0.5, 0.0])[: positions.shape[-1]]
+    return (positions + corner) * ratio - corner
 
 
 def grid(
@@ -72,8 +116,8 @@ def grid(
 ) -> np.ndarray:
     """Arranges images on a sheet, row by row, with thin gaps and labels at the left and on top.
 
-    Images below 96 px are enlarged by the smallest integer that reaches it, by Lanczos: blown-up pixel
-    squares hide a face that small from the eye.
+    Images below 96 pixels are enlarged by the smallest integer factor that reaches 96, with interpolation: as large
+    squares of one colour each, the pixels of a small face are hard to recognise.
 
     Args:
         images: uint8[N,H,W,3], N >= 1; an incomplete last row stays white.
@@ -118,12 +162,13 @@ def grid(
 
 
 def square(image: np.ndarray, side: int) -> np.ndarray:
-    """Makes an image u8[H,W,3] fit into a white square u8[side,side,3]; it is never enlarged."""
-    small = Image.fromarray(image)
-    small.thumbnail((side, side))
-    cell = Image.new("RGB", (side, side), BACKGROUND)
-    cell.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
-    return np.asarray(cell)
+    """Centres an image u8[H,W,3] in a white square u8[side,side,3]; a larger image is shrunk."""
+    small = fit(image, side)
+    height, width = small.shape[:2]
+    top, left = (side - height) // 2, (side - width) // 2
+    cell = np.full((side, side, 3), BACKGROUND, np.uint8)
+    cell[top : top + height, left : left + width] = small
+    return cell
 
 
 def write_png(
@@ -218,11 +263,8 @@ def _updated_exif(block: bytes | None, image: np.ndarray) -> bytes | None:
 def _enlarge(images: np.ndarray) -> np.ndarray:
     """Enlarges images below CELL_PIXELS by an integer factor."""
     height, width = images.shape[1:3]
-    factor = -(-CELL_PIXELS // min(height, width))
-    if factor <= 1:
-        return images
-    size = (width * factor, height * factor)
-    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images])
+    factor = max(1, -(-CELL_PIXELS // min(height, width)))
+    return resize(images, height * factor, width * factor)
 
 
 def _text_width(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:

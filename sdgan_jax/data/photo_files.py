@@ -1,4 +1,4 @@
-"""Photos that a command is given: those of a folder or a single one, and what of the folder is left out."""
+"""Photos given to a command: found in a folder, and read one at a time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import functools
 import os
 import posixpath
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from etils import epath
 
 from sdgan_jax import outputs
 from tfds_megn import listing, photos
 from tfds_megn.listing import printable
+from tfds_megn.photos import Picture
 
 MANIFEST, SHEET = "manifest.csv", "sheet.png"  # of a folder of results
 MANIFEST_START = b"file,out,attribute,"  # of its first line
@@ -68,6 +69,27 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
         raise ValueError(f"--input={printable(source)}: there is no photo" + (f"; {left_out}" if left_out else ""))
     _check_above(source, out, chosen)
     return chosen
+
+
+def read(
+    files: Iterable[PhotoFile], on_error: Callable[[PhotoFile, str], object]
+) -> Iterator[tuple[PhotoFile, Picture]]:
+    """Reads photos one at a time, so that only one is in memory.
+
+    Args:
+        files: see `find`.
+        on_error: called with each photo that cannot be read, and one line that names it and says why.
+
+    Yields:
+        Each photo that can be read, with its picture.
+    """
+    for file in files:
+        try:
+            picture = photos.read_picture(file.path)
+        except photos.PhotoError as error:
+            on_error(file, str(error))
+        else:
+            yield file, picture
 
 
 def _check_out(source: epath.Path, out: epath.Path) -> None:

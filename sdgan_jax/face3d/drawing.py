@@ -26,9 +26,9 @@ def sketch(image: np.ndarray, position_map: np.ndarray, layout: Layout) -> np.nd
         u8[k H,k W,3], enlarged by a whole number to at least 256 pixels.
     """
     zoom = max(1, -(-_SIDE // min(image.shape[:2])))
-    picture = Image.fromarray(image).resize((image.shape[1] * zoom, image.shape[0] * zoom), Image.Resampling.BICUBIC)
+    picture = Image.fromarray(pictures.resize(image, image.shape[0] * zoom, image.shape[1] * zoom))
     pencil = ImageDraw.Draw(picture)
-    points = (position_map[..., :2] + 0.5) * zoom - 0.5
+    points = pictures.scale_positions(position_map[..., :2], zoom)
     every = max(1, len(points) // _LINES)
     for net, face in ((points, layout.face), (points.transpose(1, 0, 2), layout.face.T)):
         for line, on in zip(net[::every], face[::every], strict=True):

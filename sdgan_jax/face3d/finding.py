@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image
 
 import tfds_megn
+from sdgan_jax import pictures
+from sdgan_jax.face3d import alignment
 from sdgan_jax.face3d.layout import Layout
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -131,7 +133,7 @@ def _scored(levels: list[np.ndarray], square: np.ndarray, maps: list[np.ndarray]
     points = np.stack([_landmarks(one, layout)[:, :2] for one in maps])
     plausible = np.isfinite(position_map).all() and _plausible(points[:1], square[None])[0]
     if plausible and _misshapen(position_map, layout) < _OUTLANDISH:
-        at = (position_map - _corner(square)) * (SIZE / square[2]) - 0.5
+        at = alignment.to_square(position_map, square, SIZE)
         score = np.median(_disagreement(points[:1], points[1:])) * _unlikeness(_cut(levels, square), at, layout)
     return Found(position_map, float(score), box_of(position_map, layout))
 
@@ -263,12 +265,9 @@ def _predict(
         some = [(_moved(square, frame), frame[3]) for square, frame in places[first : first + _BATCH]]
         full = np.zeros((_BATCH, SIZE, SIZE, 3), np.float32)  # one shape
         for k, (square, degrees) in enumerate(some):
-            full[k] = _cut(levels, square, degrees).astype(np.float32) / 127.5 - 1.0
+            full[k] = pictures.to_float(_cut(levels, square, degrees))
         for found, (square, degrees) in zip(np.asarray(predict(full)), some, strict=False):
-            c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-            middle = np.array([0.5 * SIZE - 0.5, 0.5 * SIZE - 0.5, 0.0])
-            back = (found - middle) @ np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-            yield ((back + middle + [0.5, 0.5, 0.0]) * (square[2] / SIZE) + _corner(square)).astype(np.float32)
+            yield alignment.from_square(found, square, SIZE, degrees).astype(np.float32)
 
 
 def _moved(square: np.ndarray, frame: np.ndarray) -> np.ndarray:
@@ -276,12 +275,6 @@ def _moved(square: np.ndarray, frame: np.ndarray) -> np.ndarray:
     right, down, larger, _ = frame
     x, y, side = square
     return np.array([x + right * side, y + down * side, larger * side])
-
-
-def _corner(square: np.ndarray) -> np.ndarray:
-    """Returns the top left corner of a square in the photo, f64[3]; add it to places in the frame."""
-    x, y, side = square
-    return np.array([x - 0.5 * side, y - 0.5 * side, 0.0])
 
 
 def _levels(image: np.ndarray) -> list[np.ndarray]:
@@ -295,37 +288,5 @@ def _levels(image: np.ndarray) -> list[np.ndarray]:
 def _cut(levels: list[np.ndarray], square: np.ndarray, degrees: float = 0.0) -> np.ndarray:
     """The frame u8[256,256,3] of a square of the photo, what it shows turned clockwise."""
     k = int(np.clip(np.log2(2 * square[2] / _FINEST), 0, len(levels) - 1))
-    small = np.array([(square[0] + 0.5) / 2**k - 0.5, (square[1] + 0.5) / 2**k - 0.5, square[2] / 2**k])
-    if degrees == 0:
-        return cut(levels[k], small, SIZE)
-    margin = int(np.ceil(0.5 * SIZE * (np.sqrt(2.0) - 1.0)))
-    around = SIZE + 2 * margin
-    wide = Image.fromarray(cut(levels[k], small * [1.0, 1.0, around / SIZE], around))
-    turned = wide.rotate(-degrees, Image.Resampling.BILINEAR)
-    return np.asarray(turned)[margin:-margin, margin:-margin]
-
-
-def cut(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
-    """A square of a photo, antialiased; beyond the photo's edge its rim repeats.
-
-    Args:
-        image: u8[H,W,3].
-        square: f64[3], centre x, y and side in pixels.
-        size: of the result.
-
-    Returns:
-        u8[size,size,3].
-    """
-    x, y, side = square
-    left, top = x + 0.5 - 0.5 * side, y + 0.5 - 0.5 * side
-    height, width = image.shape[:2]
-    # What is wanted of the photo, and what must be added to it.
-    first_x, first_y = (int(np.floor(p)) - 2 for p in (left, top))
-    last_x, last_y = (int(np.ceil(p + side)) + 2 for p in (left, top))
-    rows = np.clip(np.arange(first_y, last_y), 0, height - 1)
-    columns = np.clip(np.arange(first_x, last_x), 0, width - 1)
-    inner = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    if len(rows) != inner.shape[0] or len(columns) != inner.shape[1]:
-        inner = inner[rows - rows[0]][:, columns - columns[0]]
-    box = (left - first_x, top - first_y, left - first_x + side, top - first_y + side)
-    return np.asarray(Image.fromarray(inner).resize((size, size), Image.Resampling.BILINEAR, box=box))
+    small = np.append(pictures.scale_positions(square[:2], 0.5**k), square[2] / 2**k)
+    return alignment.cut(levels[k], small, SIZE, degrees)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from sdgan_jax import pictures
 from sdgan_jax.face3d import geometry
 
 _CELLS = 1 << 16  # what the lower half of a packed number can hold
@@ -64,7 +65,7 @@ def rasterise(
     if rows * columns > _CELLS:
         raise ValueError(f"a surface has at most {_CELLS} cells, got {rows} x {columns}; resize the map to 256")
     high, wide = height * samples, width * samples
-    points = jnp.concatenate([(surface[..., :2] + 0.5) * samples - 0.5, surface[..., 2:]], -1)
+    points = jnp.concatenate([pictures.scale_positions(surface[..., :2], samples), surface[..., 2:]], -1)
     corners = _corners(points).reshape(-1, 4, 3)
     ok = jnp.isfinite(corners).all((1, 2))
     if where is not None:
@@ -158,8 +159,8 @@ def visible(position_map: jax.Array, height: int, width: int, raster: Raster | N
     samples = raster.depth.shape[0] // height
     x, y, z = (position_map[..., k] for k in range(3))
     toward = geometry.normals(position_map)[..., 2]
-    i = jnp.round((y + 0.5) * samples - 0.5).astype(jnp.int32)
-    j = jnp.round((x + 0.5) * samples - 0.5).astype(jnp.int32)
+    at = jnp.round(pictures.scale_positions(position_map[..., :2], samples)).astype(jnp.int32)
+    j, i = at[..., 0], at[..., 1]
     inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
     before = raster.depth[jnp.clip(i, 0, height * samples - 1), jnp.clip(j, 0, width * samples - 1)] - z
     # The nearest sample lies up to 0.7 samples away, on a slope.

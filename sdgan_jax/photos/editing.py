@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from sdgan_jax import latents, outputs, pictures
+from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.model import BATCH
 from sdgan_jax.photos import photo_results
@@ -48,22 +50,16 @@ def edit_photos(
 
     def seen(photo: PhotoFile, paths: list[epath.Path]) -> np.ndarray:
         """The cell of an earlier result, whose reconstruction was not kept."""
-        before, after = _square(photo.path, size), photo_reader.read_photo(paths[0])
+        before = photo_reader.crop_resize(photo_reader.read_photo(photo.path), size)
+        after = photo_reader.read_photo(paths[0])
         return np.stack([before, np.full_like(before, 255), after])
 
     results.show(seen)
     row = {"attribute": worn, "strength": strength}
     with results:
-        batch: list[tuple[PhotoFile, np.ndarray]] = []
-        for photo in results.work():
-            try:
-                batch.append((photo, _square(photo.path, size)))
-            except ValueError as error:
-                results.skip(photo, row, str(error))
-            if len(batch) == BATCH:
-                _edit(model, batch, attributes, strength, results, row)
-                batch = []
-        if batch:
+        pictures_read = photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line))
+        squares = ((photo, photo_reader.crop_resize(picture.pixels, size)) for photo, picture in pictures_read)
+        while batch := list(itertools.islice(squares, BATCH)):
             _edit(model, batch, attributes, strength, results, row)
     return results.summary()
 
@@ -80,7 +76,7 @@ def _edit(
     before = np.stack([square for _, square in batch])
     faces = pictures.to_float(before)
     latent = model.invert(faces)
-    drawn = [model.wear(latent, faces, "none"), model.wear(latent, faces, list(attributes), strength)]
+    drawn = [model.edit_latent(latent, faces, "none"), model.edit_latent(latent, faces, list(attributes), strength)]
     plain, after = (pictures.to_uint8(np.asarray(images)) for images in drawn)
     for (photo, _), *cell in zip(batch, before, plain, after, strict=True):
         (name,) = results.names[photo.name]
@@ -90,8 +86,3 @@ def _edit(
             results.skip(photo, row, photo_results.failure(error))
         else:
             results.add(photo, [row | {"out": name}], np.stack(cell))
-
-
-def _square(path: epath.Path, size: int) -> np.ndarray:
-    """The central square u8[size,size,3] of a photo."""
-    return photo_reader.crop_resize(photo_reader.read_photo(path), size)

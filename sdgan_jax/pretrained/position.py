@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from sdgan_jax import pictures
 from sdgan_jax.face3d import descent, finding, geometry
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.prnet import SCALE, ResFCN
@@ -63,9 +64,7 @@ class PositionNetwork:
             maps = jax.vmap(functools.partial(descent.correct, stage=stage, layout=self.uv_layout))(
                 (small + 1) / 2, maps
             )
-        # In pixels of the resized image, whose corner, not the centre of its first pixel, is that of the image.
-        corner = jnp.array([0.5, 0.5, 0.0])
-        return (maps + corner) * ratio - corner
+        return pictures.scale_positions(maps, ratio)
 
     def _maps(self, images: jax.Array) -> jax.Array:
         """What the network says of f32[N,size,size,3] in [-1,1], in pixels of these."""
