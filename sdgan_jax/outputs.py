@@ -71,7 +71,7 @@ def check_own(paths: Iterable[epath.PathLike], by: str) -> None:
 def check_folder(out: epath.PathLike) -> None:
     """Raises `ValueError` when the path of the results' folder is a file."""
     if exists(out) and not epath.Path(out).is_dir():
-        raise ValueError(f"--out={printable(out)} is no folder; give a folder")
+        raise ValueError(f"--out={printable(out)} is not a folder; give a folder")
 
 
 def exists(path: epath.PathLike) -> bool:

@@ -1,4 +1,4 @@
-"""Files that say who wrote them, appear in one piece, and never replace a file of somebody else."""
+"""Result files: marked with the command, written atomically, never over a file of another origin."""
 
 import errno
 import io
@@ -117,7 +117,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     outputs.check_folder(tmp_path)
     outputs.check_folder(tmp_path / "new")
-    with pytest.raises(ValueError, match=f"^--out={tmp_path}/file is no folder; give a folder"):
+    with pytest.raises(ValueError, match=f"^--out={tmp_path}/file is not a folder; give a folder"):
         outputs.check_folder(tmp_path / "file")
 
 

@@ -49,7 +49,7 @@ def data_source(
     name = config.removeprefix("megn/")
     if num_images is not None:
         if not name.startswith("rendered_"):
-            raise ValueError(f"num_images is for the rendered configs; {name} holds the photos that you have")
+            raise ValueError(f"num_images is for the rendered configs; {name} has one image for each of your photos")
         rendered.check_num_images(num_images)
         if num_images != rendered.NUM_IMAGES:
             name = f"{name}_n{num_images}"

@@ -100,7 +100,7 @@ def decode(value: Any, source: str, storages: Storages | None = None) -> np.ndar
     except _Misfit as error:
         raise FileError(f"{source} is damaged: {error}") from error
     except Exception as error:  # arguments of a wrong type or number raise anything
-        raise FileError(f"{source} is damaged: it describes an array that cannot be") from error
+        raise FileError(f"{source} is damaged: the description of an array is malformed") from error
     return None
 
 
@@ -147,7 +147,7 @@ def _sizes(values: Any) -> tuple[int, ...]:
     if isinstance(values, Call):  # torch.Size
         values = values.args[0]
     if len(values) > 8 or not all(type(value) is int and 0 <= value < 2**40 for value in values):
-        raise _Misfit("it describes an array of an absurd shape")
+        raise _Misfit("the shape of an array is absurd")
     return tuple(values)
 
 
@@ -157,10 +157,10 @@ def _storage(value: Any, source: str, storages: Storages | None) -> np.ndarray:
         data = _bytes(value.args[0])
         value, storages = read_legacy(io.BytesIO(data), source, memoryview(data))
     if not isinstance(value, Persistent) or storages is None:
-        raise _Misfit("a tensor has no numbers")
+        raise _Misfit("a tensor has no storage")
     _, kind, key, _, count = value.key[:5]
     if any(view is not None for view in value.key[5:]):
-        raise _Misfit("a tensor's numbers are a view of others, which torch has not written since 2018")
+        raise _Misfit("the storage of a tensor is a view of another, which torch has not written since 2018")
     dtype, data = _DTYPES[kind.name], storages(str(key))
     if (count,) != _sizes([count]) or count * dtype.itemsize != len(data):
         raise _Misfit(f"a tensor should have {count} numbers of {dtype}, and has {len(data)} bytes")
@@ -237,7 +237,7 @@ def read_legacy(file: BinaryIO, source: str, data: Any = None) -> tuple[Any, Sto
         FileError: the file has another format, or is cut off.
     """
     if [pickles.read(file, source) for _ in range(3)][:2] != [LEGACY_MAGIC, LEGACY_VERSION]:
-        raise FileError(f"{source} is damaged: it is no file of torch")
+        raise FileError(f"{source} is damaged: it is not a file of torch")
     references: list[Persistent] = []
     saved, keys = pickles.read(file, source, references), pickles.read(file, source)
     position = file.tell()
@@ -251,7 +251,7 @@ def read_legacy(file: BinaryIO, source: str, data: Any = None) -> tuple[Any, Sto
             places[key] = (position + 8, position + 8 + count * itemsize[key])
             position = places[key][1]
     except Exception as error:  # keys of a wrong type
-        raise FileError(f"{source} is damaged: it is no file of torch") from error
+        raise FileError(f"{source} is damaged: it is not a file of torch") from error
     if position > size:
         raise FileError(f"{source} is cut off; download it again")
 
@@ -299,13 +299,13 @@ def read_zip(file: BinaryIO, source: str) -> tuple[Any, Storages]:
     @functools.cache
     def member(name: str) -> bytes:
         if root + name not in names:
-            raise FileError(f"{source} is damaged: it lacks the numbers of a tensor ({pickles.printable(name)})")
+            raise FileError(f"{source} is damaged: the storage of a tensor is missing ({pickles.printable(name)})")
         try:
             return archive.read(root + name)
         except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
             raise FileError(f"{source} is cut off or damaged; download it again") from error
 
     if root + "byteorder" in names and member("byteorder") != b"little":
-        raise FileError(f"{source} was written on a big-endian machine; save it anew on another")
+        raise FileError(f"{source} was written on a big-endian machine; save it again on a little-endian one")
     saved = pickles.read(io.BytesIO(member("data.pkl")), source)
     return saved, lambda key: member(f"data/{key}")

@@ -45,9 +45,9 @@ def read(path: epath.PathLike, form: str = "auto", prnet_uv: epath.PathLike = ""
     if not file.exists():
         raise FileNotFoundError(f"{source}: there is no such file")
     if file.is_dir():
-        raise FileError(f"{source} is a folder; give a file of weights, or a model directory to convert it out")
+        raise FileError(f"{source} is a folder; give a file of weights, or a model directory to export it")
     if (size := file.stat().length) > MAX_BYTES:
-        raise FileError(f"{source} has {size >> 30} GiB; no network that is known is that large")
+        raise FileError(f"{source} has {size >> 30} GiB; no known network is that large")
     with file.open("rb") as opened:
         found, read = _read(opened, source)
         _check_format(source, found, form)
@@ -73,7 +73,7 @@ def _read(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
         if start.startswith(known):
             raise FileError(f"{source} is {what}")
     if start[:1] not in (b"\x80", b"c", b"(", b"}"):  # first bytes of a pickle
-        what = "is empty" if not start else "is no file of weights"
+        what = "is empty" if not start else "is not a file of weights"
         raise FileError(f"{source} {what}; known are {_KNOWN}")
     saved = pickles.read(file, source)
     if saved == arrays.LEGACY_MAGIC:
@@ -105,7 +105,7 @@ def _read_torch(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
             f"{source} holds arrays of stylegan2-ada-pytorch without the settings of its layers; give its .pkl"
         )
     raise FileError(
-        f"{source} is a file of torch, but of no network that is known: {_held(saved)}; known are the arrays of "
+        f"{source} is a file of torch, but of an unknown network: {_held(saved)}; known are the arrays of "
         "rosinality's Generator (g_ema, g, or a bare state dict), of IR-SE50 and of SD-GAN's fusion network"
     )
 

@@ -170,7 +170,7 @@ def take(
         ),
     ]
     if any(faults):
-        raise FileError(f"{source}: {what} is not {kind} that fits together; {'; '.join(filter(None, faults))}")
+        raise FileError(f"{source}: {what} does not fit {kind}; {'; '.join(filter(None, faults))}")
     with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused below
         ours = {
             path: np.ascontiguousarray(layout.read(arrays[key].astype(np.float32))).reshape(shapes[path])
@@ -204,7 +204,7 @@ def without_filters(source: str, arrays: Mapping[str, np.ndarray], suffixes: Ite
             values = np.asarray(array, np.float64)
             gain = 4.0 if values.shape == (4, 4) and values.sum() > 2 else 1.0  # gain of an up-sampling filter
             if values.shape != (4, 4) or not np.allclose(values, gain * expected, atol=1e-3):
-                raise FileError(f"{source}: the filter {printable(key)} is not [1,3,3,1]; no other is known here")
+                raise FileError(f"{source}: the filter {printable(key)} is not [1,3,3,1]; no other is supported")
     return {key: array for key, array in arrays.items() if not key.endswith(tuple(suffixes))}
 
 

@@ -164,7 +164,7 @@ def _collect(source: str, network: Any) -> tuple[dict[str, np.ndarray], dict[str
                 if array is not None:
                     states[f"{name}.{key}".lstrip(".")] = array
     if not states:
-        raise FileError(f"{source} holds no network of PyTorch where one should be")
+        raise FileError(f"{source} is damaged: a network of PyTorch has no arrays")
     return states, modules
 
 
@@ -177,11 +177,11 @@ def _walk(source: str, network: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
         name, module = rest.pop()
         state = _state(module)
         if name.count(".") > MAX_DEPTH or state is None:
-            raise FileError(f"{source} is damaged: {printable(name) or 'a network'} is no module of PyTorch")
+            raise FileError(f"{source} is damaged: {printable(name) or 'a network'} is not a module of PyTorch")
         yield name, state
         children = (arrays_lib.as_dict(state.get("_modules")) or {}).items()
         rest += [(f"{name}.{key}".lstrip("."), child) for key, child in children if child is not None]
-    raise FileError(f"{source} has more than {MAX_MODULES} modules in a network; no StyleGAN2 has")
+    raise FileError(f"{source} has more than {MAX_MODULES} modules in a network; a StyleGAN2 has fewer")
 
 
 def _state(module: Any) -> dict[Any, Any] | None:
@@ -211,5 +211,5 @@ def _only(source: str, modules: Mapping[str, dict[Any, Any]], pattern: str, fiel
     given = [state[field] for name, state in modules.items() if field in state and re.fullmatch(pattern, name)]
     values = {arrays_lib.number(value, source, otherwise) for value in given} or {otherwise}
     if len(values) > 1:
-        raise FileError(f"{source}: its layers differ in {field}; that cannot be read")
+        raise FileError(f"{source}: its layers differ in {field}, which is not supported")
     return values.pop()

@@ -128,7 +128,7 @@ def _state(source: str, network: Any) -> dict[Any, Any]:
     """Returns the state of a pickled network."""
     state = network.state if isinstance(network, Call) and network.name.name == "Network" else None
     if not isinstance(state, dict):
-        raise FileError(f"{source} holds no network of TensorFlow where one should be")
+        raise FileError(f"{source} is damaged: a network of TensorFlow is missing")
     return state
 
 
@@ -148,7 +148,7 @@ def _own(source: str, state: dict[Any, Any]) -> list[tuple[str, np.ndarray]]:
         name, value = pair if isinstance(pair, tuple | list) and len(pair) == 2 else (None, None)
         array = arrays_lib.decode(value, source)
         if not isinstance(name, str) or array is None:
-            raise FileError(f"{source} is damaged: a variable of a network is no array")
+            raise FileError(f"{source} is damaged: a variable of a network is not an array")
         found.append((name, array))
     return found
 
@@ -161,4 +161,4 @@ def _check(source: str, arguments: Mapping[Any, Any], known: Mapping[str, Any]) 
             raise FileError(f"{source}: {name} is {printable(given, 20)!r}; only {value!r} can be read")
     kernel = arguments.get("resample_kernel", [1, 3, 3, 1])
     if kernel not in (None, [1, 3, 3, 1], (1, 3, 3, 1)):
-        raise FileError(f"{source}: its resampling filter is not [1,3,3,1]; no other is known here")
+        raise FileError(f"{source}: its resampling filter is not [1,3,3,1]; no other is supported")

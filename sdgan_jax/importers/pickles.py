@@ -132,7 +132,7 @@ def read(file: BinaryIO, source: str, references: list[Persistent] | None = None
         if opcode.name == "STOP":
             return machine.pop()
         machine.step(opcode.name, argument)
-    raise FileError(f"{source} has more than {MAX_OPCODES} pickle opcodes; no StyleGAN2 has")
+    raise FileError(f"{source} has more than {MAX_OPCODES} pickle opcodes; a StyleGAN2 has fewer")
 
 
 class _Bounded:
@@ -264,4 +264,4 @@ class _Machine:
 
     def damaged(self) -> FileError:
         """Returns the error for a malformed pickle."""
-        return FileError(f"{self.source} is damaged: it is no well-formed pickle; download it again")
+        return FileError(f"{self.source} is damaged: it is not a well-formed pickle; download it again")

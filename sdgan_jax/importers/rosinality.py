@@ -213,7 +213,7 @@ def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> lis
     head = "params_d/attribute/"
     ours = [path for path in flat if path.startswith(("ema_g/", "buffers_g/", "params_d/")) and head not in path]
     if foreign := [path for path in ours if path not in table_g and path not in table_d]:
-        raise ValueError(f"the model is no plain StyleGAN2: rosinality's networks have no {foreign[0]}")
+        raise ValueError(f"the model is not a plain StyleGAN2: rosinality's networks have no {foreign[0]}")
     torch = _torch()
     blocks, fir = config.num_layers // 2 - 1, np.outer((1, 3, 3, 1), (1, 3, 3, 1)).astype(np.float32) / 64
     filters_g = {
@@ -244,11 +244,11 @@ def _left_out(config: Config, flat: Mapping[str, Any]) -> list[str]:
         if any(path.startswith("params_d/attribute/") for path in flat):
             notes.append("left out: the attribute head of D")
         if config.discriminator.mbstd_group != 4:
-            notes.append(f"D knows minibatch groups of {config.discriminator.mbstd_group}; rosinality's are of 4")
+            notes.append(f"D uses minibatch groups of {config.discriminator.mbstd_group}; rosinality's D uses 4")
     if any(path.startswith("params_f/") for path in flat):
         notes.append("left out: the prior basis B and the fusion network F")
     if config.generator.mapping_lr_mul != 0.01:
-        notes.append(f"make rosinality's Generator with lr_mlp={config.generator.mapping_lr_mul}")
+        notes.append(f"create rosinality's Generator with lr_mlp={config.generator.mapping_lr_mul}")
     if config.generator.conv_clamp or config.discriminator.conv_clamp:
         notes.append("rosinality's networks do not clamp activations, as these do; images may differ a little")
     widths = [np.shape(flat[f"ema_g/synthesis/conv_{4 << i}/bias"])[0] for i in range(config.num_layers // 2)]

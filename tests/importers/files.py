@@ -14,7 +14,7 @@ def rosinality_tree(**more):
 
 
 def attributes(**of_module):
-    """What a module's `__dict__` holds beside its arrays: the settings of layers, by the last part of their names."""
+    """Returns a function that gives the settings in a module's `__dict__`, by the last part of the module's name."""
 
     def look_up(name):
         defaults = {
@@ -29,7 +29,7 @@ def attributes(**of_module):
 
 
 def nvlabs_pickle(state_g=STATE_G, state_d=STATE_D, protocol=4, look_up=None, **more):
-    """A snapshot of stylegan2-ada-pytorch; D's `mbstd` has no arrays, only a setting."""
+    """Returns a snapshot of stylegan2-ada-pytorch; D's `mbstd` has a setting, but no arrays."""
     look_up = look_up or attributes()
     networks = {"G": None, "training_set_kwargs": {"class_name": "x"}, "augment_pipe": None}
     networks["G_ema"] = writer.nvlabs_network("Generator", state_g, look_up)

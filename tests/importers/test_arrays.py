@@ -1,4 +1,4 @@
-"""Arrays of files, against numpy and torch; shapes that cannot be, and archives that unpack to more than they are."""
+"""Arrays of files, against numpy and torch; impossible shapes, and archives that unpack to more than their size."""
 
 import argparse
 import io
@@ -94,17 +94,17 @@ def test_a_tensor():
         ({"shape": (40, 6)}, "a tensor of shape [40, 6] does not lie inside its 24 numbers"),
         ({"shape": (2**20, 2**19), "strides": (0, 0)}, "does not lie inside its 24 numbers"),
         ({"offset": 1}, "does not lie inside its 24 numbers"),
-        ({"shape": (-4, 6)}, "it describes an array of an absurd shape"),
-        ({"strides": (-6, 1)}, "it describes an array of an absurd shape"),
-        ({"shape": (2**60, 2**60)}, "it describes an array of an absurd shape"),
-        ({"shape": (True, 6)}, "it describes an array of an absurd shape"),
-        ({"shape": (1,) * 9, "strides": (1,) * 9}, "it describes an array of an absurd shape"),
-        ({"shape": (4,)}, "it describes an array that cannot be"),
-        ({"shape": "ab", "strides": "ab"}, "it describes an array of an absurd shape"),
+        ({"shape": (-4, 6)}, "the shape of an array is absurd"),
+        ({"strides": (-6, 1)}, "the shape of an array is absurd"),
+        ({"shape": (2**60, 2**60)}, "the shape of an array is absurd"),
+        ({"shape": (True, 6)}, "the shape of an array is absurd"),
+        ({"shape": (1,) * 9, "strides": (1,) * 9}, "the shape of an array is absurd"),
+        ({"shape": (4,)}, "the description of an array is malformed"),
+        ({"shape": "ab", "strides": "ab"}, "the shape of an array is absurd"),
         ({"count": 23}, "a tensor should have 23 numbers of float32, and has 96 bytes"),
-        ({"count": 2**62}, "it describes an array of an absurd shape"),
+        ({"count": 2**62}, "the shape of an array is absurd"),
         ({"kind": "DoubleStorage"}, "a tensor should have 24 numbers of float64"),
-        ({"kind": "Size"}, "it describes an array that cannot be"),
+        ({"kind": "Size"}, "the description of an array is malformed"),
     ],
 )
 def test_tensors_that_cannot_be(change, line):

@@ -58,7 +58,7 @@ def test_missing_unexpected_and_misshaped_keys_are_counted_and_named(tmp_path):
     with pytest.raises(FileError) as raised:
         read(tmp_path, writer.torch_zip(tree))
     assert str(raised.value) == (
-        f"{tmp_path / 'x'}: the generator is not a StyleGAN2 that fits together; 2 missing (style.1.bias, "
+        f"{tmp_path / 'x'}: the generator does not fit a StyleGAN2; 2 missing (style.1.bias, "
         "convs.0.noise.weight); 5 unexpected (extra.0, extra.1, extra.2, and 2 more); "
         "1 misshaped (to_rgb1.bias is [1, 4, 1, 1], expected [1, 3, 1, 1])"
     )

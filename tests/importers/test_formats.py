@@ -1,4 +1,4 @@
-"""Files of every public format become models; foreign, wrong and hostile ones a line."""
+"""Files of every public format become models; unknown, damaged and hostile files get one line."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ def read(tmp_path, data, form="auto", name="x"):
 
 
 def test_all_formats_give_the_same_model(tmp_path):
-    """The three files hold one network, as their documentation says how; TensorFlow's biases are rounded once."""
+    """The files of the three formats contain the same network; TensorFlow's biases are rounded once."""
     datas_of = {
         "rosinality": [writer.torch_zip(files.rosinality_tree()), writer.torch_legacy(files.rosinality_tree())],
         "nvlabs": [files.nvlabs_pickle(protocol=protocol) for protocol in (2, 3, 4, 5)],
@@ -73,15 +73,15 @@ WEB = b"<!DOCTYPE html><html>Quota exceeded</html>"
     ("make", "line"),
     [
         (lambda: b"", "x is empty; known are .pt of rosinality, .pkl of NVlabs"),
-        (lambda: b"hello", "x is no file of weights; known are"),
+        (lambda: b"hello", "x is not a file of weights; known are"),
         (lambda: WEB, "x is a web page, so the download failed"),
         (lambda: b"version https://git-lfs.github.com/spec/v1\noid", "x is a Git LFS pointer; fetch the file"),
         (lambda: pickle.dumps({"a": 1}), "x is a pickle, but holds no networks of NVlabs"),
         (lambda: pickle.dumps((1, 2, 3)), "x is a pickle, but holds no networks of NVlabs"),
-        (lambda: pickle.dumps({"G_ema": 5}), "x is damaged: a network is no module of PyTorch"),
+        (lambda: pickle.dumps({"G_ema": 5}), "x is damaged: a network is not a module of PyTorch"),
         (
             lambda: writer.torch_zip({"state_dict": {"a": np.ones(2, np.float32)}}),
-            "x is a file of torch, but of no network that is known: it holds state_dict (a, …); known are",
+            "x is a file of torch, but of an unknown network: it holds state_dict (a, …); known are",
         ),
         (lambda: writer.torch_zip(files.rosinality_tree())[:-500], "x is cut off or damaged"),
         (lambda: writer.torch_legacy(files.rosinality_tree())[:-500], "x is cut off; download it again"),

@@ -106,9 +106,9 @@ def test_arrays_are_taken_and_put_back():
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"fc.bias": None}, "that fits together; 1 missing (fc.bias)"),
-        ({"fc.more": numbers(1)}, "that fits together; 1 unexpected (fc.more)"),
-        ({"fc.weight": numbers(3, 4)}, "that fits together; 1 misshaped (fc.weight is [3, 4], expected [3, 2])"),
+        ({"fc.bias": None}, "does not fit a StyleGAN2; 1 missing (fc.bias)"),
+        ({"fc.more": numbers(1)}, "does not fit a StyleGAN2; 1 unexpected (fc.more)"),
+        ({"fc.weight": numbers(3, 4)}, "does not fit a StyleGAN2; 1 misshaped (fc.weight is [3, 4], expected [3, 2])"),
         ({"fc.bias": np.array([1, np.nan, 2])}, "1 not finite (fc.bias)"),
         ({"fc.bias": np.array([1, 1e39, 2])}, "1 not finite (fc.bias)"),
         ({f"\n{i}": numbers(1) for i in range(5)}, "5 unexpected (\\n0, \\n1, \\n2, and 2 more)"),

@@ -31,7 +31,7 @@ def test_arguments_of_the_networks_are_read(tmp_path):
         ),
         (
             lambda: files.tf_pickle(state_d=files.STATE_D | {"b4.fc.weight": files.STATE_D["b4.fc.weight"][:, :-16]}),
-            "x: the discriminator is not a StyleGAN2 that fits together; "
+            "x: the discriminator does not fit a StyleGAN2; "
             "1 misshaped (4x4/Dense0/weight is [112, 8], expected [128, 8])",
         ),
     ],

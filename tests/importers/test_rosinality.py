@@ -142,13 +142,13 @@ def test_the_noise_of_some_layers_may_be_missing(tmp_path, whole):
         ),
         (
             {"g_ema": {"a.weight": W}, "g_optim": {"state": {}}},
-            "x.pt is a file of torch, but of no network that is known: it holds g_ema (a.weight, …), g_optim (state",
+            "x.pt is a file of torch, but of an unknown network: it holds g_ema (a.weight, …), g_optim (state",
         ),
         (
             {"params_ema": {"style_mlp.1.weight": W}},
-            "x.pt is a file of torch, but of no network that is known: it holds params_ema (style_mlp.1.weight, …); ",
+            "x.pt is a file of torch, but of an unknown network: it holds params_ema (style_mlp.1.weight, …); ",
         ),
-        ({}, "x.pt is a file of torch, but of no network that is known: it holds an empty dict; known are"),
+        ({}, "x.pt is a file of torch, but of an unknown network: it holds an empty dict; known are"),
         ({"g_ema": G | {"module.input.input": W}}, "x.pt holds input.input twice, with and without `module.`"),
         (STATE, "x.pt holds arrays of stylegan2-ada-pytorch without the settings of its layers; give its .pkl"),
     ],
@@ -247,6 +247,6 @@ def test_what_a_checkpoint_cannot_hold_is_said(tmp_path):
 )
 def test_networks_that_the_format_does_not_know_are_refused(tmp_path, change):
     config = dataclasses.replace(tiny.config(), **change)
-    with pytest.raises(ValueError, match="the model is no plain StyleGAN2: rosinality's networks have no"):
+    with pytest.raises(ValueError, match="the model is not a plain StyleGAN2: rosinality's networks have no"):
         save(tmp_path / "x.pt", config, zeros(config))
     assert not (tmp_path / "x.pt").exists()

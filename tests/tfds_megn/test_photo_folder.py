@@ -29,7 +29,7 @@ def write(folder, files: dict[str, bytes | str]) -> None:
 
 
 def found(folder) -> dict[str, list[str]]:
-    """Name of each photo to the names of what is worn."""
+    """Returns the names of the attributes of each photo, by its name."""
     return {
         photo.name: [name for name, worn in zip(ATTRIBUTES[1:], photo.attributes, strict=True) if worn]
         for photo in photo_folder.scan(folder).photos

@@ -1,4 +1,4 @@
-"""Photos prepared for real, and what is said when they changed or cannot be written."""
+"""Preparation of photos, and the errors for photos that changed and data that cannot be written."""
 
 import os
 import pathlib
@@ -21,7 +21,7 @@ REPOSITORY = pathlib.Path(tfds_megn.__file__).parent.parent
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
-    """Computes in this process: sooner than worker processes start."""
+    """Computes in this process, which is faster than starting workers."""
     monkeypatch.setattr(workers, "available_cores", lambda: 0)
 
 
@@ -37,7 +37,7 @@ def pictures(tmp_path):
 
 
 def read_all(folder, **arguments):
-    """Name to example, over all splits; each split must have some."""
+    """Returns the examples of all splits by name; each split must have some."""
     examples = {}
     for split in rendered.SPLITS:
         members = {example["id"].decode(): example for example in tfds_megn.data_source(split=split, **arguments)}
