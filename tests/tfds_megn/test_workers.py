@@ -40,4 +40,4 @@ def test_goes_on_alone_where_no_process_starts(monkeypatch, capfd):
 def test_goes_on_alone_when_workers_die(monkeypatch, capfd):
     monkeypatch.setattr(workers, "_CHILD", "raise SystemExit")
     assert list(workers.map_ordered(abs, [-1, -2, -3, -4, -5], num_workers=2)) == [1, 2, 3, 4, 5]
-    assert "a worker process ended early" in capfd.readouterr().err
+    assert 1 <= capfd.readouterr().err.count("a worker process ended early") <= 2  # once for each worker
