@@ -76,7 +76,7 @@ def _edit(
     before = np.stack([square for _, square in batch])
     faces = pictures.to_float(before)
     latent = model.invert(faces)
-    drawn = [model.wear(latent, faces, "none"), model.wear(latent, faces, list(attributes), strength)]
+    drawn = [model.edit_latent(latent, faces, "none"), model.edit_latent(latent, faces, list(attributes), strength)]
     plain, after = (pictures.to_uint8(np.asarray(images)) for images in drawn)
     for (photo, _), *cell in zip(batch, before, plain, after, strict=True):
         (name,) = results.names[photo.name]

@@ -15,8 +15,9 @@ from etils import epath
 
 from sdgan_jax import config as config_lib
 from sdgan_jax.config import Config
-from sdgan_jax.networks import Networks, Tree, make_networks
+from sdgan_jax.networks import Networks, make_networks
 from sdgan_jax.pretrained import archive, directories
+from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import checkpoint
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.gan.state import State, init_state
