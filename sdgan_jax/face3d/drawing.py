@@ -11,6 +11,7 @@ from sdgan_jax.face3d.layout import Layout
 _LINE = (0, 120, 255)
 _DOT = (255, 40, 40)
 _SIDE = 256  # pixels; smaller images are enlarged to at least this side
+_COLUMNS = 6  # sketches in a row of a sheet
 _LINES = 16  # lines of the mesh along each axis of the map
 
 
@@ -39,17 +40,16 @@ def sketch(image: np.ndarray, position_map: np.ndarray, layout: Layout) -> np.nd
     return np.asarray(picture)
 
 
-def sheet(images: np.ndarray, position_maps: np.ndarray, layout: Layout, columns: int = 6) -> np.ndarray:
+def sheet(images: np.ndarray, position_maps: np.ndarray, layout: Layout) -> np.ndarray:
     """Arranges the sketches of N images on one sheet.
 
     Args:
         images: u8[N,H,W,3].
         position_maps: f32[N,S,S,3] in pixels of the images.
         layout: layout of the maps.
-        columns: sketches in a row.
 
     Returns:
         u8[H',W',3].
     """
     sketches = [sketch(image, p, layout) for image, p in zip(images, position_maps, strict=True)]
-    return pictures.grid(np.stack(sketches), columns)
+    return pictures.grid(np.stack(sketches), _COLUMNS)
