@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +36,11 @@ class Directions:
     front: tuple[slice, slice]
 
 
-def smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    """Cubic step from 0 at `low` to 1 at `high` (either may be the larger)."""
+def smooth(low: Any, high: Any, x: Any) -> Any:
+    """Cubic step f32[...] from 0 at `low` to 1 at `high` (either may be the larger), of arrays of numpy or jax."""
     x = x - low
     x *= 1.0 / (high - low)
-    x.clip(0.0, 1.0, out=x)
+    x = x.clip(0.0, 1.0)
     y = x * -2.0
     y += 3.0
     y *= x
@@ -47,11 +48,14 @@ def smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
     return y
 
 
-def bell(q: np.ndarray) -> np.ndarray:
-    """About exp(-q) for q >= 0, exactly 0 from q = 4: cheap, and with the same bits on every processor."""
+def bell(q: Any) -> Any:
+    """Returns about exp(-q) for q >= 0, exactly 0 from q = 4, of arrays of numpy or jax.
+
+    It is cheap, and has the same bits on every processor.
+    """
     b = q * -0.25
     b += 1.0
-    b.clip(0.0, 1.0, out=b)  # a third of the time of np.maximum with a number
+    b = b.clip(0.0, 1.0)  # a third of the time of np.maximum with a number
     b *= b
     b *= b
     return b
