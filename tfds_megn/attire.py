@@ -58,6 +58,8 @@ LENSES = {  # half the width and height of a lens, and the power of its superell
 
 SHEET_RADIUS = 1.25  # of the upright cylinder on which spectacles are cut out
 LENS_ABOVE = 0.012  # from the eyes down to the middle of the lenses
+LEAST_BAR = 0.020  # least width of a temple
+MASK_TOP = 0.20  # usual sine of the angle below the horizon of a mask's upper edge, over the nose
 _MASK_SIDE = 0.885  # sine of the azimuth where a mask ends
 
 
@@ -77,6 +79,11 @@ class Strap(NamedTuple):
     width: float
 
 
+def strap_colour(shade: float) -> Colour:
+    """The colour of a strap of this brightness, in [0, 1]."""
+    return shade, shade, shade * 0.98
+
+
 _LOOPS = ((0.9, -0.10, -0.16), (0.9, 0.31, -0.16))
 STRAPS = {
     "surgical": Strap(_MASK_SIDE - 0.03, (0.36, 0.64), _LOOPS, 0.016),
@@ -90,7 +97,7 @@ def mask_place(kind: str, top: Number, grown: Number, w: Array, e: Array) -> tup
 
     Args:
       kind: one of `MASK_KINDS`.
-      top: sine of the angle below the horizon of the upper edge over the nose, about 0.2.
+      top: sine of the angle below the horizon of the upper edge over the nose, `MASK_TOP` as a rule.
       grown: how far the outline lies outside the usual one; 0 for the usual one.
       w: f32[...], sine of the azimuth of each point.
       e: f32[...], sine of its angle below the horizon.
@@ -183,14 +190,19 @@ class Spectacles:
         return self.attribute == "sunglasses"
 
     @property
-    def bar_width(self) -> tuple[Number, float]:
-        """Width of a temple, and the least that it is drawn with."""
-        return self.thick * 1.7, 0.020
+    def bar_width(self) -> Number:
+        """Width of a temple; drawn no narrower than `LEAST_BAR`."""
+        return self.thick * 1.7
+
+    @property
+    def hinge(self) -> tuple[Number, Number]:
+        """The place (x, y) where the right temple begins, from the middle between the lenses."""
+        return self.aside + self.wide + 0.02, -0.40 * self.high
 
 
-def hinge(spectacles: Spectacles) -> tuple[Number, Number]:
-    """Where the right temple begins: x and y from the middle between the lenses."""
-    return spectacles.aside + spectacles.wide + 0.02, -0.40 * spectacles.high
+def temple_end(half_width: Number) -> tuple[Number, float, float]:
+    """The point at which the right temple reaches the ear of a head of this half width, in the frame of the head."""
+    return half_width + 0.035, 0.0, -0.10
 
 
 def half_thickness(thickness: Number) -> Number:

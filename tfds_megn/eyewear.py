@@ -99,16 +99,16 @@ def _draw_lenses(
 
 def _draw_temples(frame: Frame, shape: Spectacles, height: float, colour: np.ndarray, touched: np.ndarray) -> None:
     for sign in (-1.0, 1.0):
-        x, y = attire.hinge(shape)
+        x, y = shape.hinge
         z = shape.axis + np.sqrt(max(SHEET_RADIUS**2 - x * x, 0.0))
-        ear = MEAN_AXES[0] * frame.face.head_width + 0.035
+        ear, *inward = attire.temple_end(MEAN_AXES[0] * frame.face.head_width)
         along = np.linspace(0, 1, 6)[:, None]
-        begin, end = np.float32([sign * x, height + y, z - 0.01]), np.float32([sign * ear, 0.0, -0.10])
+        begin, end = np.float32([sign * x, height + y, z - 0.01]), np.float32([sign * ear, *inward])
         path = begin * (1 - along) + end * along
         length = np.sqrt((path * path).sum(1))  # push the bar out of the temple where the head bulges
         skin = radius(frame.head.skin, (path / length[:, None]).T)
         path = (path * (np.maximum(length, skin + 0.015) / length)[:, None]).astype(np.float32)
-        frame.stroke(path, max(*shape.bar_width), colour, touched, bias=0.06)
+        frame.stroke(path, max(shape.bar_width, attire.LEAST_BAR), colour, touched, bias=0.06)
 
 
 def _cast_shadow(frame: Frame, shape: Spectacles, height: float, touched: np.ndarray) -> None:

@@ -317,7 +317,7 @@ def _sample_wear(rng: np.random.Generator) -> dict[str, float]:
         "mask_kind": kind,
         **_rgb("mask", mask),
         "mask_strap": rng.uniform(0.75, 0.98) if rng.uniform() < 0.8 else 0.1,
-        "mask_top": _spread(rng, 0.20, 0.03),
+        "mask_top": _spread(rng, attire.MASK_TOP, 0.03),
         "mask_puff": rng.uniform(0.0, 1.0),
         "rim_shape": float(rng.integers(0, 4)),  # index of attire.LENSES["eyeglasses"]
         "rim_size": rng.uniform(0.92, 1.15),

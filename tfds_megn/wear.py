@@ -126,7 +126,7 @@ def _draw_mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
 def _draw_straps(frame: Frame, table: np.ndarray, kind: str, touched: np.ndarray) -> None:
     """Loops from the mask's corners to the ears, or bands around the head."""
     f, strap = frame.face, attire.STRAPS[kind]
-    colour = linear(f.mask_strap, f.mask_strap, f.mask_strap * 0.98)
+    colour = linear(*attire.strap_colour(f.mask_strap))
     knots = 6
     mix = np.linspace(0, 1, knots)[:, None, None]
     a = np.array([(strap.side, y, (1 - strap.side * strap.side) ** 0.5) for y in strap.rows])
