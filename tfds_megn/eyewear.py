@@ -55,7 +55,7 @@ def _fit(face: SimpleNamespace, head: Head, name: str) -> tuple[Spectacles, floa
     """The outline of the spectacles on this face, and the height y of its middle in the frame of the head."""
     a, b, c = MEAN_AXES
     s, t = face.eye_spacing, face.eye_height
-    points = np.float32([[s, t], [0.0, t + 0.02], [0.22, t - 0.15], [0.45, t + 0.16]])
+    points = np.array([[s, t], [0.0, t + 0.02], [0.22, t - 0.15], [0.45, t + 0.16]], np.float32)
     d = np.stack([points[:, 0], points[:, 1], c * np.sqrt(1 - (points[:, 0] / a) ** 2 - (points[:, 1] / b) ** 2)])
     d = (d / np.sqrt((d * d).sum(0))).astype(np.float32)
     p = d * radius(head.skin, d)
@@ -103,7 +103,7 @@ def _draw_temples(frame: Frame, shape: Spectacles, height: float, colour: np.nda
         z = shape.axis + np.sqrt(max(SHEET_RADIUS**2 - x * x, 0.0))
         ear, *inward = attire.temple_end(MEAN_AXES[0] * frame.face.head_width)
         along = np.linspace(0, 1, 6)[:, None]
-        begin, end = np.float32([sign * x, height + y, z - 0.01]), np.float32([sign * ear, *inward])
+        begin, end = np.array([sign * x, height + y, z - 0.01], np.float32), np.array([sign * ear, *inward], np.float32)
         path = begin * (1 - along) + end * along
         length = np.sqrt((path * path).sum(1))  # push the bar out of the temple where the head bulges
         skin = radius(frame.head.skin, (path / length[:, None]).T)

@@ -90,7 +90,7 @@ def _complexion(face: SimpleNamespace, s: np.ndarray, side: np.ndarray, t: np.nd
         spots = noise.wrapped(noise.grain(), t * 110 + 57, s * 110 + 300 + seed)
         where = bell(((side - 0.22) / 0.26) ** 2 + ((t - 0.24) / 0.18) ** 2)
         spots = 1.0 - 0.6 * face.freckles * where * smooth(0.22, 0.5, spots)
-        tint *= spots * np.float32([[1], [0.98], [0.94]])
+        tint *= spots * np.array([[1], [0.98], [0.94]], np.float32)
     lines = np.zeros_like(s)
     if face.age > 0.3:
         deep = (face.age - 0.3) * 1.2
@@ -260,4 +260,4 @@ def _eyes(
     low = bell(((y - bottom - 0.02) / (0.05 + 0.4 * edge)) ** 2) * smooth(1.1, 0.9, np.abs(x))
     blend(colour, skin * 0.3, (0.3 + 0.25 * face.lash) * low)
     corner = bell(((x + 0.95) / 0.10) ** 2 + (y / 0.10) ** 2)
-    blend(colour, skin * np.float32([0.9, 0.5, 0.5]), 0.7 * corner)
+    blend(colour, skin * np.array([0.9, 0.5, 0.5], np.float32), 0.7 * corner)

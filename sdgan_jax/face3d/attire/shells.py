@@ -20,7 +20,7 @@ _STRETCHES = 60
 _LENGTHS = {"full": 0.085, "short": 0.05, "goatee": 0.085}  # of a beard's hair
 _DENSITIES = {"short": 0.84}
 _DENSE = 0.96
-_LUMPS = 16  # cells of the noise of a beard's height, along a side of the square
+_LUMPS = 8  # cells of the noise of a beard's height, along a side of the square
 
 
 def mask(wearer: Wearer, style: Style) -> Attire:
