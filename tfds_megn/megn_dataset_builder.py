@@ -24,19 +24,19 @@ from tfds_megn.params import ATTRIBUTES, PARAM_NAMES
 
 Item = TypeVar("Item")
 
-# Shards near this size are read in parallel and copied with ease; a PNG takes about 1.5 bytes per pixel.
+# A common size of shards, for parallel reads and simple copies; a PNG takes about 1.5 bytes per pixel.
 _SHARD_BYTES = 128 * 2**20
 _PNG_BYTES_PER_PIXEL = 1.5
 
 
 @dataclasses.dataclass(eq=False)
 class MegnConfig(tfds.core.BuilderConfig):
-    """What the images are.
+    """Source, size and number of the images.
 
     Attributes:
       source: `names.RENDERED` or `names.PHOTOS`.
       resolution: width and height of the images in pixels.
-      num_images: number of rendered images, all splits together; unused for photos.
+      num_images: number of rendered images in all splits together; unused for photos.
     """
 
     source: str = names.RENDERED
@@ -82,7 +82,7 @@ def _counted_config(name: str) -> MegnConfig | None:
 
 
 class _Configs(dict[str, MegnConfig]):
-    """Configs by name. Lists the fixed ones, and knows those with any number of images."""
+    """Configs by name: iteration gives the fixed ones, look-up also those with any number of images."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return super().get(name) or _counted_config(name) or default
@@ -92,10 +92,9 @@ class _Configs(dict[str, MegnConfig]):
 
 
 class _SameBytesWriter(writer.ExampleWriter):
-    """Writes examples so that equal data make equal files.
+    """Writer of examples that makes equal files of equal data.
 
-    A protobuf map is serialised in an order that differs between runs; the features of an example are such a
-    map.
+    The features of an example are a protobuf map, which is serialised in an order that differs between runs.
     """
 
     def write(
@@ -114,8 +113,8 @@ class _SameBytesWriter(writer.ExampleWriter):
 class Builder(tfds.core.ShardBasedBuilder):
     """Builds `megn/rendered_<R>`, `megn/rendered_<R>_n<images>` and `megn/photos_<R>`.
 
-    Shards are streamed to disk one after the other: the general builder's shuffle needs TensorFlow above 1
-    GB.
+    Shards are streamed to disk one after the other, because the shuffle of TFDS's general builder needs TensorFlow
+    above 1 GB.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -128,10 +127,10 @@ class Builder(tfds.core.ShardBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = photo_folder.INSTRUCTIONS
 
     def __init__(self, *, file_format: str | file_adapters.FileFormat | None = None, **kwargs: Any) -> None:
-        """Constructs the builder; data prepared in another format are read in it or copied to it.
+        """Constructs the builder; data prepared in one format are copied when the other is needed.
 
         Args:
-          file_format: 'array_record' for random access, 'tfrecord' (the default) for tf.data.
+          file_format: 'array_record' for random access, or 'tfrecord' (the default) for tf.data.
           **kwargs: `config`, `data_dir` and `version`, as for every TFDS builder.
         """
         if kwargs.get("data_dir"):
@@ -201,8 +200,8 @@ class Builder(tfds.core.ShardBasedBuilder):
         size = self.builder_config.resolution
         converted = workers.map_ordered(photo_folder.convert_photo, [(photo, size) for photo in found.photos])
         converted = _with_progress(converted, len(found.photos), f"Reading photos for {self.info.full_name}")
-        # All photos are decoded before a split is written: only then is it known which are usable. The
-        # converted images wait on the disk that they will end on.
+        # All photos are decoded before a split is written, because the splits depend on which are usable. The
+        # converted images are kept on the disk of the prepared data.
         place = None if "://" in self.data_dir else self.data_dir
         spool = self._cleanup.enter_context(tempfile.TemporaryFile(dir=place))
         self._cleanup.callback(photo_files.close_zips)
@@ -252,7 +251,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         return _SameBytesWriter(file_format=self.info.file_format)
 
     def _log_download_bytes(self) -> None:
-        # In place of TFDS's line about downloads: nothing is downloaded here.
+        # This replaces TFDS's line about downloads: nothing is downloaded.
         print(f"Preparing {self.info.full_name} in {self.data_dir}", file=sys.stderr)
 
     def _log_download_done(self) -> None:
@@ -260,7 +259,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
 
 def _manual_dir(dl_manager: tfds.download.DownloadManager) -> epath.Path:
-    """Returns the folder of photos; its errors are one line each."""
+    """Returns the folder of photos; raises an error of one line when it is missing, empty or a file."""
     try:
         return dl_manager.manual_dir
     except AssertionError as error:  # "Manual directory <path> does not exist or is empty. Create it ..."
@@ -272,10 +271,10 @@ def _manual_dir(dl_manager: tfds.download.DownloadManager) -> epath.Path:
 
 
 def _with_progress(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
-    """Yields the items under a progress bar that opens when the first is asked for."""
+    """Yields the items under a progress bar that opens at the first item."""
     held: list[Item] = []
     with tqdm.tqdm(total=total, desc=description, unit="img", mininterval=0.5) as bar:
-        # One item is held back, so that bar and workers are done when the last one is handed over.
+        # One item is held back, so that bar and workers have ended when the last item is yielded.
         for item in items:
             bar.update()
             yield from held

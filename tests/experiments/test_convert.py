@@ -83,8 +83,8 @@ def test_networks_that_are_no_gan(run, tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         "id.pth (irse50): identity network of 12 pixels, embeddings of 8 numbers; network in id",
-        "note: it crops aligned 256-pixel photos, as IR-SE50 wants; crop: null in network.json for faces cropped "
-        "already",
+        "note: it crops aligned photos as IR-SE50 does; for faces that are cropped already, set crop: null in "
+        "network.json",
     ]
     assert pretrained.identity_network(tmp_path / "id").resolution == 12
     result = run("convert", "--source=sfn.pth", "--format=sfn", "--out=sfn")
