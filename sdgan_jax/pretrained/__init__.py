@@ -1,4 +1,4 @@
-"""Trained networks other than a GAN: read, written, and ready for use."""
+"""Reads and writes trained networks other than a GAN."""
 
 from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
 from sdgan_jax.pretrained.official_fusion import OfficialFusionNetwork, fusion_network

@@ -180,10 +180,12 @@ def test_files_that_cannot_be_read_are_named_and_nothing_is_left(tmp_path, monke
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"G_ema": Evil()}))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "full" / "weights.safetensors").write_text("")
     for source, out, line in (
         ("evil.pkl", "full", "--out=full exists and is not empty; give a new folder"),
         ("none.pt", "new", "none.pt: there is no such file"),
+        ("full/weights.safetensors", "new", "--source=full/weights.safetensors is part of a"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=line):
             convert.read_weights(epath.Path(source), "auto", epath.Path(out))
-    assert sorted(os.listdir(tmp_path)) == ["evil.pkl", "full"] and os.listdir("full") == ["notes.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["evil.pkl", "full"] and len(os.listdir("full")) == 2

@@ -96,7 +96,7 @@ TRAIN = "train into it by `python -m experiments.train --workdir="
         ("runs", "runs has no config.json; give runs/ended (or another of the 4 model directories in it)"),
         ("model/weights.safetensors", "model/weights.safetensors is part of the directory model; give model"),
         ("old/weights.npz", "old/weights.npz is part of the directory old; give old"),
-        ("lost", "lost is not a model directory: it has no config.json; give a training workdir or a model directory"),
+        ("lost", "lost is not a model directory: it has no config.json; give a training workdir or a"),
         ("lost/weights.safetensors", "lost/weights.safetensors is a file; give a directory"),
         ("model/config.json", "model/config.json is part of the directory model; give model"),
         ("runs/gan/checkpoints", "runs/gan/checkpoints is part of the directory runs/gan; give runs/gan"),
