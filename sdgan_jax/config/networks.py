@@ -6,11 +6,11 @@ As in `config`: plain mutable dataclasses, validated once after the overrides, s
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import Annotated, Literal
 
 from sdgan_jax.config import ranges
 from sdgan_jax.config.ranges import BelowOne, Count, Natural, NonNegative, Path, Positive, Range, Seed, Share
+from tfds_megn import names
 
 
 @dataclasses.dataclass
@@ -96,10 +96,10 @@ def validate(config: NetworkConfig) -> NetworkConfig:
         raise ValueError(
             f"config.blocks is {config.blocks} and config.widths {config.widths}; give both for 1 to 6 stages"
         )
-    named = re.fullmatch(r"megn/rendered_(\d+)(_n\d+)?", config.dataset)
-    if not named:
+    name = names.parse(config.dataset)
+    if name is None or name.source != names.RENDERED:
         raise ValueError(f"config.dataset is {config.dataset!r}; only rendered faces have the truth: megn/rendered_<R>")
-    if int(named[1]) != config.resolution:
+    if name.resolution != config.resolution:
         raise ValueError(
             f"config.dataset is {config.dataset!r} but config.resolution is {config.resolution}; set both to the same"
         )

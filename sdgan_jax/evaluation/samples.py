@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import jax
@@ -10,8 +9,8 @@ import numpy as np
 from tqdm import auto as tqdm
 
 from sdgan_jax import pictures
+from tfds_megn import names as dataset_names
 
-MIN_RESOLUTION, MAX_RESOLUTION = 32, 256  # of the rendered data sets
 _GENERATE_BATCH = 32
 
 
@@ -57,7 +56,5 @@ def rendered_config(dataset: str, resolution: int) -> str:
     Returns:
         Such as `rendered_64`.
     """
-    match = re.fullmatch(r"megn/(rendered_\d+(_n\d+)?)(:.*)?", dataset)
-    if match:
-        return match[1]
-    return f"rendered_{min(max(resolution, MIN_RESOLUTION), MAX_RESOLUTION)}"
+    name = dataset_names.parse(dataset)
+    return name.config if name and name.source == dataset_names.RENDERED else dataset_names.nearest_rendered(resolution)
