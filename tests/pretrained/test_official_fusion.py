@@ -27,7 +27,7 @@ def ramp(size):
 
 def test_faces_and_templates_of_any_size_are_resized_and_maps_are_not():
     net, variables, maps = Recorder(), {"params": {}}, np.random.default_rng(0).random((2, 16, 16, 9))
-    offsets = OfficialFusionNetwork(net, variables)(ramp(64), ramp(48), maps)
+    offsets = OfficialFusionNetwork(net, variables)(ramp(64), ramp(128), maps)
     np.testing.assert_array_equal(offsets, OFFSETS)
     faces, templates, same = net.inputs
     assert same is maps and net.variables is variables
