@@ -42,10 +42,6 @@ class _PathParser(flags.ArgumentParser):
             raise ValueError("a path cannot hold a NUL character")
         return os.path.expanduser(argument)
 
-    def flag_type(self) -> str:
-        """Returns the name of the type that --help shows."""
-        return "path"
-
 
 def define_path(name: str, default: str | None, help: str, required: bool = False) -> flags.FlagHolder[Any]:
     """Defines a flag that takes the path of a file or folder, local or remote; `~` is expanded."""

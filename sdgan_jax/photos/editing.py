@@ -45,7 +45,7 @@ def edit_photos(
         raise ValueError(f"no attribute is given; the known ones are {', '.join(model.config.attributes)}")
     latents.attribute_weights(list(attributes), model.config.attributes, 1)
     size, label = model.config.resolution, "+".join(attributes)
-    settings = {"attributes": list(attributes), "strength": strength, "model": archive.digest(model.params)}
+    settings = {"attributes": list(attributes), "strength": strength, "model": archive.fingerprint(model.params)}
     results = PhotoResults(out, photos, BY, COLUMNS, settings, ["photo", "reconstruction", label])
 
     def earlier_cell(photo: PhotoFile, paths: list[epath.Path]) -> np.ndarray:

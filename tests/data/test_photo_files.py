@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_one_line(folder):
         photo_files.find(folder / "nowhere", folder / "out")
     with pytest.raises(ValueError, match="--input=.*empty: there is no photo$"):
         photo_files.find(folder / "empty", folder / "out")
-    with pytest.raises(ValueError, match="is no folder; give a folder"):
+    with pytest.raises(ValueError, match="is not a folder; give a folder"):
         photo_files.find(folder / "in", folder / "in" / "a.jpg")
 
 
