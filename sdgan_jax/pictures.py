@@ -71,8 +71,8 @@ def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Args:
         images: u8[...,H,W,C], RGB or RGBA; colours count by their opacity.
-        height: of the result in pixels.
-        width: of the result in pixels.
+        height: new height in pixels.
+        width: new width in pixels.
 
     Returns:
         u8[...,height,width,C]; the images themselves if they have this size.
