@@ -31,11 +31,14 @@ STYLE = flags.DEFINE_list(
 )
 COLOUR = flags.DEFINE_list("colour", [], "#rrggbb of cloth, rims or hair; one, or one for each attribute")
 TEXTURE = flags.DEFINE_list("texture", [], "PNG with transparency laid onto it; one, or one for each attribute")
-RANDOM_STYLES = flags.DEFINE_bool("random_styles", False, "draw the looks at random; what other flags set stays")
-SEED = launch.define_seed("seed", 0, "of the random looks")
+RANDOM_STYLES = flags.DEFINE_bool("random_styles", False, "choose the styles at random; values of other flags stay")
+SEED = launch.define_seed("seed", 0, "random seed of the styles")
 PER_IMAGE = flags.DEFINE_integer("per_image", 1, "images made of each photo, with --random_styles", lower_bound=1)
 FORMAT = flags.DEFINE_enum(
-    "format", "png", wearing.FORMATS, "of the images; same: JPEG files become JPEG files, compressed as they were"
+    "format",
+    "png",
+    wearing.FORMATS,
+    "file format of the images; same: JPEG files become JPEG files, compressed as they were",
 )
 NETWORK = launch.define_path("network", "", "position network directory; the one that comes with the project if empty")
 

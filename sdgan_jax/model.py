@@ -65,7 +65,7 @@ class Model:
         self.params = _params(trees)
 
     def save(self, path: epath.PathLike, dtype: str = "float32") -> None:
-        """Writes the model directory `path`: `config.json` and `weights.npz`, "float16" at half the size."""
+        """Writes the model directory `path`: `config.json` and `weights.safetensors`, "float16" at half the size."""
         trees = {"ema_g": self.params["G"]["params"], "buffers_g": self.params["G"]["buffers"]}
         trees |= {name: self.params[name] for name in ("basis", "w_avg")}
         trees |= {f"params_{net.lower()}": self.params[net] for net in "DF" if net in self.params}

@@ -132,5 +132,5 @@ def test_digests_differ_where_arrays_do():
         {"a": {"c": np.zeros(2)}},
         {"a": {"b": np.zeros((1, 2))}},
     ]
-    assert len({archive.digest(tree) for tree in trees}) == 4
-    assert archive.digest({"a": 1.0, "b": 2.0}) == archive.digest({"b": 2.0, "a": 1.0})
+    assert len({archive.fingerprint(tree) for tree in trees}) == 4
+    assert archive.fingerprint({"a": 1.0, "b": 2.0}) == archive.fingerprint({"b": 2.0, "a": 1.0})

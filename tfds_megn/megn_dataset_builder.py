@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import itertools
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,13 +19,11 @@ from tensorflow_datasets.core import file_adapters, writer
 from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import auto as tqdm
 
-from tfds_megn import data_dir, formats, listing, photo_files, photo_folder, photo_record, rendered, workers
+from tfds_megn import data_dir, formats, listing, names, photo_files, photo_folder, photo_record, rendered, workers
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES
 
 Item = TypeVar("Item")
 
-_RENDERED_SIZES = (32, 64, 128, 256)
-_PHOTO_SIZES = (64, 128, 256, 512, 1024)
 # A common size of shards, for parallel reads and simple copies; a PNG takes about 1.5 bytes per pixel.
 _SHARD_BYTES = 128 * 2**20
 _PNG_BYTES_PER_PIXEL = 1.5
@@ -37,22 +34,22 @@ class MegnConfig(tfds.core.BuilderConfig):
     """Source, size and number of the images.
 
     Attributes:
-      source: 'rendered' or 'photos'.
+      source: `names.RENDERED` or `names.PHOTOS`.
       resolution: width and height of the images in pixels.
       num_images: number of rendered images in all splits together; unused for photos.
     """
 
-    source: str = "rendered"
+    source: str = names.RENDERED
     resolution: int = 64
     num_images: int = rendered.NUM_IMAGES
 
 
 def _rendered_config(size: int, num_images: int = rendered.NUM_IMAGES) -> MegnConfig:
-    name = f"rendered_{size}"
+    name = f"{names.RENDERED}_{size}"
     return MegnConfig(
         name=name if num_images == rendered.NUM_IMAGES else f"{name}_n{num_images}",
         description=f"{num_images:,} rendered faces of {size} x {size} pixels.",
-        source="rendered",
+        source=names.RENDERED,
         resolution=size,
         num_images=num_images,
     )
@@ -60,14 +57,14 @@ def _rendered_config(size: int, num_images: int = rendered.NUM_IMAGES) -> MegnCo
 
 def _photo_config(size: int) -> MegnConfig:
     return MegnConfig(
-        name=f"photos_{size}",
+        name=f"{names.PHOTOS}_{size}",
         version="1.1.0",
         release_notes={
             "1.1.0": "Files that show the same image are in one split; contents tell whether photos changed.",
             "1.0.0": "First version.",
         },
         description=f"Your photos, cropped to {size} x {size} pixels.",
-        source="photos",
+        source=names.PHOTOS,
         resolution=size,
     )
 
@@ -75,11 +72,13 @@ def _photo_config(size: int) -> MegnConfig:
 @functools.cache  # TFDS compares configs by identity.
 def _counted_config(name: str) -> MegnConfig | None:
     """Returns the config of a name such as 'rendered_64_n2000', None for other names."""
-    match = re.fullmatch(r"rendered_(\d+)_n([1-9]\d*)", name)
-    if not match or int(match[1]) not in _RENDERED_SIZES or int(match[2]) == rendered.NUM_IMAGES:
+    found = names.parse(name)
+    if found is None or found.config != name or found.num_images is None:
         return None
-    rendered.check_num_images(int(match[2]))
-    return _rendered_config(int(match[1]), int(match[2]))
+    if found.resolution not in names.SIZES[names.RENDERED] or found.num_images == rendered.NUM_IMAGES:
+        return None
+    rendered.check_num_images(found.num_images)
+    return _rendered_config(found.resolution, found.num_images)
 
 
 class _Configs(dict[str, MegnConfig]):
@@ -120,8 +119,8 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
-    BUILDER_CONFIGS = [_rendered_config(size) for size in _RENDERED_SIZES] + [
-        _photo_config(size) for size in _PHOTO_SIZES
+    BUILDER_CONFIGS = [_rendered_config(size) for size in names.SIZES[names.RENDERED]] + [
+        _photo_config(size) for size in names.SIZES[names.PHOTOS]
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "rendered_64"
     builder_configs = _Configs({config.name: config for config in BUILDER_CONFIGS})
@@ -163,7 +162,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             "attributes": tfds.features.Tensor(shape=(len(ATTRIBUTES) - 1,), dtype=np.bool_),
             "id": tfds.features.Text(),
         }
-        if self.builder_config.source == "rendered":
+        if self.builder_config.source == names.RENDERED:
             features["identity"] = tfds.features.Scalar(dtype=np.int64)
             features["params"] = tfds.features.Tensor(shape=(len(PARAM_NAMES),), dtype=np.float32)
         return self.dataset_info_from_configs(
@@ -182,7 +181,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
     ) -> Mapping[str, Sequence[Callable[[], Iterator[tuple[str, dict[str, Any]]]]]]:
-        if self.builder_config.source == "rendered":
+        if self.builder_config.source == names.RENDERED:
             return self._rendered_shards()
         return self._photo_shards(dl_manager)
 

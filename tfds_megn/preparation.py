@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from absl import logging
 
-from tfds_megn import formats, listing, photo_folder, photo_record, rendered
+from tfds_megn import formats, listing, names, photo_folder, photo_record, rendered
 from tfds_megn.data_dir import writing
 from tfds_megn.megn_dataset_builder import Builder
 
@@ -48,7 +48,7 @@ def data_source(
             raise ValueError(f"unknown split {split!r}; there are {', '.join(rendered.SPLITS)}")
     name = config.removeprefix("megn/")
     if num_images is not None:
-        if not name.startswith("rendered_"):
+        if not name.startswith(f"{names.RENDERED}_"):
             raise ValueError(f"num_images is for the rendered configs; {name} has one image for each of your photos")
         rendered.check_num_images(num_images)
         if num_images != rendered.NUM_IMAGES:

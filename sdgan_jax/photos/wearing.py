@@ -61,7 +61,7 @@ def read_finder(path: epath.PathLike = "") -> Finder:
         path: network directory; "" for the one that comes with the project.
     """
     network = pretrained.position_network(path)
-    return Finder(jax.jit(network), network.uv_layout, network.framing, archive.digest(network.variables))
+    return Finder(jax.jit(network), network.uv_layout, network.framing, archive.fingerprint(network.variables))
 
 
 def wear_photos(
