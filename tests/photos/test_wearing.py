@@ -163,6 +163,7 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line(folder):
     result = run(f"--input={folder / 'in'}", f"--out={folder / 'out'}", "--attribute=mask", "--style=round")
     assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
