@@ -36,9 +36,9 @@ def verification(similarities: np.ndarray, same: np.ndarray, folds: int = FOLDS)
         fold[same == kind] = np.arange((same == kind).sum()) % folds
     accuracies = []
     for held_out in range(folds):
-        judged = fold == held_out
-        threshold = best_threshold(similarities[~judged], same[~judged])
-        accuracies.append(np.mean((similarities[judged] > threshold) == same[judged]))
+        tested = fold == held_out
+        threshold = best_threshold(similarities[~tested], same[~tested])
+        accuracies.append(np.mean((similarities[tested] > threshold) == same[tested]))
     return float(np.mean(accuracies))
 
 

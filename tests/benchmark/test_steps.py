@@ -60,7 +60,7 @@ def test_nothing_is_compiled_again_and_nothing_travels_once_every_part_is_compil
         ours.run(part)
     compilations = []
 
-    def count(event, duration, **rest):
+    def count(event, *_, **rest):
         if event == "/jax/core/compile/backend_compile_duration":
             compilations.append(event)
 
