@@ -52,16 +52,14 @@ class EqualDense(nn.Module):
     features: int
     lr_mul: float = 1.0
     bias_init: float = 0.0
-    use_bias: bool = True
     activate: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param("kernel", scaled_normal(1.0 / self.lr_mul), (x.shape[-1], self.features))
         x = x @ (kernel * (self.lr_mul / math.sqrt(x.shape[-1])))
-        if self.use_bias:
-            bias = nn.initializers.constant(self.bias_init / self.lr_mul)
-            x = x + self.lr_mul * self.param("bias", bias, (self.features,))
+        bias = nn.initializers.constant(self.bias_init / self.lr_mul)
+        x = x + self.lr_mul * self.param("bias", bias, (self.features,))
         return leaky_relu(x) if self.activate else x
 
 
