@@ -98,7 +98,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
-        """Normalises x [N,H,W,C] by the batch, and updates the averages, where `train` (which may be traced) is true."""
+        """Normalises x [N,H,W,C]; if `train`, which may be traced, by the batch, with an update of the averages."""
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.constant(self.shift), shape)
