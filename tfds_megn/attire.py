@@ -186,7 +186,7 @@ class Spectacles:
 
     @property
     def dark(self) -> bool:
-        """Whether the lenses are dark."""
+        """True for sunglasses."""
         return self.attribute == "sunglasses"
 
     @property

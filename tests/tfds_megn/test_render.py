@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES, sample_params
-from tfds_megn.render import render, worn_region
+from tfds_megn.render import render, attribute_region
 from tfds_megn.uv import LANDMARKS, landmarks, position_map, uv_directions
 
 WORN = ATTRIBUTES[1:]
@@ -62,7 +62,7 @@ def test_an_attribute_changes_its_region_and_not_a_bit_outside(name):
         bare, worn, region = (
             render(params, "none", 64),
             render(params, name, 64),
-            worn_region(params, name, 64),
+            attribute_region(params, name, 64),
         )
         assert region.dtype == bool and region.shape == (64, 64)
         np.testing.assert_array_equal(bare[~region], worn[~region])
@@ -71,7 +71,7 @@ def test_an_attribute_changes_its_region_and_not_a_bit_outside(name):
 
 
 def test_nothing_worn_touches_nothing():
-    assert not worn_region(sample_params(1), "none", 64).any()
+    assert not attribute_region(sample_params(1), "none", 64).any()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_change_can_be_seen(name, least):
     for identity in range(16):
         params = sample_params(identity, 2)
         difference = np.abs(render(params, name, 64).astype(int) - render(params, "none", 64))
-        levels.append(difference[worn_region(params, name, 64)].mean())
+        levels.append(difference[attribute_region(params, name, 64)].mean())
     assert np.mean(levels) > least
 
 
@@ -92,7 +92,7 @@ def test_each_attribute_is_where_it_is_worn():
     row = {name: [] for name in WORN}
     for identity in range(12):
         for name in WORN:
-            where = np.argwhere(worn_region(frontal(identity), name, 64))
+            where = np.argwhere(attribute_region(frontal(identity), name, 64))
             row[name].append((where[:, 0].mean() - 31.5) / (0.66 * 32))
             assert abs(where[:, 1].mean() - 31.5) < 4  # symmetric about the nose
     mean = {name: np.mean(v) for name, v in row.items()}
@@ -106,7 +106,7 @@ def test_glasses_stand_off_the_face_and_shift_with_the_yaw():
     params = changed(frontal(4), light_azimuth=0.0, light_elevation=0.3)
     turned = changed(params, yaw=0.35)
     for name in ("sunglasses", "mask"):
-        columns = [np.argwhere(worn_region(p, name, 96))[:, 1].mean() for p in (params, turned)]
+        columns = [np.argwhere(attribute_region(p, name, 96))[:, 1].mean() for p in (params, turned)]
         shift[name] = columns[1] - columns[0]
     size = 96
     v, u = texel(0.0, 0.0, size)
@@ -255,7 +255,7 @@ def test_bad_input_is_refused_in_one_line():
         (lambda: render(np.stack([params] * 2), ["mask"], 32), "2 faces but 1 attributes"),
         (lambda: render(params, "mask", 4), "size must be 8 to 1024"),
         (lambda: position_map(params[None], 32), f"{len(PARAM_NAMES)} numbers"),
-        (lambda: worn_region(params * np.nan, "mask", 32), "NaN"),
+        (lambda: attribute_region(params * np.nan, "mask", 32), "NaN"),
     ):
         with pytest.raises(ValueError, match=match) as error:
             call()

@@ -12,7 +12,7 @@ from sdgan_jax import pictures
 from sdgan_jax.face3d import layout
 from sdgan_jax.face3d.attire import styles, wear
 from sdgan_jax.face3d.attire.wearer import Layer, Paint, observe
-from tfds_megn.render import worn_region
+from tfds_megn.render import attribute_region
 
 SIZE = 64
 LAYOUT = layout.megn(SIZE)
@@ -57,7 +57,7 @@ def test_it_lies_where_the_renderer_has_it(attribute, least):
         truth = tfds_megn.render(params, attribute, SIZE).astype(int) - tfds_megn.render(params, 0, SIZE)
         truth = np.abs(truth).max(-1) > 25
         if attribute == "eyeglasses":  # their lenses are worn and hardly seen
-            truth = worn_region(params, attribute, SIZE)
+            truth = attribute_region(params, attribute, SIZE)
         shares.append(((region > 0.5) & truth).sum() / ((region > 0.5) | truth).sum())
         rows = np.argwhere(region > 0)[:, 0]
         far = np.abs(np.subtract.outer(rows, np.arange(SIZE))).min(0) > 10  # rows beyond the shadow
