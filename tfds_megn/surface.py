@@ -274,7 +274,7 @@ def _approach(
 def _scan(
     table: np.ndarray, ray: np.ndarray, start: np.ndarray, top: np.ndarray, samples: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Searches rays from depth `top` backwards for the first crossing; returns f32[N], its depth, and bool[N], found."""
+    """Searches rays from depth `top` backwards for the first crossing; returns its depth f32[N], and bool[N], found."""
     share = np.linspace(0, 1, samples, dtype=np.float32)[:, None]
     z = top + (_BACK - top) * share
     g = _heights(table, ray, start, z)

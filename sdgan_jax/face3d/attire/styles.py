@@ -31,7 +31,7 @@ class Style:
         colour: f32[3], sRGB in [0, 1], colour of the cloth, the rims or the hair. None: hair like the brows.
         second: f32[3], sRGB in [0, 1], colour of the mask's straps or the lenses.
         size: f32[], factor of its extent, 0.8 to 1.2.
-        thickness: f32[], factor of a mask's distance from the face, of a rim's thickness or of the length of hair, 0 to 2.
+        thickness: f32[], factor of a mask's distance from the face, a rim's thickness or the length of hair, 0 to 2.
         texture: RGBA, u8[h,w,4] or f32[h,w,4] in [0, 1], drawn onto the attribute across its width and down its
             height; where it is transparent the colour shows. None: the colour alone.
     """
