@@ -20,7 +20,7 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from experiments import launch
+from experiments import launch, presets
 from sdgan_jax import model
 from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
 from sdgan_jax.evaluation import attributes, report
@@ -29,7 +29,7 @@ from sdgan_jax.training import gan, sharding
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.networks import identity, prnet
 
-CONFIG = launch.define_config()
+CONFIG = presets.define_config()
 WORKDIR = launch.define_path(
     "workdir", None, "folder of the run, local or remote (gs://…); runs/<preset> when it is not given"
 )

@@ -87,7 +87,8 @@ def evaluate(
     for split in ("test", "validation"):
         faces = rendered.read(config, split, data_dir)
         reals[split] = {name: faces.images[faces.labels == i][:per_class] for i, name in enumerate(names)}
-    judged = {name: samples.resize(images, classifier.resolution) for name, images in generated.items()}
+    side = classifier.resolution
+    judged = {name: pictures.resize(images, side, side) for name, images in generated.items()}
 
     results = measure(judged, reals["test"], reals["validation"], classifier)
     results["classifier"] = {
@@ -132,9 +133,8 @@ def make_score(nets: Networks) -> Callable[[State], float]:
         model.take(trees)
         classifier, real = judge()
         made = np.concatenate(list(samples.draw(model, names, per_class, quiet=True).values()))
-        return -frechet.frechet_distance(
-            classifier(pictures.to_float(samples.resize(made, classifier.resolution)))[1], real
-        )
+        made = pictures.resize(made, classifier.resolution, classifier.resolution)
+        return -frechet.frechet_distance(classifier(pictures.to_float(made))[1], real)
 
     return score
 

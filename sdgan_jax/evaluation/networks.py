@@ -11,7 +11,7 @@ from tqdm import auto as tqdm
 
 import tfds_megn
 from sdgan_jax import pictures
-from sdgan_jax.data import rendered
+from sdgan_jax.data import photo_files, rendered
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.evaluation.report import Table
 from sdgan_jax.face3d import drawing, finding, geometry
@@ -20,7 +20,6 @@ from sdgan_jax.face3d.attire import wear
 from sdgan_jax.metrics import landmarks as landmark_metrics
 from sdgan_jax.pretrained import IdentityNetwork, PositionNetwork
 from sdgan_jax.training.networks import identity
-from tfds_megn import photos as photo_reader
 
 WORN_PIXELS = 256  # of the pictures on which wearing is compared
 SHOWN = 6  # faces on the sheet of what is worn
@@ -45,9 +44,8 @@ def position_errors(network: PositionNetwork, faces: rendered.Faces) -> Table:
     """
     size = network.net.size
     layout = known_layout(network)
-    scale = faces.images.shape[1] / size
     truth = rendered.position_maps(faces.params, size)  # of a picture as large as the map
-    truth = (truth + [0.5, 0.5, 0.0]) * scale - [0.5, 0.5, 0.0]
+    truth = pictures.scale_positions(truth, faces.images.shape[1] / size)
     found = predict(network, faces.images)
     at = jax.jit(jax.vmap(lambda position_map: geometry.landmarks(position_map, layout)))
     ours, theirs = (np.asarray(at(maps.astype(np.float32))) for maps in (found, truth))
@@ -135,17 +133,18 @@ def photo_sheet(
         A sheet of squares of 256 pixels, of the first photos (None without any); the score of the face of each photo by
         its path, None where none is found; and a line for each photo that cannot be read.
     """
-    run, cells, scores, notes = jax.jit(network), [], {}, []
-    for file in tqdm.tqdm(photos, desc="Photos", unit="photo"):
-        try:
-            photo = photo_reader.read_photo(file.path)
-        except ValueError as error:
-            notes.append(str(error))
-            continue
-        found = finding.find(photo, run, network.uv_layout, network.framing)
+    run = jax.jit(network)
+    cells: list[np.ndarray] = []
+    scores: dict[str, float | None] = {}
+    notes: list[str] = []
+    files = tqdm.tqdm(photos, desc="Photos", unit="photo")
+    for file, picture in photo_files.read(files, lambda _, line: notes.append(line)):
+        found = finding.find(picture.pixels, run, network.uv_layout, network.framing)
         scores[file.label] = None if found is None else found.score
         if len(cells) < _PHOTOS_SHOWN:
-            sketched = photo if found is None else drawing.sketch(photo, found.position_map, network.uv_layout)
+            sketched = picture.pixels
+            if found is not None:
+                sketched = drawing.sketch(sketched, found.position_map, network.uv_layout)
             cells.append(pictures.square(sketched, WORN_PIXELS))
     return pictures.grid(np.stack(cells), 5) if cells else None, scores, notes
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import tfds_megn
 from sdgan_jax import pictures
-from sdgan_jax.face3d import finding, geometry, light, raster, texture
+from sdgan_jax.face3d import alignment, finding, geometry, light, raster, texture
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.face3d.attire import shells, spectacles, styles
 from sdgan_jax.face3d.attire.styles import Style
@@ -129,19 +129,17 @@ def wear_photo(
     side = int(np.ceil(_AROUND * max(box[2] - box[0], box[3] - box[1], 4.0)))
     work = next((size for size in _SIDES if size >= side), _SIDES[-1])
     left, top = (int(np.round(0.5 * (box[k] + box[k + 2]) - 0.5 * side)) for k in (0, 1))
-    square = finding.cut(image, np.array([left + 0.5 * side - 0.5, top + 0.5 * side - 0.5, side]), work)
-    ratio = work / side
-    inside = (position_map - np.array([left - 0.5, top - 0.5, 0.0])) * ratio - np.array([0.5, 0.5, 0.0])
+    square = np.array([left + 0.5 * side - 0.5, top + 0.5 * side - 0.5, side])
+    bare = pictures.to_float(alignment.cut(image, square, work))
+    inside = alignment.to_square(position_map, square, work)
     out, (height, width) = image.copy(), image.shape[:2]
     rows, columns = slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))
     part = out[rows, columns]
-    colour = part.astype(np.float32) / 127.5 - 1.0
+    colour = pictures.to_float(part)
     touched = np.zeros(part.shape[:2], bool)
     for attribute in sorted(chosen, key=ORDER.index):
         style = chosen[attribute]
-        drawn = overlay(
-            jnp.asarray(pictures.to_float(square)), jnp.asarray(inside, jnp.float32), attribute, style, layout
-        )
+        drawn = overlay(jnp.asarray(bare), jnp.asarray(inside, jnp.float32), attribute, style, layout)
         planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.coverage)])  # [work,work,5]
         planes = _resized(planes, side)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         keep = np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3])

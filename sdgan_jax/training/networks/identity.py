@@ -76,7 +76,7 @@ def train(config: IdentityConfig, workdir: epath.PathLike) -> State:
         step=functools.partial(step, config, net),
         batches=rendered.Batches(arrays, config.batch_size, config.seed, (jax.process_index(), jax.process_count())),
         put=sharding.put_rows,
-        draw=draw,
+        draw_sheets=draw,
         headline=("arcface", "cosine"),
         remedy="lower --config.learning_rate",
         score=score,

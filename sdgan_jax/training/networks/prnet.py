@@ -78,7 +78,7 @@ def train(config: PRNetConfig, workdir: epath.PathLike) -> State:
         step=functools.partial(step, config, net),
         batches=rendered.Batches(arrays, config.batch_size, config.seed, process),
         put=sharding.put_rows,
-        draw=draw,
+        draw_sheets=draw,
         headline=("position_map", "pixels"),
         remedy="lower --config.learning_rate",
         score=score,
