@@ -186,7 +186,7 @@ class Spectacles:
 
     @property
     def dark(self) -> bool:
-        """Whether the lenses are dark."""
+        """True for sunglasses."""
         return self.attribute == "sunglasses"
 
     @property
@@ -389,7 +389,7 @@ def hair_look(area: Array, fine: Array, density: Number) -> tuple[Array, Array, 
     Args:
       area: f32[...], its density at each point, in [0, 1].
       fine: f32[...], see `hair_strands`.
-      density: of the whole, in [0, 1].
+      density: number of hairs, in [0, 1]; 1 is dense.
 
     Returns:
       f32[...] each: its brightness, about 1; its opacity; the share of sky light that reaches it.

@@ -34,7 +34,7 @@ def smooth_noise(side: int, seed: int, cells: int) -> np.ndarray:
 
 
 def smooth_at(seed: int, cells: int, across: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """What `wrapped(smooth_noise(SIDE, seed, cells), ...)` gives, without the table."""
+    """Returns `wrapped(smooth_noise(SIDE, seed, cells), ...)`, computed without the table."""
     knots, (low, f) = _knots(seed, cells).reshape(-1), _places(SIDE, cells)
     i, j = (place.astype(np.int32) & (SIDE - 1) for place in (across, along))
     at, fi, fj = low.take(i) * (cells + 1) + low.take(j), f.take(i), f.take(j)

@@ -1,8 +1,8 @@
 """Parameters of a rendered face: one float32 vector, drawn from an identity and a variant number.
 
 The identity number fixes what stays with a person (shape, skin, eyes, brows, lips, hair, age); the variant
-number fixes what a photograph adds (pose, light, background, expression, clothes, and how an attribute is
-worn).
+number fixes what a photograph adds (pose, light, background, expression, clothes, and the look of each
+attribute).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def as_face(params: np.ndarray) -> SimpleNamespace:
             "see tfds_megn.PARAM_NAMES."
         )
     if not np.isfinite(flat).all():
-        raise ValueError("params holds NaN or Inf; draw faces with tfds_megn.sample_params(identity, variant).")
+        raise ValueError("params contains NaN or Inf; draw faces with tfds_megn.sample_params(identity, variant).")
     return SimpleNamespace(**dict(zip(PARAM_NAMES, flat.tolist(), strict=True)))
 
 
@@ -125,7 +125,7 @@ def sample_params(identity: int, variant: int = 0) -> np.ndarray:
 
 
 def _spread(rng: np.random.Generator, mean: float, deviation: float, limit: float = 2.2) -> float:
-    """A normal number cut at `limit` deviations."""
+    """Draws a normal number, cut at `limit` deviations."""
     return mean + deviation * min(max(rng.standard_normal(), -limit), limit)
 
 
@@ -134,19 +134,19 @@ def _rgb(prefix: str, colour: np.ndarray | tuple[float, ...]) -> dict[str, float
 
 
 def _choose(rng: np.random.Generator, weights: tuple[float, ...] | np.ndarray) -> int:
-    """An index drawn with these weights: `Generator.choice` without its checks, most of its time here."""
+    """Draws an index with these weights, as `Generator.choice` does, without the checks that take most of its time."""
     total = np.cumsum(np.asarray(weights, dtype=np.float64))
     return int(np.searchsorted(total / total[-1], rng.random(), side="right"))
 
 
 def _pick(rng: np.random.Generator, table: dict[str, tuple], weights: tuple[float, ...]) -> np.ndarray:
-    """One row of a colour table, slightly varied."""
+    """Draws one row of a colour table, slightly varied."""
     row = np.array(list(table.values())[_choose(rng, weights)])
     return row * (1.0 + 0.12 * rng.uniform(-1, 1)) + 0.015 * rng.uniform(-1, 1, 3)
 
 
 def _sample_identity(rng: np.random.Generator) -> dict[str, float]:
-    """What stays with a person."""
+    """Draws the parameters that stay with a person."""
     # 0 rugged .. 1 delicate features
     soft = min(max(rng.normal(0.5 + 0.35 * (-1, 1)[rng.integers(0, 2)], 0.15), 0.0), 1.0)
     age = float(rng.beta(1.3, 1.6))  # 0 young .. 1 old
@@ -245,7 +245,7 @@ def _sample_hair(rng: np.random.Generator, soft: float, tone: float, age: float)
 
 
 def _cut(rng: np.random.Generator, cut: str, loss: float) -> dict[str, float]:
-    """What a hair cut changes; `loss` in [0, 1] is how far the hairline has gone back."""
+    """Draws the parameters of a hair cut; `loss` in [0, 1] is the share of hair that is lost."""
     recede = float(np.clip(loss - 0.2, 0, 1) * rng.uniform(0, 0.5))
     u = rng.uniform
     return {
@@ -270,7 +270,7 @@ def _cut(rng: np.random.Generator, cut: str, loss: float) -> dict[str, float]:
 
 
 def _sample_photograph(rng: np.random.Generator) -> dict[str, float]:
-    """What a photograph adds to a person."""
+    """Draws the parameters that a photograph adds to a person."""
     back = rng.uniform(0.08, 0.95) + rng.uniform(0.02, 0.2) * rng.uniform(-1, 1, 3)
     back2 = np.clip(back + rng.normal(0, 0.18) + 0.1 * rng.uniform(-1, 1, 3), 0.02, 0.98)
     value = rng.uniform(0.08, 0.9)

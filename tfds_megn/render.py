@@ -1,4 +1,4 @@
-"""Draws a face: the same face with any attribute.
+"""Rendering of a face: the same face with any attribute.
 
 Picture coordinates: x to the right, y down, in pixels; the centre of pixel [row i, column j] is (x, y) = (j,
 i).
@@ -47,13 +47,13 @@ def render(params: np.ndarray, attribute: str | int | Sequence[str | int] = "non
         names = [attribute_name(name) for name in given]
         pictures = [render(p, name, size) for p, name in zip(params, names, strict=True)]
         return np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
-    frame, _ = _draw(params, cast(Any, attribute), size)
+    frame, _ = _finish_frame(params, cast(Any, attribute), size)
     return _picture(frame.colour, size)
 
 
-def worn_region(params: np.ndarray, attribute: str | int, size: int = 256) -> np.ndarray:
-    """Where an attribute and its shadow may change pixels: bool[size,size]; takes what `render` takes."""
-    _, touched = _draw(np.asarray(params, dtype=np.float32), attribute, size)
+def attribute_region(params: np.ndarray, attribute: str | int, size: int = 256) -> np.ndarray:
+    """Marks the pixels that an attribute and its shadow may change, bool[size,size]; for its arguments see `render`."""
+    _, touched = _finish_frame(np.asarray(params, dtype=np.float32), attribute, size)
     return np.any(touched.reshape(size, SAMPLES, size, SAMPLES), axis=(1, 3))
 
 
@@ -64,12 +64,12 @@ def check_size(size: int) -> None:
 
 
 def table_side(size: int) -> int:
-    """Directions per side of the tables: fine enough for the picture, no finer."""
+    """Directions per side of the tables that are fine enough for a picture of `size` pixels."""
     return 96 if size <= 64 else 144 if size <= 128 else 256
 
 
 def _picture(colour: np.ndarray, size: int) -> np.ndarray:
-    """Mean of each pixel's rays f32[3,N], then linear to sRGB by the root that `skin.linear` undoes."""
+    """Averages the rays f32[3,N] of each pixel, and converts linear colours to sRGB, as `skin.linear` undoes."""
     c = colour.reshape(3, size, SAMPLES, size, SAMPLES)
     c = c[:, :, 0] + c[:, :, 1]
     mean = (c[..., 0] + c[..., 1]) * np.float32(0.25)
@@ -79,8 +79,8 @@ def _picture(colour: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(level.astype(np.uint8).transpose(1, 2, 0))
 
 
-def _draw(params: np.ndarray, attribute: str | int, size: int) -> tuple[Frame, np.ndarray]:
-    """The finished frame, and bool[N] of the rays that the attribute touched."""
+def _finish_frame(params: np.ndarray, attribute: str | int, size: int) -> tuple[Frame, np.ndarray]:
+    """Draws everything; returns the frame, and bool[N], the rays that the attribute changed."""
     name = attribute_name(attribute)
     face = as_face(params)
     check_size(size)
@@ -89,15 +89,15 @@ def _draw(params: np.ndarray, attribute: str | int, size: int) -> tuple[Frame, n
     scene.background(frame)
     scene.body(frame)
     scene.long_hair(frame, behind=True)
-    rows, z = _head(frame, head)
+    rows, z = _draw_head(frame, head)
     scene.ears(frame, head)
     scene.long_hair(frame, behind=False)
     frame.head_rows = rows[frame.z[rows] == z]
     return frame, wear.put_on(frame, head, name)
 
 
-def _head(frame: Frame, head: Head) -> tuple[np.ndarray, np.ndarray]:
-    """The head with its hair cap; returns the rays that meet it and their depth."""
+def _draw_head(frame: Frame, head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """Draws the head with its hair cap; returns the rays int[n] that meet it, and their depth f32[n]."""
     face: SimpleNamespace = frame.face
     rows, z = trace(head.full, frame.turn, frame.xs, frame.ys)
     near = np.flatnonzero(z > frame.z[rows])

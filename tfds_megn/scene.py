@@ -1,4 +1,4 @@
-"""The picture being drawn: rays, light, depth; and what surrounds the face: background, body, ears, hair."""
+"""The picture being drawn (rays, light, depth), and the surroundings of the face: background, body, ears, hair."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Frame:
     """Rays, light and the layers drawn so far, at `samples` samples per picture pixel along each axis.
 
     Attributes:
-      x, y: f32[N] where each ray passes, in head units from the head's centre (camera frame).
-      z: f32[N] depth of what is drawn there. colour: f32[3,N] linear.
-      start: f32[3,N] where the rays cross depth 0 (head frame).
-      turn: f32[3,3] pose matrix. soft: the width of a sample in head units.
-      head: the person's head; head_rows: int[n] the rays on which it is seen, before anything is worn.
+      x, y: f32[N], coordinates of each ray, in head units from the head's centre (camera frame).
+      z: f32[N], depth of the nearest thing drawn. colour: f32[3,N], linear.
+      start: f32[3,N], points where the rays cross depth 0 (head frame).
+      turn: f32[3,3], pose matrix. soft: width of a sample in head units.
+      head: the person's head. head_rows: int[n], the rays on which the bare head is seen.
     """
 
     def __init__(self, face: SimpleNamespace, head: Head, size: int, samples: int):
@@ -60,7 +60,7 @@ class Frame:
         return (i + box[0].start) * self.side + (j + box[1].start), i, j
 
     def to_camera(self, nx: np.ndarray, ny: np.ndarray, nz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Head frame vectors in the camera frame."""
+        """Turns head frame vectors into the camera frame."""
         m = self.turn
         return tuple(m[k, 0] * nx + m[k, 1] * ny + m[k, 2] * nz for k in range(3))
 
@@ -151,7 +151,7 @@ class Frame:
 
 
 def background(frame: Frame) -> None:
-    """A gradient with soft discs, stripes or nothing on it."""
+    """Draws a gradient with soft discs, stripes or nothing on it."""
     f, side = frame.face, frame.side
     line = np.linspace(0, 1, side, dtype=np.float32)
     u, v = line, line[:, None]
@@ -182,7 +182,7 @@ def background(frame: Frame) -> None:
 
 
 def body(frame: Frame) -> None:
-    """Neck, shoulders and clothes, upright in the camera frame."""
+    """Draws neck, shoulders and clothes, upright in the camera frame."""
     f = frame.face
     chin = frame.turn @ np.array([0.0, 0.62, -0.28], np.float32)
     base_x, base_y, base_z = 0.35 * chin[0], 1.36, -0.32
@@ -265,7 +265,7 @@ def meet_ellipsoid(
 
 
 def ears(frame: Frame, head: Head) -> None:
-    """Two flat ellipsoids with a darker hollow."""
+    """Draws the ears: two flat ellipsoids with a darker hollow."""
     f = frame.face
     for sign in (-1.0, 1.0):
         if sign * f.yaw > 0.45:
@@ -284,7 +284,7 @@ def ears(frame: Frame, head: Head) -> None:
 
 
 def hair_colour(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Strands around the crown: albedo f32[3,n] and their noise f32[n], at head frame points."""
+    """Albedo f32[3,n] of strands around the crown, and their noise f32[n], at head frame points."""
     f = frame.face
     crown_y, crown_z = -0.80, -0.45
     y, z = py - crown_y, pz - crown_z
@@ -310,7 +310,7 @@ def hair_colour(frame: Frame, px: np.ndarray, py: np.ndarray, pz: np.ndarray) ->
 
 
 def long_hair(frame: Frame, behind: bool) -> None:
-    """Hair that falls behind the face (one bulk) or beside it (two curtains); and a bun."""
+    """Draws hair that falls behind the face (one bulk, and a bun) or beside it (two curtains)."""
     f = frame.face
     w = f.head_width
     shapes = []

@@ -17,7 +17,7 @@ from tfds_megn.surface import bell, smooth
 
 
 def linear(*rgb: float) -> np.ndarray:
-    """SRGB numbers to the linear scale that shading uses, f32[3]."""
+    """Converts sRGB in [0, 1] to the linear scale that shading uses, f32[3]."""
     return np.square(np.array(rgb, dtype=np.float32))
 
 
@@ -58,11 +58,11 @@ def paint(
     colour, shine = albedo.take(front, 1), gloss[front]
     colour *= _complexion(face, s, side, t)
 
-    def part(draw: Callable, t0: float, height: float, s0: float, width: float) -> None:
-        """Lets `draw` paint on what lies about (s0, t0)."""
+    def part(paint_on: Callable, t0: float, height: float, s0: float, width: float) -> None:
+        """Paints on the points around (s0, t0)."""
         rows = np.flatnonzero((np.abs(t - t0) < height) & (np.abs(side - s0) < width))
         here, glint = colour.take(rows, 1), shine[rows]
-        draw(face, here, glint, s[rows], t[rows], soft)
+        paint_on(face, here, glint, s[rows], t[rows], soft)
         scatter(colour, rows, here)
         shine[rows] = glint
 
@@ -133,7 +133,7 @@ def lip_line(face: Any, s: Any) -> tuple[Any, Any]:
 
 
 def lip_reach(face: SimpleNamespace, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Height of the upper and of the lower lip, and how far open lips lie from their line, along the mouth."""
+    """Heights of the upper and the lower lip, and the distance of open lips from their line, along the mouth."""
     root = np.sqrt((1.0 - x * x).clip(0.0, 1.0))
     upper = face.lip_upper * root * (1.0 - 0.16 * bell((x / 0.14) ** 2))
     return upper, face.lip_lower * 1.1 * root, 0.055 * face.mouth_open * root
@@ -215,7 +215,7 @@ def _brows(
 def _eyes(
     face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float
 ) -> None:
-    """Eyelids, white, iris, pupil, highlight, lashes."""
+    """Paints eyelids, white, iris, pupil, highlight and lashes."""
     sign = np.sign(s)
     size = face.eye_size
     x = (np.abs(s) - face.eye_spacing) * (1.0 / size)  # -1 at the inner, 1 at the outer corner

@@ -1,4 +1,4 @@
-"""A radial surface r(direction), tabulated on an equal-area map of directions; where rays meet it.
+"""A radial surface r(direction), tabulated on an equal-area map of directions, and its intersection with rays.
 
 Head frame: x to the right of a frontal picture, y down, z out of the face; unit length is half the head's
 height. A direction d is stored at (u, v) = (dx, dy) / sqrt(2 (1 + dz)), Lambert's azimuthal equal-area map
@@ -63,7 +63,7 @@ def bell(q: Any) -> Any:
 
 @lru_cache(maxsize=4)
 def directions(count: int) -> Directions:
-    """The grid of `count` by `count` directions over u, v in [-1, 1]."""
+    """Makes the grid of `count` by `count` directions over u, v in [-1, 1]."""
     line = np.linspace(-1.0, 1.0, count)
     v, u = np.meshgrid(line, line, indexing="ij")
     rho2 = np.minimum(u * u + v * v, 1.0)
@@ -122,7 +122,7 @@ def box_blur(table: np.ndarray, radius: int) -> np.ndarray:
 def cells(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Where points fall in a table: radius |p|, flat index of the upper left cell, and two fractions."""
+    """Finds the cells of a table in which points lie: radius |p|, flat index of the upper left cell, two fractions."""
     plane2 = x * x + y * y
     r = np.sqrt(plane2 + z * z)
     centre = 0.5 * (count - 1)
@@ -179,7 +179,7 @@ def origins(turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
 
 
 def trace(table: np.ndarray, turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the parallel rays of a picture meet a radial surface.
+    """Meets the parallel rays of a picture with a radial surface.
 
     A coarse picture is traced first; each block of rays starts from the nearest depth found around it.
 
@@ -239,7 +239,7 @@ def _spread_blocks(depth: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _heights(table: np.ndarray, ray: np.ndarray, start: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """How far points at depth `z` f32[...,N] of rays from `start` f32[3,N] lie above a radial surface."""
+    """Heights over a radial surface of points at depth `z` f32[...,N] on rays from `start` f32[3,N]."""
     px, py, pz = (z * ray[k] + start[k] for k in range(3))
     r, at, fu, fv = cells(px, py, pz, table.shape[0])
     r -= lookup(table.reshape(-1), at, fu, fv, table.shape[0])
@@ -274,7 +274,7 @@ def _approach(
 def _scan(
     table: np.ndarray, ray: np.ndarray, start: np.ndarray, top: np.ndarray, samples: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Looks along rays from depth `top` backwards for the first crossing; f32[N] depth, bool[N] if found."""
+    """Searches rays from depth `top` backwards for the first crossing; returns its depth f32[N], and bool[N], found."""
     share = np.linspace(0, 1, samples, dtype=np.float32)[:, None]
     z = top + (_BACK - top) * share
     g = _heights(table, ray, start, z)

@@ -1,4 +1,4 @@
-"""The UV square: one texel, one point of every face; and where the 68 landmarks lie on it.
+"""The UV square, on which each texel is one point of every face, and the 68 landmarks on it.
 
 The square is laid out on a mean face: columns are the azimuth about the head's vertical axis, from -80 degrees (left
 in a frontal picture) to 80; rows are the angle below the horizontal, from -46 degrees (forehead, row 0) to 76 (under
@@ -34,9 +34,9 @@ MEAN_FACE = {
 
 
 def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
-    """The true UV position map of the bare face, in PRNet's convention.
+    """Computes the true UV position map of the bare face, in PRNet's convention.
 
-    Texel [row v, column u] of the map holds where that point of the face lies in the picture `render(params,
+    Texel [row v, column u] of the map contains the position of that point of the face in the picture `render(params,
     ..., size)`: x to the right and y down in pixels (the centre of pixel [i, j] is (j, i)), and z towards the
     camera to the same scale, 0 at the depth of the head's centre. Sampling the picture at (x, y) unwraps the
     face; points hidden by the face itself, by hair or by an attribute have a position all the same.
@@ -68,7 +68,7 @@ def position_maps(task: tuple[np.ndarray, int]) -> np.ndarray:
 
 
 def landmarks(params: np.ndarray, size: int = 256) -> np.ndarray:
-    """Where the 68 landmarks of the iBUG scheme lie, in the coordinates of `position_map`.
+    """Computes the 68 landmarks of the iBUG scheme, in the coordinates of `position_map`.
 
     Args:
       params: f32[P], from `sample_params`.
@@ -127,7 +127,7 @@ def _uv_of(s: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def _landmarks_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
-    """Face coordinates of the 68 landmarks, f32[68] each: where `skin` paints brows, nose, eyes and lips."""
+    """Face coordinates f32[68] each of the 68 landmarks: brows, nose, eyes and lips lie where `skin` paints them."""
     x = np.linspace(-1, 1, 17)  # along the jaw: fixed directions, the head's shape does the rest
     jaw = _direction(0.5 + 0.5 * np.deg2rad(78) / UV_AZIMUTH * x, _jaw_v(np.abs(x)))
     points = [np.stack(face_coordinates(*jaw)[:2])]
@@ -179,7 +179,7 @@ def _mean_coordinates(size: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _moves(size: int) -> np.ndarray:
-    """How far each landmark's move takes each texel, f32[68,size²]: a thin-plate spline.
+    """Share f32[68,size²] of each landmark's move that each texel follows, by a thin-plate spline.
 
     Anchors along the border of the square stay where they are.
     """
@@ -193,14 +193,14 @@ def _moves(size: int) -> np.ndarray:
 
 
 def spline(knots: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """How much the value at each knot counts at each point, in the thin-plate spline through them.
+    """Weight of each knot's value at each point, in the thin-plate spline through the knots.
 
     Args:
-      knots: f32[2,K].
-      at: f32[2,N].
+      knots: f32[2,K], points at which values are given.
+      at: f32[2,N], points at which the spline is evaluated.
 
     Returns:
-      f64[K,N]; values [C,K] times it are the spline's, [C,N].
+      f64[K,N]; values [C,K] @ weights are the values [C,N] of the spline.
     """
     knots, at = knots.astype(np.float64), at.astype(np.float64)
     flat = np.concatenate([np.ones((1, knots.shape[1])), knots])  # [3,K]

@@ -17,7 +17,7 @@ from tfds_megn.surface import block_range, box_blur, face_coordinates, radius, s
 
 
 def put_on(frame: Frame, head: Head, name: str) -> np.ndarray:
-    """Draws the attribute `name` onto the frame; returns bool[N], the rays it changed."""
+    """Draws the attribute `name` onto the frame; returns bool[N], the rays that it changes."""
     touched = np.zeros(frame.side * frame.side, dtype=bool)
     if name == "mask":
         _draw_mask(frame, head, touched)
@@ -43,7 +43,7 @@ def _mask_kind(face: SimpleNamespace) -> str:
 
 
 def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
-    """Radius table of a smooth sheet that stands off the lower face; outside the face, of the head."""
+    """Radii f32[G,G] of a smooth sheet that stands off the lower face; outside the face, those of the head."""
     f, grid = frame.face, head.grid
     skin, s, t = head.skin[grid.front], grid.s[grid.front], grid.t[grid.front]
     reach = grid.count // 20
@@ -56,12 +56,15 @@ def _mask_surface(frame: Frame, head: Head) -> np.ndarray:
 
 
 def _meet(frame: Frame, table: np.ndarray, region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rays that meet a surface over anything drawn so far, and their depth, where `region` can be seen.
+    """Meets the rays with a part of a surface, where nothing drawn so far lies before it.
 
     Args:
       frame: the picture.
       table: f32[G,G], radii of the surface.
       region: bool[F,F], the part of the front of the grid that is wanted.
+
+    Returns:
+      int[n], the rays, and f32[n], their depth.
     """
     grid = frame.head.grid
     wanted = np.flatnonzero(region)
@@ -83,7 +86,7 @@ def _meet(frame: Frame, table: np.ndarray, region: np.ndarray) -> tuple[np.ndarr
 
 
 def _swell(table: np.ndarray, reach: int) -> np.ndarray:
-    """The largest value within `reach` cells along both axes."""
+    """The largest value f32[F,F] within `reach` cells along both axes."""
     for axis in (0, 1):
         left, step = 2 * reach, 1
         while left > 0:
@@ -124,7 +127,7 @@ def _draw_mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
 
 
 def _draw_straps(frame: Frame, table: np.ndarray, kind: str, touched: np.ndarray) -> None:
-    """Loops from the mask's corners to the ears, or bands around the head."""
+    """Draws loops from the mask's corners to the ears, or bands around the head."""
     f, strap = frame.face, attire.STRAPS[kind]
     colour = linear(*attire.strap_colour(f.mask_strap))
     knots = 6
@@ -179,7 +182,7 @@ def _density(face: SimpleNamespace, beard: bool, s: np.ndarray, t: np.ndarray, q
 
 
 def _facial_hair_colour(face: SimpleNamespace) -> np.ndarray:
-    """The hair's colour, darker where it would not stand out from the skin; f32[3] linear."""
+    """Linear colour f32[3] of the hair, darker where it would not stand out from the skin."""
     hair, skin = linear(face.hair_r, face.hair_g, face.hair_b), linear(face.skin_r, face.skin_g, face.skin_b)
     share = float(hair.sum() / (hair.sum() + skin.sum()))
     return hair * np.float32(1.0 - 0.6 * max(0.0, 1.0 - ((share - 0.5) / 0.17) ** 2))

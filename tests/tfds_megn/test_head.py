@@ -1,4 +1,4 @@
-"""The radial surface against closed forms: spheres, ellipsoids, rotations written another way."""
+"""Shadows of simple heads, and the pose against Rodrigues' formula."""
 
 import numpy as np
 import pytest
@@ -14,46 +14,6 @@ def rotation(axis, angle):
     return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
 
 
-def test_the_map_of_directions_has_equal_areas_and_unit_vectors():
-    grid = surface.directions(101)
-    np.testing.assert_allclose((grid.d**2).sum(0), 1.0, atol=1e-5)
-    inside = np.hypot(*np.meshgrid(np.linspace(-1, 1, 101), np.linspace(-1, 1, 101))) <= 1
-    front = inside & (grid.d[2] > 0)  # half of the sphere
-    assert front.sum() / inside.sum() == pytest.approx(0.5, abs=0.01)
-
-
-def test_a_table_is_read_where_the_direction_says():
-    grid = surface.directions(161)
-    d = np.random.default_rng(0).normal(size=(3, 400)).astype(np.float32)
-    d[2] = np.abs(d[2])
-    d /= np.sqrt((d * d).sum(0))
-    for k in range(3):
-        np.testing.assert_allclose(surface.radius(grid.d[k], d), d[k], atol=2e-3)
-
-
-def test_rays_meet_a_sphere_where_pythagoras_says():
-    table = np.full((96, 96), 0.8, dtype=np.float32)
-    line = np.linspace(-1, 1, 60, dtype=np.float32)
-    turn = rotation((0, 1, 0), 0.4).astype(np.float32)
-    rows, z = surface.trace(table, turn, line, line)
-    y, x = (line[k] for k in np.divmod(rows, 60))
-    inner = x * x + y * y < 0.5
-    np.testing.assert_allclose(z[inner], np.sqrt(0.64 - x[inner] ** 2 - y[inner] ** 2), atol=6e-3)
-    area = len(rows) * (2 / 59) ** 2
-    assert area == pytest.approx(np.pi * 0.64, rel=0.025)
-
-
-def test_normals_of_an_ellipsoid_are_its_gradient():
-    grid = surface.directions(160)
-    axes = np.array([0.7, 1.0, 0.9])[:, None, None]
-    r = 1 / np.sqrt(((grid.d / axes) ** 2).sum(0))
-    gradient = grid.d * r / axes**2
-    gradient /= np.sqrt((gradient**2).sum(0))
-    n = surface.surface_normals(r.astype(np.float32), grid.d)
-    front = grid.d[2] > -0.2
-    assert (n * gradient).sum(0)[front].min() > 0.999
-
-
 def test_a_sphere_throws_no_shadow_on_its_bright_side_and_a_spike_does():
     grid = surface.directions(112)
     light = np.array([1.0, 0.0, 0.0], dtype=np.float32)
@@ -63,17 +23,6 @@ def test_a_sphere_throws_no_shadow_on_its_bright_side_and_a_spike_does():
     spike = ball + 0.4 * np.exp(-((grid.d[0] - 0.5) ** 2 + grid.d[1] ** 2) / 0.005).astype(np.float32) * (grid.d[2] > 0)
     behind = (np.abs(grid.d[0] - 0.28) < 0.04) & (np.abs(grid.d[1]) < 0.04) & (grid.d[2] > 0)
     assert head.cast_shadow(spike, grid, light)[behind].max() < 0.3
-
-
-def test_the_running_mean_keeps_constants_and_slopes_and_spreads_a_point():
-    ramp = np.tile(np.arange(40, dtype=np.float32), (40, 1))
-    np.testing.assert_allclose(surface.box_blur(ramp, 2)[:, 5:-5], ramp[:, 5:-5], rtol=1e-6)
-    point = np.zeros((21, 21), dtype=np.float32)
-    point[10, 8] = 1
-    # Twice a box of three is the kernel 1 2 3 2 1 over 9, along each axis.
-    kernel = np.zeros((21, 21))
-    kernel[8:13, 6:11] = np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1]) / 81
-    np.testing.assert_allclose(surface.box_blur(point, 1), kernel, atol=1e-6)
 
 
 @pytest.mark.parametrize("name,axis", [("yaw", (0, 1, 0)), ("pitch", (-1, 0, 0)), ("roll", (0, 0, 1))])

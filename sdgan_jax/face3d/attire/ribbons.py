@@ -13,14 +13,14 @@ _POINTS = 24
 
 
 def bars(wearer: Wearer, begin: jax.Array, end: jax.Array, width: float | jax.Array, albedo: jax.Array) -> Layer:
-    """Bars that go straight, but where the skin would be in their way around it.
+    """Makes bars that go straight, and around the skin where it is in their way.
 
     Args:
         wearer: the face.
         begin: f32[N,3], and
         end: f32[N,3], points in the head's frame.
-        width: of the bars, in the head's frame.
-        albedo: f32[3], linear.
+        width: width of the bars, in the head's frame.
+        albedo: f32[3], linear colour.
     """
     along = jnp.linspace(0.0, 1.0, _POINTS)[:, None]
     path = begin[:, None] * (1 - along) + end[:, None] * along  # [N,K,3]
@@ -32,7 +32,7 @@ def bars(wearer: Wearer, begin: jax.Array, end: jax.Array, width: float | jax.Ar
     half = (0.5 * width + wearer.soft) * wearer.pose.scale
     rows = [points - half * aside, points + half * aside, jnp.full_like(points, jnp.nan)]  # no cells across the gap
     surface = jnp.stack(rows, 1).reshape(-1, _POINTS, 3)  # [3N,K,3]
-    # It ends behind the ear, which no map shows: where the head's side turns away.
+    # No map shows the ear: a bar fades out where the head's side turns away.
     out = (path / jnp.sqrt((path * path).sum(-1, keepdims=True))) @ wearer.pose.rotation.T
     fade = smooth(-0.40, -0.15, out[..., 2]) * smooth(1.0, 0.9, along[:, 0])
     side = jnp.broadcast_to(jnp.array([-1.0, 1.0, 0.0])[:, None], (3, _POINTS))
@@ -58,5 +58,5 @@ def _outside(wearer: Wearer, path: jax.Array, gap: float | jax.Array) -> jax.Arr
     reach = jnp.where(near, side * skin[:, 0], -1.0).max(-1) + gap
     need = jnp.maximum(reach - jnp.abs(path[..., 0]), 0.0)
     apart = jnp.abs(jnp.arange(_POINTS)[:, None] - jnp.arange(_POINTS)) / (_POINTS / 2)
-    push = (need[:, None] * jnp.clip(1.0 - apart * apart, 0.0, 1.0)).max(-1)  # all around gives way: bars have no kinks
+    push = (need[:, None] * jnp.clip(1.0 - apart * apart, 0.0, 1.0)).max(-1)  # neighbours move too: bars have no kinks
     return jnp.stack([path[..., 0] + side[..., 0] * push, path[..., 1], path[..., 2]], -1)

@@ -28,7 +28,7 @@ def mask(wearer: Wearer, style: Style) -> Attire:
 
     Args:
         wearer: the face.
-        style: one of `KINDS["mask"]`.
+        style: a style of a mask.
     """
     bearing = jnp.stack(bearings(jnp.asarray(wearer.layout.coordinates)), -1)
     inside, _, _ = _mask_place(bearing, style)
@@ -91,7 +91,7 @@ def _blur(table: jax.Array) -> jax.Array:
 
 
 def _straps(wearer: Wearer, sheet: jax.Array, bearing: jax.Array, style: Style) -> Layer:
-    """Loops from the mask's corners to the ears, or bands around the head."""
+    """Makes loops from the mask's corners to the ears, or bands around the head."""
     strap, begin, end = attire.STRAPS[style.kind], [], []
     for sign in (-1.0, 1.0):
         for row, direction in zip(strap.rows, strap.ends, strict=True):
@@ -114,8 +114,8 @@ def hair(wearer: Wearer, style: Style, beard: bool) -> Attire:
 
     Args:
         wearer: the face.
-        style: one of `KINDS["beard"]` or `KINDS["mustache"]`.
-        beard: which of them.
+        style: a style of a beard or a mustache.
+        beard: True for a beard.
     """
     density = _beard if beard else _mustache
     coordinates = jnp.asarray(wearer.layout.coordinates)

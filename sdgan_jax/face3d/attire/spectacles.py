@@ -33,7 +33,7 @@ def spectacles(wearer: Wearer, style: Style, attribute: str) -> Attire:
 
     Args:
         wearer: the face.
-        style: one of `KINDS[attribute]`.
+        style: a style of the attribute.
         attribute: "eyeglasses" or "sunglasses".
     """
     shape, middle = _fitted(wearer, style, attribute)
@@ -107,7 +107,7 @@ def _glass(
 
 
 def _temples(wearer: Wearer, shape: Spectacles, middle: jax.Array, colour: jax.Array) -> Layer:
-    """Bars from the hinges to the ears."""
+    """Makes bars from the hinges to the ears."""
     x, y = shape.hinge
     side, sign = jnp.array([x, y, 0.0]), jnp.array([[-1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
     begin = jnp.array([*middle, _sheet_z(shape, x) - 0.01]) + side * sign

@@ -1,4 +1,4 @@
-"""The choices of what is worn: form, colours, size, a texture."""
+"""Styles of attributes: kind, colours, size, thickness, texture."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _CLOTH = "#2b3550"
 
 @struct.dataclass
 class Style:
-    """How an attribute looks.
+    """The look of an attribute.
 
     Attributes:
         kind: its form, one of `KINDS[attribute]`.
-        colour: f32[3], sRGB in [0, 1]: of the cloth, the rims, the hair. None: hair like the brows.
-        second: f32[3], of the mask's straps or the lenses.
+        colour: f32[3], sRGB in [0, 1], colour of the cloth, the rims or the hair. None: hair like the brows.
+        second: f32[3], sRGB in [0, 1], colour of the mask's straps or the lenses.
         size: f32[], factor of its extent, 0.8 to 1.2.
-        thickness: f32[], how far a mask stands off, how thick rims are, how long hair is: 1 is usual, 0 to 2.
+        thickness: f32[], factor of a mask's distance from the face, a rim's thickness or the length of hair, 0 to 2.
         texture: RGBA, u8[h,w,4] or f32[h,w,4] in [0, 1], drawn onto the attribute across its width and down its
             height; where it is transparent the colour shows. None: the colour alone.
     """
@@ -45,7 +45,7 @@ class Style:
 
 
 def default_style(attribute: str, kind: str | None = None) -> Style:
-    """The usual look of an attribute.
+    """Returns the usual look of an attribute.
 
     Args:
         attribute: a key of `KINDS`.
@@ -71,7 +71,7 @@ def default_style(attribute: str, kind: str | None = None) -> Style:
 
 
 def random_style(attribute: str, seed: int, kind: str | None = None) -> Style:
-    """A look drawn at random; the same seed gives the same.
+    """Draws a look at random; the same seed gives the same look.
 
     Args:
         attribute: a key of `KINDS`.
@@ -120,5 +120,5 @@ def _array(colour: attire.Colour) -> np.ndarray:
 
 def _kinds(attribute: str) -> tuple[str, ...]:
     if attribute not in KINDS:
-        raise ValueError(f"unknown attribute {attribute!r}; what can be worn is {', '.join(KINDS)}")
+        raise ValueError(f"unknown attribute {attribute!r}; the known ones are {', '.join(KINDS)}")
     return KINDS[attribute]

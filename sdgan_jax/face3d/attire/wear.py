@@ -1,4 +1,4 @@
-"""Puts an attribute on a face in a picture, by its position map: masks, glasses, beards in three dimensions."""
+"""Attributes drawn onto a face in a picture, in three dimensions, by the position map of the face."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from sdgan_jax.face3d.layout import Layout
 
 SAMPLES = 2  # along each axis of a pixel
 ORDER = ("beard", "mustache", "mask", "eyeglasses", "sunglasses")  # from the skin outwards
-_FINE = 256  # texels to which smaller position maps are brought, so that what is worn has no facets
+_FINE = 256  # texels to which smaller position maps are brought, so that attributes have no facets
 _SIDES = (256, 512, 768)  # of the squares in which photos are worked on
 _AROUND = 2.6  # side of that square in sides of the landmarks' box: with the ears
 
 
 @struct.dataclass
 class Overlay:
-    """What is laid over a picture: `image * keep + colour`, in linear colours.
+    """An attribute as an overlay on a picture: `image * keep + colour`, in linear colours.
 
     Attributes:
         colour: f32[H,W,3], linear, times its opacity.
@@ -53,12 +53,12 @@ def wear(
         image: f32[H,W,3] in [-1, 1].
         position_map: f32[S,S,3] of the face in this picture, S at most 257; in MEGN's layout it may be as small as 16.
         attribute: static; one of `tfds_megn.ATTRIBUTES`. "none" gives back the image.
-        style: how it looks, `styles.default_style(attribute)` by default.
-        layout: of the position map, that of `tfds_megn` by default.
+        style: the look of the attribute, `styles.default_style(attribute)` by default.
+        layout: layout of the position map, that of `tfds_megn` by default.
 
     Returns:
         The picture f32[H,W,3] in [-1, 1], with the very same numbers away from the attribute and its shadow, and
-        f32[H,W] in [0, 1], the share of each pixel that is worn; clear lenses are.
+        f32[H,W] in [0, 1], the share of each pixel that the attribute covers, clear lenses included.
 
     Raises:
         ValueError: unknown attribute or kind of style, or shapes that are not as above.
@@ -72,7 +72,10 @@ def wear(
 def overlay(
     image: jax.Array, position_map: jax.Array, attribute: str, style: Style | None = None, layout: Layout | None = None
 ) -> Overlay:
-    """What `wear` lays over the picture, to be laid over the same picture at another size; takes what it takes."""
+    """Computes the overlay that `wear` applies; it can be applied to the same picture at another size.
+
+    For the arguments and errors see `wear`; "none" is an unknown attribute here.
+    """
     if attribute not in styles.KINDS:
         raise ValueError(f"unknown attribute {attribute!r}; the known ones are {', '.join(tfds_megn.ATTRIBUTES)}")
     style = styles.default_style(attribute) if style is None else style
@@ -105,20 +108,20 @@ def wear_photo(
 ) -> np.ndarray:
     """Draws attributes onto a face in a photo of any size, each lit as the bare face is.
 
-    The square around the face is worked on at one of a few sizes, so that little is compiled; what is drawn is laid
-    over the photo's own pixels.
+    The square around the face is worked on at one of a few sizes, so that little is compiled; the overlay is applied
+    to the photo's own pixels.
 
     Args:
         image: u8[H,W,3].
         position_map: f32[S,S,3] of the face, in pixels of the photo.
         chosen: the style of each attribute to wear.
-        layout: of the position map, that of `tfds_megn` by default.
+        layout: layout of the position map, that of `tfds_megn` by default.
 
     Returns:
-        u8[H,W,3], unchanged away from what is worn and its shadow.
+        u8[H,W,3], unchanged away from the attributes and their shadows.
 
     Raises:
-        ValueError: as `wear`.
+        ValueError: see `wear`.
     """
     known = layouts.megn(position_map.shape[0]) if layout is None else layout
     patch = alignment.patch_around(finding.box_of(position_map, known), _AROUND, _SIDES)
@@ -146,7 +149,7 @@ def _overlay(
     image: jax.Array, position_map: jax.Array, style: Style, layout: Layout, attribute: str, samples: int
 ) -> Overlay:
     linear = light.to_linear(jnp.clip(0.5 + 0.5 * image, 0.0, 1.0))
-    position_map = jax.lax.stop_gradient(position_map)  # whose scatter has none
+    position_map = jax.lax.stop_gradient(position_map)  # the rasteriser has no gradient
     wearer = observe(linear, position_map, layout, samples)
     if attribute == "mask":
         made = shells.mask(wearer, style)
@@ -176,7 +179,7 @@ def _compose(wearer: Wearer, made: Attire, size: tuple[int, int], samples: int) 
 def _draw_layer(
     wearer: Wearer, layer: Layer, size: tuple[int, int], samples: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Lit colour and opacity of a layer at each sample, and the share that is worn; none where the face hides it."""
+    """Lit colour, opacity and coverage of a layer at each sample; 0 where the face hides it."""
     drawn = raster.rasterise(layer.surface, *size, samples, layer.where, layer.reach)
     known = jnp.where(jnp.isfinite(layer.surface), layer.surface, 0.0)
     table = jnp.concatenate([layer.fields, geometry.normals(known)], -1)

@@ -1,4 +1,4 @@
-"""A face as what it wears sees it, and the layers that what is worn is made of."""
+"""Face geometry and lighting that attributes are fitted to, and the layers that attributes consist of."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _HAIR_TO_SKIN = 0.22  # the most that hair has of the skin's brightness
 
 @struct.dataclass
 class Wearer:
-    """One face.
+    """A face, its pose and the light on it.
 
     Attributes:
-        layout: of its position map.
-        pose: of its head.
-        head: f32[S,S,3], its points in the head's frame; off the face, where no map is to be trusted, a mean head's.
-        surface: f32[S,S,3], the same in the picture.
-        raster: of the surface.
-        light: on it.
+        layout: layout of its position map.
+        pose: pose of its head.
+        head: f32[S,S,3], its points in the head's frame; off the face, where no map is exact, those of a mean head.
+        surface: f32[S,S,3], the same points in the picture.
+        raster: the surface rasterised.
+        light: the light on the face.
         hair: f32[3], linear colour of its brows.
         soft: f32[], width of a sample of the picture in the head's frame.
     """
@@ -45,12 +45,12 @@ class Wearer:
 
 
 class Paint(NamedTuple):
-    """What the samples of a layer look like.
+    """The look of the samples of a layer.
 
     Attributes:
-        albedo: f32[...,3], linear. opacity: f32[...].
-        tilt: f32[...,3], added to the unit normal, in the head's frame. gloss: f32[...].
-        glow: f32[...] in [0, 1]: how little the shading counts.
+        albedo: f32[...,3], linear. opacity: f32[...] in [0, 1].
+        tilt: f32[...,3], added to the unit normal, in the head's frame. gloss: f32[...], strength of the highlight.
+        glow: f32[...] in [0, 1], the share of the colour that is not shaded.
         coverage: f32[...], the share that the attribute covers, clear glass included; the opacity if None.
     """
 
@@ -63,12 +63,12 @@ class Paint(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A surface and how it is painted.
+    """A surface and its paint.
 
     Attributes:
-        surface: f32[S1,S2,3], in the picture. fields: f32[S1,S2,C], numbers that `paint` wants at each sample.
-        paint: of fields f32[...,C].
-        bias: how far behind the face a sample may lie and still be seen, in the head's frame.
+        surface: f32[S1,S2,3], in the picture. fields: f32[S1,S2,C], arguments of `paint` at each point.
+        paint: function of fields f32[...,C] at each sample.
+        bias: distance behind the face up to which a sample is still seen, in the head's frame.
         where: bool[S1,S2], the points that exist. reach: samples that a cell may span, see `raster.rasterise`.
     """
 
@@ -94,17 +94,17 @@ class Attire(NamedTuple):
 
 
 def observe(image: jax.Array, position_map: jax.Array, layout: Layout, samples: int) -> Wearer:
-    """Finds out what the other parts need to know of a face.
+    """Measures the geometry of a face and the light on it.
 
     Args:
         image: f32[H,W,3], linear.
-        position_map: f32[S,S,3].
-        layout: of the same S.
-        samples: of the picture, along a pixel.
+        position_map: f32[S,S,3], positions in the picture.
+        layout: layout of the position map.
+        samples: samples of the picture along each axis of a pixel.
     """
     height, width = image.shape[:2]
     pose = geometry.pose(position_map, layout)
-    # A network's map trembles from texel to texel. How a face differs from the mean one is smooth, its nose is not.
+    # A network's map is noisy from texel to texel. The difference to the mean face is smooth, so that is smoothed.
     face = jnp.asarray(layout.face, jnp.float32)[..., None]
     near = _blurred(face)
     own = _blurred((geometry.to_head(position_map, pose) - jnp.asarray(layout.head)) * face) / jnp.maximum(near, 1e-3)
@@ -130,7 +130,7 @@ def _blurred(table: jax.Array) -> jax.Array:
 
 
 def _brows(image: jax.Array, position_map: jax.Array, layout: Layout, lit: Light) -> jax.Array:
-    """Colour of hair that goes with the brows: their darkest quarter, but clearly darker than the skin."""
+    """Linear colour f32[3] of hair like the brows: that of their darkest quarter, clearly darker than the skin."""
     points = jnp.asarray(layout.landmarks[17:27])
     steps = jnp.linspace(-0.02, 0.02, 7)
     near = points[:, None] + jnp.stack([jnp.zeros_like(steps), steps], -1)  # [10,7,2]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sdgan_jax.face3d.attire import styles
+from tfds_megn import attire
 
 
 @pytest.mark.parametrize("attribute", styles.KINDS)
@@ -29,3 +30,15 @@ def test_unknown_names_are_refused():
         styles.default_style("hat")
     with pytest.raises(ValueError, match="aviator"):
         styles.default_style("sunglasses", "square")
+
+
+def test_colours_are_those_of_the_renderer():
+    palettes = {
+        "eyeglasses": attire.RIMS, "sunglasses": attire.RIMS, "beard": (*attire.HAIRS.values(), attire.GREY_HAIR),
+    }  # fmt: skip
+    for attribute, palette in palettes.items():
+        drawn = [styles.random_style(attribute, seed).colour for seed in range(60)]
+        seen = {tuple(colour) for colour in drawn if colour is not None}
+        assert len(seen) >= 5 and seen <= {tuple(np.float32(colour)) for colour in palette}
+    masks = [styles.random_style("mask", seed, "surgical").colour for seed in range(40)]
+    assert {tuple(colour) for colour in masks} == {tuple(np.float32(colour)) for colour in attire.MASKS}

@@ -1,4 +1,4 @@
-"""What is worn lies where the renderer of the dataset has it, is hidden where the face is before it, and learns."""
+"""Attributes lie where the renderer of the dataset has them, are hidden by the face, and have gradients."""
 
 import dataclasses
 
@@ -12,7 +12,8 @@ from sdgan_jax import pictures
 from sdgan_jax.face3d import layout
 from sdgan_jax.face3d.attire import styles, wear
 from sdgan_jax.face3d.attire.wearer import Layer, Paint, observe
-from tfds_megn.render import worn_region
+from tfds_megn import scene
+from tfds_megn.render import SAMPLES
 
 SIZE = 64
 LAYOUT = layout.megn(SIZE)
@@ -38,33 +39,53 @@ def test_nothing_worn_is_nothing_changed():
     assert (region == 0).all()
 
 
-# The least intersection over union: the styles differ, and spectacles are thin.
+# Parameters of the renderer that are the default styles.
+DEFAULTS = dict(
+    mask_kind=0, mask_top=0.2, mask_puff=0.5, rim_shape=2, rim_size=1.0, rim_thick=0.03, sun_shape=2, sun_size=1.0,
+    sun_thick=0.024, beard_length=0.5, beard_density=0.96, beard_cheek=0.35, mustache_form=0, mustache_thick=1.0,
+    mustache_length=1.0,
+)  # fmt: skip
+
+
+def true_coverage(params, attribute, monkeypatch):
+    """The share f32[64,64] of each pixel over which the renderer draws an attribute, clear lenses included."""
+    clear = np.ones((SIZE * SAMPLES) ** 2, np.float32)
+    over = scene.Frame.over
+
+    def record(frame, rows, colour, alpha, touched):
+        clear[rows] *= 1 - (np.minimum(20 * alpha, 1) if attribute == "eyeglasses" else alpha)  # a clear lens has 0.05
+        over(frame, rows, colour, alpha, touched)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.Frame, "over", record)
+        tfds_megn.render(params, attribute, SIZE)
+    return 1 - clear.reshape(SIZE, SAMPLES, SIZE, SAMPLES).mean((1, 3))
+
+
+# Measured: 0.855, 0.866, 0.812, 0.812, 0.812. The faces' own lips and noses are not in the outlines of a photo.
 @pytest.mark.parametrize(
     ("attribute", "least"),
     [
-        ("mask", 0.7),
-        ("sunglasses", 0.35),
-        ("beard", 0.5),
-        pytest.param("eyeglasses", 0.5, marks=pytest.mark.slow),
-        pytest.param("mustache", 0.2, marks=pytest.mark.slow),
+        ("mask", 0.83),
+        ("sunglasses", 0.84),
+        ("beard", 0.78),
+        pytest.param("eyeglasses", 0.78, marks=pytest.mark.slow),
+        pytest.param("mustache", 0.78, marks=pytest.mark.slow),
     ],
 )
-def test_it_lies_where_the_renderer_has_it(attribute, least):
-    shares = []
+def test_it_lies_where_the_renderer_has_it(attribute, least, monkeypatch):
+    overlaps = []
     for identity in (0, 1, 5, 7):
-        image, position_map, params = face(identity)
-        out, region = put_on(image, position_map, attribute)
-        truth = tfds_megn.render(params, attribute, SIZE).astype(int) - tfds_megn.render(params, 0, SIZE)
-        truth = np.abs(truth).max(-1) > 25
-        if attribute == "eyeglasses":  # their lenses are worn and hardly seen
-            truth = worn_region(params, attribute, SIZE)
-        shares.append(((region > 0.5) & truth).sum() / ((region > 0.5) | truth).sum())
-        rows = np.argwhere(region > 0)[:, 0]
+        image, position_map, params = face(identity, **DEFAULTS)
+        out, coverage = put_on(image, position_map, attribute)
+        truth = true_coverage(params, attribute, monkeypatch)
+        overlaps.append(np.minimum(coverage, truth).sum() / np.maximum(coverage, truth).sum())
+        rows = np.argwhere(coverage > 0)[:, 0]
         far = np.abs(np.subtract.outer(rows, np.arange(SIZE))).min(0) > 10  # rows beyond the shadow
         assert (out[far] == image[far]).all()
-        assert ((out != image).any(-1) | (region < 0.5)).all()
-        assert region.min() >= 0 and region.max() <= 1 and np.abs(out).max() <= 1
-    assert np.mean(shares) > least
+        assert ((out != image).any(-1) | (coverage < 0.5)).all()
+        assert coverage.min() >= 0 and coverage.max() <= 1 and np.abs(out).max() <= 1
+    assert np.mean(overlaps) > least and np.min(overlaps) > least - 0.1
 
 
 def test_a_turned_head_hides_the_far_side():
@@ -76,7 +97,7 @@ def test_a_turned_head_hides_the_far_side():
         x, y = np.meshgrid(np.linspace(0, SIZE - 1, 32), np.linspace(0, SIZE - 1, 32))
         sheet = jnp.stack([x, y, jnp.full(x.shape, depth)], -1).astype(jnp.float32)
         white = Layer(sheet, sheet[..., :1], lambda field: Paint(field * 0 + 1.0, field[..., 0] * 0 + 1.0), 0.0)
-        return wear._draw(wearer, white, (SIZE, SIZE), 2)[1], wearer.raster
+        return wear._draw_layer(wearer, white, (SIZE, SIZE), 2)[1], wearer.raster
 
     (behind, drawn), (before, _) = (jax.jit(opacity)(depth) for depth in (-200.0, 200.0))
     inner = (slice(2, -2), slice(2, -2))
