@@ -82,7 +82,7 @@ def evaluate(
     config = samples.rendered_config(model.config.dataset, model.config.resolution)
 
     classifier = classifier_lib.load_or_train(config, data_dir)
-    generated = samples.draw(model, names, per_class, seed)
+    generated = samples.draw_samples(model, names, per_class, seed)
     reals = {}
     for split in ("test", "validation"):
         faces = rendered.read(config, split, data_dir)
@@ -131,7 +131,7 @@ def make_score(nets: Networks) -> Callable[[State], float]:
             model = Model(nets, trees)
         model.take(trees)
         classifier, real = judge()
-        made = np.concatenate(list(samples.draw(model, names, per_class, quiet=True).values()))
+        made = np.concatenate(list(samples.draw_samples(model, names, per_class, quiet=True).values()))
         return -frechet.frechet_distance(
             classifier(pictures.to_float(samples.resize(made, classifier.resolution)))[1], real
         )

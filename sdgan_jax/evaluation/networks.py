@@ -12,6 +12,7 @@ from tqdm import auto as tqdm
 import tfds_megn
 from sdgan_jax import pictures
 from sdgan_jax.data import rendered
+from sdgan_jax.data.batches import map_batches
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.evaluation.report import Table
 from sdgan_jax.face3d import drawing, finding, geometry
@@ -26,7 +27,7 @@ WORN_PIXELS = 256  # of the pictures on which wearing is compared
 SHOWN = 6  # faces on the sheet of what is worn
 _PHOTOS_SHOWN = 100  # on the sheet of photos
 _CELL = 128  # pixels of a face there
-_AT_ONCE = 64
+_BATCH = 64
 
 
 def position_errors(network: PositionNetwork, faces: rendered.Faces) -> Table:
@@ -152,12 +153,8 @@ def photo_sheet(
 
 def predict(network: PositionNetwork, images: np.ndarray) -> np.ndarray:
     """Position maps f32[N,S,S,3] of pictures u8[N,R,R,3], in their pixels, computed in batches of one size."""
-    run, maps = jax.jit(network), []
-    for first in range(0, len(images), _AT_ONCE):
-        some = images[first : first + _AT_ONCE]
-        full = np.concatenate([some, np.zeros((_AT_ONCE - len(some), *images.shape[1:]), np.uint8)])
-        maps.append(np.asarray(run(pictures.to_float(full)))[: len(some)])
-    return np.concatenate(maps)
+    run = jax.jit(network)
+    return map_batches(lambda some: np.asarray(run(pictures.to_float(some))), images, size=_BATCH)
 
 
 def known_layout(network: PositionNetwork) -> layouts.Layout:

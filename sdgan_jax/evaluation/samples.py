@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -11,12 +12,13 @@ from PIL import Image
 from tqdm import auto as tqdm
 
 from sdgan_jax import pictures
+from sdgan_jax.data.batches import map_batches
 
 MIN_RESOLUTION, MAX_RESOLUTION = 32, 256  # of the rendered data sets
-_GENERATE_BATCH = 32
+_BATCH = 32
 
 
-def draw(
+def draw_samples(
     model: Any, names: tuple[str, ...], per_class: int, seed: int = 0, quiet: bool = False
 ) -> dict[str, np.ndarray]:
     """Draws `per_class` samples of each attribute.
@@ -31,20 +33,19 @@ def draw(
     Returns:
         u8[per_class,R,R,3] for each attribute.
     """
-    batch = min(_GENERATE_BATCH, per_class)
-    generated = {}
-    total = per_class * len(names)
-    with tqdm.tqdm(total=total, desc="Drawing samples", unit="img", mininterval=0.5, disable=quiet) as bar:
+    count = len(names) * -(-per_class // _BATCH)
+    with tqdm.tqdm(total=count, desc="Drawing samples", unit="batch", mininterval=0.5, disable=quiet) as bar:
+
+        def generate(z: jax.Array, name: str) -> np.ndarray:
+            images = pictures.to_uint8(jax.device_get(model.generate(z, attribute=name)))
+            bar.update()
+            return images
+
+        generated = {}
         for i, name in enumerate(names):
             key = jax.random.fold_in(jax.random.key(seed), i)
             latents = jax.random.normal(key, (per_class, model.config.generator.latent_dim))
-            images = []
-            for start in range(0, per_class, batch):
-                z = latents[(start + np.arange(batch)) % per_class]  # one shape: one compile
-                made = jax.device_get(model.generate(z, attribute=name))[: per_class - start]
-                images.append(pictures.to_uint8(made))
-                bar.update(len(made))
-            generated[name] = np.concatenate(images)
+            generated[name] = map_batches(functools.partial(generate, name=name), latents, size=_BATCH)
     return generated
 
 

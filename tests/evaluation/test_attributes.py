@@ -146,7 +146,7 @@ def test_score_is_minus_the_distance_that_evaluation_measures(data_dir, monkeypa
     faces = rendered.read("rendered_32_n240", "validation", data_dir)
     reals = {name: faces.images[faces.labels == i][:4] for i, name in enumerate(NAMES)}
     classifier = classifier_lib.load_or_train("rendered_32_n240", data_dir)
-    measured = attributes.measure(samples.draw(model, NAMES, 4), reals, reals, classifier)
+    measured = attributes.measure(samples.draw_samples(model, NAMES, 4), reals, reals, classifier)
     assert score == pytest.approx(-measured["classifier_frechet_distance"]["generated"], rel=1e-4)
 
 
@@ -158,10 +158,10 @@ def test_draw_takes_every_latent_once():
         return np.asarray(z)[:, :3].reshape(-1, 1, 1, 3) / 10
 
     model = types.SimpleNamespace(config=config_lib.Config(), generate=generate)
-    drawn = samples.draw(model, ("none", "mask"), 40, seed=5)
+    drawn = samples.draw_samples(model, ("none", "mask"), 40, seed=5)
     assert {shape for _, shape in asked} == {(32, 512)} and len(asked) == 4
     assert all(len(np.unique(images.reshape(40, 3), axis=0)) == 40 for images in drawn.values())
-    again = samples.draw(model, ("none", "mask"), 40, seed=5)
+    again = samples.draw_samples(model, ("none", "mask"), 40, seed=5)
     np.testing.assert_array_equal(drawn["mask"], again["mask"])
 
 
