@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import tfds_megn
-from sdgan_jax import augmentation, latents, pretrained
+from sdgan_jax import augmentation, latents, pictures, pretrained
 from sdgan_jax.config import Config
 from sdgan_jax.face3d import embedding
 from sdgan_jax.latents import Latents
@@ -180,4 +180,4 @@ def _templates(config: Config) -> np.ndarray:
     for name in ("yaw", "pitch", "roll"):
         face[tfds_megn.PARAM_NAMES.index(name)] = 0.0
     drawn = [tfds_megn.render(face, name, config.resolution) for name in config.attributes[1:]]
-    return np.stack(drawn).astype(np.float32) / 127.5 - 1.0
+    return pictures.to_float(np.stack(drawn))

@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+import jax
 import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
 
@@ -24,6 +25,8 @@ _EXIF_SIZE = (0xA002, 0xA003)  # tags of width and height
 _JPEG_START = b"\xff\xd8\xff"
 BACKGROUND = (255, 255, 255)
 INK = (32, 32, 32)
+
+Array = TypeVar("Array", np.ndarray, jax.Array)
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -46,19 +49,18 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.clip(images * 127.5 + 128.0, 0.0, 255.0).astype(np.uint8)
 
 
-def to_float(images: np.ndarray) -> np.ndarray:
+def to_float(images: Array) -> Array:
     """Scales uint8 images to the library's range: k / 127.5 - 1.
 
     Args:
-        images: uint8[...,R,R,3].
+        images: uint8[...], of numpy or of JAX, also inside a compiled function.
 
     Returns:
-        f32 of the same shape in [-1, 1].
+        f32 of the same shape in [-1, 1], of the same kind of array.
 
     Raises:
-        ValueError: when the images are not uint8.
+        ValueError: the images are not uint8.
     """
-    images = np.asarray(images)
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8, got {images.dtype}")
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)

@@ -3,6 +3,8 @@
 import io
 import struct
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
@@ -22,6 +24,13 @@ def test_round_trip_of_all_values():
     as_float = pictures.to_float(values)
     assert as_float.dtype == np.float32 and as_float[0] == -1.0 and as_float[255] == 1.0
     np.testing.assert_array_equal(pictures.to_uint8(as_float), values)
+
+
+def test_arrays_of_jax_are_scaled_as_those_of_numpy_also_in_a_compiled_function():
+    values = np.arange(256, dtype=np.uint8)
+    for scaled in (pictures.to_float(jnp.asarray(values)), jax.jit(pictures.to_float)(values)):
+        assert isinstance(scaled, jax.Array) and scaled.dtype == np.float32
+        np.testing.assert_allclose(scaled, values / 127.5 - 1.0, atol=1e-7)
 
 
 def test_nan_and_wrong_type_are_refused():

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 import tfds_megn
+from sdgan_jax import pictures
 from sdgan_jax.face3d.layout import Layout
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -263,7 +264,7 @@ def _predict(
         some = [(_moved(square, frame), frame[3]) for square, frame in places[first : first + _BATCH]]
         full = np.zeros((_BATCH, SIZE, SIZE, 3), np.float32)  # one shape
         for k, (square, degrees) in enumerate(some):
-            full[k] = _cut(levels, square, degrees).astype(np.float32) / 127.5 - 1.0
+            full[k] = pictures.to_float(_cut(levels, square, degrees))
         for found, (square, degrees) in zip(np.asarray(predict(full)), some, strict=False):
             c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
             middle = np.array([0.5 * SIZE - 0.5, 0.5 * SIZE - 0.5, 0.0])

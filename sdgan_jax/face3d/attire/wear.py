@@ -132,7 +132,7 @@ def wear_photo(
     out, (height, width) = image.copy(), image.shape[:2]
     rows, columns = slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))
     part = out[rows, columns]
-    colour = part.astype(np.float32) / 127.5 - 1.0
+    colour = pictures.to_float(part)
     touched = np.zeros(part.shape[:2], bool)
     for attribute in sorted(chosen, key=ORDER.index):
         style = chosen[attribute]

@@ -6,6 +6,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from sdgan_jax import pictures
 from sdgan_jax.config import Config
 from sdgan_jax.latents import Latents
 from sdgan_jax.training.draws import sample_keys
@@ -82,5 +83,5 @@ def _latents(config: Config, step: jax.Array, rows: int, phase: int) -> Latents:
 
 def make_inputs(config: Config, step: jax.Array, batch: Batch) -> Inputs:
     """This device's batch as floats, and what the step draws."""
-    real = batch["image"].astype(jnp.float32) / 127.5 - 1.0  # [n,R,R,3]
+    real = pictures.to_float(batch["image"])  # [n,R,R,3]
     return Inputs(real, batch["attributes"], draw(config, step, real.shape[0]))

@@ -21,6 +21,7 @@ from etils import epath
 from tqdm import auto as tqdm
 
 import tfds_megn
+from sdgan_jax import pictures
 from sdgan_jax.data import rendered
 from sdgan_jax.nets.classifier import FEATURE_DIM, Classifier
 from tfds_megn.data_dir import writing
@@ -98,7 +99,7 @@ def load_or_train(config: str, data_dir: str | os.PathLike[str] | None = None) -
     params = train(faces.images, faces.labels, faces.params, STEPS)
     classifier = TrainedClassifier(params, faces.images.shape[1], 0.0, 0)
     faces = rendered.read(config, "test", data_dir)
-    logits, _ = classifier(faces.images.astype(np.float32) / 127.5 - 1.0)
+    logits, _ = classifier(pictures.to_float(faces.images))
     accuracy = float(np.mean(logits.argmax(axis=1) == faces.labels))
     classifier = dataclasses.replace(classifier, held_out_accuracy=accuracy, held_out_images=len(faces.labels))
     try:
@@ -214,7 +215,7 @@ def augment(key: jax.Array, images: jax.Array) -> jax.Array:
     n, resolution = images.shape[:2]
     draw_key, noise_key = jax.random.split(key)
     draws = jax.random.uniform(draw_key, (n, 9, 1, 1), minval=-1.0)  # one call: it compiles sooner than nine
-    x = images.astype(jnp.float32) / 127.5 - 1.0
+    x = pictures.to_float(images)
 
     reach = resolution // 32  # a shift by up to 1/32 of the width
     padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
