@@ -40,6 +40,7 @@ _KINDS: dict[type, Callable[[Any], Any]] = {
     config_lib.Config: config_lib.validate,
     networks.PRNetConfig: networks.validate,
     networks.IdentityConfig: networks.validate,
+    networks.ClassifierConfig: networks.validate,
 }
 MAX_SEED = 2**32 - 1  # jax.random.key takes 32 bits; a larger seed would be the same as a smaller one
 _OVERRIDE = re.compile(r"--?config\.([^=]+)(=.*)?$", re.DOTALL)

@@ -15,7 +15,7 @@ from tqdm import auto as tqdm
 
 import tfds_megn
 from sdgan_jax import outputs, pictures
-from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
+from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
 from sdgan_jax.data import photo_files, rendered
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.evaluation import report
@@ -25,9 +25,10 @@ from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.face3d.attire import wear
 from sdgan_jax.metrics import landmarks as landmark_metrics
 from sdgan_jax.metrics import verification
+from sdgan_jax.nets.classifier import Classifier
 from sdgan_jax.nets.prnet import ResFCN
 from sdgan_jax.pretrained import IdentityNetwork, PositionNetwork
-from sdgan_jax.training.networks import identity, prnet
+from sdgan_jax.training.networks import classifier, identity, prnet
 from tfds_megn import photos as photo_reader
 from tfds_megn.listing import printable
 
@@ -123,6 +124,13 @@ def make_identity_score(config: IdentityConfig) -> Callable[[identity.State], fl
         return table["one wears something"]["accuracy"]
 
     return score
+
+
+def make_classifier_score(config: ClassifierConfig) -> Callable[[classifier.State], float]:
+    """Makes the score of the attribute classifier's checkpoints: its accuracy on validation faces."""
+    faces = rendered.read(config.dataset, "validation", config.data_dir)
+    apply = jax.jit(Classifier().apply)
+    return lambda state: classifier.accuracy(functools.partial(apply, state.variables), faces)
 
 
 def measure_position_maps(network: PositionNetwork, faces: rendered.Faces) -> Table:

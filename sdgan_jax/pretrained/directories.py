@@ -17,7 +17,7 @@ from typing import Any
 from etils import epath
 
 from sdgan_jax.config import Config
-from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
+from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
 
 CONFIG = "config.json"
 NETWORK = "network.json"
@@ -25,11 +25,17 @@ WEIGHTS = "weights.npz"
 CHECKPOINTS = "checkpoints"
 
 # What is trained by each kind of config, and the kind of the network directory that its run writes at its end.
-RUNS = {Config: ("a GAN", ""), PRNetConfig: ("PRNet", "prnet"), IdentityConfig: ("the identity network", "identity")}
+RUNS = {
+    Config: ("a GAN", ""),
+    PRNetConfig: ("PRNet", "prnet"),
+    IdentityConfig: ("the identity network", "identity"),
+    ClassifierConfig: ("the attribute classifier", "classifier"),
+}
 # Where a network directory of each kind is used.
 USES = {
     "prnet": "--network of experiments.wear or --config.fusion.position_network",
     "identity": "--config.losses.identity_network",
+    "classifier": "the folder megn_classifier of --data_dir",
     "sfn": "sdgan_jax.pretrained.fusion_network",
 }
 _WEIGHTS_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".index", ".safetensors", ".bin", ".h5", ".onnx")

@@ -144,7 +144,7 @@ def test_photos_are_sketched_scored_and_skipped(tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "jit", lambda function: function)
     network = types.SimpleNamespace(layout="megn", uv_layout=layout.megn(32), framing=finding.MEGN)
     sheet, scores, notes = networks.photo_sheet(network, files)
-    assert scores == {"face.png": 0.75, "wall.png": None}
+    assert scores == {files[0].label: 0.75, files[2].label: None}
     assert len(notes) == 1 and "text.png" in notes[0]
     face, wall = sheet[2:258, 2:258], sheet[2:258, 260:516]
     colours = np.unique(wall.reshape(-1, 3), axis=0)

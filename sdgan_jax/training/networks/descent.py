@@ -115,10 +115,8 @@ def solve(config: PRNetConfig, layout: Layout, examples: Iterator[Examples]) -> 
     def add(sums: Sums, features: jax.Array, errors: jax.Array) -> Sums:
         seen = jax.vmap(descent.standardise, (0, None, None))(features, mean, deviation)
         wanted = jnp.einsum("nijc,kijc->nk", root * errors, directions, precision="highest")
-        return tuple(
-            total + jnp.einsum("nd,ne->de", seen, part, precision="highest")
-            for total, part in zip(sums, (seen, wanted), strict=True)
-        )
+        squares, products = (jnp.einsum("nd,ne->de", seen, part, precision="highest") for part in (seen, wanted))
+        return sums[0] + squares, sums[1] + products
 
     length, count = features.shape[1] + 1, 0
     sums = (jnp.zeros((length, length)), jnp.zeros((length, config.components)))

@@ -18,6 +18,7 @@ from sdgan_jax.data import rendered
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.data.rendered import Faces
 from sdgan_jax.nets.arcface import ArcFace
+from sdgan_jax.networks import Tree
 from sdgan_jax.training import draws, loop, sharding
 from sdgan_jax.training.networks import distortion, muon
 from sdgan_jax.training.sharding import AXIS
@@ -33,7 +34,7 @@ class State:
     """Everything that a step reads and writes."""
 
     step: jax.Array  # i32, steps done
-    variables: dict  # the network's params and batch_stats
+    variables: Tree  # the network's params and batch_stats
     prototypes: jax.Array  # f32[persons,E], one for each person in the training data
     opt: optax.OptState
 
@@ -127,7 +128,7 @@ def step(config: IdentityConfig, net: ArcFace, state: State, batch: loop.Batch) 
 
 
 def _distort(config: IdentityConfig, key: jax.Array, image: jax.Array, other: jax.Array) -> jax.Array:
-    """Distorts f32[R,R,3] in [-1,1] as for PRNet, but never mirrors it: a parting of the hair is part of the identity."""
+    """Distorts f32[R,R,3] in [-1,1] as for PRNet, without mirroring: a parting of the hair belongs to the person."""
     keys = jax.random.split(key, 3)
     image, _ = distortion.move(keys[0], image, jnp.zeros((1, 1, 3)), config)
     return distortion.hide(keys[2], distortion.recolour(keys[1], image, config.colour), other, config.occlusion)

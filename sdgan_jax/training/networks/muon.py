@@ -14,8 +14,10 @@ import optax
 from optax import contrib
 
 WARM = 20  # the warm-up takes 1/WARM of the run
-_ADAM = 0.25  # learning rate of Adam, as a share of Muon's
-_RMS = 0.2  # root mean square of an update at the rate 1; about Adam's (Liu et al., "Muon is Scalable for LLM Training", 2025)
+_ADAM = 0.25  # learning rate of Adam, as a share of that of Muon
+_RMS = (
+    0.2  # root mean square of an update at rate 1, as Adam has (Liu et al., "Muon is Scalable for LLM Training", 2025)
+)
 
 
 def optimizer(learning_rate: float, total_steps: int, weight_decay: float = 0.0) -> optax.GradientTransformation:

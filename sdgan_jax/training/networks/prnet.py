@@ -20,6 +20,7 @@ from sdgan_jax.config.networks import PRNetConfig
 from sdgan_jax.data import rendered
 from sdgan_jax.face3d import drawing, layout
 from sdgan_jax.nets.prnet import SCALE, ResFCN, to_input
+from sdgan_jax.networks import Tree
 from sdgan_jax.training import draws, loop, sharding
 from sdgan_jax.training.networks import descent, distortion, muon
 from sdgan_jax.training.sharding import AXIS
@@ -34,7 +35,7 @@ class State:
     """Everything that a step reads and writes."""
 
     step: jax.Array  # i32, steps done
-    variables: dict  # the network's params and batch_stats
+    variables: Tree  # the network's params and batch_stats
     opt: optax.OptState
 
 
@@ -57,7 +58,7 @@ def train(config: PRNetConfig, workdir: epath.PathLike, score: Callable[[State],
     maps = rendered.position_maps(faces.params, config.resolution)
     shown = rendered.read(config.dataset, "validation", config.data_dir).first(_SHOWN).images
     net = ResFCN(config.resolution, config.channels)
-    predict_shown = jax.jit(functools.partial(predict, net, images=pictures.to_float(shown)))
+    predict_shown = jax.jit(functools.partial(predict, net, images=jnp.asarray(pictures.to_float(shown))))
 
     def draw(state: State) -> dict[str, np.ndarray]:
         predicted = np.asarray(predict_shown(state.variables))
@@ -113,11 +114,11 @@ def step(config: PRNetConfig, net: ResFCN, state: State, batch: loop.Batch) -> t
         keys, images, batch["position_map"], jnp.roll(images, 1, 0)
     )
     target = to_output(maps, config.resolution)
-    weights = layout.megn(config.resolution).weights
+    weights = jnp.asarray(layout.megn(config.resolution).weights)
 
     train = state.step < round((1 - config.settle) * config.total_steps)
 
-    def loss(params: dict) -> tuple[jax.Array, tuple]:
+    def loss(params: Tree) -> tuple[jax.Array, tuple]:
         variables = state.variables | {"params": params}
         output, changed = net.apply(variables, to_input(images), train, mutable=["batch_stats"])
         return position_map_loss(output, target, weights), (changed["batch_stats"], output)
@@ -153,6 +154,6 @@ def to_output(maps: jax.Array, size: int) -> jax.Array:
     return maps / (SCALE * size) + jnp.array([0.0, 0.0, DEPTH_OFFSET])
 
 
-def predict(net: ResFCN, variables: dict, images: jax.Array) -> jax.Array:
+def predict(net: ResFCN, variables: Tree, images: jax.Array) -> jax.Array:
     """Predicts position maps f32[N,S,S,3], in pixels of the images f32[N,R,R,3] in [-1,1]."""
     return pretrained.PositionNetwork(net, variables, "megn", DEPTH_OFFSET)(images)
