@@ -16,13 +16,13 @@ import jax
 from absl import flags
 from etils import epath
 
-from experiments import launch
+from experiments import launch, presets
 from sdgan_jax import outputs
 from sdgan_jax.benchmark import measurement, report
 from sdgan_jax.config import Config
 
 BY = f"{outputs.MADE_BY} benchmark"
-CONFIG = launch.define_config("benchmark64")
+CONFIG = presets.define_config("benchmark64")
 OUT = launch.define_path("out", None, "JSON file for all that was measured", required=True)
 REPEATS = flags.DEFINE_integer("repeats", 5, "rounds; each measures every part once", lower_bound=1)
 TORCH = flags.DEFINE_bool(

@@ -1,10 +1,11 @@
-"""Puts an attribute on the faces of photos: an edited PNG each, and a before/after sheet.
+"""Edits photos with a model: writes a PNG with the attribute for each photo, and a sheet of before and after.
 
 python -m experiments.edit --model=DIR --input=FILE_OR_FOLDER --attribute=mask[,eyeglasses] --strength=1.0 --out=DIR
 
-Photos of any size and shape are cropped to their central square and brought to the model's size. sheet.png shows the
-first photos, what the model makes of each without an edit (its reconstruction), and the edit. manifest.csv has a row
-for each photo, and says which were left out and why. The same command, stopped and called again, goes on where it was.
+Photos of any size and shape are cropped to their central square and resized to the model's resolution. sheet.png shows
+the first photos, the model's reconstruction of each without an edit, and the edit. manifest.csv has a row for each
+photo, and lists the photos that were left out, with the reason. If the command was stopped, the same command continues
+its work.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ MODEL = launch.define_path("model", None, "training workdir or model directory",
 INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)
 OUT = launch.define_path("out", None, "folder for the edited images, sheet.png and manifest.csv", required=True)
 ATTRIBUTE = flags.DEFINE_list("attribute", None, "name, or several separated by commas to wear at once", required=True)
-STRENGTH = flags.DEFINE_float("strength", 1.0, "of the edit: 0 is the reconstruction, 1 as trained")
+STRENGTH = flags.DEFINE_float("strength", 1.0, "strength of the edit: 0 is the reconstruction, 1 as trained")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Edits what the flags name."""
+    """Edits the photos that the flags name."""
     del argv
     out = epath.Path(OUT.value)
     found = photo_files.find(epath.Path(INPUT.value), out)

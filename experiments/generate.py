@@ -1,4 +1,4 @@
-"""Draws faces that wear an attribute: one PNG each, and a sheet of the first ones.
+"""Generates faces with an attribute: one PNG each, and a sheet of the first ones.
 
 python -m experiments.generate --model=DIR --attribute=mask --seeds=0-15 --truncation=0.7 --out=DIR
 """
@@ -23,20 +23,24 @@ from tfds_megn.listing import printable
 MODEL = launch.define_path("model", None, "training workdir or model directory", required=True)
 OUT = launch.define_path("out", None, "folder for the images and their sheet", required=True)
 ATTRIBUTE = flags.DEFINE_list("attribute", ["none"], "name, or several separated by commas to wear them at once")
-SEEDS = flags.DEFINE_string("seeds", "0-15", "a face each, such as 0-15 or 0,3,5-7; a seed is the same face everywhere")
-STRENGTH = flags.DEFINE_float("strength", 1.0, "of the attribute: 0 is the face without it, 1 as trained")
+SEEDS = flags.DEFINE_string(
+    "seeds", "0-15", "random seeds such as 0-15 or 0,3,5-7, one face each; a seed always gives the same face"
+)
+STRENGTH = flags.DEFINE_float("strength", 1.0, "strength of the attribute: 0 is the face without it, 1 as trained")
 TRUNCATION = flags.DEFINE_float("truncation", 1.0, "psi: below 1 trades variety for typical faces", lower_bound=0.0)
 TRUNCATION_CUTOFF = flags.DEFINE_integer(
-    "truncation_cutoff", None, "layers that are truncated; all when not given", lower_bound=0
+    "truncation_cutoff", None, "number of layers that are truncated; all by default", lower_bound=0
 )
-LABEL = flags.DEFINE_integer("label", None, "class to draw, for imported networks that are conditional", lower_bound=0)
+LABEL = flags.DEFINE_integer(
+    "label", None, "class to generate, for imported networks that are conditional", lower_bound=0
+)
 
 BY = f"{outputs.MADE_BY} generate"
 SHEET_IMAGES = 256
 
 
 def main(argv: Sequence[str]) -> None:
-    """Draws what the flags ask for."""
+    """Generates the faces that the flags describe."""
     del argv
     seeds = list(dict.fromkeys(launch.parse_seeds(SEEDS.value)))
     out, name = epath.Path(OUT.value), "+".join(ATTRIBUTE.value)
@@ -45,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
     sheet = out / f"{name}_sheet.png"
     outputs.check_own([*files.values(), sheet], BY)
     model = sdgan_jax.load(MODEL.value)
-    check(model.config)
+    check_flags(model.config)
     shown: list[np.ndarray] = []
     stopped_at = None
     with interrupts.stop_asked() as stop:
@@ -54,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
                 stopped_at = first
                 break
             some = seeds[first : first + BATCH]
-            for seed, image in zip(some, draw(model, some), strict=True):
+            for seed, image in zip(some, generate(model, some), strict=True):
                 pictures.write_png(files[seed], image, BY)
                 shown += [image] if len(shown) < SHEET_IMAGES else []
     if shown:
@@ -65,8 +69,8 @@ def main(argv: Sequence[str]) -> None:
     print(f"{len(seeds)} images in {printable(out)}, {which} on {printable(sheet)}")
 
 
-def check(config: Config) -> None:
-    """Checks the flags that depend on the model, before anything is drawn.
+def check_flags(config: Config) -> None:
+    """Checks the flags that depend on the model, before any face is generated.
 
     Raises:
         ValueError: a flag does not fit the model.
@@ -81,10 +85,10 @@ def check(config: Config) -> None:
         raise ValueError(f"the model has classes; give --label, from 0 to {classes - 1}")
 
 
-def draw(model: sdgan_jax.Model, seeds: list[int]) -> np.ndarray:
-    """The face of each seed by the flags, u8[N,R,R,3]."""
+def generate(model: sdgan_jax.Model, seeds: list[int]) -> np.ndarray:
+    """Generates the face u8[N,R,R,3] of each seed with the attribute, strength and truncation of the flags."""
     dim = model.config.generator.latent_dim
-    drawn = model.generate(
+    images = model.generate(
         np.stack([jax.random.normal(jax.random.key(seed), (dim,)) for seed in seeds]),
         ATTRIBUTE.value,
         strength=STRENGTH.value,
@@ -92,7 +96,7 @@ def draw(model: sdgan_jax.Model, seeds: list[int]) -> np.ndarray:
         truncation_cutoff=TRUNCATION_CUTOFF.value,
         label=None if LABEL.value is None else np.full(len(seeds), LABEL.value),
     )
-    return pictures.to_uint8(np.asarray(drawn))
+    return pictures.to_uint8(np.asarray(images))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from experiments import launch
+from experiments import launch, presets
 from sdgan_jax import model, pretrained
 from sdgan_jax.config import ClassifierConfig, Config, IdentityConfig, PRNetConfig
 from sdgan_jax.data import stream
@@ -31,7 +31,7 @@ from sdgan_jax.training import gan, sharding
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.networks import classifier, identity, prnet
 
-CONFIG = launch.define_config()
+CONFIG = presets.define_config()
 WORKDIR = launch.define_path(
     "workdir", None, "folder of the run, local or remote (gs://…); runs/<preset> when it is not given"
 )

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that a loop asks between two pieces of work."""
+"""Ctrl-C and SIGTERM as a flag that a loop checks between two steps."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def stop_asked(answer: str = "") -> Iterator[Callable[[], bool]]:
-    """Keeps SIGTERM and the first Ctrl-C until the loop asks; a second one acts at once.
+    """Records the first SIGTERM or Ctrl-C for the loop to check; a second one acts at once.
 
-    Raised in the middle of the work, a KeyboardInterrupt may be lost: Python ignores what is raised in callbacks of its
-    garbage collector, and JAX has one.
+    A KeyboardInterrupt raised in the middle of a step may be lost: Python ignores exceptions in callbacks of its
+    garbage collector, and JAX has such a callback.
 
     Args:
-        answer: a line that the user sees on stderr when the signal comes.
+        answer: line that is printed to stderr when the signal arrives.
 
     Yields:
-        Whether a signal came.
+        A function that returns whether a signal has arrived.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # Signals reach the main thread only.

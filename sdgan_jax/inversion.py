@@ -1,7 +1,7 @@
-"""The latent of a given face, found by optimisation: what an edit of a photo starts from.
+"""Inversion: the latent of a given face, found by optimisation, from which an edit of a photo starts.
 
-The loss is the mean squared difference at every scale of an image pyramid, so that pose and colour are found first and
-detail later (a coarse form of the projector of Karras et al. 2020, without a perceptual network).
+The loss is the mean squared difference at every scale of an image pyramid, so pose and colour are fitted first and
+detail later (a simplified form of the projector of Karras et al. 2020, without a perceptual network).
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import jax.numpy as jnp
 import optax
 
 from sdgan_jax.nets import resample
-from sdgan_jax.networks import Networks, Tree
+from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained.archive import Tree
 
 STEPS = 300
 LEARNING_RATE = 0.05
-PULL = 2e-3  # towards the average, on the mean squared distance: keeps the latent where G has learned
+PULL = 2e-3  # weight of the squared distance to the average latent, near which G is trained best
 
 
 def pyramid_distance(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Mean squared difference of images f32[N,R,R,3], averaged over the scales R, R/2, ..., 4; f32[N]."""
+    """Returns the mean squared difference of images f32[N,R,R,3], averaged over the scales R, R/2, ..., 4; f32[N]."""
     distances = []
     while True:
         distances.append(jnp.square(a - b).mean((1, 2, 3)))
@@ -32,13 +33,13 @@ def pyramid_distance(a: jax.Array, b: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 def invert(nets: Networks, variables_g: Tree, w_avg: jax.Array, basis: jax.Array, images: jax.Array) -> jax.Array:
-    """Finds the latents that draw images.
+    """Finds latents that reproduce images.
 
     Args:
-        nets: of the model.
-        variables_g: of its generator, with buffers.
-        w_avg: f32[D], where the search in w+ starts.
-        basis: f32[A,D]; nothing of it is worn at the start.
+        nets: the networks of the model.
+        variables_g: variables of G, buffers included.
+        w_avg: f32[D], the start of the search in w+.
+        basis: f32[A,D]; the latents found are those of `none`.
         images: f32[N,R,R,3] in [-1,1].
 
     Returns:

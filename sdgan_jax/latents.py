@@ -1,10 +1,10 @@
-"""The decomposition: where an attribute lies in latent space, and how a latent is moved there.
+"""Semantic decomposition: an attribute is a direction in latent space plus an offset for each face.
 
     edited latent = latent + strength · (B[y] + O)
 
-B is the semantic prior basis, one fixed direction per attribute, and O the offset that the fusion network adds for one
-very face (SD-GAN, arXiv 2207.05300). Several attributes at once add up. Training, generation, editing and evaluation
-all move latents through this file and nowhere else.
+B is the semantic prior basis, one fixed direction per attribute, and O the offset that the fusion network predicts for
+each face (SD-GAN, arXiv 2207.05300). Several attributes are added. Training, generation, editing and evaluation all
+move latents by the functions of this module.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Attribute = str | Sequence[str] | np.ndarray | jax.Array
 
 @flax.struct.dataclass
 class Latents:
-    """What w+ is made from. Without style mixing the last two are None."""
+    """Random latents of a batch. Without style mixing the last two are None."""
 
     z: jax.Array  # f32[n,D]
     other: jax.Array | None  # f32[n,D]
-    crossover: jax.Array | None  # i32[n], the first layer that `other` draws; L where it draws none
+    crossover: jax.Array | None  # i32[n], first layer that uses `other`; L where none does
 
 
 def random_basis(key: jax.Array, num_attributes: int, dim: int) -> jax.Array:
-    """Normalised Gaussian directions, the basis of the SD-GAN pseudo-code.
+    """Draws normalised Gaussian directions, the basis of the SD-GAN pseudo-code.
 
     Args:
         key: PRNG key.
@@ -86,12 +86,12 @@ def truncate(w: jax.Array, w_avg: jax.Array, psi: float, cutoff: int | None = No
 
 
 def broadcast_layers(w: jax.Array, num_layers: int) -> jax.Array:
-    """One copy of w f32[N,D] for each synthesis layer: w+ f32[N,L,D]."""
+    """Repeats w f32[N,D] for each synthesis layer: w+ f32[N,L,D]."""
     return jnp.broadcast_to(w[:, None], (w.shape[0], num_layers, w.shape[1]))
 
 
 def mix(first: jax.Array, second: jax.Array, crossover: jax.Array | int) -> jax.Array:
-    """Style mixing: layers before `crossover` from one w+, the others from another.
+    """Mixes styles: takes the layers before `crossover` from one w+, the others from another.
 
     Args:
         first: f32[N,L,D].
@@ -119,7 +119,7 @@ def to_w_plus(
     truncation: float = 1.0,
     truncation_cutoff: int | None = None,
 ) -> jax.Array:
-    """From z and attributes to the w+ that draws the face: the decomposition in the space that a config names.
+    """Maps z and attributes to w+, by the decomposition in the latent space of a config.
 
     In "z" the latent is moved, mapped, and truncated, in this order (as the published release does). In "w" it is
     mapped and truncated before it is moved, so that truncation does not weaken the attribute.
@@ -152,7 +152,7 @@ def to_w_plus(
 
 
 def attribute_weights(attribute: Attribute, names: Sequence[str], count: int) -> np.ndarray:
-    """The weights f32[N,A] of what a user asks for.
+    """Returns the weights f32[N,A] of the attributes that a user asks for.
 
     Args:
         attribute: a name, a list of names (their sum), or ids int[N], one a sample.
@@ -160,7 +160,7 @@ def attribute_weights(attribute: Attribute, names: Sequence[str], count: int) ->
         count: N.
 
     Returns:
-        f32[N,A] multi-hot; column 0 is 1 where nothing is worn.
+        f32[N,A] multi-hot; column 0 is 1 where no other is.
 
     Raises:
         ValueError: for an unknown name or id, naming the known ones.

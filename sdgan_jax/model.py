@@ -1,4 +1,4 @@
-"""The model that people use: generate, edit, judge, from a directory."""
+"""The model that people use: loads a directory; generates, edits and discriminates faces."""
 
 from __future__ import annotations
 
@@ -40,32 +40,32 @@ def load(path: epath.PathLike, best: bool = False) -> Model:
 
 
 class Model:
-    """G (averaged), D, F and the basis of one run, and what they do together.
+    """G (moving average), D, F and the prior basis of a training, with the functions that users call.
 
     Attributes:
         nets: the networks as pure functions of their parameters.
-        config: what the model was made with.
+        config: the config of the training.
         params: the trees of arrays `G` (params and buffers), `D`, `F`, and the arrays `basis` f32[A,D] with unit rows
-            and `w_avg` f32[D]. Imported weights may be without `D`, and have no `F`.
+            and `w_avg` f32[D]. Imported weights have no `F`, and some have no `D`.
     """
 
     def __init__(self, nets: Networks, trees: dict[str, Any]):
-        """Joins networks and their arrays, as `weights.read` gives both."""
+        """Joins networks and their arrays, as `weights.read` returns them."""
         self.nets, self.config = nets, nets.config
         self.params = _params(trees)
         self._map = jax.jit(nets.map)
         self._draw = jax.jit(nets.synthesize, static_argnames="noise")
         self._draw_random = jax.jit(nets.synthesize)
         self._discriminate = jax.jit(nets.discriminate)
-        self._offset = jax.jit(nets.offset, static_argnames="worn")
+        self._offset = jax.jit(nets.offset, static_argnames="max_attributes")
         self._to_w_plus = jax.jit(nets.to_w_plus)
 
     def take(self, trees: dict[str, Any]) -> None:
-        """Takes other weights of the same config, such as a later state of a run; nothing is compiled again."""
+        """Replaces the weights by others of the same config, such as a later state; nothing is compiled again."""
         self.params = _params(trees)
 
     def save(self, path: epath.PathLike, dtype: str = "float32") -> None:
-        """Writes the model directory `path`: `config.json` and `weights.npz`, "float16" at half the size."""
+        """Writes the model directory `path`: `config.json` and `weights.safetensors`, "float16" at half the size."""
         trees = {"ema_g": self.params["G"]["params"], "buffers_g": self.params["G"]["buffers"]}
         trees |= {name: self.params[name] for name in ("basis", "w_avg")}
         trees |= {f"params_{net.lower()}": self.params[net] for net in "DF" if net in self.params}
@@ -112,11 +112,11 @@ class Model:
         truncation_cutoff: int | None = None,
         label: ArrayLike | None = None,
     ) -> jax.Array:
-        """Draws faces that wear an attribute, by the prior basis alone.
+        """Draws faces with an attribute, by the prior basis alone.
 
         Args:
             z: f32[N,D], standard normal.
-            attribute: a name, a list of names (all worn at once), or ids int[N].
+            attribute: a name, a list of names (their sum), or ids int[N].
             strength: 0 is the face without it, 1 the attribute as trained.
             truncation: psi; below 1 trades variety for typical faces.
             noise: "const", "none", or a PRNG key.
@@ -133,11 +133,11 @@ class Model:
         _check_finite(strength=strength, truncation=truncation)
         if truncation_cutoff is not None and not 0 <= truncation_cutoff <= self.config.num_layers:
             raise ValueError(f"truncation_cutoff is {truncation_cutoff}; the layers are 0 to {self.config.num_layers}")
-        worn = latents.attribute_weights(attribute, self.config.attributes, z.shape[0])
+        attributes = latents.attribute_weights(attribute, self.config.attributes, z.shape[0])
         w_plus = self._to_w_plus(
             self.params["G"],
             z,
-            worn,
+            attributes,
             self.params["basis"],
             self._label(label, z.shape[0], self.config.generator.label_dim),
             strength=strength,
@@ -148,26 +148,26 @@ class Model:
         return self._synthesize(w_plus, noise)
 
     def discriminate(self, images: ArrayLike, label: ArrayLike | None = None) -> tuple[jax.Array, jax.Array | None]:
-        """Judges images.
+        """Applies D to images.
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
             label: of a conditional network, class ids int[N] or weights f32[N,C].
 
         Returns:
-            Realness logits f32[N], attribute logits f32[N,A]; None for a D without attributes.
+            Logits f32[N] of being real, and attribute logits f32[N,A], None for a D without attributes.
 
         Raises:
             ValueError: the model has no D, or for another shape or label.
         """
         if "D" not in self.params:
-            raise ValueError("this model has no discriminator; the weights it was made from came without one")
+            raise ValueError("this model has no discriminator; the weights that it was converted from have none")
         images = self._images(images)
         label = self._label(label, images.shape[0], self.config.discriminator.label_dim)
         return self._discriminate(self.params["D"], images, label)
 
     def offset(self, images: ArrayLike, attribute: Attribute) -> jax.Array:
-        """The offset O that F adds to the basis for these faces.
+        """Returns the offset O that F adds to the prior basis for these faces.
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
@@ -177,13 +177,13 @@ class Model:
             f32[N,D] in z, or f32[N,L,D] in w+, as the config's latent space is; zeros for "none".
         """
         images = self._images(images)
-        worn = latents.attribute_weights(attribute, self.config.attributes, images.shape[0])
-        count = max(1, np.count_nonzero(worn[:, 1:], axis=1).max(initial=0))
-        offset = self._offset(self.params.get("F", {}), images, jnp.asarray(worn), worn=int(count))
+        attributes = latents.attribute_weights(attribute, self.config.attributes, images.shape[0])
+        count = max(1, np.count_nonzero(attributes[:, 1:], axis=1).max(initial=0))
+        offset = self._offset(self.params.get("F", {}), images, jnp.asarray(attributes), max_attributes=int(count))
         return offset[:, 0] if self.config.latent_space == "z" else offset
 
     def invert(self, images: ArrayLike) -> jax.Array:
-        """The latents that draw images f32[N,R,R,3] best: z f32[N,D], or w+ f32[N,L,D]; see `inversion`."""
+        """Finds latents z f32[N,D], or w+ f32[N,L,D], that reproduce images f32[N,R,R,3]; see `inversion`."""
         images = self._images(images)
         find = functools.partial(
             inversion.invert, self.nets, self.params["G"], self.params["w_avg"], self.params["basis"]
@@ -191,7 +191,7 @@ class Model:
         return map_batches(find, images, size=BATCH)
 
     def edit(self, images: ArrayLike, attribute: Attribute, strength: float = 1.0) -> jax.Array:
-        """Puts an attribute on given faces: G(latent + strength · (B[y] + O)), latent by `invert`, O by `offset`.
+        """Adds an attribute to given faces: G(latent + strength · (B[y] + O)), latent by `invert`, O by `offset`.
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
@@ -201,14 +201,16 @@ class Model:
         Returns:
             f32[N,R,R,3], about [-1,1].
         """
-        return self.wear(self.invert(images), images, attribute, strength)
+        return self.edit_latent(self.invert(images), images, attribute, strength)
 
-    def wear(self, latent: jax.Array, images: ArrayLike, attribute: Attribute, strength: float = 1.0) -> jax.Array:
-        """The second half of `edit`: from latents that `invert` gave, so that several edits share one search.
+    def edit_latent(
+        self, latent: jax.Array, images: ArrayLike, attribute: Attribute, strength: float = 1.0
+    ) -> jax.Array:
+        """Edits faces whose latents are known, so that several edits share one `invert`.
 
         Args:
-            latent: of the faces, as `invert` returns it.
-            images: the faces, f32[N,R,R,3] in [-1,1]; F looks at them.
+            latent: the latents of the faces, as `invert` returns them.
+            images: f32[N,R,R,3] in [-1,1], the faces, which F sees.
             attribute: as in `generate`.
             strength: 0 gives the reconstruction of the face.
 
@@ -217,14 +219,14 @@ class Model:
         """
         images = self._images(images)
         _check_finite(strength=strength)
-        worn = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0]))
+        attributes = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0]))
         offset = self.offset(images, attribute)
         if self.config.latent_space == "z":
             w_plus = self._to_w_plus(
-                self.params["G"], latent, worn, self.params["basis"], offset=offset[:, None], strength=strength
+                self.params["G"], latent, attributes, self.params["basis"], offset=offset[:, None], strength=strength
             )
         else:
-            w_plus = self.nets.edit(latent, worn, self.params["basis"], offset, strength)
+            w_plus = self.nets.edit(latent, attributes, self.params["basis"], offset, strength)
         return self._synthesize(w_plus, "const")
 
     def _synthesize(self, w_plus: jax.Array, noise: str | jax.Array) -> jax.Array:
@@ -272,14 +274,14 @@ class Model:
 
 
 def _check_finite(**numbers: float) -> None:
-    """Refuses NaN and infinities, which would make images without a colour."""
+    """Raises `ValueError` for NaN and infinities."""
     for name, number in numbers.items():
         if not math.isfinite(number):
             raise ValueError(f"{name} is {number}; it must be a finite number")
 
 
 def _params(trees: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a state that make a model (`weights.FIELDS`) under the names that users see."""
+    """Renames the fields of a state (`weights.FIELDS`) to the keys of `Model.params`."""
     params = {"G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]}}
     params |= {name: trees[name] for name in ("basis", "w_avg")}
     return params | {net: trees[name] for net, name in (("D", "params_d"), ("F", "params_f")) if trees.get(name)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +19,15 @@ from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.fusion import Face3D, Fusion, feature_side
 from sdgan_jax.nets.generator import Generator, Noise
 from sdgan_jax.pretrained import IdentityNetwork, PositionNetwork
-
-Tree = Any  # a tree of arrays
+from sdgan_jax.pretrained.archive import Tree
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # equal only to itself, so that jit can take it as a static argument
 class Networks:
     """G, D and F of a config, as pure functions of their parameters.
 
-    G's variables are `{"params": …, "buffers": …}`; the buffers hold the constant noise and are only needed to draw
-    with noise "const".
+    The variables of G are `{"params": …, "buffers": …}`; the buffers hold the constant noise and are needed for noise
+    "const" only.
     """
 
     config: Config
@@ -36,71 +35,87 @@ class Networks:
     discriminator: Discriminator
     fusion: Fusion
     position: PositionNetwork | None = None  # frozen; gives F the 3D shape of its face
-    identity: IdentityNetwork | None = None  # frozen; of the identity loss, where that compares embeddings
-    templates: np.ndarray | None = None  # f32[A-1,R,R,3], what stands for each attribute before F, where F takes images
+    identity: IdentityNetwork | None = None  # frozen; embeds faces for the identity loss
+    templates: np.ndarray | None = None  # f32[A-1,R,R,3], an image of each attribute, where F takes images of them
 
     def map(self, variables_g: Tree, z: jax.Array, label: jax.Array | None = None) -> jax.Array:
-        """z f32[N,D], and label f32[N,C] of a conditional network, to w f32[N,D]."""
-        return self.generator.apply(variables_g, z, label, method="map")
+        """Maps z f32[N,D], and label f32[N,C] of a conditional network, to w f32[N,D]."""
+        return _array(self.generator.apply(variables_g, z, label, method="map"))
 
-    def draw(self, variables_g: Tree, w_plus: jax.Array, noise: Noise) -> list[jax.Array]:
-        """w+ f32[N,L,D] to images at all resolutions, f32[N,r,r,3] for r = 4, 8, …, R."""
-        return self.generator.apply(variables_g, w_plus, noise, method="synthesize")
+    def synthesize_scales(self, variables_g: Tree, w_plus: jax.Array, noise: Noise) -> list[jax.Array]:
+        """Draws images f32[N,r,r,3] at all resolutions r = 4, 8, …, R from w+ f32[N,L,D]."""
+        return cast(list[jax.Array], self.generator.apply(variables_g, w_plus, noise, method="synthesize"))
 
     def synthesize(self, variables_g: Tree, w_plus: jax.Array, noise: Noise) -> jax.Array:
-        """w+ f32[N,L,D] to images f32[N,R,R,3]."""
-        return self.draw(variables_g, w_plus, noise)[-1]
+        """Draws images f32[N,R,R,3] from w+ f32[N,L,D]."""
+        return self.synthesize_scales(variables_g, w_plus, noise)[-1]
 
     def discriminate(
-        self, params_d: Tree, images: jax.Array | list[jax.Array], label: jax.Array | None = None
+        self, params_d: Tree, images: jax.Array | Sequence[jax.Array], label: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Images f32[N,R,R,3], or all scales of them, to logits f32[N] and attribute logits f32[N,A] (or None)."""
-        return self.discriminator.apply({"params": params_d}, images, label)
-
-    def show(self, scales: Sequence[jax.Array], keys: jax.Array, p: jax.Array) -> list[jax.Array]:
-        """What D gets to see of images in training: augmented, where the config has it.
+        """Applies D.
 
         Args:
-            scales: the images f32[N,R,R,3], last, and before them their smaller versions where they are at hand.
-            keys: PRNG keys [N] of the augmentation.
-            p: f32, its probability.
+            params_d: parameters of D.
+            images: f32[N,R,R,3] in [-1,1], or its scales, the largest last.
+            label: f32[N,C] of a conditional network.
 
         Returns:
-            What `discriminate` takes.
+            Logits f32[N], and attribute logits f32[N,A], None for a D without attribute head.
+        """
+        logits = self.discriminator.apply({"params": params_d}, images, label)
+        return cast(tuple[jax.Array, jax.Array | None], logits)
+
+    def augment_for_d(self, scales: Sequence[jax.Array], keys: jax.Array, p: jax.Array) -> list[jax.Array]:
+        """Augments images as D sees them in training; returns them unchanged for a config without augmentation.
+
+        Args:
+            scales: images f32[N,R,R,3], last, and before them their smaller versions where there are any.
+            keys: PRNG keys [N] of the augmentation.
+            p: f32 in [0,1], probability of each augmentation.
+
+        Returns:
+            The images for `discriminate`.
         """
         if self.config.augment.pipeline == "none":
             return list(scales)
         return [augmentation.augment(keys, scales[-1], p)]
 
-    def offset(self, params_f: Tree, images: jax.Array, attributes: jax.Array, worn: int | None = None) -> jax.Array:
-        """F's offsets: zero for `none`, and for a model without F.
+    def offset(
+        self, params_f: Tree, images: jax.Array, attributes: jax.Array, max_attributes: int | None = None
+    ) -> jax.Array:
+        """Computes the offsets O = F(X, Y): zero for `none`, and for a model without F.
 
         Args:
-            params_f: of F, or {}.
+            params_f: parameters of F, or {} for a model without F.
             images: f32[N,R,R,3] in [-1,1].
             attributes: f32[N,A] weights.
-            worn: attributes of a row at most; None for what the config's data can show: one where its attribute loss
-                is for one a face ("softmax"), else all.
+            max_attributes: largest number of attributes in a row; None for the largest number in the training data of
+                the config: 1 where its attribute loss is a softmax, else all.
 
         Returns:
             f32[N,1,D] in z, f32[N,L,D] in w+.
         """
-        if not params_f:  # there is nothing but `none`
+        if not params_f:
             return jnp.zeros((images.shape[0], self.fusion.num_layers, self.fusion.latent_dim))
-        if worn is None:
-            worn = 1 if self.config.losses.attribute_kind == "softmax" else self.config.num_attributes - 1
+        if max_attributes is None:
+            max_attributes = 1 if self.config.losses.attribute_kind == "softmax" else self.config.num_attributes - 1
         if self.templates is not None:
-            worn = 1  # a row shows one of them
-        return self.fusion.apply({"params": params_f}, images, attributes, *self._known(images, attributes), worn)
+            max_attributes = 1  # F sees one template per row
+        face3d, template = self.fusion_inputs(images, attributes)
+        return _array(self.fusion.apply({"params": params_f}, images, attributes, face3d, template, max_attributes))
 
     def init_f(self, key: jax.Array) -> Tree:
-        """Fresh parameters of F."""
+        """Returns fresh parameters of F."""
         images = jnp.zeros((1, self.config.resolution, self.config.resolution, 3))
         attributes = jnp.zeros((1, self.config.num_attributes))
-        return self.fusion.init(key, images, attributes, *self._known(images, attributes))["params"]
+        return self.fusion.init(key, images, attributes, *self.fusion_inputs(images, attributes))["params"]
 
-    def _known(self, images: jax.Array, attributes: jax.Array) -> tuple[Face3D | None, jax.Array | None]:
-        """What F is told beside its image and the attributes, where the config says so."""
+    def fusion_inputs(self, images: jax.Array, attributes: jax.Array) -> tuple[Face3D | None, jax.Array | None]:
+        """Returns the 3D face and the template f32[N,R,R,3] that F takes beside image and attributes.
+
+        Each is None where the config does without it.
+        """
         face3d, template = None, None
         if self.position is not None:
             maps = jax.lax.stop_gradient(self.position(images))
@@ -109,21 +124,29 @@ class Networks:
             template = jnp.asarray(self.templates)[jnp.abs(attributes[:, 1:]).argmax(-1)]
         return face3d, template
 
-    def compared(self, images: jax.Array) -> jax.Array:
-        """What the identity loss compares of images f32[N,R,R,3]: themselves, or embeddings f32[N,E]."""
+    def identity_features(self, images: jax.Array) -> jax.Array:
+        """Returns what the identity loss compares: the images f32[N,R,R,3] themselves, or embeddings f32[N,E]."""
         return images if self.identity is None else self.identity(images)
 
     def mixed_w_plus(
-        self, variables_g: Tree, drawn: Latents, attributes: jax.Array, basis: jax.Array, **edit
+        self,
+        variables_g: Tree,
+        drawn: Latents,
+        attributes: jax.Array,
+        basis: jax.Array,
+        offset: jax.Array | None = None,
     ) -> jax.Array:
-        """What training draws to w+ f32[N,L,D]: `to_w_plus`, with style mixing where a second latent is drawn."""
-        w_plus = self.to_w_plus(variables_g, drawn.z, attributes, basis, **edit)
-        if drawn.other is None:
+        """Returns w+ f32[N,L,D] of random latents: `to_w_plus`, with style mixing where there is a second latent."""
+        w_plus = self.to_w_plus(variables_g, drawn.z, attributes, basis, offset=offset)
+        if drawn.other is None or drawn.crossover is None:
             return w_plus
-        return latents.mix(w_plus, self.to_w_plus(variables_g, drawn.other, attributes, basis, **edit), drawn.crossover)
+        other = self.to_w_plus(variables_g, drawn.other, attributes, basis, offset=offset)
+        return latents.mix(w_plus, other, drawn.crossover)
 
-    def edit(self, w_plus: jax.Array, attributes: jax.Array, basis: jax.Array, offset: jax.Array, strength: float):
-        """`latents.edit` of w+ f32[N,L,D], with this config's basis length."""
+    def edit(
+        self, w_plus: jax.Array, attributes: jax.Array, basis: jax.Array, offset: jax.Array, strength: float
+    ) -> jax.Array:
+        """Moves w+ f32[N,L,D] by `latents.edit`, with the basis length of the config."""
         return latents.edit(w_plus, attributes, self.config.basis_length * basis, offset, strength)
 
     def to_w_plus(
@@ -133,9 +156,18 @@ class Networks:
         attributes: jax.Array,
         basis: jax.Array,
         label: jax.Array | None = None,
-        **edit,
+        **edit: Any,
     ) -> jax.Array:
-        """z f32[N,D] to w+ f32[N,L,D]: `latents.to_w_plus` in this config's space."""
+        """Maps z f32[N,D] to w+ f32[N,L,D] by `latents.to_w_plus`, in the latent space of the config.
+
+        Args:
+            variables_g: variables of G.
+            z: f32[N,D], standard normal.
+            attributes: f32[N,A] weights.
+            basis: f32[A,D], unit rows, `none` zero.
+            label: f32[N,C] of a conditional network.
+            **edit: offset, strength and truncation, see `latents.to_w_plus`.
+        """
         return latents.to_w_plus(
             z,
             attributes,
@@ -148,7 +180,15 @@ class Networks:
 
 
 def make_networks(config: Config) -> Networks:
-    """The networks that a config describes; no parameters yet."""
+    """Builds the networks of a config, without parameters, and reads the trained networks that it names.
+
+    Args:
+        config: validated.
+
+    Raises:
+        FileNotFoundError: a trained network is missing.
+        ValueError: a trained network is damaged or of another kind, or an attribute has no template.
+    """
     offsets = 1 if config.latent_space == "z" else config.num_layers
     learns_f = config.num_attributes > 1
     embeds = learns_f and config.losses.identity_of == "embeddings"
@@ -165,7 +205,7 @@ def make_networks(config: Config) -> Networks:
 
 
 def _templates(config: Config) -> np.ndarray:
-    """A face that wears each attribute, f32[A-1,R,R,3] in [-1,1]: person 0 of the rendered ones, from the front.
+    """Renders an image of each attribute, f32[A-1,R,R,3] in [-1,1]: rendered person 0, from the front.
 
     Raises:
         ValueError: an attribute is not one of those that can be rendered.
@@ -181,3 +221,8 @@ def _templates(config: Config) -> np.ndarray:
         face[tfds_megn.PARAM_NAMES.index(name)] = 0.0
     drawn = [tfds_megn.render(face, name, config.resolution) for name in config.attributes[1:]]
     return pictures.to_float(np.stack(drawn))
+
+
+def _array(output: Any) -> jax.Array:
+    """Narrows the type of the output of `nn.Module.apply`, which depends on `mutable`."""
+    return cast(jax.Array, output)

@@ -1,7 +1,7 @@
-"""Files that commands write: each appears in one piece, says who wrote it, and never replaces a file of somebody else.
+"""Result files of commands: written atomically, marked with the command, and never over a file of another origin.
 
-A PNG says it in its text `Software`, a JPEG in a comment, a JSON file in its first key `made_by`, a text in its first
-line: "sdgan-jax wear".
+The mark is such as "sdgan-jax wear". It stands in the text `Software` of a PNG, in a comment of a JPEG, in the first
+key `made_by` of a JSON file, and in the first line of a text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SOFTWARE = b"Software\x00"
 
 
 def made_by(path: epath.PathLike) -> str | None:
-    """Who wrote a file, by its mark, such as "sdgan-jax wear"; None for files of others and for what is no file."""
+    """Returns the mark of a file, such as "sdgan-jax wear"; None for an unmarked file or anything but a file."""
     try:
         if not is_remote(path) and not stat.S_ISREG(os.stat(path).st_mode):
             return None
@@ -51,14 +51,14 @@ def made_by(path: epath.PathLike) -> str | None:
 
 
 def check_own(paths: Iterable[epath.PathLike], by: str) -> None:
-    """Checks that files can be written without a loss: each is new, or was written by the same command.
+    """Checks that files can be written without loss: each is new, or was written by the same command.
 
     Args:
-        paths: of the files.
-        by: the mark of the command.
+        paths: paths of the files.
+        by: mark of the command.
 
     Raises:
-        FileExistsError: there is another file, link or folder; the first is named, with the way out.
+        FileExistsError: another file, link or folder exists at a path; the message names the first and the way out.
     """
     for path in paths:
         if exists(path) and made_by(path) != by:
@@ -69,13 +69,13 @@ def check_own(paths: Iterable[epath.PathLike], by: str) -> None:
 
 
 def check_folder(out: epath.PathLike) -> None:
-    """Raises `ValueError` where the folder of the results is a file."""
+    """Raises `ValueError` when the path of the results' folder is a file."""
     if exists(out) and not epath.Path(out).is_dir():
-        raise ValueError(f"--out={printable(out)} is no folder; give a folder")
+        raise ValueError(f"--out={printable(out)} is not a folder; give a folder")
 
 
 def exists(path: epath.PathLike) -> bool:
-    """Returns whether there is anything under a path, a link to nothing included."""
+    """Returns whether a path exists; a link to nothing counts."""
     return epath.Path(path).exists() if is_remote(path) else os.path.lexists(path)
 
 
@@ -85,11 +85,16 @@ def is_remote(path: epath.PathLike) -> bool:
 
 
 def write(path: epath.PathLike, content: bytes, by: str) -> None:
-    """Writes a file that carries the mark `by`, in one piece; the folder is made when it is not there.
+    """Writes a file atomically, and its folder when it does not exist.
+
+    Args:
+        path: path of the file.
+        content: bytes with the mark `by`.
+        by: mark of the command.
 
     Raises:
-        FileExistsError: a file of somebody else is there.
-        OSError: it cannot be written; the message names the file and, on a full disk, the free space.
+        FileExistsError: a file without this mark exists at the path.
+        OSError: the file cannot be written; the message names it and, on a full disk, the free space.
     """
     check_own([path], by)
     with in_one_piece(path) as unfinished:
@@ -108,23 +113,23 @@ def write_json(path: epath.PathLike, results: Mapping[str, Any], by: str) -> Non
 
 @contextlib.contextmanager
 def in_one_piece(path: epath.PathLike) -> Iterator[epath.Path]:
-    """Lets a file or a folder appear only once it is complete; after an error nothing of it is left.
+    """Makes a file or a folder appear only once it is complete; an error leaves nothing behind.
 
     Args:
-        path: of the file; of a folder, one that does not exist or is empty. Remote files are written directly: their
-            stores show complete ones only.
+        path: path of the file, or of a folder that does not exist or is empty. Remote files are written directly: an
+            object store shows complete files only.
 
     Yields:
-        Where to write it.
+        The path to write to; it is renamed to `path` at the end.
 
     Raises:
-        OSError: as the block, but about `path`; on a full disk the message says how much is free.
+        OSError: the error of the block, with the name `path`; on a full disk the message has the free space.
     """
     target = epath.Path(path)
     if is_remote(path):
         yield target
         return
-    # The same name every time: what a killed process left is written over.
+    # A fixed name: the remains of a killed process are overwritten.
     unfinished = target.parent / f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.unfinished"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,12 +144,12 @@ def in_one_piece(path: epath.PathLike) -> Iterator[epath.Path]:
 
 @contextlib.contextmanager
 def alone_in(folder: epath.PathLike) -> Iterator[None]:
-    """Keeps other calls on this machine out of a folder of results, which is made when it is not there.
+    """Locks a folder of results against other calls on this machine; the folder is created when it does not exist.
 
-    Nothing is left behind by a process that dies. Remote folders, and file systems without locks, are not guarded.
+    The lock ends with the process. Remote folders, and file systems without locks, are not protected.
 
     Raises:
-        RuntimeError: another call is writing there.
+        RuntimeError: another call is writing to the folder.
     """
     epath.Path(folder).mkdir(parents=True, exist_ok=True)
     if is_remote(folder):
@@ -167,12 +172,12 @@ def alone_in(folder: epath.PathLike) -> Iterator[None]:
 
 
 def stops_all(error: OSError) -> bool:
-    """Returns whether an error is one of the whole disk (full, read-only), so that no file can be written."""
+    """Returns whether an error concerns the whole disk (full, read-only), so that no other file can be written."""
     return error.errno in _OF_THE_DISK
 
 
 def _remove(path: epath.Path) -> None:
-    """Removes a file or a folder, if it is there."""
+    """Removes a file or a folder, if it exists."""
     if os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -181,7 +186,7 @@ def _remove(path: epath.Path) -> None:
 
 
 def _explained(error: OSError, target: epath.Path, unfinished: epath.Path) -> OSError:
-    """The error with the user's name of the file, and the free space where that is the trouble."""
+    """Returns the error with the name that the user gave, and with the free space on a full disk."""
     name = printable(target)
     if error.errno in _FULL:
         reason = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
@@ -193,7 +198,7 @@ def _explained(error: OSError, target: epath.Path, unfinished: epath.Path) -> OS
 
 
 def _mark_of_png(file: IO[bytes]) -> str | None:
-    """The mark of a PNG from behind its signature."""
+    """Returns the mark of a PNG, read from the end of its signature."""
     while True:
         length, kind = struct.unpack(">I4s", file.read(8))
         if kind in (b"IDAT", b"IEND"):
@@ -208,7 +213,7 @@ def _mark_of_png(file: IO[bytes]) -> str | None:
 
 
 def _mark_of_jpeg(file: IO[bytes]) -> str | None:
-    """The mark of a JPEG from behind its signature."""
+    """Returns the mark of a JPEG, read from the end of its signature."""
     while True:
         marker, length = struct.unpack(">HH", file.read(4))
         if marker == 0xFFDA or marker < 0xFF00 or length < 2:  # pixels begin, or damaged
@@ -221,5 +226,6 @@ def _mark_of_jpeg(file: IO[bytes]) -> str | None:
 
 
 def _mark(text: bytes) -> str | None:
+    """Returns a text that is a mark, None for another text."""
     found = text.decode("latin-1")
     return found if found.split(" ")[0] == MADE_BY else None

@@ -1,6 +1,6 @@
-"""The uint8 edge of the library: pictures in and out, and sheets of them to look at.
+"""Conversion between uint8 and f32 images, sizes and pixel coordinates, image files, and sheets of images.
 
-Inside the library an image is f32 in [-1, 1]; files and sheets are uint8.
+Inside the library images are f32 in [-1, 1]; files and sheets are uint8.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
 from sdgan_jax import outputs
 from tfds_megn.photos import JpegSettings
 
-CELL_PIXELS = 96  # smaller images are enlarged to at least this for a sheet
+CELL_PIXELS = 96  # smallest side of an image on a sheet
 GAP_PIXELS = 2
 LABEL_PIXELS = 14  # font size
-_LARGEST_EXIF = 65_533  # bytes in a JPEG
+_LARGEST_EXIF = 65_533  # bytes; the most that a JPEG can contain
 _EXIF_SIZE = (0xA002, 0xA003)  # tags of width and height
 _JPEG_START = b"\xff\xd8\xff"
 BACKGROUND = (255, 255, 255)
@@ -32,16 +32,16 @@ Array = TypeVar("Array", np.ndarray, jax.Array)
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """Quantises images as StyleGAN does: floor(127.5 x + 128), clipped to [0, 255].
 
-    The inverse of `to_float` on all 256 values: 127.5 (k / 127.5 - 1) + 128 = k + 1/2, amid its bin.
+    It inverts `to_float` on all 256 values: 127.5 (k / 127.5 - 1) + 128 = k + 1/2, the middle of the bin of k.
 
     Args:
-        images: f32[...,R,R,3] in [-1, 1]; values outside are clipped.
+        images: f32[...] in [-1, 1]; values outside are clipped.
 
     Returns:
         uint8 of the same shape.
 
     Raises:
-        ValueError: when there is a NaN, for which there is no colour.
+        ValueError: the images contain NaN.
     """
     images = np.asarray(images, np.float32)
     if np.isnan(images).any():
@@ -66,16 +66,58 @@ def to_float(images: Array) -> Array:
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
 
 
+def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes images: a box filter shrinks them, bicubic interpolation enlarges them.
+
+    Args:
+        images: u8[...,H,W,C], RGB or RGBA; colours count by their opacity.
+        height: of the result in pixels.
+        width: of the result in pixels.
+
+    Returns:
+        u8[...,height,width,C]; the images themselves if they have this size.
+    """
+    if images.shape[-3:-1] == (height, width):
+        return images
+    kind = Image.Resampling.BOX if height < images.shape[-3] else Image.Resampling.BICUBIC
+    stack = images.reshape(-1, *images.shape[-3:])  # [...,H,W,C] -> [N,H,W,C]
+    resized = np.stack([np.asarray(Image.fromarray(image).resize((width, height), kind)) for image in stack])
+    return resized.reshape(*images.shape[:-3], height, width, images.shape[-1])
+
+
+def fit(image: np.ndarray, side: int) -> np.ndarray:
+    """Shrinks an image u8[H,W,C] to at most `side` pixels along each axis; a smaller one stays as it is."""
+    height, width = image.shape[:2]
+    ratio = min(1.0, side / max(height, width))
+    return resize(image, max(1, round(height * ratio)), max(1, round(width * ratio)))
+
+
+def scale_positions(positions: Array, ratio: float) -> Array:
+    """Converts positions in an image to positions in the same image at another size.
+
+    The centre of the pixel in row i and column j is (x, y) = (j, i), so that the image's corner is (-0.5, -0.5).
+
+    Args:
+        positions: f32[...,2] or f32[...,3], x and y in pixels, and z to the same scale, of numpy or of JAX.
+        ratio: the new size over the old one.
+
+    Returns:
+        The positions in pixels of the resized image; f64 for numpy.
+    """
+    corner = np.array([0.5, 0.5, 0.0])[: positions.shape[-1]]
+    return (positions + corner) * ratio - corner
+
+
 def grid(
     images: np.ndarray,
     columns: int,
     row_labels: Sequence[str] | None = None,
     column_labels: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Arranges images on a sheet, row by row, with thin gaps and labels at the left and on top.
+    """Arranges images on a sheet, row by row, with thin gaps, row labels at the left and column labels on top.
 
-    Images below 96 px are enlarged by the smallest integer that reaches it, by Lanczos: blown-up pixel
-    squares hide a face that small from the eye.
+    Images below 96 pixels are enlarged by the smallest integer factor that reaches 96, with interpolation: as large
+    squares of one colour each, the pixels of a small face are hard to recognise.
 
     Args:
         images: uint8[N,H,W,3], N >= 1; an incomplete last row stays white.
@@ -87,7 +129,7 @@ def grid(
         uint8[H',W',3].
 
     Raises:
-        ValueError: when the images have another type or shape, or the labels another number.
+        ValueError: the images have another type or shape, or the number of labels is not that of the rows or columns.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
@@ -120,12 +162,13 @@ def grid(
 
 
 def square(image: np.ndarray, side: int) -> np.ndarray:
-    """Makes an image u8[H,W,3] fit into a white square u8[side,side,3]; it is never enlarged."""
-    small = Image.fromarray(image)
-    small.thumbnail((side, side))
-    cell = Image.new("RGB", (side, side), BACKGROUND)
-    cell.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
-    return np.asarray(cell)
+    """Centres an image u8[H,W,3] in a white square u8[side,side,3]; a larger image is shrunk."""
+    small = fit(image, side)
+    height, width = small.shape[:2]
+    top, left = (side - height) // 2, (side - width) // 2
+    cell = np.full((side, side, 3), BACKGROUND, np.uint8)
+    cell[top : top + height, left : left + width] = small
+    return cell
 
 
 def write_png(
@@ -135,19 +178,19 @@ def write_png(
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
 ) -> None:
-    """Writes one image as PNG, making the folder when it is not there.
+    """Writes an image as PNG; creates the folder if it does not exist.
 
     Args:
-        path: local or remote (gs://...).
+        path: path of the file, local or remote (gs://...).
         image: uint8[H,W,3].
-        by: the command that writes, stored as the text `Software`; see `outputs`.
-        icc_profile: colour profile that the image is meant in; None for sRGB.
+        by: name of the command that writes, stored as the text `Software`; see `outputs`.
+        icc_profile: colour profile of the image; None for sRGB.
         exif: EXIF block of the photo that the image was made from; previews in it are left out.
 
     Raises:
-        FileExistsError: a file that was not written by the same command is there.
+        FileExistsError: the path is a file that another program or command wrote.
         OSError: the file cannot be written.
-        ValueError: when the image has another type or shape.
+        ValueError: the image has another type or shape.
     """
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", by)
@@ -162,21 +205,20 @@ def write_jpeg(
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
 ) -> None:
-    """Writes one image as JPEG; as `write_png`, with the mark in its comment.
+    """Writes an image as JPEG; creates the folder if it does not exist.
 
     Args:
-        path: as of `write_png`; `image`, `by`, `icc_profile` and `exif` too. An EXIF block of 64 KiB or more does not
-            fit into a JPEG and is left out.
+        path: path of the file, local or remote (gs://...).
         image: uint8[H,W,3].
-        by: the command that writes.
+        by: name of the command that writes, stored as the comment.
         settings: compression of the photo that the image was made from; quality 95 by default.
-        icc_profile: colour profile.
-        exif: EXIF block.
+        icc_profile: colour profile of the image; None for sRGB.
+        exif: EXIF block, see `write_png`; one of 64 KiB or more does not fit into a JPEG and is left out.
 
     Raises:
-        FileExistsError: a file that was not written by the same command is there.
+        FileExistsError: the path is a file that another program or command wrote.
         OSError: the file cannot be written.
-        ValueError: when the image has another type or shape.
+        ValueError: the image has another type or shape.
     """
     block = _updated_exif(exif, image)
     options: dict[str, Any] = {"quality": 95, "subsampling": 0}
@@ -188,7 +230,7 @@ def write_jpeg(
 
 
 def _write(path: str | os.PathLike[str], image: np.ndarray, by: str, form: str, **options: Any) -> None:
-    """Encodes an image and writes it in one piece."""
+    """Encodes an image and writes it atomically, see `outputs.write`."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"a {form.upper()} is written from uint8[H,W,3], got {image.dtype}{list(image.shape)}")
@@ -199,7 +241,7 @@ def _write(path: str | os.PathLike[str], image: np.ndarray, by: str, form: str, 
 
 
 def _updated_exif(block: bytes | None, image: np.ndarray) -> bytes | None:
-    """An EXIF block for another picture: with its size, without previews of the former one."""
+    """Returns an EXIF block with the size of another image, and without previews; None if it cannot be read."""
     if block is None:
         return None
     try:
@@ -213,27 +255,24 @@ def _updated_exif(block: bytes | None, image: np.ndarray) -> bytes | None:
             if tag in inside:
                 inside[tag] = size
         return exif.tobytes()
-    except Exception:  # Metadata may hold anything.
+    except Exception:  # Pillow raises nearly anything on bad metadata.
         return None
 
 
 def _enlarge(images: np.ndarray) -> np.ndarray:
     """Enlarges images below CELL_PIXELS by an integer factor."""
     height, width = images.shape[1:3]
-    factor = -(-CELL_PIXELS // min(height, width))
-    if factor <= 1:
-        return images
-    size = (width * factor, height * factor)
-    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images])
+    factor = max(1, -(-CELL_PIXELS // min(height, width)))
+    return resize(images, height * factor, width * factor)
 
 
 def _text_width(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
-    """Width of a drawn text in pixels."""
+    """Returns the width of a text in pixels."""
     return int(np.ceil(font.getlength(text)))
 
 
 def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The text, cut so that it does not run into the next column."""
+    """Cuts a text so that it fits into the width."""
     if _text_width(text, font) <= width:
         return text
     while text and _text_width(text + "..", font) > width:

@@ -1,4 +1,4 @@
-"""The rules of the house that a program can check."""
+"""Rules of CONTRIBUTING.md that a program can check."""
 
 import ast
 import pathlib
@@ -50,7 +50,7 @@ def module_name(path):
 
 
 def imports(path, top_level_only=False):
-    """The names of all modules that a file imports, wherever the import stands."""
+    """Yields the names of all modules that a file imports, inside functions too."""
     tree = ast.parse(path.read_text())
     package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
     for node in tree.body if top_level_only else ast.walk(tree):
@@ -63,7 +63,7 @@ def imports(path, top_level_only=False):
 
 
 def room(module):
-    """The entry of RANK that a module of this repository belongs to, None for other modules."""
+    """Returns the entry of RANK that a module of this repository belongs to, None for other modules."""
     parts = module.split(".")
     if parts[0] not in ("sdgan_jax", "experiments"):
         return None
@@ -71,7 +71,7 @@ def room(module):
         return parts[0]
     name = ".".join(parts[:2])
     is_file = (ROOT / parts[0] / f"{parts[1]}.py").exists() or (ROOT / parts[0] / parts[1]).is_dir()
-    return name if is_file else parts[0]  # else a name that the package itself gives out, such as sdgan_jax.load
+    return name if is_file else parts[0]  # else a name that the package defines, such as sdgan_jax.load
 
 
 def test_every_module_has_a_room():
@@ -102,7 +102,7 @@ def test_the_dataset_stands_alone():
 
 @pytest.mark.parametrize("package", ["sdgan_jax", "experiments"])
 def test_tensorflow_and_torch_are_never_needed(package):
-    """But by the PyTorch that is measured beside ours, which nothing imports before it is asked for."""
+    """The one exception is the PyTorch code that the benchmark compares with; it is imported on request only."""
     peer = "experiments.torch_stylegan2"
     for path in sources(package):
         names = list(imports(path, top_level_only=True))
@@ -112,7 +112,7 @@ def test_tensorflow_and_torch_are_never_needed(package):
 
 
 def test_importing_everything_loads_no_tensorflow_and_needs_no_torch():
-    """Torch cannot be imported here: tensorboardX loads it where it is installed, so being loaded says nothing."""
+    """torch is made unimportable rather than looked for: tensorboardX loads it where it is installed."""
     modules = [module_name(path) for path in sources("sdgan_jax")]
     program = (
         f"import sys; sys.modules['torch'] = None; import {', '.join(modules)}; print('tensorflow' in sys.modules)"

@@ -1,4 +1,4 @@
-"""Signals that wait until a loop asks."""
+"""Signals that are recorded until a loop checks for them."""
 
 import signal
 

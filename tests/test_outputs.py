@@ -1,4 +1,4 @@
-"""Files that say who wrote them, appear in one piece, and never replace a file of somebody else."""
+"""Result files: marked with the command, written atomically, never over a file of another origin."""
 
 import errno
 import io
@@ -84,13 +84,13 @@ def test_a_folder_appears_in_one_piece_too(tmp_path):
     with pytest.raises(RuntimeError):
         with outputs.in_one_piece(target) as folder:
             folder.mkdir()
-            archive.write(folder / "weights.npz", {"a": np.zeros(3)})
+            (folder / "weights").write_bytes(b"1")
             raise RuntimeError
     assert os.listdir(tmp_path) == []
     with outputs.in_one_piece(target) as folder:
         folder.mkdir()
-        archive.write(folder / "weights.npz", {"a": np.zeros(3)})
-    assert os.listdir(tmp_path) == ["model"] and os.listdir(target) == ["weights.npz"]
+        (folder / "weights").write_bytes(b"1")
+    assert os.listdir(tmp_path) == ["model"] and os.listdir(target) == ["weights"]
 
 
 def test_the_error_names_the_file_and_not_the_unfinished_one(tmp_path):
@@ -101,6 +101,30 @@ def test_the_error_names_the_file_and_not_the_unfinished_one(tmp_path):
         assert raised.value.filename == str(tmp_path / name) and not outputs.stops_all(raised.value)
 
 
+def test_a_folder_is_locked_against_other_calls(tmp_path):
+    folder = tmp_path / "new" / "results"
+    with outputs.alone_in(folder):
+        with pytest.raises(RuntimeError, match=f"^another call is writing into {folder}; wait for its end, or give"):
+            with outputs.alone_in(folder):
+                pass
+        with outputs.alone_in(tmp_path / "other"):
+            pass
+    with outputs.alone_in(folder):
+        assert os.listdir(folder) == []
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    outputs.check_folder(tmp_path)
+    outputs.check_folder(tmp_path / "new")
+    with pytest.raises(ValueError, match=f"^--out={tmp_path}/file is not a folder; give a folder"):
+        outputs.check_folder(tmp_path / "file")
+
+
+def test_remote_paths_are_told_by_their_scheme(tmp_path):
+    assert outputs.is_remote("gs://bucket/folder") and not outputs.is_remote(tmp_path)
+
+
 def test_digests_differ_where_arrays_do():
     trees = [
         {"a": {"b": np.zeros(2)}},
@@ -108,5 +132,5 @@ def test_digests_differ_where_arrays_do():
         {"a": {"c": np.zeros(2)}},
         {"a": {"b": np.zeros((1, 2))}},
     ]
-    assert len({archive.digest(tree) for tree in trees}) == 4
-    assert archive.digest({"a": 1.0, "b": 2.0}) == archive.digest({"b": 2.0, "a": 1.0})
+    assert len({archive.fingerprint(tree) for tree in trees}) == 4
+    assert archive.fingerprint({"a": 1.0, "b": 2.0}) == archive.fingerprint({"b": 2.0, "a": 1.0})

@@ -40,6 +40,52 @@ def test_nan_and_wrong_type_are_refused():
         pictures.to_float(np.zeros(3))
 
 
+def test_shrinking_takes_the_mean_of_blocks():
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 3), dtype=np.uint8)
+    small = pictures.resize(images, 32, 16)
+    blocks = images.reshape(2, 32, 2, 16, 2, 3).mean(axis=(2, 4))
+    assert np.abs(small - blocks).max() <= 1.0  # two passes, each rounded
+    assert pictures.resize(images, 64, 32) is images
+
+
+def test_enlarging_a_ramp_leaves_it_a_ramp():
+    """The colour is 8 times the position, whatever the size; bicubic interpolation is exact away from the edges."""
+    ramp = np.broadcast_to(8 * np.arange(30, dtype=np.uint8)[:, None], (20, 30, 3))
+    large = pictures.resize(ramp, 60, 90)
+    assert large.shape == (60, 90, 3)
+    position = pictures.scale_positions(np.stack(np.meshgrid(np.arange(90), np.arange(60)), -1), 1 / 3)[..., 0]
+    assert np.abs(large[:, 9:-9, 1] - 8 * position[:, 9:-9]).max() <= 0.51
+
+
+def test_transparent_pixels_give_no_colour():
+    image = np.zeros((2, 2, 4), np.uint8)
+    image[0, 0] = (200, 100, 50, 255)
+    image[0, 1, :3] = 255  # white, but transparent
+    np.testing.assert_allclose(pictures.resize(image, 1, 1)[0, 0], (200, 100, 50, 64), atol=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "side", "expected"), [((50, 100), 40, (20, 40)), ((30, 20), 40, (30, 20)), ((3000, 2), 30, (30, 1))]
+)
+def test_images_are_shrunk_to_fit_and_never_enlarged(shape, side, expected):
+    assert pictures.fit(np.zeros((*shape, 3), np.uint8), side).shape == (*expected, 3)
+
+
+def test_an_image_lies_in_the_middle_of_its_square():
+    square = pictures.square(np.full((10, 40, 3), 7, np.uint8), 20)  # shrunk to 5 x 20
+    assert (square[7:12] == 7).all() and (np.delete(square, range(7, 12), 0) == 255).all()
+
+
+def test_positions_scale_about_the_corner_of_the_image():
+    """The corner (-0.5, -0.5) and the far corner keep their places; depths are lengths."""
+    corners = np.array([[-0.5, -0.5, 0.0], [7.5, 3.5, 2.0], [0.0, 0.0, -1.0]])
+    expected = [[-0.5, -0.5, 0.0], [23.5, 11.5, 6.0], [1.0, 1.0, -3.0]]
+    np.testing.assert_allclose(pictures.scale_positions(corners, 3), expected)
+    scaled = jax.jit(lambda xy: pictures.scale_positions(xy, 3))(corners[:, :2].astype(np.float32))
+    assert isinstance(scaled, jax.Array)
+    np.testing.assert_allclose(scaled, np.array(expected)[:, :2])
+
+
 def test_grid_places_images_row_by_row():
     colours = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230], [9, 9, 9], [80, 80, 80]], np.uint8)
     images = np.broadcast_to(colours[:, None, None], (5, 100, 100, 3))

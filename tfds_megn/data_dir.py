@@ -1,4 +1,4 @@
-"""The folder of prepared data: what is said where it cannot be written."""
+"""Errors for a folder of prepared data that cannot be written."""
 
 from __future__ import annotations
 
@@ -24,27 +24,28 @@ class DataDirError(OSError):
     """Prepared data cannot be written; the message is one line that names the folder and the way out.
 
     Attributes:
-      place: the folder or file.
-      reason: what is wrong with it.
-      option: what sets another folder.
+      place: path of the folder or file.
+      reason: the cause, such as "no space left on the disk".
+      option: name of the argument, flag or variable that sets another folder.
     """
 
     def __init__(self, place: str, reason: str, option: str = _OPTION):
-        """Composes the message."""
+        """Composes the message from its parts; see the class."""
         super().__init__(f"{place}: {reason}; set {option} to another folder")
         self.place, self.reason, self.option = place, reason, option
 
 
 @contextlib.contextmanager
 def writing(folder: str | os.PathLike, option: str = _OPTION) -> Iterator[None]:
-    """Turns errors of a folder that cannot be written into a DataDirError.
+    """Turns an error from a folder that cannot be written into a DataDirError.
 
     Args:
-      folder: where prepared data live.
-      option: what the user sets to name another folder.
+      folder: folder of the prepared data.
+      option: name of the argument, flag or variable that sets another folder.
 
     Raises:
-      DataDirError: inside, the disk was full, or the folder could not be made or written; or its name is not UTF-8.
+      DataDirError: in the block, the disk was full, or the folder could not be made or written; or the folder's name is
+        not UTF-8.
     """
     folder = os.path.expanduser(os.fspath(folder))
     if listing.printable(folder) != folder:
@@ -58,21 +59,20 @@ def writing(folder: str | os.PathLike, option: str = _OPTION) -> Iterator[None]:
         concerned = getattr(error, "filename", None)
         place = listing.printable(concerned if isinstance(concerned, str | bytes) else folder)
         remote = "://" in folder
-        if code in FULL and remote:  # Photos wait on a local disk.
+        if code in FULL and remote:  # Converted photos are kept on a local disk until they are written.
             folder = place = tempfile.gettempdir()
             option = "TMPDIR"
         if code in FULL:
             free = describe_free_space(folder)
             raise DataDirError(place, f"{FULL[code]} ({free} after removing what was unfinished)", option) from error
-        dangling = code == errno.ENOENT and not os.path.isdir(folder) and not remote
-        refused = code in _REFUSED or dangling
-        if refused and _is_related(place, listing.printable(folder)):
+        missing = code == errno.ENOENT and not os.path.isdir(folder) and not remote
+        if code is not None and (code in _REFUSED or missing) and _is_related(place, listing.printable(folder)):
             raise DataDirError(place, f"cannot be written ({os.strerror(code)})", option) from error
         raise
 
 
 def describe_free_space(folder: str | os.PathLike) -> str:
-    """Returns such as '12.3 MiB free' for the disk of a local folder, which need not exist."""
+    """Returns the free space on the disk of a local folder, which need not exist, such as '12.3 MiB free'."""
     folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
         folder = os.path.dirname(folder)
@@ -81,7 +81,7 @@ def describe_free_space(folder: str | os.PathLike) -> str:
 
 
 def error_number(error: BaseException) -> int | None:
-    """Returns the operating system's number of an error, also where a library has put it into words."""
+    """Returns the errno of an error, also of one whose message alone names it; None where there is none."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     words = str(error)

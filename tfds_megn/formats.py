@@ -1,4 +1,4 @@
-"""Both record formats for one prepared data set: array_record for random access, tfrecord for tf.data."""
+"""Two record formats of one prepared data set: array_record for random access, tfrecord for tf.data."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ TFRECORD = file_adapters.FileFormat.TFRECORD
 
 
 def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
-    """Returns whether the data are there; the builder's own method warns when they are not."""
+    """Returns whether the data are prepared; unlike the builder's own method, it does not warn when they are not."""
     return dataset_info.dataset_info_path(builder.data_path).exists()
 
 
 def offer_format(builder: tfds.core.DatasetBuilder, wanted: file_adapters.FileFormat) -> None:
-    """Makes a builder read its prepared data in another format, writing files of that format where they lack.
+    """Makes a builder read its prepared data in another format; missing files of that format are written.
 
-    The records are copied byte for byte, beside those of the first format.
+    The records are copied byte for byte, into files beside those of the first format.
 
     Args:
       builder: a builder whose data are prepared as array_record or tfrecord.
       wanted: ARRAY_RECORD or TFRECORD.
 
     Raises:
-      ValueError: tfrecord files have to be read and TensorFlow is not installed.
+      ValueError: tfrecord files must be read, and TensorFlow is not installed.
     """
     info = builder.info
     if info.file_format == wanted or not is_prepared(builder):
         return
-    # A builder does not load the list of other formats: it is read here.
+    # The list of other formats is read here, because a builder does not load it.
     stored = dataset_info.read_proto_from_builder_dir(builder.data_path)
     if wanted.value not in dataset_info.available_file_formats(stored):
         _add_format(builder, wanted)
@@ -64,6 +64,7 @@ def _add_format(builder: tfds.core.DatasetBuilder, wanted: file_adapters.FileFor
 
 
 def _check_tensorflow(builder: tfds.core.DatasetBuilder) -> None:
+    """Raises ValueError when TensorFlow cannot be imported."""
     try:
         import tensorflow  # noqa: F401
     except ImportError:
@@ -74,12 +75,14 @@ def _check_tensorflow(builder: tfds.core.DatasetBuilder) -> None:
 
 
 def _read_tfrecord(path: epath.Path) -> Iterator[bytes]:
+    """Returns an iterator over the records of a tfrecord file."""
     import tensorflow as tf
 
     return tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
 
 
 def _read_array_record(path: epath.Path) -> Iterator[bytes]:
+    """Yields the records of an array_record file."""
     reader = array_record_module.ArrayRecordReader(str(path))
     try:
         for _ in range(reader.num_records()):

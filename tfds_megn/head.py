@@ -172,8 +172,9 @@ def cast_shadow(r: np.ndarray, grid: Directions, light: np.ndarray) -> np.ndarra
     p = (grid.d[:, ::2, ::2] * r[::2, ::2]).reshape(3, -1)
     facing = np.flatnonzero(p[2] > -0.1)
     p = p[:, facing]
-    steps = np.float32([[0.05], [0.10], [0.17], [0.26], [0.38]])
-    length, at, fu, fv = cells(*(p[k] + steps * light[k] for k in range(3)), count)
+    steps = np.array([[0.05], [0.10], [0.17], [0.26], [0.38]], np.float32)
+    x, y, z = (p[k] + steps * light[k] for k in range(3))
+    length, at, fu, fv = cells(x, y, z, count)
     length -= lookup(flat, at, fu, fv, count)
     length += 0.006
     length *= np.float32(1.0) / (np.float32(0.16) * steps + np.float32(0.012))

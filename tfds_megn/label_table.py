@@ -1,4 +1,4 @@
-"""labels.csv: which file wears what, as a text editor or a spreadsheet of any system writes it."""
+"""Reader of labels.csv, the attributes of each file, as any text editor or spreadsheet program writes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILE_NAME = "labels.csv"
 _FORM = f"file,label or file,{','.join(ATTRIBUTES[1:])}"
 _COLUMNS = ("file", "label", *ATTRIBUTES[1:])
 _DELIMITERS = ",;\t|"
-# The mark of UTF-16 is the beginning of that of UTF-32.
+# The byte order mark of UTF-16 is a prefix of that of UTF-32, so UTF-32 comes first.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -29,9 +29,9 @@ class Row:
     """One line of the table.
 
     Attributes:
-      line: its number, from 1.
-      file: the path as written.
-      attributes: what is worn, in the order of ATTRIBUTES[1:].
+      line: line number, from 1.
+      file: path as written.
+      attributes: one bool for each of ATTRIBUTES[1:].
     """
 
     line: int
@@ -42,19 +42,19 @@ class Row:
 def read(where: str, data: bytes) -> tuple[list[Row], str | None]:
     """Reads a table of labels.
 
-    UTF-8 and UTF-16 are told by their marks or contents; what is neither is read as Windows-1252. Cells are
-    separated by commas, semicolons, tabs or bars; lines end as on any system. Blank lines and blank cells at
-    the end of a line are left out.
+    UTF-8 and UTF-16 are detected by their marks or contents; any other text is read as Windows-1252. Cells are
+    separated by commas, semicolons, tabs or bars; lines may end as on any system. Blank lines, and blank cells at the
+    end of a line, are ignored.
 
     Args:
-      where: what to call the file in errors.
-      data: its contents.
+      where: name of the file in errors.
+      data: content of the file.
 
     Returns:
-      The rows, and a line that says which encoding was guessed, None where it is known.
+      The rows, and a line with the encoding that was guessed, None where it is known.
 
     Raises:
-      ValueError: it is no such table, or a label is unknown; the message is one line.
+      ValueError: the content is not such a table, or a label is unknown; the message is one line.
     """
     text, guess = _decode(where, data)
     rows = _read_cells(where, text)
@@ -74,13 +74,13 @@ def read(where: str, data: bytes) -> tuple[list[Row], str | None]:
 
 
 def attributes_of(label: str) -> tuple[bool, ...] | None:
-    """Returns the five attributes of a single label, in any case; None for an unknown one."""
+    """Returns the five attributes of a single label, upper or lower case; None for an unknown label."""
     label = label.strip().lower()
     return tuple(label == name for name in ATTRIBUTES[1:]) if label in ATTRIBUTES else None
 
 
 def _decode(where: str, data: bytes) -> tuple[str, str | None]:
-    """Returns the text, and the name of the encoding where it was guessed."""
+    """Returns the text, and the name of the encoding if it was guessed, else None."""
     if data.startswith(_WORKBOOKS):
         raise ValueError(f"{where}: a workbook of a spreadsheet program, not a table; save it as CSV")
     for mark, encoding in _MARKS.items():
@@ -89,7 +89,7 @@ def _decode(where: str, data: bytes) -> tuple[str, str | None]:
                 return data.decode(encoding), None
             except UnicodeDecodeError as error:
                 raise ValueError(f"{where}: not a table ({error}); save it as CSV in UTF-8") from None
-    if b"\0" in data:  # Every second byte of plain text in UTF-16.
+    if b"\0" in data:  # In UTF-16, every second byte of ASCII text is 0.
         encoding = "utf-16-le" if data[1::2].count(0) >= data[::2].count(0) else "utf-16-be"
         try:
             return data.decode(encoding), "UTF-16"
@@ -106,14 +106,14 @@ def _decode(where: str, data: bytes) -> tuple[str, str | None]:
 
 
 def _read_cells(where: str, text: str) -> list[tuple[int, list[str]]]:
-    """Returns the stripped cells of each line that is not blank, with the line's number."""
+    """Returns line number and stripped cells of each line that is not blank."""
     first, _, rest = text.partition("\n")
-    if first.strip().lower() in {f"sep={delimiter}".strip() for delimiter in _DELIMITERS}:  # Of Excel.
+    if first.strip().lower() in {f"sep={delimiter}".strip() for delimiter in _DELIMITERS}:  # A line that Excel reads.
         text = f"\n{rest}"
     rows: list[tuple[int, list[str]]] = []
     errors = []
     for delimiter in _DELIMITERS:
-        # The new lines of any system become \n.
+        # newline=None turns the line ends of any system into \n.
         reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True, skipinitialspace=True)
         try:
             found = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
@@ -131,18 +131,19 @@ def _read_cells(where: str, text: str) -> list[tuple[int, list[str]]]:
 
 
 def _num_columns(rows: list[tuple[int, list[str]]]) -> int:
-    """Returns how many columns of a table have a name that is known."""
+    """Returns the number of columns with a known name."""
     return sum(cell.lower() in _COLUMNS for cell in rows[0][1]) if rows else 0
 
 
 def _without_blank_end(cells: list[str], length: int) -> list[str]:
-    """Returns cells without the blank ones after the first `length`, which spreadsheets add."""
+    """Returns cells without blank ones at the end, which spreadsheet programs add; at least `length` are kept."""
     while len(cells) > length and not cells[-1]:
         cells = cells[:-1]
     return cells
 
 
 def _check_header(where: str, header: list[str]) -> None:
+    """Raises ValueError when the first line has unknown, missing or repeated columns."""
     for column in header:
         if column not in _COLUMNS:
             raise ValueError(
@@ -154,12 +155,12 @@ def _check_header(where: str, header: list[str]) -> None:
 
 
 def _row_attributes(where: str, row: dict[str, str]) -> tuple[bool, ...]:
-    """Returns the five attributes of one row; a column that the table lacks counts as 0."""
+    """Returns the five attributes of one row; a missing column counts as 0."""
     if "label" in row:
-        worn = attributes_of(row["label"])
-        if worn is None:
+        attributes = attributes_of(row["label"])
+        if attributes is None:
             raise ValueError(f"{where}: unknown label '{_shorten(row['label'])}'; known are {', '.join(ATTRIBUTES)}")
-        return worn
+        return attributes
     for name in ATTRIBUTES[1:]:
         if row.get(name, "0") not in ("0", "1"):
             raise ValueError(f"{where}: {name} is '{_shorten(row[name])}'; it must be 0 or 1")
@@ -167,6 +168,6 @@ def _row_attributes(where: str, row: dict[str, str]) -> tuple[bool, ...]:
 
 
 def _shorten(cell: str) -> str:
-    """Returns a cell as a message shows it: one line of at most 50 characters."""
+    """Returns a cell as one line of at most 50 characters."""
     cell = " ".join(cell.split())
     return cell if len(cell) <= 50 else f"{cell[:47]}..."

@@ -14,11 +14,11 @@ _NOT_PHOTOS = ("thumbs.db", "desktop.ini")
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What lies below a folder.
+    """The files below a folder.
 
     Attributes:
-      files: the files by their relative path with '/' between, ordered by it.
-      notes: one line for each folder, link or device that was not read, with the reason.
+      files: the files by relative path (separator '/'), sorted by path.
+      notes: one line with the reason for each folder, link or device that was not read.
     """
 
     files: dict[str, epath.Path]
@@ -26,18 +26,21 @@ class Listing:
 
 
 def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Listing:
-    """Lists the files below a folder; hidden ones and those of file managers are left out.
+    """Lists the files below a folder, without hidden files and those of file managers.
 
-    A folder is read once: where links lead to it too, under its own path, else under the first link's. Links to a
-    folder above, which would never end, are not followed.
+    Each folder is read once, under its own path, or under the first link to it when it lies elsewhere. Links to a
+    folder above are not followed: they would never end.
 
     Args:
-      folder: local or remote.
+      folder: path of a local or remote folder.
       leave_out: folders that are not read, such as the one that results are written to.
 
     Returns:
       The files, and a line for each link that was not followed or leads nowhere, each pipe or device, and each
       folder that cannot be read.
+
+    Raises:
+      OSError: `folder` itself cannot be read.
     """
     files: dict[str, epath.Path] = {}
     notes: list[str] = []
@@ -74,33 +77,33 @@ def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Li
 
 
 def is_hidden(name: str) -> bool:
-    """Returns whether a file or folder of this name is none of the user's photos."""
+    """Returns whether a name is that of a hidden file or folder, or of a file that a file manager writes."""
     return name.startswith((".", "__MACOSX")) or name.lower() in _NOT_PHOTOS
 
 
-def printable(path: str | os.PathLike) -> str:
-    r"""Returns a path as one line that can be printed and stored: bytes that are not UTF-8 become such as \xe9."""
+def printable(path: str | bytes | os.PathLike) -> str:
+    r"""Returns a path as one line of valid text: a byte that is not UTF-8 is written as an escape such as \xe9."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def count_by_suffix(names: Iterable[str]) -> str:
-    """Returns how many files there are of each suffix, such as '.cr2 (3), .txt (1)'."""
+    """Returns the number of files of each suffix, such as '.cr2 (3), .txt (1)'."""
     counts = collections.Counter(os.path.splitext(name)[1].lower() or "no suffix" for name in names)
     return ", ".join(f"{printable(suffix)} ({count})" for suffix, count in sorted(counts.items()))
 
 
 def _identity(path: epath.Path) -> object:
-    """Returns what two paths to one folder share."""
+    """Returns a value that is equal for two paths to the same folder."""
     try:
         status = os.stat(path)
-    except OSError:  # Remote, or not to be read.
+    except OSError:  # Remote or unreadable.
         return os.fspath(path)
     return status.st_dev, status.st_ino
 
 
 def _entries(folder: epath.Path) -> Iterator[tuple[str, str]]:
-    """Yields the name and the kind of what is in a folder: 'file', 'folder', 'link' to a folder, or what else it is."""
+    """Yields name and kind of each entry: 'file', 'folder', 'link' (to a folder), or a description of anything else."""
     if "://" in os.fspath(folder):
         yield from ((entry.name, "folder" if entry.is_dir() else "file") for entry in folder.iterdir())
         return
@@ -113,7 +116,7 @@ def _entries(folder: epath.Path) -> Iterator[tuple[str, str]]:
                     yield entry.name, "file"
                 else:
                     yield entry.name, "a link to nothing" if entry.is_symlink() else "a pipe or device"
-            except PermissionError:  # Whoever opens it says so.
+            except PermissionError:  # Opening the file will report it.
                 yield entry.name, "file"
             except OSError:
                 yield entry.name, "a link to itself"

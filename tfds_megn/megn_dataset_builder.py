@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import itertools
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,39 +19,37 @@ from tensorflow_datasets.core import file_adapters, writer
 from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import auto as tqdm
 
-from tfds_megn import data_dir, formats, listing, photo_files, photo_folder, photo_record, rendered, workers
+from tfds_megn import data_dir, formats, listing, names, photo_files, photo_folder, photo_record, rendered, workers
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES
 
 Item = TypeVar("Item")
 
-_RENDERED_SIZES = (32, 64, 128, 256)
-_PHOTO_SIZES = (64, 128, 256, 512, 1024)
-# Shards near this size are read in parallel and copied with ease; a PNG takes about 1.5 bytes per pixel.
+# A common size of shards, for parallel reads and simple copies; a PNG takes about 1.5 bytes per pixel.
 _SHARD_BYTES = 128 * 2**20
 _PNG_BYTES_PER_PIXEL = 1.5
 
 
 @dataclasses.dataclass(eq=False)
 class MegnConfig(tfds.core.BuilderConfig):
-    """What the images are.
+    """Source, size and number of the images.
 
     Attributes:
-      source: 'rendered' or 'photos'.
+      source: `names.RENDERED` or `names.PHOTOS`.
       resolution: width and height of the images in pixels.
-      num_images: number of rendered images, all splits together; unused for photos.
+      num_images: number of rendered images in all splits together; unused for photos.
     """
 
-    source: str = "rendered"
+    source: str = names.RENDERED
     resolution: int = 64
     num_images: int = rendered.NUM_IMAGES
 
 
 def _rendered_config(size: int, num_images: int = rendered.NUM_IMAGES) -> MegnConfig:
-    name = f"rendered_{size}"
+    name = f"{names.RENDERED}_{size}"
     return MegnConfig(
         name=name if num_images == rendered.NUM_IMAGES else f"{name}_n{num_images}",
         description=f"{num_images:,} rendered faces of {size} x {size} pixels.",
-        source="rendered",
+        source=names.RENDERED,
         resolution=size,
         num_images=num_images,
     )
@@ -60,14 +57,14 @@ def _rendered_config(size: int, num_images: int = rendered.NUM_IMAGES) -> MegnCo
 
 def _photo_config(size: int) -> MegnConfig:
     return MegnConfig(
-        name=f"photos_{size}",
+        name=f"{names.PHOTOS}_{size}",
         version="1.1.0",
         release_notes={
             "1.1.0": "Files that show the same image are in one split; contents tell whether photos changed.",
             "1.0.0": "First version.",
         },
         description=f"Your photos, cropped to {size} x {size} pixels.",
-        source="photos",
+        source=names.PHOTOS,
         resolution=size,
     )
 
@@ -75,15 +72,17 @@ def _photo_config(size: int) -> MegnConfig:
 @functools.cache  # TFDS compares configs by identity.
 def _counted_config(name: str) -> MegnConfig | None:
     """Returns the config of a name such as 'rendered_64_n2000', None for other names."""
-    match = re.fullmatch(r"rendered_(\d+)_n([1-9]\d*)", name)
-    if not match or int(match[1]) not in _RENDERED_SIZES or int(match[2]) == rendered.NUM_IMAGES:
+    found = names.parse(name)
+    if found is None or found.config != name or found.num_images is None:
         return None
-    rendered.check_num_images(int(match[2]))
-    return _rendered_config(int(match[1]), int(match[2]))
+    if found.resolution not in names.SIZES[names.RENDERED] or found.num_images == rendered.NUM_IMAGES:
+        return None
+    rendered.check_num_images(found.num_images)
+    return _rendered_config(found.resolution, found.num_images)
 
 
 class _Configs(dict[str, MegnConfig]):
-    """Configs by name. Lists the fixed ones, and knows those with any number of images."""
+    """Configs by name: iteration gives the fixed ones, look-up also those with any number of images."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return super().get(name) or _counted_config(name) or default
@@ -93,10 +92,9 @@ class _Configs(dict[str, MegnConfig]):
 
 
 class _SameBytesWriter(writer.ExampleWriter):
-    """Writes examples so that equal data make equal files.
+    """Writer of examples that makes equal files of equal data.
 
-    A protobuf map is serialised in an order that differs between runs; the features of an example are such a
-    map.
+    The features of an example are a protobuf map, which is serialised in an order that differs between runs.
     """
 
     def write(
@@ -115,24 +113,24 @@ class _SameBytesWriter(writer.ExampleWriter):
 class Builder(tfds.core.ShardBasedBuilder):
     """Builds `megn/rendered_<R>`, `megn/rendered_<R>_n<images>` and `megn/photos_<R>`.
 
-    Shards are streamed to disk one after the other: the general builder's shuffle needs TensorFlow above 1
-    GB.
+    Shards are streamed to disk one after the other, because the shuffle of TFDS's general builder needs TensorFlow
+    above 1 GB.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
-    BUILDER_CONFIGS = [_rendered_config(size) for size in _RENDERED_SIZES] + [
-        _photo_config(size) for size in _PHOTO_SIZES
+    BUILDER_CONFIGS = [_rendered_config(size) for size in names.SIZES[names.RENDERED]] + [
+        _photo_config(size) for size in names.SIZES[names.PHOTOS]
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "rendered_64"
     builder_configs = _Configs({config.name: config for config in BUILDER_CONFIGS})
     MANUAL_DOWNLOAD_INSTRUCTIONS = photo_folder.INSTRUCTIONS
 
     def __init__(self, *, file_format: str | file_adapters.FileFormat | None = None, **kwargs: Any) -> None:
-        """Constructs the builder; data prepared in another format are read in it or copied to it.
+        """Constructs the builder; data prepared in one format are copied when the other is needed.
 
         Args:
-          file_format: 'array_record' for random access, 'tfrecord' (the default) for tf.data.
+          file_format: 'array_record' for random access, or 'tfrecord' (the default) for tf.data.
           **kwargs: `config`, `data_dir` and `version`, as for every TFDS builder.
         """
         if kwargs.get("data_dir"):
@@ -164,7 +162,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             "attributes": tfds.features.Tensor(shape=(len(ATTRIBUTES) - 1,), dtype=np.bool_),
             "id": tfds.features.Text(),
         }
-        if self.builder_config.source == "rendered":
+        if self.builder_config.source == names.RENDERED:
             features["identity"] = tfds.features.Scalar(dtype=np.int64)
             features["params"] = tfds.features.Tensor(shape=(len(PARAM_NAMES),), dtype=np.float32)
         return self.dataset_info_from_configs(
@@ -183,7 +181,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
     ) -> Mapping[str, Sequence[Callable[[], Iterator[tuple[str, dict[str, Any]]]]]]:
-        if self.builder_config.source == "rendered":
+        if self.builder_config.source == names.RENDERED:
             return self._rendered_shards()
         return self._photo_shards(dl_manager)
 
@@ -202,8 +200,8 @@ class Builder(tfds.core.ShardBasedBuilder):
         size = self.builder_config.resolution
         converted = workers.map_ordered(photo_folder.convert_photo, [(photo, size) for photo in found.photos])
         converted = _with_progress(converted, len(found.photos), f"Reading photos for {self.info.full_name}")
-        # All photos are decoded before a split is written: only then is it known which are usable. The
-        # converted images wait on the disk that they will end on.
+        # All photos are decoded before a split is written, because the splits depend on which are usable. The
+        # converted images are kept on the disk of the prepared data.
         place = None if "://" in self.data_dir else self.data_dir
         spool = self._cleanup.enter_context(tempfile.TemporaryFile(dir=place))
         self._cleanup.callback(photo_files.close_zips)
@@ -253,7 +251,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         return _SameBytesWriter(file_format=self.info.file_format)
 
     def _log_download_bytes(self) -> None:
-        # In place of TFDS's line about downloads: nothing is downloaded here.
+        # This replaces TFDS's line about downloads: nothing is downloaded.
         print(f"Preparing {self.info.full_name} in {self.data_dir}", file=sys.stderr)
 
     def _log_download_done(self) -> None:
@@ -261,7 +259,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
 
 def _manual_dir(dl_manager: tfds.download.DownloadManager) -> epath.Path:
-    """Returns the folder of photos; its errors are one line each."""
+    """Returns the folder of photos; raises an error of one line when it is missing, empty or a file."""
     try:
         return dl_manager.manual_dir
     except AssertionError as error:  # "Manual directory <path> does not exist or is empty. Create it ..."
@@ -273,10 +271,10 @@ def _manual_dir(dl_manager: tfds.download.DownloadManager) -> epath.Path:
 
 
 def _with_progress(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
-    """Yields the items under a progress bar that opens when the first is asked for."""
+    """Yields the items under a progress bar that opens at the first item."""
     held: list[Item] = []
     with tqdm.tqdm(total=total, desc=description, unit="img", mininterval=0.5) as bar:
-        # One item is held back, so that bar and workers are done when the last one is handed over.
+        # One item is held back, so that bar and workers have ended when the last item is yielded.
         for item in items:
             bar.update()
             yield from held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -64,8 +65,8 @@ def strands() -> np.ndarray:
     return np.clip(total / 2.2, -1, 1).astype(np.float32).reshape(-1)
 
 
-def wrapped(table: np.ndarray, across: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """Nearest values of a wrapping table at coordinates in cells."""
+def wrapped(table: np.ndarray, across: Any, along: Any) -> Any:
+    """Values f32[...] of a wrapping table f32[SIDE*SIDE] at coordinates in cells, arrays of numpy or jax."""
     i = across.astype(np.int32) & (SIDE - 1)
     j = along.astype(np.int32) & (SIDE - 1)
-    return table.take(i * SIDE + j)
+    return across.__array_namespace__().asarray(table).take(i * SIDE + j)

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from tfds_megn import attire
+
 ATTRIBUTES = ("none", "mask", "eyeglasses", "sunglasses", "beard", "mustache")
 
 # Unit of length: half the head's height. Angles: radians. Colours: sRGB in [0, 1].
@@ -57,11 +59,6 @@ _SKINS = np.array(
         (0.66, 0.46, 0.33), (0.50, 0.34, 0.24), (0.36, 0.24, 0.17),
     ]
 )  # fmt: skip
-_HAIRS = {
-    "black": (0.09, 0.08, 0.08), "dark": (0.19, 0.13, 0.10), "brown": (0.34, 0.22, 0.14),
-    "chestnut": (0.43, 0.24, 0.14), "auburn": (0.52, 0.24, 0.12), "ginger": (0.74, 0.40, 0.18),
-    "dark_blond": (0.58, 0.45, 0.29), "blond": (0.82, 0.68, 0.44), "platinum": (0.92, 0.86, 0.72),
-}  # fmt: skip
 _IRISES = {
     "dark": (0.16, 0.09, 0.06), "brown": (0.35, 0.20, 0.10), "hazel": (0.45, 0.35, 0.17),
     "green": (0.32, 0.46, 0.28), "blue": (0.32, 0.50, 0.70), "grey": (0.48, 0.54, 0.58),
@@ -222,11 +219,13 @@ def _sample_albedo(rng: np.random.Generator, soft: float, tone: float, age: floa
 
 def _sample_hair(rng: np.random.Generator, soft: float, tone: float, age: float) -> dict[str, float]:
     dark = tone > 0.5
-    colour = _pick(rng, _HAIRS, (8, 3, 0.6, 0.2, 0.1, 0, 0, 0.1, 0) if dark else (3, 4, 4, 2, 1.2, 1.2, 2, 2, 0.7))
+    colour = _pick(
+        rng, attire.HAIRS, (8, 3, 0.6, 0.2, 0.1, 0, 0, 0.1, 0) if dark else (3, 4, 4, 2, 1.2, 1.2, 2, 2, 0.7)
+    )
     if rng.uniform() < 0.04:  # dyed
         colour = np.array([rng.uniform(0.2, 0.7), rng.uniform(0.1, 0.4), rng.uniform(0.3, 0.7)])
     grey = float(np.clip((age - 0.55) / 0.35 + rng.normal(0, 0.25), 0, 1)) if age > 0.45 else 0.0
-    colour = colour + grey * (np.array([0.74, 0.73, 0.71]) * rng.uniform(0.75, 1.15) - colour)
+    colour = colour + grey * (np.array(attire.GREY_HAIR) * rng.uniform(0.75, 1.15) - colour)
     style = {
         "hair_volume": rng.uniform(0.06, 0.13), "hair_line": rng.uniform(-0.02, 0.06), "hair_fringe": 0.0,
         "hair_sweep": rng.uniform(-1, 1), "hair_recede": 0.0, "hair_crown": 0.0,
@@ -306,51 +305,35 @@ def _sample_photograph(rng: np.random.Generator) -> dict[str, float]:
 
 
 def _sample_wear(rng: np.random.Generator) -> dict[str, float]:
-    """How each attribute is worn, were it worn."""
-    masks = (
-        (0.62, 0.80, 0.90),
-        (0.90, 0.93, 0.95),
-        (0.12, 0.12, 0.13),
-        (0.70, 0.86, 0.78),
-        (0.93, 0.74, 0.78),
-    )
-    kind = float(_choose(rng, (0.5, 0.3, 0.2)))  # 0 surgical, 1 cloth, 2 cup (N95)
+    """Draws the look of every attribute, of which a picture shows at most one."""
+    kind = float(_choose(rng, (0.5, 0.3, 0.2)))  # index of attire.MASK_KINDS
     if kind == 0:
-        mask = masks[_choose(rng, (0.45, 0.25, 0.1, 0.12, 0.08))]
+        mask = attire.MASKS[_choose(rng, attire.MASK_SHARES)]
     elif kind == 1:
         mask = np.clip(rng.uniform(0.05, 0.85) + 0.3 * rng.uniform(-1, 1, 3), 0.04, 0.95)
     else:
-        mask = (0.92, 0.92, 0.91) if rng.uniform() < 0.8 else (0.16, 0.16, 0.17)
-    rims = ((0.05, 0.05, 0.06), (0.25, 0.15, 0.09), (0.55, 0.45, 0.28), (0.6, 0.6, 0.62), (0.45, 0.08, 0.10),
-            (0.12, 0.18, 0.38))  # fmt: skip
-    lenses = (
-        (0.03, 0.03, 0.035),
-        (0.12, 0.08, 0.05),
-        (0.05, 0.09, 0.06),
-        (0.07, 0.09, 0.16),
-        (0.45, 0.16, 0.06),
-    )
+        mask = attire.CUPS[0] if rng.uniform() < 0.8 else attire.CUPS[1]
     return {
         "mask_kind": kind,
         **_rgb("mask", mask),
         "mask_strap": rng.uniform(0.75, 0.98) if rng.uniform() < 0.8 else 0.1,
-        "mask_top": _spread(rng, 0.20, 0.03),
+        "mask_top": _spread(rng, attire.MASK_TOP, 0.03),
         "mask_puff": rng.uniform(0.0, 1.0),
-        "rim_shape": float(rng.integers(0, 4)),  # 0 round, 1 oval, 2 rectangle, 3 cat-eye
+        "rim_shape": float(rng.integers(0, 4)),  # index of attire.LENSES["eyeglasses"]
         "rim_size": rng.uniform(0.92, 1.15),
         "rim_thick": rng.uniform(0.018, 0.042),
-        **_rgb("rim", rims[_choose(rng, (0.55, 0.2, 0.06, 0.06, 0.07, 0.06))]),
+        **_rgb("rim", attire.RIMS[_choose(rng, attire.RIM_SHARES["eyeglasses"])]),
         "glare": rng.uniform(0.1, 0.7),
-        "sun_shape": float(rng.integers(0, 4)),  # 0 round, 1 aviator, 2 wayfarer, 3 cat-eye
+        "sun_shape": float(rng.integers(0, 4)),  # index of attire.LENSES["sunglasses"]
         "sun_size": rng.uniform(0.98, 1.2),
         "sun_thick": rng.uniform(0.014, 0.034),
-        **_rgb("sun", rims[_choose(rng, (0.5, 0.15, 0.15, 0.12, 0.05, 0.03))]),
-        **_rgb("lens", lenses[_choose(rng, (0.5, 0.18, 0.12, 0.12, 0.08))]),
+        **_rgb("sun", attire.RIMS[_choose(rng, attire.RIM_SHARES["sunglasses"])]),
+        **_rgb("lens", attire.TINTS[_choose(rng, attire.TINT_SHARES)]),
         "lens_mirror": rng.uniform(0.2, 0.5) if rng.uniform() < 0.3 else rng.uniform(0.03, 0.15),
         "beard_length": float(rng.beta(1.2, 2.0)),
         "beard_density": rng.uniform(0.75, 1.0),
         "beard_cheek": rng.uniform(0.0, 1.0),
-        "mustache_form": float(rng.integers(0, 3)),  # 0 chevron, 1 pencil, 2 handlebar
+        "mustache_form": float(rng.integers(0, 3)),  # index of attire.MUSTACHES
         "mustache_thick": rng.uniform(0.7, 1.3),
         "mustache_length": rng.uniform(0.85, 1.2),
     }

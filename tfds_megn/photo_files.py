@@ -1,4 +1,4 @@
-"""The files of a folder or zip of photos: what is there, how to tell that it changed, and the bytes."""
+"""Files of a folder or zip of photos: listing, signs of a change, and contents."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class File:
     """One file, not yet read.
 
     Attributes:
-      member: its path as the folder or zip has it.
-      size: in bytes; -1 where it cannot be told.
-      stamp: times of the last change of contents and of the entry, in ns; they change with the contents. Of a
-        remote file the first alone; (0, 0) in a zip.
-      crc: CRC-32 of the contents, where a zip tells it; None in folders.
+      member: path as stored in the folder or zip.
+      size: size in bytes; -1 where it is unknown.
+      stamp: times of the last change of the contents and of the directory entry, in ns. A remote file has the first
+        alone, a file in a zip none: (0, 0).
+      crc: CRC-32 of the contents from the directory of a zip; None in folders.
     """
 
     member: str
@@ -38,10 +38,10 @@ def list_files(place: epath.Path) -> tuple[dict[str, File], tuple[str, ...]]:
     """Lists the files of a folder or zip file.
 
     Args:
-      place: the folder, local or remote, or the zip file.
+      place: path of a local or remote folder, or of a zip file.
 
     Returns:
-      The files by their path with '/' between, and a line for each folder that was not read.
+      The files by path (separator '/'), and a line for each folder that was not read.
 
     Raises:
       ValueError: the zip file cannot be read.
@@ -57,7 +57,7 @@ def list_files(place: epath.Path) -> tuple[dict[str, File], tuple[str, ...]]:
 def _local_file(folder: str, member: str) -> File:
     try:
         entry = os.stat(f"{folder}/{member}")
-    except OSError:  # Reading it will say why.
+    except OSError:  # Reading the file will report it.
         return File(member, -1)
     return File(member, entry.st_size, (entry.st_mtime_ns, entry.st_ctime_ns))
 
@@ -71,7 +71,7 @@ def _remote_file(folder: str, member: str) -> File:
 
 
 def _list_zip(path: epath.Path) -> dict[str, File]:
-    """Lists the members of a zip. Nothing is ever unpacked to disk."""
+    """Lists the members of a zip, without unpacking anything."""
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
@@ -87,38 +87,35 @@ def _list_zip(path: epath.Path) -> dict[str, File]:
 
 
 def _member_name(member: zipfile.ZipInfo) -> str:
-    """Returns the path of a zip's member, with '/' between, as the program that wrote it meant it."""
+    """Returns the path of a zip's member (separator '/'), decoded as the program that wrote it encoded it."""
     name = member.filename
     if not member.flag_bits & _UTF8_NAMES and not name.isascii():
-        try:  # Many programs store UTF-8 without saying so; zipfile has read it as code page 437.
+        try:  # Many programs store UTF-8 without the flag; zipfile decodes it as code page 437.
             name = name.encode("cp437").decode("utf-8")
         except UnicodeError:
             pass
-    return name.replace("\\", "/")  # Of Windows.
+    return name.replace("\\", "/")  # The separator of Windows.
 
 
 def read_bytes(place: str, member: str) -> bytes:
-    """Returns the bytes of a file in a folder or zip. A zip stays open for the next file of it.
+    """Returns the bytes of a file in a folder or zip. A zip stays open for the next call.
 
     Args:
-      place: the folder or zip file.
-      member: the path of the file inside, see `File`.
+      place: path of the folder or zip file.
+      member: path of the file inside; see `File`.
 
     Raises:
-      PhotoError: it cannot be read, or has more than 512 MiB.
+      PhotoError: the file cannot be read, or has more than 512 MiB.
     """
     name = listing.printable(f"{place}/{member}")
     path = epath.Path(place)
-    too_big = photos.PhotoError(f"{name}: enormous file (more than {photos.MAX_BYTES // 2**20} MiB)")
     try:
         if path.is_dir():
-            if (path / member).stat().length > photos.MAX_BYTES:
-                raise too_big
+            photos.check_length((path / member).stat().length, name)
             return (path / member).read_bytes()
         status = path.stat()
         archive = _open_zip(place, status.length, status.mtime)
-        if archive.getinfo(member).file_size > photos.MAX_BYTES:
-            raise too_big
+        photos.check_length(archive.getinfo(member).file_size, name)
         return archive.read(member)
     except photos.PhotoError:
         raise
@@ -127,9 +124,9 @@ def read_bytes(place: str, member: str) -> bytes:
         raise photos.PhotoError(f"{name}: cannot be read ({' '.join(str(reason).split())})") from None
 
 
-@functools.lru_cache(maxsize=1)  # Of each process: the directory of a zip takes a second for 100,000 members.
+@functools.lru_cache(maxsize=1)  # Cached: reading the directory of a zip of 100,000 members takes a second.
 def _open_zip(place: str, size: int, mtime: float) -> zipfile.ZipFile:
-    del size, mtime  # A zip that changed is opened anew.
+    del size, mtime  # Parts of the cache's key: a zip that changed is opened anew.
     return zipfile.ZipFile(epath.Path(place).open("rb"))
 
 
@@ -149,10 +146,10 @@ def checksum(place: str, file: File) -> int | None:
 
 
 class Names:
-    """Finds files by names that were written down elsewhere: in another Unicode form or encoding."""
+    """Index of files by name, also for names in another Unicode form or encoding."""
 
     def __init__(self, files: dict[str, File]):
-        """Takes the files by path."""
+        """Builds the index of `files`, a dict by path."""
         self._files = files
         self._spellings: dict[str, str] = {}
         for path in files:
@@ -162,7 +159,7 @@ class Names:
                     self._spellings.setdefault(unicodedata.normalize("NFC", spelling), path)
 
     def find(self, name: str) -> str | None:
-        """Returns the path of the file that a name means: the exact one first; None when there is none."""
+        """Returns the path that equals a name, else one that differs in form or encoding, else None."""
         if name in self._files:
             return name
         return self._spellings.get(unicodedata.normalize("NFC", name))

@@ -30,9 +30,9 @@ class Photo:
     """One photo of a collection, not yet read.
 
     Attributes:
-      name: its path from where the labels are, with '/' between, as text that can be stored: the example's id.
-      attributes: what is worn, in the order of ATTRIBUTES[1:].
-      place: the folder or zip file that holds it.
+      name: path relative to the folder with the labels, as valid text (separator '/'); the id of the example.
+      attributes: one bool for each of ATTRIBUTES[1:].
+      place: path of the folder or zip file that contains the photo.
       file: the file inside `place`.
     """
 
@@ -43,19 +43,19 @@ class Photo:
 
     @property
     def label(self) -> int:
-        """The single label: the first of mask, eyeglasses, sunglasses, beard, mustache worn; 0 is none."""
+        """Index in ATTRIBUTES of the first attribute of the photo; 0 (none) without attributes."""
         return self.attributes.index(True) + 1 if any(self.attributes) else 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Collection:
-    """What a scan found.
+    """The labelled photos that a scan found.
 
     Attributes:
-      place: the folder or zip file.
-      photos: the labelled photos, ordered by name.
+      place: path of the folder or zip file.
+      photos: the labelled photos, sorted by name.
       skipped: one line for each file or folder that was left out.
-      notes: one line for whatever else the user should know: files that are no images, an encoding guessed.
+      notes: lines about files that are no images and about a guessed encoding.
     """
 
     place: str
@@ -69,9 +69,9 @@ class Converted:
     """One photo after reading.
 
     Attributes:
-      image: PNG bytes, or the line that says why the photo is left out.
+      image: PNG bytes, or one line with the reason why the photo is left out.
       crc: CRC-32 of the file's contents, None where they cannot be read.
-      pixels: 64 bits from the pixels of the whole photo; equal for files that show the same image.
+      pixels: 64-bit hash of the pixels of the whole photo; equal for files that show the same image.
     """
 
     image: bytes | str
@@ -80,13 +80,13 @@ class Converted:
 
 
 def scan(manual_dir: str | os.PathLike) -> Collection:
-    """Lists the photos of a folder (or zip file) with their labels; reads none of them.
+    """Lists the photos of a folder (or zip file) with their labels, without reading the photos.
 
-    Where a labels.csv and folder names disagree, labels.csv is right. Folder names and labels may be in any
-    case. A single folder around everything, as zips often have, is looked through.
+    A labels.csv overrides folder names. Upper and lower case are equal in folder names and labels. A single folder
+    around everything, as zips often have, is descended into.
 
     Args:
-      manual_dir: the folder, local or remote, or a zip file.
+      manual_dir: path of a local or remote folder, or of a zip file.
 
     Returns:
       The photos found.
@@ -137,7 +137,7 @@ _Labelled = dict[str, tuple[bool, ...]]
 
 
 def _find_root(paths: dict[str, photo_files.File]) -> tuple[str, str | None]:
-    """Returns the folder that holds the labels ('' or 'a/b/') and their kind: 'csv', 'folders' or None."""
+    """Returns the prefix of the folder with the labels ('' or 'a/b/'), and their kind: 'csv', 'folders' or None."""
     root = ""
     while True:
         below = [path.removeprefix(root) for path in paths if path.startswith(root)]
@@ -153,7 +153,7 @@ def _find_root(paths: dict[str, photo_files.File]) -> tuple[str, str | None]:
 
 
 def _from_folders(where: str, files: dict[str, photo_files.File]) -> tuple[_Labelled, list[str], list[str]]:
-    """Returns the photos by path with what is worn, the lines of files left out, and other lines."""
+    """Labels photos by the names of their folders; see `_from_csv`."""
     labelled, skipped = {}, []
     for path in files:
         folder, separator, _ = path.partition("/")
@@ -171,7 +171,11 @@ def _from_folders(where: str, files: dict[str, photo_files.File]) -> tuple[_Labe
 
 
 def _from_csv(place: str, where: str, files: dict[str, photo_files.File]) -> tuple[_Labelled, list[str], list[str]]:
-    """Returns the photos by path with what is worn, the lines of files left out, and other lines."""
+    """Labels photos by labels.csv.
+
+    Returns:
+      The attributes by path, a line for each file left out, and lines about the table.
+    """
     table = next(path for path in files if path.lower() == label_table.FILE_NAME)
     rows, note = label_table.read(where + table, photo_files.read_bytes(place, files[table].member))
     names = photo_files.Names(files)
@@ -202,7 +206,7 @@ def convert_photo(task: tuple[Photo, int]) -> Converted:
       task: the photo, and the width and height of the result in pixels.
 
     Returns:
-      The image as PNG, or why it is left out, and what tells the file and its pixels from others.
+      The image as PNG or the reason why it is left out, and the hashes of the file and of its pixels.
     """
     photo, size = task
     crc = photo.file.crc
@@ -213,13 +217,13 @@ def convert_photo(task: tuple[Photo, int]) -> Converted:
     except photos.PhotoError as error:
         return Converted(str(error), crc)
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     pixels = int.from_bytes(digest.digest(), "big")
     return Converted(rendered.encode_png(photos.crop_resize(image, size)), crc, pixels)
 
 
 def group_by_pixels(usable: Mapping[Photo, Converted]) -> list[list[Photo]]:
-    """Returns the photos in groups that show the same image, ordered by a hash of the image."""
+    """Returns groups of photos that show the same image, sorted by a hash of the image."""
     groups: dict[int, list[Photo]] = {}
     for photo, converted in usable.items():
         groups.setdefault(converted.pixels, []).append(photo)
@@ -227,7 +231,7 @@ def group_by_pixels(usable: Mapping[Photo, Converted]) -> list[list[Photo]]:
 
 
 def report(collection: Collection, usable: Mapping[Photo, Converted]) -> None:
-    """Says on the standard error what was left out, and what is wrong with the labels of the usable photos."""
+    """Prints to the standard error which files were left out, and warnings about the labels of the usable photos."""
     place, skipped = listing.printable(collection.place), collection.skipped
     lines = [*collection.notes, *(f"skipped {line}" for line in skipped[:_MAX_LINES])]
     if len(skipped) > _MAX_LINES:
@@ -241,7 +245,8 @@ def report(collection: Collection, usable: Mapping[Photo, Converted]) -> None:
         lines.append(f"warning: no usable photo of {', '.join(missing)} in {place}; this cannot be learned from it")
     groups = [group for group in group_by_pixels(usable) if len({photo.attributes for photo in group}) > 1]
     if groups:
-        first, second = sorted(min(groups, key=lambda group: group[0].name), key=lambda photo: photo.name)[:2]
+        example: list[Photo] = min(groups, key=lambda group: group[0].name)
+        first, second = sorted(example, key=lambda photo: photo.name)[:2]
         count = "1 image is" if len(groups) == 1 else f"{len(groups)} images are"
         lines.append(f"warning: {count} there with different labels, such as {first.name} and {second.name} in {place}")
     for line in lines:
@@ -251,15 +256,15 @@ def report(collection: Collection, usable: Mapping[Photo, Converted]) -> None:
 def split_photos(usable: Mapping[Photo, Converted]) -> dict[str, list[Photo]]:
     """Divides photos into train, validation and test, 80/10/10, by a hash of their pixels.
 
-    Files that show the same image, byte copies or not, are in one split, the same at every resolution. Adding a
-    photo moves no other one, except in collections so small that a split would be empty: that takes an image
-    from the split that has most.
+    Files that show the same image, byte copies or not, are in one split, the same at every resolution. Adding a photo
+    moves no other photo, except in a collection so small that a split would be empty: an empty split takes an image
+    from the largest one.
 
     Args:
       usable: the photos that could be read.
 
     Returns:
-      Split name to photos, ordered by the hash; no split is empty.
+      The photos of each split, sorted by the hash; no split is empty.
 
     Raises:
       ValueError: there are fewer than 3 different images.

@@ -1,4 +1,4 @@
-"""Which photos a data set was prepared from, and whether a folder still holds the same ones."""
+"""Record of the photos that a data set was prepared from, and its comparison with a folder."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from tfds_megn.photo_folder import Collection, Photo
 
 _FILE_NAME = "photos.json"
 _THREADS = 16
-# Some file systems count time in steps of 2 s: a file as young as that may change again without a new stamp.
+# Some file systems store times in steps of 2 s: a file this young may change again without a new stamp.
 _YOUNG_NS = 3 * 10**9
 
-_Row = list  # attributes as such as '10010', size, CRC-32 or None, and the two times of photo_files.File.stamp
+_Row = list  # attributes such as '10010', size, CRC-32 or None, and the two times of photo_files.File.stamp
 
 
 def write(folder: epath.Path, crcs: Mapping[Photo, int | None]) -> None:
-    """Stores beside prepared data which photos they are of.
+    """Writes the record of the photos into the folder of prepared data.
 
     Args:
-      folder: of the prepared data.
-      crcs: all labelled photos, the unusable ones too, with the CRC-32 of their contents.
+      folder: folder of the prepared data.
+      crcs: CRC-32 of the contents of all labelled photos, including the unusable ones.
+
+    Raises:
+      OSError: the record cannot be written; a former one stays.
     """
     rows = {photo.name: _row(photo, crc) for photo, crc in crcs.items()}
     text = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in rows.items())
@@ -43,6 +46,7 @@ def write(folder: epath.Path, crcs: Mapping[Photo, int | None]) -> None:
 
 
 def _row(photo: Photo, crc: int | None) -> _Row:
+    """Returns the entry of a photo."""
     worn = "".join(str(int(flag)) for flag in photo.attributes)
     young = max(photo.file.stamp) > time.time_ns() - _YOUNG_NS
     return [worn, photo.file.size, crc, *((0, 0) if young else photo.file.stamp)]
@@ -51,18 +55,18 @@ def _row(photo: Photo, crc: int | None) -> _Row:
 def find_difference(folder: epath.Path, collection: Collection) -> str | None:
     """Compares a collection with the photos that a data set was prepared from.
 
-    Names, labels and contents (size and CRC-32) are compared. A file whose size and times of change are those
-    stored is taken for unchanged; others are read, once: their new times are stored.
+    Names, labels and contents (size and CRC-32) are compared. A file with the stored size and times of change counts
+    as unchanged; any other is read once, and its new times are stored.
 
     Args:
-      folder: of the prepared data.
-      collection: what is there now.
+      folder: folder of the prepared data.
+      collection: the present photos.
 
     Returns:
-      What differs, such as 'mask/1.png has other contents, and 2 more differences'; None when nothing does.
+      The difference, such as 'mask/1.png has other contents, and 2 more differences'; None when there is none.
 
     Raises:
-      ValueError: what was stored is missing or damaged.
+      ValueError: the record is missing or damaged.
     """
     old = _read(folder)
     new = {photo.name: photo for photo in collection.photos}
@@ -85,7 +89,7 @@ def find_difference(folder: epath.Path, collection: Collection) -> str | None:
         crcs = _checksums(doubtful)
         changed = [photo for photo in doubtful if crcs[photo] != old[photo.name][2]]
         if not changed:
-            with contextlib.suppress(OSError):  # Where the data may only be read, the files are read again next time.
+            with contextlib.suppress(OSError):  # Read-only data: the files are read again next time.
                 write(folder, {photo: old[photo.name][2] for photo in collection.photos})
     differences += [f"{photo.name} has other contents" for photo in changed]
     if not differences:
@@ -95,6 +99,7 @@ def find_difference(folder: epath.Path, collection: Collection) -> str | None:
 
 
 def _read(folder: epath.Path) -> dict[str, _Row]:
+    """Returns the entries of the record by name."""
     path = folder / _FILE_NAME
     try:
         rows = json.loads(path.read_text())
@@ -106,7 +111,7 @@ def _read(folder: epath.Path) -> dict[str, _Row]:
 
 
 def _checksums(photos: list[Photo]) -> dict[Photo, int | None]:
-    """Reads photos that may have changed."""
+    """Returns the CRC-32 of photos; several are read at once."""
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         crcs = threads.map(lambda photo: photo_files.checksum(photo.place, photo.file), photos)
         return dict(zip(photos, tqdm.tqdm(crcs, "Comparing photos", len(photos), delay=2, unit="img"), strict=True))

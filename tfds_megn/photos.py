@@ -1,4 +1,4 @@
-"""One photo: from a file of any kind to a square RGB array, or one line that says why not."""
+"""Reader of one photo: from a file of any image format to an RGB array, or one line with the reason why not."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ with contextlib.suppress(ImportError):  # An extra; phones write HEIC.
 
     pillow_heif.register_heif_opener()
 
-MIN_SIDE = 16  # pixels; below, nothing of a face is left
+MIN_SIDE = 16  # pixels; a smaller image shows no face
 MAX_PIXELS = 2**27  # 134 megapixels, 400 MB once decoded
 MAX_BYTES = 2**29
-
 
 _HEIF_SUFFIXES = (".heic", ".heics", ".heif", ".heifs", ".hif")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _HEIF_WAY_OUT = "HEIC files are read after `pip install pillow-heif` (the extra [heif])"
-# Formats of Pillow that hold no pixels of their own (stubs for other programs), or run a program to show them (EPS).
+# Formats that Pillow only passes on to other programs, or that run a program to be shown (EPS).
 _NO_PHOTOS = ("BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
@@ -44,11 +43,11 @@ class PhotoError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class JpegSettings:
-    """How a JPEG file was compressed; with the same settings, blocks that did not change stay nearly as they are.
+    """Compression settings of a JPEG file; saving with them again keeps unchanged blocks nearly as they are.
 
     Attributes:
       qtables: quantisation tables by number.
-      subsampling: of the colours, as Pillow's `save` takes it; -1 for an unknown one.
+      subsampling: chroma subsampling for Pillow's `save`; -1 for an unknown one.
     """
 
     qtables: dict[int, list[int]]
@@ -57,13 +56,13 @@ class JpegSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A photo as it is meant to be seen, and what its file says beside the pixels.
+    """An upright photo and the metadata of its file.
 
     Attributes:
       pixels: u8[H,W,3], RGB.
-      icc_profile: the colour profile that `pixels` are meant in; None for sRGB.
-      exif: the EXIF block without its orientation, which `pixels` have already; None where there is none.
-      jpeg: of a JPEG file, its compression.
+      icc_profile: colour profile of `pixels`; None for sRGB.
+      exif: EXIF block without the orientation, which is applied to `pixels`; None where there is none.
+      jpeg: compression settings of a JPEG file, None for other formats.
     """
 
     pixels: np.ndarray
@@ -74,18 +73,18 @@ class Picture:
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """Returns the suffixes, lower case, of the files that are read: those that Pillow reads, with its plugins."""
+    """Returns the lower-case suffixes of the image files that can be read, by Pillow and its plugins."""
     extensions = PIL.Image.registered_extensions()
     return frozenset(end for end, form in extensions.items() if form in PIL.Image.OPEN and form not in _NO_PHOTOS)
 
 
 def is_image(name: str) -> bool:
-    """Returns whether a file of this name is read as an image; the suffix may be in any case."""
+    """Returns whether a file of this name is read as an image; the case of the suffix does not matter."""
     return os.path.splitext(name)[1].lower() in suffixes()
 
 
 def describe_left_out(names: Iterable[str]) -> str | None:
-    """Returns one line on the files that are no images by their suffix, with the way out for HEIC; None for none."""
+    """Returns one line about files that are no images by their suffix, with a hint for HEIC; None for no files."""
     names = list(names)
     if not names:
         return None
@@ -105,22 +104,21 @@ def read_photo(source: str | os.PathLike | bytes, name: str | None = None) -> np
 
 
 def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> Picture:
-    """Reads a photo as it is meant to be seen.
+    """Reads a photo and its metadata.
 
-    The EXIF orientation is applied. Grey becomes RGB; 16 bits per channel are rounded to 8; transparent parts
-    are put on white; CMYK and palettes are converted. Colour profiles are not applied. Of an animation the
-    first frame is taken.
+    The EXIF orientation is applied. Grey becomes RGB; 16 bits per channel are rounded to 8; transparent parts become
+    white; CMYK and palettes are converted. Colour profiles are not applied. The first frame of an animation is read.
 
     Args:
-      source: path of the file (local or remote), or its bytes.
-      name: what to call the photo in errors; by default its path.
+      source: path of a local or remote file, or the bytes of a file.
+      name: name of the photo in errors; by default its path.
 
     Returns:
       The picture. A profile of another colour space than RGB does not fit the pixels and is left out.
 
     Raises:
-      PhotoError: the file is not an image, is broken or truncated, is less than 16 pixels wide or high, has
-        more than 134 megapixels or 512 MiB, or holds numbers that are not colours.
+      PhotoError: the file is not an image, is broken or truncated, is less than 16 pixels wide or high, has more than
+        134 megapixels or 512 MiB, or contains numbers that are not colours.
     """
     if isinstance(source, bytes):
         data, name = source, name or "photo"
@@ -128,15 +126,14 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> 
         path = epath.Path(source)
         name = name or listing.printable(path)
         try:
-            if path.stat().length > MAX_BYTES:
-                raise PhotoError(f"{name}: enormous file (more than {MAX_BYTES // 2**20} MiB)")
+            check_length(path.stat().length, name)
             data = path.read_bytes()
         except OSError as error:
             raise PhotoError(f"{name}: cannot be read ({error.strerror or error})") from None
     if not data:
         raise PhotoError(f"{name}: empty file")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's doubts about metadata, and its bomb warning: see MAX_PIXELS.
+        warnings.simplefilter("ignore")  # About metadata and large images; `_open` checks the size.
         image = _load(data, name)
         jpeg = _jpeg_settings(image)
         pixels = to_rgb(image, name)
@@ -147,8 +144,14 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> 
     return Picture(pixels, profile, exif, jpeg)
 
 
+def check_length(length: int, name: str) -> None:
+    """Raises PhotoError when a file has more than `MAX_BYTES` bytes."""
+    if length > MAX_BYTES:
+        raise PhotoError(f"{name}: enormous file (more than {MAX_BYTES // 2**20} MiB)")
+
+
 def _load(data: bytes, name: str) -> PIL.Image.Image:
-    """Decodes an image. A PNG that fails is tried again without its texts, which may be the trouble."""
+    """Decodes an image; a PNG that fails is decoded again without its text chunks, which Pillow may refuse."""
     try:
         return _decode(data, name)
     except PhotoError:
@@ -158,6 +161,7 @@ def _load(data: bytes, name: str) -> PIL.Image.Image:
 
 
 def _decode(data: bytes, name: str) -> PIL.Image.Image:
+    """Opens an image and decodes its pixels."""
     image = _open(data, name)
     try:
         image.load()
@@ -167,7 +171,7 @@ def _decode(data: bytes, name: str) -> PIL.Image.Image:
 
 
 def _without_texts(data: bytes) -> bytes:
-    """Returns a PNG file without its text chunks; Pillow refuses long ones, though they are no part of the image."""
+    """Returns a PNG file without its text chunks; Pillow refuses images with long ones."""
     kept, place = [_PNG_SIGNATURE], len(_PNG_SIGNATURE)
     while place + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
@@ -179,7 +183,7 @@ def _without_texts(data: bytes) -> bytes:
 
 
 def _jpeg_settings(image: PIL.Image.Image) -> JpegSettings | None:
-    """Returns how a JPEG file was compressed, None for other files."""
+    """Returns the compression settings of a JPEG file, None for other files."""
     if not isinstance(image, PIL.JpegImagePlugin.JpegImageFile):
         return None
     tables = {number: list(table) for number, table in image.quantization.items()}
@@ -187,17 +191,17 @@ def _jpeg_settings(image: PIL.Image.Image) -> JpegSettings | None:
 
 
 def _exif(image: PIL.Image.Image) -> bytes | None:
-    """Returns the EXIF block of an image without its orientation, None where there is none that can be read."""
+    """Returns the EXIF block of an image without its orientation, None where it is missing or unreadable."""
     try:
         exif = image.getexif()
         exif.pop(0x0112, None)  # The orientation.
         return exif.tobytes() if exif else None
-    except Exception:  # Metadata may hold anything.
+    except Exception:  # Malformed metadata raises anything.
         return None
 
 
 def _open(data: bytes, name: str) -> PIL.Image.Image:
-    """Reads the header and refuses sizes that no photo has."""
+    """Reads the header of an image and refuses tiny and enormous images."""
     too_big = PhotoError(f"{name}: enormous image (more than {MAX_PIXELS // 10**6} megapixels)")
     try:
         image = PIL.Image.open(io.BytesIO(data))
@@ -218,26 +222,27 @@ def _open(data: bytes, name: str) -> PIL.Image.Image:
 
 
 def _one_line(error: Exception) -> str:
+    """Returns the message of an error on one line, the name of its type when it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def to_rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
-    """Returns an image of any mode as `read_picture` does: orientation applied, transparent parts on white.
+    """Converts an image of any mode: the orientation is applied, transparent parts become white.
 
     Args:
-      image: from Pillow; it is loaded when it is not yet.
-      name: what to call the image in errors.
+      image: image of Pillow, with or without loaded pixels.
+      name: name of the image in errors.
 
     Returns:
       u8[H,W,3], RGB.
 
     Raises:
-      PhotoError: the image is broken, or holds numbers that are not colours.
+      PhotoError: the image is broken, or contains numbers that are not colours.
     """
     try:
         image = PIL.ImageOps.exif_transpose(image)
     except Exception:
-        pass  # Unreadable metadata: the pixels are shown as stored, as viewers do.
+        pass  # Unreadable metadata: the pixels stay as stored, as in image viewers.
     try:
         return _convert(image, name)
     except PhotoError:
@@ -263,17 +268,17 @@ def _convert(image: PIL.Image.Image, name: str) -> np.ndarray:
 
 
 def crop_resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Cuts the central square and scales it with an antialiased Lanczos filter (3 lobes).
+    """Crops the central square and scales it with an antialiased Lanczos filter (3 lobes).
 
     Args:
       image: u8[H,W,3].
-      size: width and height of the result in pixels.
+      size: width and height of the result in pixels, at least 1.
 
     Returns:
       u8[size,size,3].
 
     Raises:
-      ValueError: the image or the size is not as above.
+      ValueError: the image has another shape or dtype, or the size is less than 1.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"crop_resize: image must be uint8 [H,W,3], not {image.dtype} {list(image.shape)}")

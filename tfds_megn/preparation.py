@@ -1,4 +1,4 @@
-"""Random access to a config, prepared on first use."""
+"""Random access to the examples of a config, which is prepared on first use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from absl import logging
 
-from tfds_megn import formats, listing, photo_folder, photo_record, rendered
+from tfds_megn import formats, listing, names, photo_folder, photo_record, rendered
 from tfds_megn.data_dir import writing
 from tfds_megn.megn_dataset_builder import Builder
 
@@ -22,34 +22,34 @@ def data_source(
     manual_dir: str | os.PathLike | None = None,
     num_images: int | None = None,
 ) -> Sequence[dict[str, Any]]:
-    """Returns the examples of one split as a random-access sequence, prepared when they are not there yet.
+    """Returns the examples of one split as a random-access sequence, after preparing them when they are missing.
 
-    Needs no TensorFlow. Safe to call from several processes at once: each prepares into its own temporary
-    folder, the first to finish moves it into place, the others read that.
+    TensorFlow is not needed. Several processes may call this at once: each prepares into its own temporary folder,
+    the first to finish moves it into place, and the others read that.
 
     Args:
       config: 'rendered_32' to 'rendered_256' or 'photos_64' to 'photos_1024'; 'megn/' in front is accepted.
       split: 'train', 'validation' or 'test', or a TFDS slice such as 'train[:10%]'.
-      data_dir: where prepared data live; by default TFDS's, `~/tensorflow_datasets`.
+      data_dir: folder of prepared data; by default TFDS's, `~/tensorflow_datasets`.
       manual_dir: folder of your photos, for the `photos_` configs.
       num_images: number of rendered images in all splits together, 10,000 by default.
 
     Returns:
-      A sequence of dicts: image u8[R,R,3], label int, attributes bool[5], id bytes; of rendered faces also
-      identity int and params f32[P].
+      A sequence of dicts: image u8[R,R,3], label int, attributes bool[5], id bytes; for rendered faces also identity
+      int and params f32[P].
 
     Raises:
       ValueError: the config or the split is unknown, or the photos cannot be used.
       FileNotFoundError: there are no photos in `manual_dir`.
-      DataDirError: an OSError; the prepared data cannot be written to `data_dir`.
+      DataDirError: the prepared data cannot be written to `data_dir`; it is an OSError.
     """
-    for part in split.split("+"):  # Now, rather than after the preparation.
+    for part in split.split("+"):  # Checked before the preparation.
         if part.partition("[")[0].strip() not in (*rendered.SPLITS, "all"):
             raise ValueError(f"unknown split {split!r}; there are {', '.join(rendered.SPLITS)}")
     name = config.removeprefix("megn/")
     if num_images is not None:
-        if not name.startswith("rendered_"):
-            raise ValueError(f"num_images is for the rendered configs; {name} holds the photos that you have")
+        if not name.startswith(f"{names.RENDERED}_"):
+            raise ValueError(f"num_images is for the rendered configs; {name} has one image for each of your photos")
         rendered.check_num_images(num_images)
         if num_images != rendered.NUM_IMAGES:
             name = f"{name}_n{num_images}"
@@ -63,13 +63,13 @@ def data_source(
         elif manual_dir is not None:
             _check_same_photos(builder, manual_dir)
         source = builder.as_data_source(split)
-        source[0]  # TFDS says once per process that it decodes with Pillow: here, where nobody hears it.
+        source[0]  # TFDS warns at the first read of a process that it decodes with Pillow; here it is muted.
     return source
 
 
 @contextlib.contextmanager
 def _no_warnings() -> Iterator[None]:
-    """Keeps TFDS's remarks on what is as intended (no OpenCV, nothing prepared yet) from the user."""
+    """Mutes warnings of TFDS about expected states (no OpenCV, nothing prepared yet)."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
@@ -79,7 +79,7 @@ def _no_warnings() -> Iterator[None]:
 
 
 def _check_same_photos(builder: Builder, manual_dir: str | os.PathLike) -> None:
-    """Raises ValueError when the data were prepared from photos other than those in `manual_dir`, if any."""
+    """Raises ValueError when `manual_dir` has photos other than those that the data were prepared from."""
     try:
         collection = photo_folder.scan(manual_dir)
     except FileNotFoundError:

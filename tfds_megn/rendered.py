@@ -1,4 +1,4 @@
-"""Which rendered faces make up a split, and their PNG bytes."""
+"""Splits of the rendered faces, and their TFDS examples with PNG images."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tfds_megn.render import render
 NUM_IMAGES = 10_000  # the size of MEGN (arXiv 2207.05300)
 MIN_IMAGES = 30
 SPLITS = ("train", "validation", "test")
-# One variant (pose, light, expression, background) per attribute: every person wears everything once.
+# One variant (pose, light, expression, background) per attribute: each identity has every attribute once.
 VARIANTS_PER_IDENTITY = len(ATTRIBUTES)
-# Pixels in one task of a worker: enough to hide the hand-over, few enough for a steady progress bar.
+# Pixels in one task of a worker: large enough to hide its overhead, small enough for a steady progress bar.
 _PIXELS_PER_TASK = 8 * 64 * 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Face:
-    """One image of the data set, before it is drawn.
+    """One image of the data set, not yet rendered.
 
     Attributes:
-      identity: the person's number.
-      variant: the picture of that person: pose, light, expression, background.
-      attribute: index in ATTRIBUTES of what is worn.
+      identity: number of the identity.
+      variant: number of the photograph of that identity: pose, light, expression, background.
+      attribute: index in ATTRIBUTES.
     """
 
     identity: int
@@ -38,18 +38,18 @@ class Face:
 
     @property
     def id(self) -> str:
-        """Name of the example, unique over all splits and equal in every resolution."""
+        """Name of the example, unique over all splits and equal at every resolution."""
         return f"{self.identity:06d}_{self.variant}_{ATTRIBUTES[self.attribute]}"
 
 
 def check_num_images(num_images: int) -> None:
-    """Raises ValueError when so few images were asked for that a split would not hold every attribute."""
+    """Raises ValueError when there are too few images for a split to contain every attribute."""
     if num_images < MIN_IMAGES:
         raise ValueError(f"num_images={num_images} is too few; at least {MIN_IMAGES} give every split some images")
 
 
 def split_sizes(num_images: int) -> dict[str, int]:
-    """Returns the number of images per split: 80/10/10, the rest of the rounding in train."""
+    """Returns the number of images per split: 80/10/10, with the remainder in train."""
     tenth = round(num_images / 10)
     return {"train": num_images - 2 * tenth, "validation": tenth, "test": tenth}
 
@@ -57,14 +57,14 @@ def split_sizes(num_images: int) -> dict[str, int]:
 def split_faces(split: str, num_images: int) -> list[Face]:
     """Returns the faces of one split, in the order in which they are stored.
 
-    Identity numbers ending in 8 belong to validation, those ending in 9 to test, the others to train: a
-    person is in one split only, and in the same one whatever the number of images. Each person comes in one
-    variant per attribute, so the attributes are equally frequent in each split, up to the last, perhaps
-    unfinished, person. The order is that of a hash, so neighbours in a file are different people.
+    Identity numbers ending in 8 belong to validation, those ending in 9 to test, the others to train: an identity is
+    in one split only, the same for any number of images. Each identity has one variant per attribute, so attributes
+    are equally frequent in each split, except for the last identity, which may have fewer. The faces are sorted by a
+    hash, so that neighbours in a file are different people.
 
     Args:
       split: 'train', 'validation' or 'test'.
-      num_images: number of images of all the splits together.
+      num_images: number of images in all splits together.
 
     Returns:
       `split_sizes(num_images)[split]` faces.
@@ -72,26 +72,26 @@ def split_faces(split: str, num_images: int) -> list[Face]:
     last_digits = {"train": range(8), "validation": (8,), "test": (9,)}[split]
     faces = []
     for index in range(split_sizes(num_images)[split]):
-        person, variant = divmod(index, VARIANTS_PER_IDENTITY)
-        tens, digit = divmod(person, len(last_digits))
+        number, variant = divmod(index, VARIANTS_PER_IDENTITY)
+        tens, digit = divmod(number, len(last_digits))
         faces.append(Face(identity=10 * tens + last_digits[digit], variant=variant, attribute=variant))
     return sorted(faces, key=lambda face: hashlib.blake2b(face.id.encode(), digest_size=8).digest())
 
 
 def render_tasks(faces: list[Face], size: int) -> list[tuple[tuple[Face, ...], int]]:
-    """Cuts faces into tasks for `render_examples`; the cut depends on nothing but the faces and the size."""
+    """Cuts faces into tasks for `render_examples`; the result depends on the faces and the size only."""
     per_task = max(1, _PIXELS_PER_TASK // size**2)
     return [(tuple(faces[start : start + per_task]), size) for start in range(0, len(faces), per_task)]
 
 
 def render_examples(task: tuple[tuple[Face, ...], int]) -> list[dict[str, Any]]:
-    """Draws faces.
+    """Renders faces.
 
     Args:
-      task: the faces and the image size in pixels.
+      task: the faces, and the height and width of the images in pixels.
 
     Returns:
-      One TFDS example per face, its image as encoded PNG (bytes).
+      One TFDS example per face, its image encoded as PNG (bytes).
     """
     faces, size = task
     params = np.stack([sample_params(face.identity, face.variant) for face in faces])  # [N,P]

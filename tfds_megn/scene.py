@@ -37,13 +37,13 @@ class Frame:
         self.colour = np.zeros((3, side * side), dtype=np.float32)
         self.start = origins(self.turn, self.xs, self.ys).reshape(3, -1)
         self.light = light_direction(face)
-        half = self.light + np.float32([0, 0, 1])
+        half = self.light + np.array([0, 0, 1], np.float32)
         self.half = half / np.float32(np.sqrt((half * half).sum()))
-        warm = np.float32([1.0 + 0.16 * face.light_warmth, 1.0, 1.0 - 0.22 * face.light_warmth])
+        warm = np.array([1.0 + 0.16 * face.light_warmth, 1.0, 1.0 - 0.22 * face.light_warmth], np.float32)
         self.key = warm * np.float32(1.02 * face.light_strength)
-        self.sky = np.float32([1.0 - 0.05 * face.light_warmth, 1.0, 1.0 + 0.08 * face.light_warmth]) * np.float32(
-            0.85 * face.ambient
-        )
+        self.sky = np.array(
+            [1.0 - 0.05 * face.light_warmth, 1.0, 1.0 + 0.08 * face.light_warmth], np.float32
+        ) * np.float32(0.85 * face.ambient)
 
     def head_points(self, rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Head frame points at depth `z` on rays `rows`."""
@@ -184,7 +184,7 @@ def background(frame: Frame) -> None:
 def body(frame: Frame) -> None:
     """Neck, shoulders and clothes, upright in the camera frame."""
     f = frame.face
-    chin = frame.turn @ np.float32([0.0, 0.62, -0.28])
+    chin = frame.turn @ np.array([0.0, 0.62, -0.28], np.float32)
     base_x, base_y, base_z = 0.35 * chin[0], 1.36, -0.32
     # Neck: an upright elliptic cylinder that leans from under the skull to the collar and flares at its root.
     box = frame.window(-0.9, 0.4, 0.9, 9.0)
@@ -197,7 +197,7 @@ def body(frame: Frame) -> None:
     nx, down, half, back = nx[i, j], down[i, 0], half[i, 0], back[i, 0]
     nz = np.sqrt(1 - nx * nx)
     z = back + 0.95 * half * nz
-    skin = linear(f.skin_r, f.skin_g, f.skin_b) * np.float32([0.97, 0.92, 0.90])
+    skin = linear(f.skin_r, f.skin_g, f.skin_b) * np.array([0.97, 0.92, 0.90], np.float32)
     shadow = 0.45 + 0.55 * smooth(0.15, 0.95, down + 0.25 * np.abs(nx))
     cord = bell(((np.abs(nx) - 0.62 + 0.4 * down) / 0.10) ** 2) * 0.10
     colour = frame.shade(
@@ -228,14 +228,22 @@ def body(frame: Frame) -> None:
     frame.put_nearer(rows, z, frame.shade(fabric, (nx * k, ny * k, nz * k), 0.85 + 0.15 * fold, 0.02))
 
 
-def ellipsoid(frame: Frame, centre: tuple, axes: tuple) -> tuple[np.ndarray, ...]:
-    """Where rays meet a head frame ellipsoid.
+def meet_ellipsoid(
+    frame: Frame, centre: tuple[float, ...], axes: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray], list[np.ndarray]]:
+    """Meets the rays with an ellipsoid in the frame of the head.
 
-    Returns the rays on which it lies before what is drawn, their depth, the parts of the unit normal, and the
-    point on the unit ball.
+    Args:
+      frame: the picture.
+      centre: its centre, and
+      axes: its half axes, three numbers each.
+
+    Returns:
+      int[n], the rays on which it lies before everything drawn so far; f32[n], their depth; the parts f32[n] of its
+      unit normal; and of the point on the unit ball.
     """
     m = frame.turn
-    cx, cy, cz = (float(v) for v in m @ np.float32(centre))
+    cx, cy, cz = (float(v) for v in m @ np.array(centre, np.float32))
     reach = max(axes)
     box = frame.window(cx - reach, cy - reach, cx + reach, cy + reach)
     x, y = frame.xs[box[1]] - cx, frame.ys[box[0], None] - cy
@@ -253,7 +261,7 @@ def ellipsoid(frame: Frame, centre: tuple, axes: tuple) -> tuple[np.ndarray, ...
     near = np.flatnonzero(z + cz > frame.z[rows])
     rows, at, z = rows[near], at[near], z[near]
     p = [o[k].take(at) + z * d[k] for k in range(3)]
-    return rows, z + cz, *unit(*(p[k] * inv[k] for k in range(3))), p
+    return rows, z + cz, unit(p[0] * inv[0], p[1] * inv[1], p[2] * inv[2]), p
 
 
 def ears(frame: Frame, head: Head) -> None:
@@ -265,13 +273,13 @@ def ears(frame: Frame, head: Head) -> None:
         out = MEAN_AXES[0] * f.head_width + 0.025 + f.ear_out
         centre = (sign * out, 0.11, -0.10)
         axes = (0.10 + 0.6 * abs(f.ear_out), 0.21 * f.ear_size, 0.12 * f.ear_size)
-        rows, z, nx, ny, nz, p = ellipsoid(frame, centre, axes)
+        rows, z, normal, p = meet_ellipsoid(frame, centre, axes)
         u, v = p[2], p[1]
         rim = np.sqrt((u * 1.1) ** 2 + v**2)
         hollow = smooth(0.72, 0.45, rim) * smooth(-0.9, -0.2, u + 0.4)
-        skin = linear(f.skin_r, f.skin_g, f.skin_b) * np.float32([1.0, 0.86, 0.82])
+        skin = linear(f.skin_r, f.skin_g, f.skin_b) * np.array([1.0, 0.86, 0.82], np.float32)
         skin = skin[:, None] * (1.0 - 0.55 * hollow)
-        colour = frame.shade(skin, frame.to_camera(nx, ny, nz), 0.9 - 0.3 * hollow, 0.10, bleed=0.2)
+        colour = frame.shade(skin, frame.to_camera(*normal), 0.9 - 0.3 * hollow, 0.10, bleed=0.2)
         frame.put(rows, z, colour)
 
 
@@ -317,7 +325,7 @@ def long_hair(frame: Frame, behind: bool) -> None:
                 shapes.append(((sign * (0.66 * w + 0.5 * f.hair_volume), 0.5 * low - 0.1, -0.12),
                                (0.15 + 0.3 * f.hair_volume, 0.5 * low + 0.25, 0.30)))  # fmt: skip
     for centre, axes in shapes:
-        rows, z, nx, ny, nz, _ = ellipsoid(frame, centre, axes)
+        rows, z, (nx, ny, nz), _ = meet_ellipsoid(frame, centre, axes)
         px, py, pz = frame.head_points(rows, z)
         wave = f.hair_curl * 0.06 * np.sin(py * (12 + 8 * f.hair_curl) + f.hair_seed)
         fine = noise.wrapped(noise.strands(), (px + wave) * 75 + 512 + f.hair_seed, py * 30 + 512)

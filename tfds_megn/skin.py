@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def _complexion(face: SimpleNamespace, s: np.ndarray, side: np.ndarray, t: np.nd
         spots = noise.wrapped(noise.grain(), t * 110 + 57, s * 110 + 300 + seed)
         where = bell(((side - 0.22) / 0.26) ** 2 + ((t - 0.24) / 0.18) ** 2)
         spots = 1.0 - 0.6 * face.freckles * where * smooth(0.22, 0.5, spots)
-        tint *= spots * np.float32([[1], [0.98], [0.94]])
+        tint *= spots * np.array([[1], [0.98], [0.94]], np.float32)
     lines = np.zeros_like(s)
     if face.age > 0.3:
         deep = (face.age - 0.3) * 1.2
@@ -109,19 +110,26 @@ def _complexion(face: SimpleNamespace, s: np.ndarray, side: np.ndarray, t: np.nd
     return tint
 
 
-def beard_area(face: SimpleNamespace, side: np.ndarray, t: np.ndarray, cheek: float) -> np.ndarray:
-    """Where a beard grows, f32[N] in [0, 1]; `cheek` in [0, 1] raises its upper edge."""
-    mouth = face.mouth_height
-    upper = mouth + 0.04 - 0.12 * cheek - 0.55 * np.maximum(side - 0.22, 0.0) - 1.1 * np.maximum(side - 0.42, 0)
-    upper = np.where(side < 0.24, mouth - 0.17 + 0.9 * np.maximum(side - 0.12, 0.0) * (1 - 0.6 * cheek), upper)
+def beard_area(face: Any, side: Any, t: Any, cheek: Any) -> Any:
+    """Density f32[...] in [0, 1] of a beard on cheeks and jaw; `cheek` in [0, 1] raises its upper edge.
+
+    Args:
+      face: an object with the parameter mouth_height.
+      side: |s| f32[...], and
+      t: f32[...], face coordinates, arrays of numpy or jax.
+      cheek: a number.
+    """
+    xp, mouth = side.__array_namespace__(), face.mouth_height
+    upper = mouth + 0.04 - 0.12 * cheek - 0.55 * xp.maximum(side - 0.22, 0.0) - 1.1 * xp.maximum(side - 0.42, 0)
+    upper = xp.where(side < 0.24, mouth - 0.17 + 0.9 * xp.maximum(side - 0.12, 0.0) * (1 - 0.6 * cheek), upper)
     return smooth(-0.02, 0.05, t - upper)
 
 
-def lip_line(face: SimpleNamespace, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the lips meet: the normalised place along the mouth, x in [-1, 1], and the line's t."""
+def lip_line(face: Any, s: Any) -> tuple[Any, Any]:
+    """The line where the lips meet, at s f32[...] of numpy or jax: x in [-1, 1] along the mouth, and t."""
     width = face.mouth_width * (1.0 + 0.14 * face.smile)
     x = s * (1.0 / width)
-    return x, face.mouth_height - 0.05 * face.smile * np.minimum(x * x, 1.6) + 0.012 * bell((x / 0.25) ** 2)
+    return x, face.mouth_height - 0.05 * face.smile * (x * x).clip(None, 1.6) + 0.012 * bell((x / 0.25) ** 2)
 
 
 def lip_reach(face: SimpleNamespace, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -252,4 +260,4 @@ def _eyes(
     low = bell(((y - bottom - 0.02) / (0.05 + 0.4 * edge)) ** 2) * smooth(1.1, 0.9, np.abs(x))
     blend(colour, skin * 0.3, (0.3 + 0.25 * face.lash) * low)
     corner = bell(((x + 0.95) / 0.10) ** 2 + (y / 0.10) ** 2)
-    blend(colour, skin * np.float32([0.9, 0.5, 0.5]), 0.7 * corner)
+    blend(colour, skin * np.array([0.9, 0.5, 0.5], np.float32), 0.7 * corner)

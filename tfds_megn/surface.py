@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +36,11 @@ class Directions:
     front: tuple[slice, slice]
 
 
-def smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    """Cubic step from 0 at `low` to 1 at `high` (either may be the larger)."""
+def smooth(low: Any, high: Any, x: Any) -> Any:
+    """Cubic step f32[...] from 0 at `low` to 1 at `high` (either may be the larger), of arrays of numpy or jax."""
     x = x - low
     x *= 1.0 / (high - low)
-    x.clip(0.0, 1.0, out=x)
+    x = x.clip(0.0, 1.0)
     y = x * -2.0
     y += 3.0
     y *= x
@@ -47,11 +48,14 @@ def smooth(low: float, high: float, x: np.ndarray) -> np.ndarray:
     return y
 
 
-def bell(q: np.ndarray) -> np.ndarray:
-    """About exp(-q) for q >= 0, exactly 0 from q = 4: cheap, and with the same bits on every processor."""
+def bell(q: Any) -> Any:
+    """Returns about exp(-q) for q >= 0, exactly 0 from q = 4, of arrays of numpy or jax.
+
+    It is cheap, and has the same bits on every processor.
+    """
     b = q * -0.25
     b += 1.0
-    b.clip(0.0, 1.0, out=b)  # a third of the time of np.maximum with a number
+    b = b.clip(0.0, 1.0)  # a third of the time of np.maximum with a number
     b *= b
     b *= b
     return b
@@ -103,14 +107,13 @@ def box_blur(table: np.ndarray, radius: int) -> np.ndarray:
         padded = np.empty((n + width - 1, table.shape[1]), dtype=np.float32)
         padded[:radius], padded[radius : n + radius], padded[n + radius :] = table[0], table, table[-1]
         # Sums of 1, 2, 4, ... rows; those that make up the width are added.
-        total, first, run = None, 0, padded
-        for bit in range(width.bit_length()):
+        total, first, run = padded[:n].copy(), 1, padded
+        for bit in range(1, width.bit_length()):
+            half = 1 << (bit - 1)
+            run = run[:-half] + run[half:]
             if width >> bit & 1:
-                part = run[first : first + n]
-                total = part.copy() if total is None else np.add(total, part, out=total)
+                total += run[first : first + n]
                 first += 1 << bit
-            if width >> (bit + 1):
-                run = run[: -(1 << bit)] + run[1 << bit :]
         total *= np.float32(1.0 / width)
         table = total.T
     return np.ascontiguousarray(table)
@@ -158,7 +161,8 @@ def lookup(table: np.ndarray, at: np.ndarray, fu: np.ndarray, fv: np.ndarray, co
 def radius(table: np.ndarray, direction: np.ndarray) -> np.ndarray:
     """Bilinear radius f32[N] of a table f32[G,G] in directions f32[3,N]."""
     count = table.shape[0]
-    _, at, fu, fv = cells(*direction.astype(np.float32), count)
+    x, y, z = direction.astype(np.float32)
+    _, at, fu, fv = cells(x, y, z, count)
     return lookup(table.reshape(-1), at, fu, fv, count)
 
 
@@ -236,7 +240,8 @@ def _spread_blocks(depth: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _heights(table: np.ndarray, ray: np.ndarray, start: np.ndarray, z: np.ndarray) -> np.ndarray:
     """How far points at depth `z` f32[...,N] of rays from `start` f32[3,N] lie above a radial surface."""
-    r, at, fu, fv = cells(*(z * ray[k] + start[k] for k in range(3)), table.shape[0])
+    px, py, pz = (z * ray[k] + start[k] for k in range(3))
+    r, at, fu, fv = cells(px, py, pz, table.shape[0])
     r -= lookup(table.reshape(-1), at, fu, fv, table.shape[0])
     return r
 
@@ -274,7 +279,7 @@ def _scan(
     z = top + (_BACK - top) * share
     g = _heights(table, ray, start, z)
     below = g < 0
-    hit = below.any(0)
+    hit = np.asarray(below.any(0))
     at = np.maximum(below.argmax(0), 1) * len(top) + np.arange(len(top))
     before = at - len(top)
     z, g = z.reshape(-1), g.reshape(-1)

@@ -24,10 +24,9 @@ from tfds_megn.surface import MEAN_AXES, face_coordinates, radius
 
 UV_AZIMUTH = np.deg2rad(80.0)
 UV_TOP, UV_BOTTOM = np.deg2rad(-46.0), np.deg2rad(76.0)
-JAW = slice(0, 17)  # of the 68 landmarks
 
-# The mean of what `sample_params` draws, of the numbers that move landmarks.
-_MEAN_FACE = {
+# Means of the parameters that move landmarks, over the faces that `sample_params` draws.
+MEAN_FACE = {
     "eye_spacing": 0.272, "eye_height": 0.0, "eye_size": 0.163, "eye_tilt": 0.06, "eye_open": 1.0, "brow_raise": 0.0,
     "brow_arch": 0.03, "nose_length": 0.325, "nose_width": 0.10, "mouth_height": 0.605, "mouth_width": 0.225,
     "lip_upper": 0.056, "lip_lower": 0.076, "smile": 0.35, "mouth_open": 0.3,
@@ -168,7 +167,7 @@ def _jaw_v(away: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def mean_landmarks() -> np.ndarray:
     """Face coordinates f32[2,68] of the mean face's landmarks."""
-    face = SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | _MEAN_FACE)
+    face = SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | MEAN_FACE)
     return np.stack(_landmarks_on(face))
 
 

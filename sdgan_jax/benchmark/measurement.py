@@ -29,7 +29,7 @@ from tqdm import auto as tqdm
 from sdgan_jax.benchmark.steps import Compiled, period
 from sdgan_jax.config import Config
 from sdgan_jax.data import stream
-from sdgan_jax.training import sharding
+from sdgan_jax.training.gan import inputs
 from sdgan_jax.training.gan.state import State
 
 LEAST_SECONDS = 0.3  # of one measurement; what is shorter is called several times
@@ -113,7 +113,7 @@ def measure_input(config: Config, mesh: jax.sharding.Mesh, repeats: int) -> dict
         """Images a second."""
         start = time.perf_counter()
         for count in itertools.count(1):
-            batch = sharding.put_batch(next(batches), mesh, config.discriminator.mbstd_group)
+            batch = inputs.put_batch(next(batches), mesh, config.discriminator.mbstd_group)
             jax.block_until_ready(batch)
             elapsed = time.perf_counter() - start
             if elapsed > seconds and count >= 3:

@@ -25,7 +25,7 @@ from sdgan_jax.config import Config
 from sdgan_jax.networks import Networks, make_networks
 from sdgan_jax.training import accumulation, sharding
 from sdgan_jax.training.gan import joint_step, regularisers
-from sdgan_jax.training.gan.inputs import Batch, Inputs, make_inputs
+from sdgan_jax.training.gan.inputs import Batch, Inputs, check_accumulation, make_inputs, put_batch
 from sdgan_jax.training.gan.joint_step import Metrics, Step
 from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, init_state, make_optimizers
 from sdgan_jax.training.sharding import AXIS
@@ -68,7 +68,7 @@ class Compiled:
         """
         nets = make_networks(config)
         self.mesh = sharding.make_mesh(config.batch_size)
-        accumulation.check(config, self.mesh.size)
+        check_accumulation(config, self.mesh.size)
         self.steps = {name: sharding.map_step(step, self.mesh) for name, step in make_steps(nets).items()}
         self._accumulate, self._first = config.accumulate, {k: kind["first"] for k, kind in period(config).items()}
         self._replicated = sharding.replicated(self.mesh)
@@ -77,7 +77,7 @@ class Compiled:
         worn = np.eye(config.num_attributes, dtype=np.float32)[np.arange(rows) % config.num_attributes]
         images = rng.integers(0, 256, (rows, config.resolution, config.resolution, 3), dtype=np.uint8)
         group = config.discriminator.mbstd_group
-        self.batch = sharding.put_batch({"image": images, "attributes": worn}, self.mesh, group)
+        self.batch = put_batch({"image": images, "attributes": worn}, self.mesh, group)
 
     def compile(self, name: str) -> dict[str, float]:
         """Compiles a part.
@@ -135,12 +135,11 @@ def make_steps(nets: Networks) -> dict[str, Step]:
 
     def r1(state: State, batch: Batch) -> tuple[State, Metrics]:
         inputs = make_inputs(config, state.step, batch)
-        changes, _ = regularisers.regularise_d(nets, optimizers, state, inputs.real, inputs.draws.augment_real)
-        return state.replace(**changes), {}
+        augment = inputs.draws.augment_real
+        return regularisers.regularise_d(nets, optimizers, state, True, inputs.real, augment)[0], {}
 
     def path_length(state: State, batch: Batch) -> tuple[State, Metrics]:
-        changes, _ = regularisers.regularise_g(nets, optimizers, state, batch["attributes"])
-        return state.replace(**changes), {}
+        return regularisers.regularise_g(nets, optimizers, state, True, batch["attributes"])[0], {}
 
     present = {
         "g_forward": g_forward,
@@ -158,7 +157,7 @@ def _draw(nets: Networks, state: State, inputs: Inputs) -> list[jax.Array]:
     """X_hat at all scales."""
     variables, drawn = {"params": state.params_g}, inputs.draws
     w_plus = nets.mixed_w_plus(variables, drawn.latents, inputs.attributes, state.basis)
-    return nets.draw(variables, w_plus, drawn.noise_hat)
+    return nets.synthesize_scales(variables, w_plus, drawn.noise_hat)
 
 
 def _descend(config: Config, optimizers: Optimizers, network: str, compute: Callable[[State, Inputs], Any]) -> Step:

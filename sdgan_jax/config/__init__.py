@@ -1,4 +1,4 @@
-"""Every hyperparameter, with its default and its range: of a GAN (`gan`), and of a network by itself (`networks`)."""
+"""All hyperparameters with defaults and ranges: of a GAN (`gan`) and of networks trained by themselves (`networks`)."""
 
 from sdgan_jax.config.gan import (
     AdamConfig,
@@ -12,7 +12,7 @@ from sdgan_jax.config.gan import (
     validate,
 )
 from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
-from sdgan_jax.config.storage import Kind, from_json, from_values, to_json
+from sdgan_jax.config.storage import Kind, from_values, to_json
 
 __all__ = [
     "AdamConfig",
@@ -27,7 +27,6 @@ __all__ = [
     "LossConfig",
     "PRNetConfig",
     "auto",
-    "from_json",
     "from_values",
     "to_json",
     "validate",

@@ -1,18 +1,18 @@
-"""Every hyperparameter of a run, with its default and the checks that cross fields.
+"""Hyperparameters of a GAN, with their defaults and the checks across fields.
 
 A config is a plain mutable dataclass tree so that presets (`experiments/configs/*.py`) and command-line overrides
-(`--config.losses.r1=1.0`) can change any field. `validate` is called once, after the overrides; nothing is changed
-afterwards. The config is stored as JSON beside the checkpoints, which is how a workdir is opened without its command.
+(`--config.losses.r1=1.0`) can change any field. `validate` is called once, after the overrides; no field changes
+afterwards. The config is stored as JSON beside the checkpoints, so that a workdir can be opened without its command.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import Annotated, Any, Literal
 
 from sdgan_jax.config import ranges
 from sdgan_jax.config.ranges import BelowOne, Count, Natural, NonNegative, Path, Positive, Range, Seed, Share
+from tfds_megn import names
 
 
 @dataclasses.dataclass
@@ -26,10 +26,12 @@ class GeneratorConfig:
     channel_max: Count = 512
     channels: tuple[Count, ...] = ()  # channels at 4, 8, 16, ... where imported weights follow no such rule
     label_dim: Natural = 0  # classes of an imported conditional network, whose label enters the mapping network
-    style: Literal["modulation", "adain"] = "modulation"  # how w enters; "adain" is StyleGAN's and the pseudo-code's
-    low_precision_blocks: Natural = 0  # this many of the highest resolutions are computed in bfloat16
-    conv_clamp: NonNegative = 0.0  # activations are clamped to +- this, 0 leaves them; 256 goes with low precision
-    remat: bool = False  # keep the input of each layer only and compute the rest again going back: less memory
+    style: Literal["modulation", "adain"] = (
+        "modulation"  # injection of w; "adain" is that of StyleGAN and the pseudo-code
+    )
+    low_precision_blocks: Natural = 0  # number of the highest resolutions that are computed in bfloat16
+    conv_clamp: NonNegative = 0.0  # largest magnitude of activations, 0 for no limit; 256 with low precision
+    remat: bool = False  # stores the input of each layer alone and recomputes the rest in the backward pass
 
 
 @dataclasses.dataclass
@@ -39,9 +41,9 @@ class DiscriminatorConfig:
     channel_base: Count = 32768
     channel_max: Count = 512
     channels: tuple[Count, ...] = ()
-    mbstd_group: Count = 4  # samples a group of the minibatch standard deviation
+    mbstd_group: Count = 4  # samples in a group of the minibatch standard deviation
     label_dim: Natural = 0  # classes of an imported conditional network, whose label is projected on the last layer
-    multi_scale: Literal["", "simple", "lin_cat", "cat_lin"] = ""  # how G's RGB of each resolution enters (MSG-GAN)
+    multi_scale: Literal["", "simple", "lin_cat", "cat_lin"] = ""  # combines G's RGB of each resolution (MSG-GAN)
     low_precision_blocks: Natural = 0
     conv_clamp: NonNegative = 0.0
     remat: bool = False
@@ -49,21 +51,21 @@ class DiscriminatorConfig:
 
 @dataclasses.dataclass
 class FusionConfig:
-    """Fusion network F: face, 3D shape and attribute to the offset of the latent."""
+    """Fusion network F, which maps face, 3D shape and attribute to an offset of the latent."""
 
-    width: Count = 64  # channels of the first stage of the trunks; each later stage has twice as many
+    width: Count = 64  # channels in the first stage of the trunks; each later stage has twice as many
     width_max: Count = 512
-    blocks: Annotated[int, Range(1, 64)] = 2  # residual blocks of a stage
-    kernel: Literal[1, 3, 5, 7] = 5  # side of the convolutions that fuse
-    semantic: Literal["label", "template"] = "label"  # what stands for an attribute: a learned map, or an image
-    use_3d: bool = False  # codes of the regions of the face's 3D maps modulate, too
-    position_network: Path = ""  # directory of the frozen PRNet that gives the maps; "" for the project's own
-    spade: bool = True  # fuse by SPADE and ACE; without, by a convolution of all features side by side
+    blocks: Annotated[int, Range(1, 64)] = 2  # residual blocks in a stage
+    kernel: Literal[1, 3, 5, 7] = 5  # kernel size of the convolutions that fuse
+    semantic: Literal["label", "template"] = "label"  # input for an attribute: a learned map, or an image
+    use_3d: bool = False  # also modulates by codes of regions of the face's 3D maps
+    position_network: Path = ""  # directory of the frozen PRNet of these maps; "" for the project's own
+    spade: bool = True  # fuses by SPADE and ACE; else by a convolution of the concatenated features
 
 
 @dataclasses.dataclass
 class AdamConfig:
-    """Adam; the defaults are the settings of the SD-GAN pseudo-code."""
+    """Adam; the defaults are those of the SD-GAN pseudo-code."""
 
     learning_rate: NonNegative = 2e-4
     beta1: BelowOne = 0.5
@@ -73,7 +75,7 @@ class AdamConfig:
 
 @dataclasses.dataclass
 class LossConfig:
-    """Weights of the loss terms; the defaults are the SD-GAN pseudo-code, which knows no regularisation."""
+    """Weights of the loss terms; the defaults are those of the SD-GAN pseudo-code, without regularisation."""
 
     attribute_kind: Literal["softmax", "sigmoid"] = "softmax"  # "sigmoid" for faces with several attributes
     adversarial_kind: Literal["logistic", "hinge"] = "logistic"  # "logistic" is the non-saturating loss
@@ -82,12 +84,12 @@ class LossConfig:
     attribute_d_real: NonNegative = 1.0
     attribute_d_fake: NonNegative = 1.0
     identity: NonNegative = 1.0
-    identity_of: Literal["pixels", "embeddings"] = "pixels"  # what is compared; embeddings of the identity network
-    identity_network: Path = ""  # directory of that network, frozen; "" for the project's own
+    identity_of: Literal["pixels", "embeddings"] = "pixels"  # compares pixels, or embeddings by the identity network
+    identity_network: Path = ""  # directory of the frozen identity network; "" for the project's own
     reconstruction: NonNegative = 1.0
     edit_attribute: NonNegative = 0.0  # on X_rec, for F: cross-entropy of D's attribute head
     edit_adversarial: NonNegative = 0.0  # on X_rec, for F: non-saturating loss of D
-    r1: NonNegative = 0.0  # gamma of gamma / 2 * |dD/dx|^2; 0 switches R1 off
+    r1: NonNegative = 0.0  # gamma in gamma / 2 * |dD/dx|^2; 0 switches R1 off
     r1_every: Count = 16  # steps from one R1 update to the next (lazy regularisation)
     path_length: NonNegative = 0.0  # weight of the path length penalty on G (StyleGAN2: 2); 0 switches it off
     path_length_every: Count = 4  # steps from one path length update to the next
@@ -98,34 +100,36 @@ class LossConfig:
 class AugmentConfig:
     """Adaptive discriminator augmentation (Karras et al. 2020, "Training GANs with Limited Data")."""
 
-    pipeline: Literal["none", "bgc"] = "none"  # "bgc": flips, quarter turns, geometry and colour, on all that D sees
-    target: Annotated[float, Range(-1, 1)] = 0.6  # of E[sign D(real)]: above it p grows, below it p falls
+    pipeline: Literal["none", "bgc"] = "none"  # "bgc": flips, quarter turns, geometry and colour, for all inputs of D
+    target: Annotated[float, Range(-1, 1)] = 0.6  # target of E[sign D(real)]: above it p grows, below it p falls
     kimg: Positive = 500.0  # thousands of images in which p can go from 0 to 1
     every: Count = 4  # steps from one change of p to the next
 
 
 @dataclasses.dataclass
 class Config:
-    """One run: data, networks, recipe, optimisers, and what is written when."""
+    """Config of a run: data, networks, losses, optimisers, and the intervals of its output."""
 
     # Data
     dataset: str = "megn/rendered_256"  # a TFDS name
-    data_dir: Path = ""  # where prepared datasets live; "" is TFDS's own default
-    manual_dir: Path = ""  # where the photos lie, for megn/photos_*
+    data_dir: Path = ""  # folder of prepared data sets; "" for the default of TFDS
+    manual_dir: Path = ""  # folder of the photos, for megn/photos_*
     resolution: Annotated[int, Range(8, 1024)] = 256
     attributes: tuple[str, ...] = ("none", "mask", "eyeglasses", "sunglasses", "beard", "mustache")
 
     # The run
-    batch_size: Count = 16  # images of one step, over all devices and processes
-    accumulate: Count = 1  # parts that a device works through one after the other, for batches larger than its memory
+    batch_size: Count = 16  # images in a step, over all devices and processes
+    accumulate: Count = 1  # sequential parts of a batch on each device, for batches larger than its memory
     total_steps: Count = 50_000
     seed: Seed = 0
     init: Path = ""  # a model directory whose weights the run starts from
     log_every: Count = 100  # steps
     sample_every: Count = 100  # steps
     checkpoint_every: Count = 1000  # steps
-    keep_checkpoints: Count = 3  # the newest ones; the best is kept beside them
-    data_workers: Annotated[int, Range(0, 1024)] = 0  # processes that decode images; 0 decodes in threads of this one
+    keep_checkpoints: Count = 3  # number of the newest that are kept; the best is kept, too
+    data_workers: Annotated[int, Range(0, 1024)] = (
+        0  # processes that decode images; 0 decodes in threads of this process
+    )
 
     # Networks
     generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
@@ -133,37 +137,37 @@ class Config:
     fusion: FusionConfig = dataclasses.field(default_factory=FusionConfig)
 
     # The decomposition: latent + strength * (B[y] + O)
-    latent_space: Literal["z", "w"] = "z"  # where B and O are added; in w, O has a vector for each layer
-    basis_length: NonNegative = 1.0  # length of each basis direction (the seed: unit length)
-    # The face that X_hat and X_rec are compared with: "data" is X of the batch (the pseudo-code), "latent" is the face
-    # of the same latent without an attribute (stage 3 of the paper).
+    latent_space: Literal["z", "w"] = "z"  # space in which B and O are added; in w, O has a vector for each layer
+    basis_length: NonNegative = 1.0  # length of each basis direction (the pseudo-code: 1)
+    # Face that X_hat and X_rec are compared with: "data" is X of the batch (the pseudo-code), "latent" is the face of
+    # the same latent without an attribute (stage 3 of the paper).
     source: Literal["data", "latent"] = "data"
 
     # Learning
     losses: LossConfig = dataclasses.field(default_factory=LossConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
-    style_mixing: Share = 0.0  # share of the images whose layers take their w from two latents (StyleGAN2: 0.9)
+    style_mixing: Share = 0.0  # share of images whose layers take w from two latents (StyleGAN2: 0.9)
     adam_g: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_d: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_f: AdamConfig = dataclasses.field(default_factory=AdamConfig)
-    fusion_every: Natural = 1  # steps from one update of F to the next; 0 leaves F as it is
+    fusion_every: Natural = 1  # steps from one update of F to the next; 0 for no updates
     ema_kimg: NonNegative = 10.0  # half-life of G's moving average, in thousands of images
     ema_rampup: NonNegative = 0.05  # the half-life is at most this share of the images seen
     w_avg_beta: Share = 0.995  # decay of the moving average of w
 
     @property
     def num_layers(self) -> int:
-        """Synthesis layers, L = 2 log2(resolution) - 2."""
+        """Number of synthesis layers, L = 2 log2(resolution) - 2."""
         return 2 * (self.resolution.bit_length() - 1) - 2
 
     @property
     def num_attributes(self) -> int:
-        """Attributes, `none` among them. A config whose only one is `none` is a plain StyleGAN2: no F, no head."""
+        """Number of attributes, `none` included. With `none` alone the model is a plain StyleGAN2, without F and head."""
         return len(self.attributes)
 
     @property
     def intervals(self) -> dict[str, int]:
-        """Steps from one update to the next of D by R1, of G by path length, of F; 0 for never."""
+        """Steps from one update to the next of D by R1, of G by path length, and of F; 0 for never."""
         return {
             "r1": self.losses.r1_every if self.losses.r1 else 0,
             "path_length": self.losses.path_length_every if self.losses.path_length else 0,
@@ -172,17 +176,17 @@ class Config:
 
 
 def auto(resolution: int, batch_size: int) -> Config:
-    """What trains well at a resolution and a batch size: StyleGAN2-ADA's `auto` settings, and SD-GAN's edit path.
+    """Returns settings for a resolution and a batch size: those of StyleGAN2-ADA's `auto`, and SD-GAN's edit path.
 
     Two mapping layers; R1 gamma = 0.0002 · resolution² / batch; EMA half-life of batch · 10 / 32 kimg; the four highest
     resolutions in bfloat16, clamped to ±256; adaptive augmentation (Karras et al. 2020).
 
     Args:
-        resolution: of the images.
-        batch_size: over all devices; 64 is a good one up to 128×128, 32 above.
+        resolution: width and height of the images in pixels.
+        batch_size: images in a step over all devices; 64 works well up to 128×128, 32 above.
 
     Returns:
-        A config of these; what a run writes when is as in `Config`.
+        A config with these settings; all other fields have the defaults of `Config`.
     """
     networks: dict[str, Any] = {
         "channel_base": 32768 if resolution >= 512 else 16384,
@@ -190,8 +194,9 @@ def auto(resolution: int, batch_size: int) -> Config:
         "conv_clamp": 256.0,
     }
     learning_rate = 0.002 if resolution >= 1024 else 0.0025
+    source = names.RENDERED if resolution <= names.SIZES[names.RENDERED][-1] else names.PHOTOS
     return Config(
-        dataset=f"megn/rendered_{resolution}" if resolution <= 256 else f"megn/photos_{resolution}",
+        dataset=f"megn/{source}_{resolution}",
         resolution=resolution,
         batch_size=batch_size,
         generator=GeneratorConfig(mapping_layers=2, **networks),
@@ -231,24 +236,24 @@ def validate(config: Config) -> Config:
         The same config.
 
     Raises:
-        ValueError: naming the field, its value, and what it may be.
+        ValueError: naming the field, its value, and the values that are allowed.
     """
     ranges.check(config)
     resolution = config.resolution
     if resolution & (resolution - 1):
         raise ValueError(f"config.resolution is {resolution}; it must be a power of two from 8 to 1024")
-    named = re.search(r"_(\d+)(?::|$)", config.dataset)
-    if named and int(named.group(1)) != resolution:
+    named = names.parse(config.dataset)
+    if named and named.resolution != resolution:
         raise ValueError(
             f"config.dataset is {config.dataset!r} but config.resolution is {resolution}; "
-            f"set both to the same size, e.g. --config.resolution={named.group(1)}"
+            f"set both to the same size, e.g. --config.resolution={named.resolution}"
         )
     if config.attributes[:1] != ("none",):
         raise ValueError(f"config.attributes is {config.attributes}; the first must be 'none'")
     if config.discriminator.multi_scale and config.augment.pipeline != "none":
         raise ValueError(
-            "config.discriminator.multi_scale and config.augment.pipeline exclude each other: augmentation moves the "
-            "image alone, not its smaller versions; set --config.augment.pipeline=none"
+            "config.discriminator.multi_scale and config.augment.pipeline exclude each other: augmentation transforms "
+            "the image alone, not its smaller versions; set --config.augment.pipeline=none"
         )
     for name in ("generator", "discriminator"):
         network = getattr(config, name)

@@ -1,6 +1,6 @@
-"""Types of config fields that carry the values a field may take, and the one check of a config against them.
+"""Types of config fields with the values that a field may have, and the check of a config against them.
 
-A field is declared as `batch_size: Count = 16`: to Python an int, to `check` an int of at least 1. `Literal` names the
+A field is declared as `batch_size: Count = 16`: an int for Python, an int of at least 1 for `check`. `Literal` lists the
 values of a field that has only a few.
 """
 
@@ -21,7 +21,8 @@ class Range:
     Attributes:
         least: the smallest number.
         most: the largest number.
-        open_least: `least` itself is left out. open_most: `most` itself is left out.
+        open_least: whether `least` itself is excluded.
+        open_most: whether `most` itself is excluded.
     """
 
     least: float
@@ -48,11 +49,11 @@ class PathMark:
     """A text that names a file or folder."""
 
     def __contains__(self, value: object) -> bool:
-        """Returns whether a path can have this name."""
+        """Returns whether a text can be the name of a file."""
         return "\0" not in str(value)
 
     def __str__(self) -> str:
-        """Returns what it must be."""
+        """Returns "a path", for messages."""
         return "a path"
 
 
@@ -62,19 +63,19 @@ Seed = Annotated[int, Range(0, 2**32 - 1)]  # jax.random.key takes 32 bits
 NonNegative = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(0, open_least=True)]
 Share = Annotated[float, Range(0, 1)]
-BelowOne = Annotated[float, Range(0, 1, open_most=True)]  # 1 would stop what it is the decay of
+BelowOne = Annotated[float, Range(0, 1, open_most=True)]  # decay rates: 1 would freeze the average
 Path = Annotated[str, PathMark()]
 
 
 def check(config: Any, path: str = "config") -> None:
-    """Checks type and value of every field of a config, those of its groups included.
+    """Checks type and value of every field of a config, fields of its groups included.
 
     Args:
         config: a dataclass.
-        path: its name in messages.
+        path: name of the config in messages.
 
     Raises:
-        ValueError: naming the first field that does not fit, its value, and what it may be.
+        ValueError: naming the first field that does not fit, its value, and the values that are allowed.
     """
     for name, kind in _hints(type(config)).items():
         value, where = getattr(config, name), f"{path}.{name}"
@@ -100,7 +101,7 @@ def expand_paths(config: Any) -> None:
 
 
 def _hints(kind: type) -> dict[str, Any]:
-    """The declared type of every field, with its range."""
+    """Returns the declared type of every field, with its range."""
     hints = typing.get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 

@@ -1,4 +1,4 @@
-"""Configs as JSON, of whatever kind."""
+"""Configs as JSON."""
 
 from __future__ import annotations
 
@@ -9,32 +9,23 @@ from typing import Any, TypeVar
 from sdgan_jax.config import ranges
 from sdgan_jax.config.gan import Config, validate
 
-Kind = TypeVar("Kind")  # of config
+Kind = TypeVar("Kind")  # a dataclass of config fields
 
 
 def to_json(config: Any) -> str:
-    """Returns a config, of whatever kind, as indented JSON."""
+    """Returns a config of any kind as indented JSON."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def from_json(text: str, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
-    """Reads what `to_json` wrote of a config of this kind.
+def from_values(values: Any, kind: type[Kind]) -> Kind:
+    """Returns the config of this kind with the values of its fields, as JSON stores them.
+
+    Args:
+        values: dict of values by the names of the fields; fields that are missing keep their defaults.
+        kind: `Config` or another dataclass of config fields.
 
     Raises:
-        ValueError: when the text is not a config of this program, naming the field.
-    """
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not a config: {error}") from error
-    return from_values(values, kind)
-
-
-def from_values(values: Any, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
-    """Makes a config of this kind of its values by name, as JSON holds them.
-
-    Raises:
-        ValueError: they are not those of a config of this program, naming the field.
+        ValueError: the values are not those of a config of this program; the field is named.
     """
     config = _build(kind, values, "config")
     if isinstance(config, Config):
@@ -45,7 +36,7 @@ def from_values(values: Any, kind: type[Kind] = Config) -> Kind:  # type: ignore
 
 
 def _build(kind: type[Kind], values: Any, path: str) -> Kind:
-    """Makes the dataclass `kind` from a dict of its fields, nested dataclasses included."""
+    """Returns the dataclass `kind` with the values of a dict of its fields, nested dataclasses included."""
     if not isinstance(values, dict):
         raise ValueError(f"{path} is {values!r}; it must be a group of fields")
     default = kind()

@@ -1,4 +1,4 @@
-"""Photos that a command is given: those of a folder or a single one, and what of the folder is left out."""
+"""Photos given to a command: found in a folder, and read one at a time."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import functools
 import os
 import posixpath
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from etils import epath
 
 from sdgan_jax import outputs
 from tfds_megn import listing, photos
 from tfds_megn.listing import printable
+from tfds_megn.photos import Picture
 
-MANIFEST, SHEET = "manifest.csv", "sheet.png"  # of a folder of results
-MANIFEST_START = b"file,out,attribute,"  # of its first line
+MANIFEST, SHEET = "manifest.csv", "sheet.png"  # files in a folder of results
+MANIFEST_START = b"file,out,attribute,"  # start of the first line of a manifest
 
 
 @dataclasses.dataclass(frozen=True)
 class PhotoFile:
-    """A photo that was asked for.
+    """A photo given to a command.
 
     Attributes:
-        name: its path below the folder of the photos, with '/' between.
-        path: where it is.
+        name: path relative to the folder of the photos, with '/' as separator.
+        path: path of the file.
     """
 
     name: str
@@ -38,14 +39,17 @@ class PhotoFile:
 
 
 def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
-    """Finds the photos of a file or a folder, sorted by name; says on stderr what is left out.
+    """Finds the photos in a file or a folder, sorted by name; prints on stderr which files are left out.
 
-    Left out are files that are no images by their suffix, the folder of the results, folders of earlier results, and
-    their sheets.
+    Files without the suffix of an image, the folder of the results, folders of earlier results, and their sheets are
+    left out.
 
     Args:
-        source: `--input`, an image file or a folder; sub-folders are searched too.
-        out: `--out`, the folder of the results.
+        source: value of `--input`, an image file or a folder; sub-folders are searched too.
+        out: value of `--out`, the folder of the results.
+
+    Returns:
+        The photos by their suffixes; `read` finds out which of them can be read.
 
     Raises:
         FileNotFoundError: `source` does not exist.
@@ -70,8 +74,29 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
     return chosen
 
 
+def read(
+    files: Iterable[PhotoFile], on_error: Callable[[PhotoFile, str], object]
+) -> Iterator[tuple[PhotoFile, Picture]]:
+    """Reads photos one at a time, so that only one is in memory.
+
+    Args:
+        files: see `find`.
+        on_error: called with each photo that cannot be read, and one line that names it and says why.
+
+    Yields:
+        Each photo that can be read, with its picture.
+    """
+    for file in files:
+        try:
+            picture = photos.read_picture(file.path)
+        except photos.PhotoError as error:
+            on_error(file, str(error))
+        else:
+            yield file, picture
+
+
 def _check_out(source: epath.Path, out: epath.Path) -> None:
-    """Raises ValueError where the results would lie beside the photos."""
+    """Raises ValueError if the results would be in the folder of the photos."""
     outputs.check_folder(out)
     folders = [source] if source.is_dir() else [source.parent, epath.Path(_real(source)).parent]
     if any(_same_folder(folder, out) for folder in folders):
@@ -80,7 +105,7 @@ def _check_out(source: epath.Path, out: epath.Path) -> None:
 
 
 def _check_above(source: epath.Path, out: epath.Path, chosen: list[PhotoFile]) -> None:
-    """Raises ValueError where results in a folder above the photos would lie among them."""
+    """Raises ValueError if `out` is above the photos and a result would be in the photos' folder."""
     inside = os.path.relpath(_real(source), _real(out)) + "/"
     for photo in chosen:
         if photo.name.startswith(inside):
@@ -91,7 +116,7 @@ def _check_above(source: epath.Path, out: epath.Path, chosen: list[PhotoFile]) -
 
 
 def _same_folder(first: epath.Path, second: epath.Path) -> bool:
-    """Returns whether two paths lead to one folder; the second need not exist."""
+    """Returns whether two paths lead to the same folder; the second one need not exist."""
     if outputs.is_remote(first) or outputs.is_remote(second):
         return os.fspath(first).rstrip("/") == os.fspath(second).rstrip("/")
     try:
@@ -101,12 +126,12 @@ def _same_folder(first: epath.Path, second: epath.Path) -> bool:
 
 
 def _real(path: epath.Path) -> str:
-    """The path without links."""
+    """Returns the path without symbolic links."""
     return os.fspath(path) if outputs.is_remote(path) else os.path.realpath(path)
 
 
 def _without_results(files: dict[str, epath.Path]) -> tuple[dict[str, epath.Path], list[str]]:
-    """The files without those of sub-folders that hold results of an earlier call, and a line for each of these."""
+    """Returns the files outside sub-folders with results of an earlier call, and a line for each such sub-folder."""
     folders = {
         posixpath.dirname(name)
         for name, path in files.items()
@@ -123,7 +148,7 @@ def _without_results(files: dict[str, epath.Path]) -> tuple[dict[str, epath.Path
 
 
 def _folders_above(name: str) -> Iterator[str]:
-    """The folders that a file is in, the innermost first."""
+    """Yields the folders that a file is in, the innermost first."""
     while name := posixpath.dirname(name):
         yield name
 

@@ -80,7 +80,8 @@ def evaluate_model(
     for split in ("test", "validation"):
         faces = rendered.read(config, split, data_dir)
         reals[split] = {name: faces.images[faces.labels == i][:per_class] for i, name in enumerate(names)}
-    judged = {name: samples.resize(images, classifier.resolution) for name, images in generated.items()}
+    side = classifier.resolution
+    judged = {name: pictures.resize(images, side, side) for name, images in generated.items()}
 
     classify = functools.partial(classifier_lib.classify, jax.jit(classifier))
     results = measure_attributes(judged, reals["test"], reals["validation"], classify)
@@ -141,8 +142,8 @@ def make_score(nets: Networks) -> Callable[[State], float]:
             model = Model(nets, trees)
         model.take(trees)
         made = np.concatenate(list(samples.draw_samples(model, names, per_class, quiet=True).values()))
-        _, features = classify(pictures.to_float(samples.resize(made, classifier.resolution)))
-        return -frechet.frechet_distance(features, real)
+        made = pictures.resize(made, classifier.resolution, classifier.resolution)
+        return -frechet.frechet_distance(classify(pictures.to_float(made))[1], real)
 
     return score
 

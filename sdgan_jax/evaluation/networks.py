@@ -29,7 +29,6 @@ from sdgan_jax.nets.classifier import Classifier
 from sdgan_jax.nets.prnet import ResFCN
 from sdgan_jax.pretrained import IdentityNetwork, PositionNetwork
 from sdgan_jax.training.networks import classifier, identity, prnet
-from tfds_megn import photos as photo_reader
 from tfds_megn.listing import printable
 
 BY = f"{outputs.MADE_BY} measure"
@@ -150,9 +149,8 @@ def measure_position_maps(network: PositionNetwork, faces: rendered.Faces) -> Ta
     """
     size = network.net.size
     layout = known_layout(network)
-    scale = faces.images.shape[1] / size
     truth = rendered.position_maps(faces.params, size)  # in pixels of an image as large as the map
-    truth = (truth + [0.5, 0.5, 0.0]) * scale - [0.5, 0.5, 0.0]
+    truth = pictures.scale_positions(truth, faces.images.shape[1] / size)
     found = predict(jax.jit(network), faces.images)
     landmarks = _landmarks(truth, layout)
     errors = {
@@ -299,18 +297,18 @@ def photo_sheet(
         A sheet of squares of 256 pixels, of the first photos (None without any); the score of the face in each photo by
         its path, None where none is found; and a line for each photo that cannot be read.
     """
-    run, cells, notes = jax.jit(network), list[np.ndarray](), list[str]()
+    run = jax.jit(network)
+    cells: list[np.ndarray] = []
     scores: dict[str, float | None] = {}
-    for file in tqdm.tqdm(photos, desc="Photos", unit="photo"):
-        try:
-            photo = photo_reader.read_photo(file.path)
-        except ValueError as error:
-            notes.append(str(error))
-            continue
-        found = finding.find(photo, run, network.uv_layout, network.framing)
+    notes: list[str] = []
+    files = tqdm.tqdm(photos, desc="Photos", unit="photo")
+    for file, picture in photo_files.read(files, lambda _, line: notes.append(line)):
+        found = finding.find(picture.pixels, run, network.uv_layout, network.framing)
         scores[file.label] = None if found is None else found.score
         if len(cells) < _PHOTOS_SHOWN:
-            sketched = photo if found is None else drawing.sketch(photo, found.position_map, network.uv_layout)
+            sketched = picture.pixels
+            if found is not None:
+                sketched = drawing.sketch(sketched, found.position_map, network.uv_layout)
             cells.append(pictures.square(sketched, ATTIRE_PIXELS))
     return pictures.grid(np.stack(cells), 5) if cells else None, scores, notes
 

@@ -10,7 +10,6 @@ import numpy as np
 from etils import epath
 
 from sdgan_jax import outputs, pictures
-from sdgan_jax.evaluation import samples
 
 BY = f"{outputs.MADE_BY} evaluate"
 SHEET_COLUMNS, SHEET_ROWS = 8, 3
@@ -34,7 +33,7 @@ def write_sheets(
     pictures.write_png(out_dir / "samples.png", pictures.grid(overview, columns, row_labels=list(generated)), BY)
     for name, images in generated.items():
         shown, labels = [], []
-        for kind, source in (("generated", images), ("real", samples.resize(reals[name], images.shape[1]))):
+        for kind, source in (("generated", images), ("real", pictures.resize(reals[name], *images.shape[1:3]))):
             rows = min(SHEET_ROWS, len(source) // columns)
             shown.append(source[: rows * columns])
             labels += [f"{name}, {kind}"] + [""] * (rows - 1)

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from PIL import Image
 from tqdm import auto as tqdm
 
 from sdgan_jax import pictures
@@ -63,12 +62,3 @@ def rendered_config(dataset: str, resolution: int) -> str:
     if match:
         return match[1]
     return f"rendered_{min(max(resolution, MIN_RESOLUTION), MAX_RESOLUTION)}"
-
-
-def resize(images: np.ndarray, resolution: int) -> np.ndarray:
-    """Brings u8[N,R,R,3] to the classifier's resolution: box filter down, bicubic up."""
-    size = images.shape[1]
-    if size == resolution:
-        return images
-    how = Image.Resampling.BOX if size > resolution else Image.Resampling.BICUBIC
-    return np.stack([np.asarray(Image.fromarray(image).resize((resolution, resolution), how)) for image in images])

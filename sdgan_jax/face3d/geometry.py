@@ -1,7 +1,7 @@
-"""What a position map says about a face: landmarks, box, normals, pose.
+"""Geometry of a face from its position map: landmarks, box, normals, pose.
 
-A position map f32[S,S,3] holds for each texel of a UV square where that point of the face lies in the picture: x to the
-right and y down in pixels (the centre of pixel [i, j] is (j, i)), z towards the camera to the same scale.
+A position map f32[S,S,3] contains, for each texel of a UV square, the position of that point of the face in the image:
+x to the right and y down in pixels (the centre of pixel [i, j] is (j, i)), z towards the camera to the same scale.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from sdgan_jax.face3d.layout import Layout
 
 @struct.dataclass
 class Pose:
-    """How a mean head is placed to lie on a face: picture = scale * rotation @ head + translation.
+    """Similarity that takes the mean head onto a face: picture = scale * rotation @ head + translation.
+
+    Angles are those of the parameters of `tfds_megn`.
 
     Attributes:
-        rotation: f32[3,3], of determinant 1.
+        rotation: f32[3,3], with determinant 1.
         scale: f32[], pixels per half height of the head.
-        translation: f32[3], of the head's centre, in pixels.
-        yaw: f32[], radians, positive to the right of the picture,
-        pitch: f32[], positive down, and
-        roll: f32[], positive clockwise; as the parameters of `tfds_megn`.
+        translation: f32[3], position of the head's centre in pixels.
+        yaw: f32[], radians, positive to the right of the image.
+        pitch: f32[], radians, positive down.
+        roll: f32[], radians, positive clockwise.
     """
 
     rotation: jax.Array
@@ -35,7 +37,7 @@ class Pose:
 
 
 def sample(table: jax.Array, uv: jax.Array) -> jax.Array:
-    """Reads a square at UV coordinates, bilinearly; the rim repeats.
+    """Interpolates a UV square bilinearly; the outermost texels repeat.
 
     Args:
         table: f32[S1,S2,C].
@@ -49,7 +51,7 @@ def sample(table: jax.Array, uv: jax.Array) -> jax.Array:
 
 
 def sample_pixels(image: jax.Array, xy: jax.Array) -> jax.Array:
-    """Reads a picture at pixel coordinates, bilinearly; the rim repeats. Differentiable in both.
+    """Interpolates an image bilinearly at pixel coordinates; the outermost pixels repeat. Differentiable in both.
 
     Args:
         image: f32[H,W,C].
@@ -72,28 +74,33 @@ def sample_pixels(image: jax.Array, xy: jax.Array) -> jax.Array:
 
 
 def landmarks(position_map: jax.Array, layout: Layout) -> jax.Array:
-    """The 68 landmarks f32[68,3] of a position map f32[S,S,3], read bilinearly."""
+    """Returns the 68 landmarks f32[68,3] of a position map f32[S,S,3], interpolated bilinearly."""
     return sample(position_map, jnp.asarray(layout.landmarks))
 
 
 def face_box(position_map: jax.Array, layout: Layout) -> jax.Array:
-    """Left, top, right, bottom f32[4] of the landmarks, in pixels."""
+    """Returns left, top, right, bottom f32[4] of the landmarks in pixels."""
     points = landmarks(position_map, layout)[:, :2]
     return jnp.concatenate([points.min(0), points.max(0)])
 
 
 def mirror(position_maps: jax.Array, width: int) -> jax.Array:
-    """The maps f32[...,S,S,3] of the mirror images of pictures that are `width` pixels wide.
+    """Converts position maps to those of the mirrored images.
 
-    Of a layout that is its own mirror image, as that of `tfds_megn`.
+    Args:
+        position_maps: f32[...,S,S,3], in a layout that is its own mirror image, as that of `tfds_megn` is.
+        width: width of the images in pixels.
+
+    Returns:
+        f32[...,S,S,3].
     """
     return position_maps[..., ::-1, :] * jnp.array([-1.0, 1.0, 1.0]) + jnp.array([width - 1.0, 0.0, 0.0])
 
 
 def normals(position_map: jax.Array) -> jax.Array:
-    """Outward unit normals f32[S1,S2,3] of a surface f32[S1,S2,3], by central differences.
+    """Computes the outward unit normals f32[S1,S2,3] of a surface f32[S1,S2,3] by central differences.
 
-    Where z is positive the camera sees the outside.
+    Their z is positive where the camera sees the outside.
     """
     along, down = _slope(position_map, 1), _slope(position_map, 0)
     n = jnp.cross(along, down)
@@ -101,7 +108,7 @@ def normals(position_map: jax.Array) -> jax.Array:
 
 
 def _slope(table: jax.Array, axis: int) -> jax.Array:
-    """Central differences along an axis, one-sided on the rim."""
+    """Computes central differences along an axis, one-sided at both ends."""
     ahead = jnp.concatenate([_slice(table, 1, None, axis), _slice(table, -1, None, axis)], axis)
     behind = jnp.concatenate([_slice(table, 0, 1, axis), _slice(table, 0, -1, axis)], axis)
     return ahead - behind
@@ -112,13 +119,13 @@ def _slice(table: jax.Array, first: int, last: int | None, axis: int) -> jax.Arr
 
 
 def pose(position_map: jax.Array, layout: Layout) -> Pose:
-    """The similarity that takes a mean head onto a face with the least squares (Umeyama 1991).
+    """Fits the similarity that takes the mean head onto a face by least squares (Umeyama 1991).
 
-    The mouth moves without the head and does not count.
+    The mouth moves independently of the head and has weight 0.
 
     Args:
         position_map: f32[S,S,3].
-        layout: of the same S.
+        layout: layout of the map.
     """
     weights = jnp.asarray(layout.face * (1.0 - layout.regions[..., 2])).reshape(-1, 1)
     weights = weights / weights.sum()
@@ -135,10 +142,10 @@ def pose(position_map: jax.Array, layout: Layout) -> Pose:
 
 
 def to_head(points: jax.Array, pose: Pose) -> jax.Array:
-    """Points f32[...,3] of the picture in the frame of the mean head."""
+    """Converts points f32[...,3] in the image to the frame of the mean head."""
     return (points - pose.translation) @ pose.rotation / pose.scale
 
 
 def to_picture(points: jax.Array, pose: Pose) -> jax.Array:
-    """Points f32[...,3] of the mean head's frame in the picture."""
+    """Converts points f32[...,3] in the frame of the mean head to the image."""
     return points @ pose.rotation.T * pose.scale + pose.translation

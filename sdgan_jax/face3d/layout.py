@@ -1,8 +1,8 @@
-"""What lies where on a UV square: the 68 landmarks, the face, its regions, and each texel's place on a mean face.
+"""Layouts of UV squares: the 68 landmarks, the face, its regions, and the position of each texel on a mean face.
 
-Two squares are known: that of `tfds_megn.position_map`, at any size, and PRNet's public one, whose landmarks and face
-its users own. Face coordinates (s, t) are common to both and read as the x, y of a frontal picture of a mean head whose
-half height is 1: eyes at (+-0.272, 0), nose tip at (0, 0.325), mouth at (0, 0.605), chin at t = 0.95.
+There are two layouts: that of `tfds_megn.position_map`, at any size, and PRNet's public one, whose UV files its users
+have to get themselves. Both share the face coordinates (s, t), which are x and y in a frontal picture of a mean head of
+half height 1: the eyes are at (+-0.272, 0), the nose tip at (0, 0.325), the mouth at (0, 0.605), the chin at t = 0.95.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from tfds_megn import uv
 
 REGIONS = ("eyes", "nose", "mouth", "chin", "cheeks", "forehead")
 PRNET_SIZE = 256
-UNDER_JAW = 0.035  # of the square: what a mask and a beard need below the line from ear to chin
+UNDER_JAW = 0.035  # share of the square; masks and beards reach this far below the line from ear to chin
 LANDMARK_WEIGHT, FEATURE_WEIGHT, FACE_WEIGHT = 16.0, 4.0, 3.0  # Feng et al. 2018, section 3.2; the neck has 0
 _JAW = slice(0, 17)
-_AXES = (0.70, 1.0, 0.86)  # half axes of the ellipsoid that (s, t) lie on, see tfds_megn
+_AXES = (0.70, 1.0, 0.86)  # half axes of the head's ellipsoid, on which (s, t) are x and y, see tfds_megn
 
 
 @struct.dataclass
 class Layout:
-    """A UV square.
+    """Layout of a UV square.
 
     Attributes:
         landmarks: f32[68,2], (u, v) in [0, 1] of the iBUG landmarks; the centre of texel [i, j] is ((j, i) + 0.5) / S.
-        face: bool[S,S], the texels that belong to the face, not to the neck.
+        face: bool[S,S], True for the texels of the face, False for those of the neck.
         coordinates: f32[S,S,2], (s, t) of each texel on the mean face.
-        regions: f32[S,S,6], one of `REGIONS` each, none off the face.
-        head: f32[S,S,3], where each texel lies on a mean head: x to the right, y down, z towards the camera, 0 at its
-            centre, in half heights of the head.
-        weights: f32[S,S], how much a texel counts in the squared error of a position map: 16 at the landmarks, 4 at
-            eyes, nose and mouth, 3 on the rest of the face, 0 elsewhere (Feng et al. 2018).
+        regions: f32[S,S,6], one-hot over `REGIONS`, all 0 off the face.
+        head: f32[S,S,3], position of each texel on a mean head in half heights of the head, from its centre: x to the
+            right, y down, z towards the camera.
+        weights: f32[S,S], weight of each texel in the squared error of a position map: 16 at the landmarks, 4 at eyes,
+            nose and mouth, 3 on the rest of the face, 0 elsewhere (Feng et al. 2018).
     """
 
     landmarks: np.ndarray
@@ -48,10 +48,15 @@ class Layout:
     head: np.ndarray
     weights: np.ndarray
 
+    @property
+    def landmark_texels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns i64[68] of the texels that the landmarks lie in."""
+        return _texels(np.asarray(self.landmarks), len(self.face))
+
 
 @lru_cache(maxsize=8)
 def megn(size: int) -> Layout:
-    """The square of `tfds_megn.position_map(params, size)`.
+    """Returns the layout of `tfds_megn.position_map(params, size)`.
 
     Args:
         size: texels along a side.
@@ -64,12 +69,12 @@ def megn(size: int) -> Layout:
 
 
 def prnet(landmarks: np.ndarray, face: np.ndarray) -> Layout:
-    """PRNet's public square; its landmarks and face come with PRNet and are not part of this package.
+    """Returns PRNet's public layout; its landmarks and face come with PRNet and are not part of this package.
 
-    A thin-plate spline through the landmarks says where on the mean face a texel lies.
+    A thin-plate spline through the landmarks gives the position of each texel on the mean face.
 
     Args:
-        landmarks: f32[68,2], (u, v) in [0, 1]: of the file uv_kpt_ind.txt `(np.loadtxt(file).T + 0.5) / 256`.
+        landmarks: f32[68,2], (u, v) in [0, 1]: `(np.loadtxt(file).T + 0.5) / 256` with the file uv_kpt_ind.txt.
         face: bool[256,256], the texels that PRNet's face_ind.txt lists.
 
     Raises:
@@ -86,14 +91,14 @@ def prnet(landmarks: np.ndarray, face: np.ndarray) -> Layout:
 
 
 def mean_landmarks() -> np.ndarray:
-    """Face coordinates f32[68,2] of the mean face's landmarks."""
+    """Returns the face coordinates f32[68,2] of the mean face's landmarks."""
     return uv.mean_landmarks().T.astype(np.float32)
 
 
 def bearings(coordinates: Any) -> tuple[Any, Any]:
-    """How far around and how far down the mean head points lie, seen from its centre.
+    """Converts face coordinates to directions seen from the centre of the mean head.
 
-    Unlike s, the bearing does not stall towards the ears.
+    Towards the ears s hardly changes along the surface; the azimuth does.
 
     Args:
         coordinates: f32[...,2], (s, t), of numpy or jax.
@@ -101,7 +106,7 @@ def bearings(coordinates: Any) -> tuple[Any, Any]:
     Returns:
         Sine of the azimuth (to the right), and sine of the angle below the horizon, f32[...] each.
     """
-    # What a trace makes must not end up in the cache of `megn`.
+    # With numpy alone inside a trace: arrays of the trace must not end up in the cache of `megn`.
     xp = jnp if isinstance(coordinates, jax.Array) else np
     s, t = coordinates[..., 0], coordinates[..., 1]
     a, b, c = _AXES
@@ -110,12 +115,11 @@ def bearings(coordinates: Any) -> tuple[Any, Any]:
 
 
 def _complete(landmarks: np.ndarray, face: np.ndarray, coordinates: np.ndarray) -> Layout:
-    """Adds what follows from the coordinates."""
+    """Computes the fields that follow from the coordinates."""
     regions = _regions(coordinates) * face[..., None]
     features = regions[..., :3].sum(-1)
     weights = np.where(features > 0, FEATURE_WEIGHT, FACE_WEIGHT) * face
-    j, i = np.clip(np.floor(landmarks * len(face)).astype(int), 0, len(face) - 1).T
-    weights[i, j] = LANDMARK_WEIGHT
+    weights[_texels(landmarks, len(face))] = LANDMARK_WEIGHT
     coordinates = np.ascontiguousarray(coordinates, np.float32)
     around, down = bearings(coordinates)
     u = 0.5 + 0.5 * np.arcsin(around) / uv.UV_AZIMUTH
@@ -124,21 +128,25 @@ def _complete(landmarks: np.ndarray, face: np.ndarray, coordinates: np.ndarray) 
     return Layout(landmarks, face, coordinates, regions.astype(np.float32), head, weights.astype(np.float32))
 
 
+def mean_params() -> np.ndarray:
+    """Returns the parameters f32[P] of a mean rendered face, seen from the front and as high as the picture."""
+    mean = np.mean([tfds_megn.sample_params(k) for k in range(128)], 0)
+    for name, value in {"yaw": 0, "pitch": 0, "roll": 0, "scale": 1, "shift_x": 0, "shift_y": 0}.items():
+        mean[tfds_megn.PARAM_NAMES.index(name)] = value
+    return mean
+
+
 @lru_cache(maxsize=1)
 def _mean_head() -> np.ndarray:
-    """The position map f32[256,256,3] of a face of mean parameters, in the frame of its head."""
-    size, people = 256, 128
-    mean = np.mean([tfds_megn.sample_params(k) for k in range(people)], 0)
-    pose = {"yaw": 0.0, "pitch": 0.0, "roll": 0.0, "scale": 1.0, "shift_x": 0.0, "shift_y": 0.0}
-    for name, value in pose.items():
-        mean[tfds_megn.PARAM_NAMES.index(name)] = value
-    x, y, z = np.moveaxis(tfds_megn.position_map(mean, size), -1, 0)
+    """Returns the position map f32[256,256,3] of the mean face in the frame of its head."""
+    size = 256
+    x, y, z = np.moveaxis(tfds_megn.position_map(mean_params(), size), -1, 0)
     half = 0.5 * size
     return np.stack([(x + 0.5) / half - 1.0, (y + 0.5) / half - 1.0, z / half], -1)
 
 
 def _read(table: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Bilinear values f32[...,C] of a square f32[S,S,C] at (u, v) f32[...,2]; the rim repeats."""
+    """Interpolates f32[S,S,C] bilinearly at (u, v) f32[...,2] -> f32[...,C]; the outermost texels repeat."""
     size = len(table)
     x = np.clip(at * size - 0.5, 0, size - 1)
     j, i = (np.minimum(x[..., k].astype(int), size - 2) for k in (0, 1))
@@ -149,7 +157,7 @@ def _read(table: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _regions(coordinates: np.ndarray) -> np.ndarray:
-    """One of REGIONS for each (s, t), f32[S,S,6]; eyes go with their brows."""
+    """Returns the one-hot region of each (s, t), f32[S,S,6]; the brows belong to the eyes."""
     s, t = np.abs(coordinates[..., 0]), coordinates[..., 1]
     eyes = np.hypot((s - 0.275) / 0.225, (t + 0.055) / 0.175) < 1
     nose = (s < np.interp(t, [-0.08, 0.22, 0.30], [0.07, 0.11, 0.155])) & (t > -0.08) & (t < 0.435)
@@ -160,5 +168,12 @@ def _regions(coordinates: np.ndarray) -> np.ndarray:
     return np.stack(parts, -1).astype(np.float32)
 
 
+def _texels(landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows and columns i64[N] of the texels that landmarks f32[N,2], (u, v), lie in."""
+    j, i = np.clip(np.floor(landmarks * size).astype(int), 0, size - 1).T
+    return i, j
+
+
 def _centres(size: int) -> np.ndarray:
+    """Returns u or v f32[size] of the centres of the texels."""
     return ((np.arange(size) + 0.5) / size).astype(np.float32)

@@ -1,8 +1,8 @@
-"""The light on a face, read off its skin, and other things shown in it.
+"""Light on a face, estimated from its skin, and shading of other surfaces with it.
 
-Light is the colour that skin takes with the direction it faces: 1, nx, ny, nz times four coefficients a channel, the
-first two orders of spherical harmonics, which hold most of what a matte surface shows (Ramamoorthi & Hanrahan 2001).
-Colours are linear; sRGB is taken to be their square root, as in `tfds_megn`.
+Light is modelled as the colour of skin by its normal: 1, nx, ny, nz times four coefficients per channel. These are the
+first two orders of spherical harmonics, which contain most of the appearance of a matte surface (Ramamoorthi & Hanrahan
+2001). Colours are linear; sRGB is approximated as their square root, as in `tfds_megn`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from flax import struct
 from sdgan_jax.face3d.layout import REGIONS, Layout, bearings
 
 _LUMINANCE = jnp.array([0.2126, 0.7152, 0.0722])
-_SKIN = {"cheeks": 1.0, "nose": 1.0, "chin": 0.5, "forehead": 0.5}  # a beard and a fringe are frequent
+_SKIN = {"cheeks": 1.0, "nose": 1.0, "chin": 0.5, "forehead": 0.5}  # less where beards and fringes are frequent
 _RIDGE = 0.02
 _ROUNDS = 4
-_DARK, _BRIGHT = 0.18, 1.15  # of the brightest direction's light, what the darkest has at least, the brightest at most
-_USUAL_SKIN = 0.30  # linear
+_DARK, _BRIGHT = 0.18, 1.15  # range of the irradiance, relative to the brightest direction
+_USUAL_SKIN = 0.30  # linear luminance of skin in the brightest direction at exposure 1
 
 
 @struct.dataclass
@@ -26,9 +26,9 @@ class Light:
     """Light on a face.
 
     Attributes:
-        coefficients: f32[4,3], linear colour of the skin that faces n: (1, nx, ny, nz) @ coefficients.
-        direction: f32[3], unit vector towards the light; x to the right, y down, z to the camera.
-        exposure: f32[], how bright white is in this picture, about 1.
+        coefficients: f32[4,3]; (1, nx, ny, nz) @ coefficients is the linear colour of skin with the normal n.
+        direction: f32[3], unit vector towards the light; x to the right, y down, z towards the camera.
+        exposure: f32[], linear brightness of white in this image, about 1.
     """
 
     coefficients: jax.Array
@@ -37,17 +37,17 @@ class Light:
 
 
 def to_linear(colour: jax.Array) -> jax.Array:
-    """SRGB in [0, 1] to linear."""
+    """Converts sRGB in [0, 1] to linear colour."""
     return colour * colour
 
 
 def from_linear(colour: jax.Array) -> jax.Array:
-    """Linear to sRGB in [0, 1]; its slope stays finite at black."""
+    """Converts linear colour to sRGB in [0, 1]; the slope stays finite at black."""
     return jnp.sqrt(jnp.maximum(colour, 1e-8))
 
 
 def skin_weights(layout: Layout) -> jax.Array:
-    """How much each texel's colour says about the light, f32[S,S]: skin that faces forward."""
+    """Returns the weight f32[S,S] of each texel in `estimate`: above 0 on skin that faces forward."""
     table = jnp.array([_SKIN.get(name, 0.0) for name in REGIONS])
     around, down = bearings(layout.coordinates)
     front = (abs(around) < 0.8) & (down > -0.45)
@@ -55,12 +55,12 @@ def skin_weights(layout: Layout) -> jax.Array:
 
 
 def estimate(texture: jax.Array, normals: jax.Array, weights: jax.Array) -> Light:
-    """Fits light to skin by least squares, again and again with less trust in what does not fit.
+    """Fits light to skin by iteratively reweighted least squares, so that outliers such as hair count little.
 
     Args:
         texture: f32[S,S,3], linear colours.
-        normals: f32[S,S,3], unit, in the picture's frame.
-        weights: f32[S,S], 0 where there is no skin or it is not seen.
+        normals: f32[S,S,3], unit vectors in the frame of the image.
+        weights: f32[S,S], 0 where there is no skin or it is hidden.
     """
     basis = _basis(normals).reshape(-1, 4)
     colour, weights = texture.reshape(-1, 3), weights.reshape(-1)
@@ -80,7 +80,7 @@ def estimate(texture: jax.Array, normals: jax.Array, weights: jax.Array) -> Ligh
         off = jnp.abs((basis @ coefficients - colour) @ _LUMINANCE)
     slope = coefficients[1:] @ _LUMINANCE
     length = jnp.sqrt((slope * slope).sum())
-    # Nothing says where flat light comes from: from above and before.
+    # Flat light has no direction; it is taken to come from above and in front.
     usual = jnp.array([0.0, -0.5, 0.87]) * 0.02 * (coefficients[0] @ _LUMINANCE)
     direction = slope + jnp.where(length < 0.02 * (coefficients[0] @ _LUMINANCE), usual, 0.0)
     direction = direction / jnp.sqrt((direction * direction).sum() + 1e-12)
@@ -90,20 +90,20 @@ def estimate(texture: jax.Array, normals: jax.Array, weights: jax.Array) -> Ligh
 
 
 def irradiance(normals: jax.Array, light: Light) -> jax.Array:
-    """Light f32[...,3] that arrives on surfaces facing `normals` f32[...,3]; 1 in the brightest direction."""
+    """Computes the irradiance f32[...,3] of surfaces with `normals` f32[...,3]; 1 in the brightest direction."""
     brightest = light.coefficients[0] + light.direction @ light.coefficients[1:]
     arriving = _basis(normals) @ light.coefficients / jnp.maximum(brightest, 1e-4)
     return jnp.clip(arriving, _DARK, _BRIGHT)
 
 
 def shade(albedo: jax.Array, normals: jax.Array, light: Light, gloss: jax.Array | float = 0.0) -> jax.Array:
-    """Colours as they look in a light.
+    """Computes the colours of surfaces in a light.
 
     Args:
-        albedo: f32[...,3], linear, in [0, 1]; it looks just so where the light is brightest.
-        normals: f32[...,3], unit.
-        light: from `estimate`.
-        gloss: f32[...], of a highlight.
+        albedo: f32[...,3], linear, in [0, 1]; the colour in the brightest light.
+        normals: f32[...,3], unit vectors.
+        light: light, see `estimate`.
+        gloss: f32[...], strength of the highlight.
 
     Returns:
         f32[...,3], linear.

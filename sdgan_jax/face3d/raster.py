@@ -1,8 +1,8 @@
-"""Draws a surface that is given on a grid: which point of it is seen in each sample of the picture.
+"""Rasterises a surface given on a grid: the point of it that is visible in each sample of the image.
 
-A cell of the grid is two triangles. Each cell looks at a small window of samples from the corner of its box, and the
-few largest cells of a surface at a large one, so that all sizes are static. One scatter-max of (depth, cell) packed in
-32 bits finds the nearest cell of every sample; its place within the cell and its depth are then computed exactly.
+A cell of the grid is two triangles. Each cell tests a small window of samples from the corner of its box, and the few
+largest cells of a surface a large window, so that all shapes are static. One scatter-max of (depth, cell) packed into
+32 bits finds the nearest cell of every sample; the position within the cell and the depth are then computed exactly.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from sdgan_jax import pictures
 from sdgan_jax.face3d import geometry
 
-_CELLS = 1 << 16  # what the lower half of a packed number can hold
-_LARGE = 24  # one cell in so many may be larger than the small window
-_GROWTH = 6  # and this many times as wide
-_EDGE = 1e-4  # of a cell; both neighbours take a sample on their edge
+_CELLS = 1 << 16  # values of the lower half of a packed number
+_LARGE = 24  # one cell in 24 may be larger than the small window
+_GROWTH = 6  # ratio of the two windows' widths
+_EDGE = 1e-4  # tolerance in cells; a sample on an edge belongs to both neighbours
 
 
 @struct.dataclass
 class Raster:
-    """What is seen of a surface, in `samples` by `samples` samples a pixel.
+    """Visible points of a surface, in k x k samples per pixel.
 
     Attributes:
-        uv: f32[H*k,W*k,2], the point of the surface, as in `geometry.sample`; anything where it is not seen.
-        depth: f32[H*k,W*k], its z; -inf where there is none.
-        covered: bool[H*k,W*k].
+        uv: f32[H*k,W*k,2], the point of the surface as in `geometry.sample`; arbitrary in samples without a surface.
+        depth: f32[H*k,W*k], z of the point; -inf in samples without a surface.
+        covered: bool[H*k,W*k], the samples with a surface.
     """
 
     uv: jax.Array
@@ -44,27 +45,27 @@ def rasterise(
     where: jax.Array | None = None,
     reach: int | None = None,
 ) -> Raster:
-    """Draws a surface over the whole picture; of several points in a sample the nearest wins.
+    """Rasterises a surface over a whole image; of several points in a sample the nearest wins.
 
-    A cell may span `reach` samples, one in 24 of them six times as many; of a larger cell the rest is not drawn.
+    A cell may span `reach` samples, one in 24 of the cells six times as many; larger cells are truncated.
 
     Args:
-        surface: f32[S1,S2,3], positions in the picture, at most 65536 cells.
-        height: of the picture, static.
-        width: of the picture, static.
-        samples: along each axis of a pixel, static.
-        where: bool[S1,S2], the points that exist; all by default. A cell is drawn if its four corners do.
-        reach: static; by default enough for a ball's front that fills the picture, half as much again as
-            `samples * height / S1` and `samples * width / S2`.
+        surface: f32[S1,S2,3], positions in pixels of the image, at most 65536 cells.
+        height: height of the image in pixels, static.
+        width: width of the image in pixels, static.
+        samples: samples along each axis of a pixel, static.
+        where: bool[S1,S2], the points that exist; all by default. A cell is drawn if its four corners exist.
+        reach: samples that a cell may span, static; by default 1.5 times `samples * height / S1` and
+            `samples * width / S2`, enough for the front of a ball that fills the image.
 
     Raises:
-        ValueError: too many cells.
+        ValueError: the surface has too many cells.
     """
     rows, columns = surface.shape[0] - 1, surface.shape[1] - 1
     if rows * columns > _CELLS:
         raise ValueError(f"a surface has at most {_CELLS} cells, got {rows} x {columns}; resize the map to 256")
     high, wide = height * samples, width * samples
-    points = jnp.concatenate([(surface[..., :2] + 0.5) * samples - 0.5, surface[..., 2:]], -1)
+    points = jnp.concatenate([pictures.scale_positions(surface[..., :2], samples), surface[..., 2:]], -1)
     corners = _corners(points).reshape(-1, 4, 3)
     ok = jnp.isfinite(corners).all((1, 2))
     if where is not None:
@@ -89,14 +90,14 @@ def rasterise(
 
 
 def _corners(table: jax.Array) -> jax.Array:
-    """Upper left, upper right, lower left, lower right of each cell, [S1-1,S2-1,4,C]."""
+    """Returns upper left, upper right, lower left and lower right of each cell, [S1-1,S2-1,4,C]."""
     return jnp.stack([table[:-1, :-1], table[:-1, 1:], table[1:, :-1], table[1:, 1:]], 2)
 
 
 def _scatter(
     seen: jax.Array, cells: jax.Array, corners: jax.Array, ok: jax.Array, span: tuple, side: int, size: tuple[int, int]
 ) -> jax.Array:
-    """Enters cells into the packed picture, each in a window of `side` samples."""
+    """Writes cells into the packed image, each in a window of `side` samples."""
     high, wide = size
     first = jnp.ceil(corners[..., :2].min(1) - 2 * _EDGE)
     step = jnp.arange(side, dtype=jnp.float32)
@@ -107,16 +108,19 @@ def _scatter(
     inside &= ok[:, None, None] & (x >= 0) & (x < wide) & (y >= 0) & (y < high)
     low, top = span
     level = (depth - low) / jnp.maximum(top - low, 1e-6) * (_CELLS - 2)
-    level = jnp.clip(level, 0, _CELLS - 2).astype(jnp.uint32) + 1  # 0 is left for samples without a surface
+    level = jnp.clip(level, 0, _CELLS - 2).astype(jnp.uint32) + 1  # 0 stands for samples without a surface
     packed = (level << 16) | cells.astype(jnp.uint32)[:, None, None]
     at = jnp.where(inside, y * wide + x, high * wide).astype(jnp.int32)
     return seen.at[at.reshape(-1)].max(packed.reshape(-1), mode="drop")
 
 
 def _place(corners: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Where a sample lies in a cell f32[...,4,3]: to the right and down in [0, 1], its depth, and whether it does.
+    """Locates samples in cells f32[...,4,3].
 
-    The upper left triangle wins on the diagonal; a cell that folds over shows the nearer of its triangles.
+    The upper left triangle wins on the diagonal; a folded cell shows the nearer of its triangles.
+
+    Returns:
+        Position to the right and down in [0, 1], depth, and whether the sample lies in the cell.
     """
     p, q, r, s = (corners[..., k, :] for k in range(4))
     a, b, upper = _solve(p, q, r, x, y)
@@ -131,7 +135,7 @@ def _place(corners: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, j
 def _solve(
     o: jax.Array, e: jax.Array, f: jax.Array, x: jax.Array, y: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The shares of the edges o-e and o-f that lead to a sample, and whether it lies in the triangle."""
+    """Returns the coordinates of a sample along the edges o-e and o-f, and whether it lies in the triangle."""
     ex, ey, fx, fy = (e - o)[..., 0], (e - o)[..., 1], (f - o)[..., 0], (f - o)[..., 1]
     px, py = x - o[..., 0], y - o[..., 1]
     area = ex * fy - ey * fx
@@ -142,24 +146,24 @@ def _solve(
 
 
 def visible(position_map: jax.Array, height: int, width: int, raster: Raster | None = None) -> jax.Array:
-    """How much of each texel the camera sees past the face itself.
+    """Computes the visibility of each texel of a face to the camera.
 
     Args:
-        position_map: f32[S,S,3].
-        height: of the picture, static.
-        width: of the picture, static.
-        raster: of the position map, if it has been drawn already, one sample a pixel or more.
+        position_map: f32[S,S,3], in pixels of the image.
+        height: height of the image in pixels, static.
+        width: width of the image in pixels, static.
+        raster: raster of the position map if there is one already, with one sample per pixel or more.
 
     Returns:
-        f32[S,S] in [0, 1]: 0 where the surface turns away or another part of it lies before, and outside the picture;
-        between where it is seen edge-on.
+        f32[S,S] in [0, 1]: 0 outside the image, where the surface faces away, and where another part of it is in
+        front; between 0 and 1 where it is seen nearly edge-on.
     """
     raster = rasterise(position_map, height, width, 1) if raster is None else raster
     samples = raster.depth.shape[0] // height
     x, y, z = (position_map[..., k] for k in range(3))
     toward = geometry.normals(position_map)[..., 2]
-    i = jnp.round((y + 0.5) * samples - 0.5).astype(jnp.int32)
-    j = jnp.round((x + 0.5) * samples - 0.5).astype(jnp.int32)
+    at = jnp.round(pictures.scale_positions(position_map[..., :2], samples)).astype(jnp.int32)
+    j, i = at[..., 0], at[..., 1]
     inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
     before = raster.depth[jnp.clip(i, 0, height * samples - 1), jnp.clip(j, 0, width * samples - 1)] - z
     # The nearest sample lies up to 0.7 samples away, on a slope.

@@ -1,5 +1,6 @@
-"""Public StyleGAN2 weights to models of this project, one file per format.
+"""Readers of public weights, one module per format; exporters stand beside them.
 
-A file's records (`pickles`, which executes nothing) become arrays (`arrays`) under the format's own names
-(`rosinality`, `nvlabs`, `nvlabs_tf`), these a config and trees (`layouts`, `assembly`). `formats` tells which is which.
+`formats` detects the format of a file. `pickles` reads its records without executing anything, `arrays` makes numpy
+arrays of them. Each format (`rosinality`, `nvlabs`, `nvlabs_tf`, `arcface`, `prnet`, `sfn`) has a table from its names
+to the paths of this project's arrays (`layouts`); `assembly` makes a config and a model of a GAN's arrays.
 """

@@ -1,6 +1,6 @@
-"""Arrays out of the records that `pickles.read` gives, and out of the container files of torch.
+"""Numpy arrays from the records of `pickles.read` and from the container files of torch.
 
-Arrays are views of bytes that are in the file, so that no shape or stride, however absurd, takes memory.
+Arrays are views of the file's bytes, so that a shape or stride of a hostile file cannot allocate memory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sdgan_jax.importers.pickles import Call, FileError, Name, Persistent
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
-DEPTH = 3  # dicts in dicts that are looked into
-MOST_DICTS = 100  # of one depth; a training checkpoint has ten
+DEPTH = 3  # levels of nested dicts that are searched
+MOST_DICTS = 100  # dicts of one level that are searched; a training checkpoint has ten
 
 _DTYPES = {
     "FloatStorage": np.dtype("<f4"),
@@ -36,15 +36,15 @@ _DTYPES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-Storages = Callable[[str], Any]  # key to the bytes of a storage that lies outside of the pickle
+Storages = Callable[[str], Any]  # from the key of a storage outside of the pickle to its bytes
 
 
 class _Misfit(Exception):
-    """An array's description and its bytes do not fit; the message says how."""
+    """The description of an array does not fit its bytes; the message is the reason."""
 
 
 def as_dict(value: Any) -> dict[Any, Any] | None:
-    """A dict, `OrderedDict` or `EasyDict`; None for anything else."""
+    """Returns a dict, `OrderedDict` or `EasyDict` as a dict, None for any other value."""
     if isinstance(value, dict):
         return value
     if isinstance(value, Call) and value.name.name in ("OrderedDict", "EasyDict"):
@@ -55,9 +55,9 @@ def as_dict(value: Any) -> dict[Any, Any] | None:
 
 
 def dicts(value: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
-    """All dicts in a record, the outer ones first, each with the keys that lead to it, such as "state_dict.g_ema"."""
+    """Yields all dicts in a record, outer ones first, each with its path of keys, such as "state_dict.g_ema"."""
     level = [("", value)]
-    seen: set[int] = set()  # a record may hold itself
+    seen: set[int] = set()  # a record may contain itself
     for _ in range(DEPTH):
         level = [(name, item) for name, item in level if id(item) not in seen]
         seen |= {id(item) for _, item in level}
@@ -73,15 +73,15 @@ def dicts(value: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
 
 
 def decode(value: Any, source: str, storages: Storages | None = None) -> np.ndarray | None:
-    """The array that a record stands for.
+    """Returns the array that a record describes.
 
     Args:
-        value: of a pickle.
-        source: what to call the file in messages.
-        storages: gives the bytes of a torch storage that lies outside of the pickle.
+        value: a value from `pickles.read`.
+        source: name of the file in messages.
+        storages: maps the key of a torch storage outside of the pickle to its bytes.
 
     Returns:
-        A view of the file's bytes, of any dtype and strides; None when the record is no array.
+        A view of the file's bytes, of any dtype and strides; None when the record is not an array.
 
     Raises:
         FileError: shape, strides or dtype do not fit the bytes.
@@ -99,26 +99,26 @@ def decode(value: Any, source: str, storages: Storages | None = None) -> np.ndar
         raise
     except _Misfit as error:
         raise FileError(f"{source} is damaged: {error}") from error
-    except Exception as error:  # whatever falls out of arguments of the wrong kind or number
-        raise FileError(f"{source} is damaged: it describes an array that cannot be") from error
+    except Exception as error:  # arguments of a wrong type or number raise anything
+        raise FileError(f"{source} is damaged: the description of an array is malformed") from error
     return None
 
 
 def state_dict(state: Mapping[Any, Any], source: str, storages: Storages) -> dict[str, np.ndarray]:
-    """The arrays of a module's state dict by their names; what else it holds is left out.
+    """Returns the arrays of a module's state dict by name; other entries are left out.
 
     Raises:
-        FileError: as `decode`.
+        FileError: an array does not fit its bytes; see `decode`.
     """
     found = {str(key): decode(item, source, storages) for key, item in state.items()}
     return {key: array for key, array in found.items() if array is not None}
 
 
 def number(value: Any, source: str, otherwise: float) -> float:
-    """A setting of a layer: a number, also one that numpy pickled; `otherwise` for None.
+    """Returns a setting of a layer as a float, `otherwise` for None; numbers that numpy pickled are read too.
 
     Raises:
-        FileError: it is none, or absurd.
+        FileError: the value is not a number from 0 to 2^31.
     """
     value = otherwise if value is None else value
     array = decode(value, source)
@@ -130,37 +130,37 @@ def number(value: Any, source: str, otherwise: float) -> float:
 
 
 def _tensor(call: Call, source: str, storages: Storages | None) -> np.ndarray:
-    """A torch tensor: storage, offset, shape and strides, the last three in elements."""
+    """Returns a torch tensor; its record has storage, offset, shape and strides, the last three in elements."""
     storage, offset, shape, strides = call.args[:4]
     (offset,), shape, strides = _sizes([offset]), _sizes(shape), _sizes(strides)
     flat = _storage(storage, source, storages)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if math.prod(shape) and (last >= flat.size or math.prod(shape) > flat.size):
-        # The second: strides of 0 repeat numbers, and would make any shape of a single one.
+        # The second condition: with strides of 0, a single number could have any shape.
         raise _Misfit(f"a tensor of shape {list(shape)} does not lie inside its {flat.size} numbers")
     steps = [stride * flat.itemsize for stride in strides]
     return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=False)
 
 
 def _sizes(values: Any) -> tuple[int, ...]:
-    """A shape, strides or an offset: whole numbers, few, and not negative."""
+    """Checks a shape, strides or offset: at most 8 whole numbers that are not negative."""
     if isinstance(values, Call):  # torch.Size
         values = values.args[0]
     if len(values) > 8 or not all(type(value) is int and 0 <= value < 2**40 for value in values):
-        raise _Misfit("it describes an array of an absurd shape")
+        raise _Misfit("the shape of an array is absurd")
     return tuple(values)
 
 
 def _storage(value: Any, source: str, storages: Storages | None) -> np.ndarray:
-    """The numbers of a torch storage, flat."""
+    """Returns the numbers of a torch storage as a flat array."""
     if isinstance(value, Call) and value.name.name == "_load_from_bytes":
         data = _bytes(value.args[0])
         value, storages = read_legacy(io.BytesIO(data), source, memoryview(data))
     if not isinstance(value, Persistent) or storages is None:
-        raise _Misfit("a tensor has no numbers")
+        raise _Misfit("a tensor has no storage")
     _, kind, key, _, count = value.key[:5]
     if any(view is not None for view in value.key[5:]):
-        raise _Misfit("a tensor's numbers are a view of others, which torch has not written since 2018")
+        raise _Misfit("the storage of a tensor is a view of another, which torch has not written since 2018")
     dtype, data = _DTYPES[kind.name], storages(str(key))
     if (count,) != _sizes([count]) or count * dtype.itemsize != len(data):
         raise _Misfit(f"a tensor should have {count} numbers of {dtype}, and has {len(data)} bytes")
@@ -168,7 +168,7 @@ def _storage(value: Any, source: str, storages: Storages | None) -> np.ndarray:
 
 
 def _numpy(call: Call) -> np.ndarray:
-    """A numpy array or scalar."""
+    """Returns a numpy array or scalar."""
     order: Any
     if call.name.name == "scalar":
         dtype, data = call.args
@@ -186,17 +186,17 @@ def _numpy(call: Call) -> np.ndarray:
 
 
 def _numpy_dtype(call: Call) -> np.dtype:
-    """A numpy dtype: numbers only, so that no view of bytes becomes an object."""
+    """Returns a numpy dtype; only numbers are allowed, because bytes must not become Python objects."""
     if call.name != Name("numpy", "dtype") or call.args[0] not in ("f2", "f4", "f8", "i4", "i8", "u1", "b1"):
-        raise _Misfit("an array holds something else than numbers")
+        raise _Misfit("an array has a dtype other than numbers")
     return np.dtype(call.args[0]).newbyteorder(">" if call.state and call.state[1] == ">" else "<")
 
 
 def _bytes(value: Any) -> bytes | bytearray:
-    """Bytes, which pickles that Python 2 can read hold as text in latin1."""
+    """Returns bytes; pickles of protocols 0 to 2 store them as text in latin1."""
     if isinstance(value, Call) and value.name == Name("_codecs", "encode"):
         if value.state is None:
-            value.state = value.args[0].encode("latin1")  # kept: many arrays may share it
+            value.state = value.args[0].encode("latin1")  # cached: many arrays may share it
         return value.state
     return value if isinstance(value, bytes | bytearray) else value.encode("latin1")
 
@@ -205,14 +205,14 @@ def read_torch(file: BinaryIO, source: str) -> tuple[Any, Storages]:
     """Reads a file of torch.save, of any version.
 
     Args:
-        file: open for reading, at its start.
-        source: what to call it in messages.
+        file: binary file at its start.
+        source: name of the file in messages.
 
     Returns:
-        What was saved, and its storages.
+        The saved value as records, and its storages.
 
     Raises:
-        FileError: as `read_zip` and `read_legacy`.
+        FileError: the file cannot be read; see `read_zip` and `read_legacy`.
     """
     is_zip = file.read(2) == b"PK"
     file.seek(0)
@@ -220,24 +220,24 @@ def read_torch(file: BinaryIO, source: str) -> tuple[Any, Storages]:
 
 
 def read_legacy(file: BinaryIO, source: str, data: Any = None) -> tuple[Any, Storages]:
-    """Reads what torch.save wrote before version 1.6, and still writes for a single storage.
+    """Reads the format of torch.save before version 1.6, which torch still writes for a single storage.
 
-    It is five pickles (a magic number, the version of the format, facts about the machine, what was saved, the keys of
-    its storages) and then for each key the count of its numbers (i64) and the numbers.
+    The file has five pickles (a magic number, the version of the format, facts about the machine, the saved value, the
+    keys of its storages) and then, for each key, the count of its numbers (i64) and the numbers.
 
     Args:
-        file: open for reading, at its start.
-        source: what to call it in messages.
-        data: all of the file, when that is in memory already.
+        file: binary file at its start.
+        source: name of the file in messages.
+        data: the bytes of the file, if they are in memory already.
 
     Returns:
-        What was saved, and its storages.
+        The saved value as records, and its storages.
 
     Raises:
-        FileError: it is no such file, or is cut off.
+        FileError: the file has another format, or is cut off.
     """
     if [pickles.read(file, source) for _ in range(3)][:2] != [LEGACY_MAGIC, LEGACY_VERSION]:
-        raise FileError(f"{source} is damaged: it is no file of torch")
+        raise FileError(f"{source} is damaged: it is not a file of torch")
     references: list[Persistent] = []
     saved, keys = pickles.read(file, source, references), pickles.read(file, source)
     position = file.tell()
@@ -250,8 +250,8 @@ def read_legacy(file: BinaryIO, source: str, data: Any = None) -> tuple[Any, Sto
             count = int.from_bytes(file.read(8), "little")
             places[key] = (position + 8, position + 8 + count * itemsize[key])
             position = places[key][1]
-    except Exception as error:  # keys of the wrong kind
-        raise FileError(f"{source} is damaged: it is no file of torch") from error
+    except Exception as error:  # keys of a wrong type
+        raise FileError(f"{source} is damaged: it is not a file of torch") from error
     if position > size:
         raise FileError(f"{source} is cut off; download it again")
 
@@ -267,17 +267,17 @@ def read_legacy(file: BinaryIO, source: str, data: Any = None) -> tuple[Any, Sto
 
 
 def read_zip(file: BinaryIO, source: str) -> tuple[Any, Storages]:
-    """Reads what torch.save writes since version 1.6: a zip archive of `data.pkl` and a file for each storage.
+    """Reads the format of torch.save since version 1.6: a zip archive of `data.pkl` and a file for each storage.
 
     Args:
-        file: open for reading.
-        source: what to call it in messages.
+        file: binary file.
+        source: name of the file in messages.
 
     Returns:
-        What was saved, and its storages.
+        The saved value as records, and its storages.
 
     Raises:
-        FileError: it is no such archive, is cut off, or would unpack to more than it is.
+        FileError: the file is not such an archive, is cut off, or would unpack to more bytes than it has.
     """
     size = file.seek(0, io.SEEK_END)
     try:
@@ -299,13 +299,13 @@ def read_zip(file: BinaryIO, source: str) -> tuple[Any, Storages]:
     @functools.cache
     def member(name: str) -> bytes:
         if root + name not in names:
-            raise FileError(f"{source} is damaged: it lacks the numbers of a tensor ({pickles.printable(name)})")
+            raise FileError(f"{source} is damaged: the storage of a tensor is missing ({pickles.printable(name)})")
         try:
             return archive.read(root + name)
         except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
             raise FileError(f"{source} is cut off or damaged; download it again") from error
 
     if root + "byteorder" in names and member("byteorder") != b"little":
-        raise FileError(f"{source} was written on a big-endian machine; save it anew on another")
+        raise FileError(f"{source} was written on a big-endian machine; save it again on a little-endian one")
     saved = pickles.read(io.BytesIO(member("data.pkl")), source)
     return saved, lambda key: member(f"data/{key}")

@@ -1,4 +1,4 @@
-"""From the arrays of a file to a model: its config, read off the tensors, and its trees."""
+"""Assembly of a model from the arrays of a file: the config follows from their shapes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training.gan import state as state_lib
 
-W_AVG_SAMPLES = 10_000  # latents whose mean w is taken where a file gives none
+W_AVG_SAMPLES = 10_000  # latents that the average w is computed from where a file has none
 
 
 @dataclasses.dataclass
 class Format:
-    """What a public format calls the arrays of the networks.
+    """The names of a public format for the arrays of the networks.
 
     Attributes:
-        generator: (resolution, mapping layers, classes) to the table of G: `ema_g/…` and `buffers_g/…`.
-        discriminator: (resolution, classes) to the table of D: `params_d/…`.
+        generator: function of (resolution, mapping layers, classes) that returns the table of G: `ema_g/…` and
+            `buffers_g/…`.
+        discriminator: function of (resolution, classes) that returns the table of D: `params_d/…`.
     """
 
     generator: Callable[[int, int, int], Table]
@@ -37,14 +38,14 @@ class Format:
 
 @dataclasses.dataclass
 class Parts:
-    """What an importer finds in a file.
+    """The networks that an importer finds in a file.
 
     Attributes:
-        resolution: of the images.
-        mapping_layers: layers of the mapping network.
+        resolution: height and width of the images in pixels.
+        mapping_layers: number of layers of the mapping network.
         generator: arrays of G under the format's names.
         discriminator: arrays of D, None where the file has no D.
-        w_avg: f32[D], None where the file has none.
+        w_avg: average w, f32[D]; None where the file has none.
         label_dim_g: classes of a conditional G, 0 for a plain one.
         label_dim_d: classes of a conditional D.
         options_g: other fields of `GeneratorConfig`.
@@ -66,7 +67,7 @@ class Parts:
 
 @dataclasses.dataclass
 class Imported:
-    """A model as `training.gan.weights.write` takes it, and what to tell the user about it."""
+    """A model for `training.gan.weights.write`, and lines for the user."""
 
     config: Config
     trees: dict[str, Any]
@@ -75,13 +76,13 @@ class Imported:
 
 @dataclasses.dataclass
 class Network:
-    """A network other than a GAN as `pretrained.write` takes it, and what to tell the user about it.
+    """A network other than a GAN for `pretrained.write`, and lines for the user.
 
     Attributes:
-        kind: of the network.
-        settings: what it takes beside the arrays.
-        variables: its collections of arrays.
-        description: it in a few words.
+        kind: name of the kind of network, such as "identity".
+        settings: the settings that the network is built with.
+        variables: the collections of arrays.
+        description: a few words for the user.
         notes: lines for the user.
     """
 
@@ -93,18 +94,18 @@ class Network:
 
 
 def assemble(source: str, form: Format, parts: Parts) -> Imported:
-    """Makes a model of the arrays of a file.
+    """Assembles a model from the arrays of a file.
 
     Args:
-        source: what to call the file in messages.
-        form: the names that its format has.
-        parts: what is in it.
+        source: name of the file in messages.
+        form: the names of its format.
+        parts: the networks in the file.
 
     Returns:
         The model, without F; its only attribute is `none`.
 
     Raises:
-        FileError: the arrays are not those of a StyleGAN2 that fits together.
+        FileError: the arrays do not make up a StyleGAN2.
     """
     sizes = [4 << i for i in range(parts.resolution.bit_length() - 2)]
     if sizes[-1:] != [parts.resolution] or not 8 <= parts.resolution <= 1024:
@@ -114,7 +115,7 @@ def assemble(source: str, form: Format, parts: Parts) -> Imported:
     config = _config(parts, sizes, table_g, table_d)
     state = jax.eval_shape(lambda: state_lib.init_state(make_networks(config)))
     expected = {name: getattr(state, name) for name in ("ema_g", "buffers_g", "params_d")}
-    shapes = {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(expected, sep="/").items()}
+    shapes = layouts.shapes_of(expected)
     shapes_g = {path: shape for path, shape in shapes.items() if path in table_g}
     ours = layouts.take(source, "the generator", parts.generator, table_g, shapes_g)
     notes = list(parts.notes)
@@ -130,7 +131,7 @@ def assemble(source: str, form: Format, parts: Parts) -> Imported:
 
 
 def _config(parts: Parts, sizes: list[int], table_g: Table, table_d: Table) -> Config:
-    """The config of a plain StyleGAN2 with the sizes that the tensors have."""
+    """Returns the config of a plain StyleGAN2 with the sizes of the arrays."""
     mapping = [f"ema_g/mapping/dense_{index}/bias" for index in range(parts.mapping_layers)]
     latent_dim = next((width for path in mapping if (width := layouts.width(parts.generator, table_g, path))), 512)
     widths_g = _widths(parts.generator, table_g, [f"ema_g/synthesis/conv_{size}/bias" for size in sizes])
@@ -160,7 +161,7 @@ def _config(parts: Parts, sizes: list[int], table_g: Table, table_d: Table) -> C
 
 
 def _widths(arrays: Mapping[str, np.ndarray], table: Table, paths: list[str]) -> list[int]:
-    """Channels from the resolution of 4 up; a missing one counts as the one below it."""
+    """Returns the numbers of channels from the resolution 4 up; a missing one equals the one below."""
     widths: list[int] = []
     for path in paths:
         widths.append(layouts.width(arrays, table, path, widths[-1] if widths else 512))
@@ -168,7 +169,7 @@ def _widths(arrays: Mapping[str, np.ndarray], table: Table, paths: list[str]) ->
 
 
 def channel_rule(widths: list[int]) -> dict[str, Any]:
-    """The config's fields for channels at 4, 8, …: StyleGAN2's rule min(base / r, max) where it fits, else a list."""
+    """Returns config fields for channels at 4, 8, …: StyleGAN2's rule min(base / r, max) if it fits, else a list."""
     sizes = [4 << i for i in range(len(widths))]
     for base, most in ((32768, 512), (16384, 512), (sizes[-1] * widths[-1], max(widths))):
         if [min(base // size, most) for size in sizes] == widths:
@@ -177,7 +178,7 @@ def channel_rule(widths: list[int]) -> dict[str, Any]:
 
 
 def _w_avg(source: str, config: Config, trees: dict[str, Any], parts: Parts) -> tuple[np.ndarray, list[str]]:
-    """The average w of the file, or that of many latents, and what to say about it."""
+    """Returns the average w of the file, or of `W_AVG_SAMPLES` latents, and lines for the user."""
     dim, given = config.generator.latent_dim, parts.w_avg
     if given is not None:
         w_avg = np.asarray(given, np.float32).reshape(-1)

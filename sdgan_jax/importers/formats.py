@@ -1,4 +1,4 @@
-"""Finds out what a file of public weights is, and reads it."""
+"""Detection of the format of public weights, and their reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdgan_jax.importers.pickles import Call, FileError, printable
 FORMATS = ("rosinality", "nvlabs", "nvlabs_tf", "prnet", "irse50", "sfn")
 MAX_BYTES = 8 << 30  # a training checkpoint of 1024 pixels with its optimisers has 0.7 GB
 _KNOWN = ".pt of rosinality, .pkl of NVlabs (stylegan2, -ada, 3), .pth of IR-SE50 and of SD-GAN's fusion network"
-_STARTS = {  # what is often found under the name of a file of weights, by its first bytes
+_STARTS = {  # files that are often saved under the name of a weights file, by their first bytes
     b"<": "a web page, so the download failed",
     b"version https://git-lfs": "a Git LFS pointer; fetch the file itself by `git lfs pull`",
     b"\x89HDF": "an HDF5 file",
@@ -25,18 +25,18 @@ def read(path: epath.PathLike, form: str = "auto", prnet_uv: epath.PathLike = ""
     """Reads a file of public weights. Nothing in it is executed.
 
     Args:
-        path: the file, local or remote; of a TensorFlow checkpoint any of its files, or their prefix.
-        form: one of `FORMATS`, or "auto" to look at the file.
-        prnet_uv: the folder of PRNet's UV files, "" for that of the checkpoint.
+        path: path of a local or remote file; for a TensorFlow checkpoint, any of its files or their prefix.
+        form: one of `FORMATS`, or "auto" to detect the format.
+        prnet_uv: folder of PRNet's UV files, "" for the folder of the checkpoint.
 
     Returns:
-        The format that it has, and the model, or the network if it is none of a GAN.
+        The format of the file, and a GAN or another network.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ImportError: a TensorFlow checkpoint needs TensorFlow.
-        ValueError: it is no file of weights that is known, of another format than `form`, damaged, hostile, or its
-            arrays do not fit together; one line that names it.
+        ValueError: the file is of an unknown format or of another format than `form`, is damaged or hostile, or its
+            arrays do not fit together; the message is one line that names the file.
     """
     file, source = epath.Path(path), str(path)
     if prefix := prnet.prefix_of(source):
@@ -45,9 +45,9 @@ def read(path: epath.PathLike, form: str = "auto", prnet_uv: epath.PathLike = ""
     if not file.exists():
         raise FileNotFoundError(f"{source}: there is no such file")
     if file.is_dir():
-        raise FileError(f"{source} is a folder; give a file of weights, or a model directory to convert it out")
+        raise FileError(f"{source} is a folder; give a file of weights, or a model directory to export it")
     if (size := file.stat().length) > MAX_BYTES:
-        raise FileError(f"{source} has {size >> 30} GiB; no network that is known is that large")
+        raise FileError(f"{source} has {size >> 30} GiB; no known network is that large")
     with file.open("rb") as opened:
         found, read = _read(opened, source)
         _check_format(source, found, form)
@@ -58,13 +58,13 @@ def read(path: epath.PathLike, form: str = "auto", prnet_uv: epath.PathLike = ""
 
 
 def _check_format(source: str, found: str, form: str) -> None:
-    """Raises `FileError` where a file is not of the format that the user says."""
+    """Raises `FileError` where the user gives another format than the file has."""
     if form not in ("auto", found):
         raise FileError(f"{source} is of the format {found}, not {form}; leave --format=auto")
 
 
 def _read(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
-    """The format of a file, and what its importer finds."""
+    """Returns the format of a file and the networks in it."""
     start = file.read(64).lstrip()
     file.seek(0)
     if start.startswith(b"PK"):
@@ -72,8 +72,8 @@ def _read(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
     for known, what in _STARTS.items():
         if start.startswith(known):
             raise FileError(f"{source} is {what}")
-    if start[:1] not in (b"\x80", b"c", b"(", b"}"):  # how pickles of networks begin
-        what = "is empty" if not start else "is no file of weights"
+    if start[:1] not in (b"\x80", b"c", b"(", b"}"):  # first bytes of a pickle
+        what = "is empty" if not start else "is not a file of weights"
         raise FileError(f"{source} {what}; known are {_KNOWN}")
     saved = pickles.read(file, source)
     if saved == arrays.LEGACY_MAGIC:
@@ -88,7 +88,7 @@ def _read(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
 
 
 def _read_torch(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
-    """The format of a file of torch, told by the keys that it holds, and what its importer finds."""
+    """Returns the format of a file of torch, detected by its keys, and the networks in it."""
     saved, storages = arrays.read_torch(file, source)
     if (parts := rosinality.read(saved, source, storages)) is not None:
         return "rosinality", parts
@@ -105,13 +105,13 @@ def _read_torch(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
             f"{source} holds arrays of stylegan2-ada-pytorch without the settings of its layers; give its .pkl"
         )
     raise FileError(
-        f"{source} is a file of torch, but of no network that is known: {_held(saved)}; known are the arrays of "
+        f"{source} is a file of torch, but of an unknown network: {_held(saved)}; known are the arrays of "
         "rosinality's Generator (g_ema, g, or a bare state dict), of IR-SE50 and of SD-GAN's fusion network"
     )
 
 
 def _held(saved: Any) -> str:
-    """Returns the first names that a file of torch holds."""
+    """Returns the first names in a file of torch, for a message."""
     tree = arrays.as_dict(saved)
     if not tree:
         return "it holds no dict" if tree is None else "it holds an empty dict"

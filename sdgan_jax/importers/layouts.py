@@ -1,7 +1,7 @@
-"""How the arrays of public formats lie, and the comparison of what a file holds with what its networks need.
+"""Names and axes of arrays in public formats, and the check of a file's arrays against those of a network.
 
-A `Table` gives for each array of this project (its path in the trees of `training.gan.weights`) the name that a format
-has for it, and the `Layout` it has there. The same table reads, writes, and tells the shape that a name must have.
+A `Table` maps the path of each array of this project (in the trees of `training.gan.weights`) to its name in a format
+and its `Layout` there. The same table is used to read, to write, and to compute the shape that a name must have.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import flax.traverse_util
 import numpy as np
 
 from sdgan_jax.importers.pickles import FileError, printable
 
-SHOWN = 3  # names of each kind that a message lists
-WRAPPERS = frozenset({"module", "_orig_mod"})  # parts of keys by DataParallel and by torch.compile
+SHOWN = 3  # number of names of each kind in a message
+WRAPPERS = frozenset({"module", "_orig_mod"})  # parts of keys that DataParallel and torch.compile add
 
 
 Item = TypeVar("Item")
 
 
 class Layout(NamedTuple):
-    """The way from a format's array to ours, and back."""
+    """Conversion of an array of a format to ours (`read`), and its inverse (`write`)."""
 
     read: Callable[[np.ndarray], np.ndarray]
     write: Callable[[np.ndarray], np.ndarray]
@@ -39,8 +40,8 @@ SAME = Layout(lambda x: x, lambda x: x)
 DENSE = Layout(np.transpose, np.transpose)  # [out,in]; ours [in,out]
 CONV = Layout(lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1))  # OIHW; ours HWIO
 MODULATED = Layout(lambda x: CONV.read(x[0]), lambda x: CONV.write(x)[None])  # [1,O,I,H,W]
-FLIPPED = Layout(_flip, _flip)  # HWIO turned by half a turn, as TensorFlow's up-sampling convolutions are
-PLUS_ONE = Layout(lambda x: x + np.float32(1), lambda x: x - np.float32(1))  # a bias stored without the 1 it starts at
+FLIPPED = Layout(_flip, _flip)  # HWIO rotated by 180°, as in TensorFlow's up-sampling convolutions
+PLUS_ONE = Layout(lambda x: x + np.float32(1), lambda x: x - np.float32(1))  # a bias stored minus its initial value 1
 SCALAR = Layout(lambda x: x[0], lambda x: x[None])  # [1]; ours []
 RGB_BIAS = Layout(lambda x: x[0, :, 0, 0], lambda x: x[None, :, None, None])  # [1,3,1,1]; ours [3]
 MAP = Layout(lambda x: x[:, :, None], lambda x: x[:, :, 0])  # [H,W]; ours [H,W,1]
@@ -50,7 +51,7 @@ NCHW = Layout(lambda x: CHW.read(x[0]), lambda x: CHW.write(x)[None])  # [1,C,H,
 
 
 def flat_rows(side: int) -> Layout:
-    """A dense layer on a flattened map of `side`² pixels, whose inputs are in the order (C,H,W); ours are (H,W,C)."""
+    """Returns the layout [in,out] of a dense layer on `side`² pixels, flattened as (C,H,W); ours as (H,W,C)."""
 
     def read(x: np.ndarray) -> np.ndarray:
         rows = x.reshape(-1, side, side, x.shape[-1])  # [C,H,W,out]
@@ -64,7 +65,7 @@ def flat_rows(side: int) -> Layout:
 
 
 def flat_columns(side: int) -> Layout:
-    """The same, as [out,in]."""
+    """Returns the layout [out,in] of the layer of `flat_rows`."""
     rows = flat_rows(side)
     return Layout(lambda x: rows.read(x.T), lambda x: rows.write(x).T)
 
@@ -74,27 +75,39 @@ FLAT_COLUMNS = flat_columns(4)
 
 
 def biased(path: str, key: str, layout: Layout, suffixes: tuple[str, str] = ("weight", "bias")) -> Table:
-    """The two rows of a layer: its kernel in `layout`, and its bias."""
+    """Returns the two rows of a layer: the kernel in `layout`, and the bias."""
     return {f"{path}/kernel": (f"{key}{suffixes[0]}", layout), f"{path}/bias": (f"{key}{suffixes[1]}", SAME)}
 
 
+def batch_norm(path: str, key: str, statistics: str = "batch_stats/") -> Table:
+    """Returns the four rows of a batch normalisation of PyTorch; mean and variance are ours under `statistics`."""
+    return {
+        f"params/{path}/scale": (f"{key}.weight", SAME),
+        f"params/{path}/bias": (f"{key}.bias", SAME),
+        f"{statistics}{path}/mean": (f"{key}.running_mean", SAME),
+        f"{statistics}{path}/var": (f"{key}.running_var", SAME),
+    }
+
+
+def shapes_of(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the arrays of nested dicts by path, such as "params/conv/kernel"."""
+    return {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(dict(tree), sep="/").items()}
+
+
 def own_name(key: Any) -> str:
-    """A key of a state dict without what wrappers of modules add to it, such as `module.` in front."""
+    """Returns a key of a state dict without the parts that wrappers of modules add, such as `module.` in front."""
     return ".".join(part for part in str(key).split(".") if part not in WRAPPERS)
 
 
 def unwrapped(state: Mapping[Any, Item], source: str) -> dict[str, Item]:
-    """A state dict under the names that its module has by itself (`own_name`).
+    """Returns the entries of a state dict under the names of the module without wrappers (`own_name`).
 
     Args:
-        state: of a module, wrapped or not, as a whole or in parts.
-        source: what to call the file in messages.
-
-    Returns:
-        The same entries.
+        state: state dict of a module; any of its keys may come from a wrapper.
+        source: name of the file in messages.
 
     Raises:
-        FileError: two entries have the same name then.
+        FileError: two keys differ by the parts of wrappers alone.
     """
     found: dict[str, Item] = {}
     for key, item in state.items():
@@ -105,13 +118,13 @@ def unwrapped(state: Mapping[Any, Item], source: str) -> dict[str, Item]:
 
 
 def width(arrays: Mapping[str, np.ndarray], table: Table, path: str, otherwise: int = 0) -> int:
-    """The length of a bias, or `otherwise` where the file lacks it (`take` then says so)."""
+    """Returns the length of a bias, or `otherwise` where the file lacks it (`take` then reports it)."""
     array = arrays.get(table[path][0])
     return array.shape[-1] if array is not None and array.ndim else otherwise
 
 
 def last_number(pattern: str, keys: Iterable[str]) -> int:
-    """The highest number in the keys that a pattern with one group fits, -1 for none; at most six digits count."""
+    """Returns the highest number in the group of a pattern that matches keys, -1 for none; six digits are read."""
     return max((int(match[1][:6]) for key in keys if (match := re.fullmatch(pattern, key))), default=-1)
 
 
@@ -123,18 +136,18 @@ def take(
     shapes: Mapping[str, tuple[int, ...]],
     kind: str = "a StyleGAN2",
 ) -> dict[str, np.ndarray]:
-    """Reads the arrays of one network.
+    """Converts the arrays of one network to ours.
 
     Args:
-        source: what to call the file in messages.
-        what: what to call the network in messages.
-        arrays: of the file, under the format's names.
-        table: of the format.
-        shapes: that our arrays must have, by path.
-        kind: what to call such networks in messages.
+        source: name of the file in messages.
+        what: name of the network in messages.
+        arrays: the file's arrays under the format's names.
+        table: the names and layouts of the format.
+        shapes: shapes of our arrays by path.
+        kind: name of the kind of network in messages.
 
     Returns:
-        Our arrays, f32 in C order, by path.
+        Our arrays by path, f32 in C order.
 
     Raises:
         FileError: an array is missing, unexpected, of another shape, or not finite; the first few are named.
@@ -157,7 +170,7 @@ def take(
         ),
     ]
     if any(faults):
-        raise FileError(f"{source}: {what} is not {kind} that fits together; {'; '.join(filter(None, faults))}")
+        raise FileError(f"{source}: {what} does not fit {kind}; {'; '.join(filter(None, faults))}")
     with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused below
         ours = {
             path: np.ascontiguousarray(layout.read(arrays[key].astype(np.float32))).reshape(shapes[path])
@@ -170,28 +183,33 @@ def take(
 
 
 def put(table: Table, ours: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The reverse of `take`: arrays under the format's names, each in C order."""
+    """Returns our arrays under the format's names, in C order: the inverse of `take`."""
     return {key: np.array(layout.write(np.asarray(ours[path])), order="C") for path, (key, layout) in table.items()}
 
 
 def without_filters(source: str, arrays: Mapping[str, np.ndarray], suffixes: Iterable[str]) -> dict[str, np.ndarray]:
-    """Leaves out the resampling filters, which the networks here do not store.
+    """Returns the arrays without the resampling filters, which are constants here.
+
+    Args:
+        source: name of the file in messages.
+        arrays: the file's arrays.
+        suffixes: ends of the names of the filters.
 
     Raises:
-        FileError: one is not [1,3,3,1], the only one they know.
+        FileError: a filter is not [1,3,3,1], the only one that is implemented.
     """
     expected = np.outer((1, 3, 3, 1), (1, 3, 3, 1)) / 64
     for key, array in arrays.items():
         if key.endswith(tuple(suffixes)):
             values = np.asarray(array, np.float64)
-            gain = 4.0 if values.shape == (4, 4) and values.sum() > 2 else 1.0  # of a filter after zeros are put in
+            gain = 4.0 if values.shape == (4, 4) and values.sum() > 2 else 1.0  # gain of an up-sampling filter
             if values.shape != (4, 4) or not np.allclose(values, gain * expected, atol=1e-3):
-                raise FileError(f"{source}: the filter {printable(key)} is not [1,3,3,1]; no other is known here")
+                raise FileError(f"{source}: the filter {printable(key)} is not [1,3,3,1]; no other is supported")
     return {key: array for key, array in arrays.items() if not key.endswith(tuple(suffixes))}
 
 
 def _listed(fault: str, names: list[str]) -> str:
-    """A count and the first few names, "" for none."""
+    """Returns the number of faults and the first few names, "" for no fault."""
     if not names:
         return ""
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

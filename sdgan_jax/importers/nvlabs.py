@@ -1,8 +1,8 @@
-"""Pickles of NVlabs stylegan2-ada-pytorch and stylegan3 (`.pkl`) that hold StyleGAN2 networks: read.
+"""Reader of StyleGAN2 networks in pickles of NVlabs stylegan2-ada-pytorch and stylegan3 (`.pkl`).
 
-A file is a dict with `G`, `D` and `G_ema`. A network, and each module in it, is a record of
-`torch_utils.persistence._reconstruct_persistent_obj` whose `state` is the module's `__dict__`; the source code that it
-carries (`module_src`) is a string that nobody looks at. Conditional networks are read too.
+The file is a dict with `G`, `D` and `G_ema`. A network, and each module in it, is a record of
+`torch_utils.persistence._reconstruct_persistent_obj` whose `state` is the module's `__dict__`; its source code
+(`module_src`) is ignored. Conditional networks can be read as well.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from sdgan_jax.importers.pickles import Call, FileError, printable
 
 FILTERS = ("resample_filter",)
 MAX_MODULES = 5_000  # a network of 1024 pixels has 100
-MAX_DEPTH = 8  # of modules inside of modules; a network has 4
-WHOLE_BATCH = 1 << 20  # minibatch standard deviation over all samples, which NVlabs writes as None
+MAX_DEPTH = 8  # levels of nested modules; a network has 4
+WHOLE_BATCH = 1 << 20  # minibatch standard deviation over all samples; NVlabs stores None
 
 
 def generator(resolution: int, mapping_layers: int, label_dim: int = 0) -> Table:
-    """The table of a generator, conditional when `label_dim` is not 0."""
+    """Returns the table of a generator, conditional when `label_dim` is not 0."""
     table = _mapping("ema_g/mapping", "mapping", mapping_layers, label_dim)
 
     def modulated(path: str, key: str) -> Table:
@@ -54,7 +54,7 @@ def generator(resolution: int, mapping_layers: int, label_dim: int = 0) -> Table
 
 
 def discriminator(resolution: int, label_dim: int = 0) -> Table:
-    """The table of a discriminator, conditional when `label_dim` is not 0."""
+    """Returns the table of a discriminator, conditional when `label_dim` is not 0."""
     table = layouts.biased("params_d/from_rgb", f"b{resolution}.fromrgb.", layouts.CONV)
     for index in range(1, resolution.bit_length() - 2):
         path, key = f"params_d/block_{resolution >> index}", f"b{resolution >> (index - 1)}"
@@ -70,7 +70,7 @@ def discriminator(resolution: int, label_dim: int = 0) -> Table:
 
 
 def _mapping(path: str, key: str, layers: int, label_dim: int) -> Table:
-    """A mapping network, with the embedding of the label when it is conditional."""
+    """Returns the rows of a mapping network, with the embedding of the label when it is conditional."""
     table: Table = layouts.biased(f"{path}/embed", f"{key}.embed.", layouts.DENSE) if label_dim else {}
     for index in range(layers):
         table |= layouts.biased(f"{path}/dense_{index}", f"{key}.fc{index}.", layouts.DENSE)
@@ -81,17 +81,17 @@ FORMAT = Format(generator, discriminator)
 
 
 def read(saved: Any, source: str) -> Parts:
-    """Reads what `pickles.read` made of a file.
+    """Reads the networks from the records of a file.
 
     Args:
-        saved: the dict with `G`, `D`, `G_ema`.
-        source: what to call the file in messages.
+        saved: the dict with `G`, `D`, `G_ema` from `pickles.read`.
+        source: name of the file in messages.
 
     Returns:
-        G (`G_ema`, else `G`), D and the average w, those that are there.
+        G (`G_ema`, else `G`), and D and the average w where the file has them.
 
     Raises:
-        FileError: the networks are not StyleGAN2, or of an architecture that is not built here.
+        FileError: a network is not a StyleGAN2, or has an architecture that is not implemented.
     """
     networks = arrays_lib.as_dict(saved) or {}
     name = "G_ema" if networks.get("G_ema") is not None else "G"
@@ -120,15 +120,15 @@ def read(saved: Any, source: str) -> Parts:
 def parts_of(
     state_g: Mapping[str, np.ndarray], state_d: Mapping[str, np.ndarray] | None, source: str = "the state dict"
 ) -> Parts:
-    """From state dicts of numpy arrays, which needs no file.
+    """Returns the networks of two state dicts, for `assembly.assemble`.
 
     Args:
-        state_g: parameters and buffers of a generator.
-        state_d: of a discriminator, or None.
-        source: what to call them in messages.
+        state_g: parameters and buffers of a generator by key.
+        state_d: those of a discriminator, or None.
+        source: name of the state dicts in messages.
 
-    Returns:
-        What `assembly.assemble` takes.
+    Raises:
+        FileError: a resampling filter is not [1,3,3,1].
     """
     state_g = layouts.without_filters(source, state_g, FILTERS)
     w_avg = state_g.pop("mapping.w_avg", None)
@@ -148,13 +148,13 @@ def parts_of(
 
 
 def _classes(state: Mapping[str, np.ndarray]) -> int:
-    """Classes of a conditional network, 0 for a plain one."""
+    """Returns the number of classes of a conditional network, 0 for a plain one."""
     embed = state.get("mapping.embed.weight")
     return embed.shape[-1] if embed is not None and embed.ndim else 0
 
 
 def _collect(source: str, network: Any) -> tuple[dict[str, np.ndarray], dict[str, dict[Any, Any]]]:
-    """The arrays of a network by key, and the state of each of its modules by name."""
+    """Returns the arrays of a network by key, and the `__dict__` of each of its modules by name."""
     states, modules = {}, {}
     for name, state in _walk(source, network):
         modules[name] = state
@@ -164,12 +164,12 @@ def _collect(source: str, network: Any) -> tuple[dict[str, np.ndarray], dict[str
                 if array is not None:
                     states[f"{name}.{key}".lstrip(".")] = array
     if not states:
-        raise FileError(f"{source} holds no network of PyTorch where one should be")
+        raise FileError(f"{source} is damaged: a network of PyTorch has no arrays")
     return states, modules
 
 
 def _walk(source: str, network: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
-    """Yields the name and the `__dict__` of a network's modules, itself first; the records may point at each other."""
+    """Yields name and `__dict__` of a network and its modules; the records of a hostile file may form a cycle."""
     rest = [("", network)]
     for _ in range(MAX_MODULES):
         if not rest:
@@ -177,15 +177,15 @@ def _walk(source: str, network: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
         name, module = rest.pop()
         state = _state(module)
         if name.count(".") > MAX_DEPTH or state is None:
-            raise FileError(f"{source} is damaged: {printable(name) or 'a network'} is no module of PyTorch")
+            raise FileError(f"{source} is damaged: {printable(name) or 'a network'} is not a module of PyTorch")
         yield name, state
         children = (arrays_lib.as_dict(state.get("_modules")) or {}).items()
         rest += [(f"{name}.{key}".lstrip("."), child) for key, child in children if child is not None]
-    raise FileError(f"{source} has more than {MAX_MODULES} modules in a network; no StyleGAN2 has")
+    raise FileError(f"{source} has more than {MAX_MODULES} modules in a network; a StyleGAN2 has fewer")
 
 
 def _state(module: Any) -> dict[Any, Any] | None:
-    """The `__dict__` of a pickled module, None when it is none."""
+    """Returns the `__dict__` of a pickled module, None for any other value."""
     if not isinstance(module, Call):
         return None
     if module.name.name == "_reconstruct_persistent_obj":
@@ -195,7 +195,7 @@ def _state(module: Any) -> dict[Any, Any] | None:
 
 
 def _check(source: str, modules: Mapping[str, dict[Any, Any]], architecture: str) -> None:
-    """Refuses architectures and activations that are not built here."""
+    """Raises `FileError` for architectures and activations that are not implemented."""
     for name, state in modules.items():
         for field, known in (("architecture", (architecture,)), ("activation", ("lrelu", "linear"))):
             value = state.get(field, known[0])
@@ -207,9 +207,9 @@ def _check(source: str, modules: Mapping[str, dict[Any, Any]], architecture: str
 
 
 def _only(source: str, modules: Mapping[str, dict[Any, Any]], pattern: str, field: str, otherwise: float) -> float:
-    """The number that all modules of a pattern have in a field; `otherwise` where it is None or nowhere."""
+    """Returns the number that a field has in all modules of a pattern; `otherwise` where it is None or missing."""
     given = [state[field] for name, state in modules.items() if field in state and re.fullmatch(pattern, name)]
     values = {arrays_lib.number(value, source, otherwise) for value in given} or {otherwise}
     if len(values) > 1:
-        raise FileError(f"{source}: its layers differ in {field}; that cannot be read")
+        raise FileError(f"{source}: its layers differ in {field}, which is not supported")
     return values.pop()

@@ -1,9 +1,9 @@
-"""Pickles of NVlabs stylegan2 in TensorFlow (`.pkl`): read.
+"""Reader of pickles of NVlabs stylegan2 in TensorFlow (`.pkl`).
 
-A file is a tuple (G, D, Gs) of `dnnlib.tflib.network.Network` records whose state holds `variables`, a list of pairs of
-name and array, and `components`, the networks inside. Beside the names, three things differ from PyTorch: kernels are
-HWIO, those of up-sampling convolutions are turned by half a turn, and the biases of modulation are stored without the 1
-they start at.
+The file is a tuple (G, D, Gs) of `dnnlib.tflib.network.Network` records. Their state contains `variables`, a list of
+pairs of name and array, and `components`, the networks inside. Apart from the names, three things differ from PyTorch:
+kernels are HWIO, those of up-sampling convolutions are rotated by 180°, and the biases of modulation are stored minus
+their initial value 1.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sdgan_jax.importers.layouts import Table
 from sdgan_jax.importers.pickles import Call, FileError, printable
 
 UNUSED = ("lod",)  # level of detail of progressive growing, which StyleGAN2 does not use
-# Arguments that change the networks, with what is built here.
+# Arguments that change the networks, with the value that is implemented.
 ARGUMENTS_G = {"architecture": "skip", "nonlinearity": "lrelu", "mapping_nonlinearity": "lrelu"}
 ARGUMENTS_D = {"architecture": "resnet", "nonlinearity": "lrelu", "mbstd_num_features": 1}
 
 
 def generator(resolution: int, mapping_layers: int, label_dim: int = 0) -> Table:
-    """The table of a generator; the conditional form is not read."""
+    """Returns the table of a generator; the conditional form is not supported."""
     del label_dim
     table: Table = {}
     for index in range(mapping_layers):
@@ -59,7 +59,7 @@ def generator(resolution: int, mapping_layers: int, label_dim: int = 0) -> Table
 
 
 def discriminator(resolution: int, label_dim: int = 0) -> Table:
-    """The table of a discriminator; the conditional form is not read."""
+    """Returns the table of a discriminator; the conditional form is not supported."""
     del label_dim
     table = layouts.biased("params_d/from_rgb", f"{resolution}x{resolution}/FromRGB/", layouts.SAME)
     for index in range(1, resolution.bit_length() - 2):
@@ -77,17 +77,17 @@ FORMAT = Format(generator, discriminator)
 
 
 def read(saved: Any, source: str) -> Parts:
-    """Reads what `pickles.read` made of a file.
+    """Reads the networks from the records of a file.
 
     Args:
-        saved: the tuple (G, D, Gs).
-        source: what to call the file in messages.
+        saved: the tuple (G, D, Gs) from `pickles.read`.
+        source: name of the file in messages.
 
     Returns:
         Gs, D and the average w.
 
     Raises:
-        FileError: the networks are not StyleGAN2, or of a form that is not built here.
+        FileError: a network is not a StyleGAN2, or has a form that is not implemented.
     """
     _, net_d, net_g = (_state(source, network) for network in saved)
     arguments_g, arguments_d = (arrays_lib.as_dict(net.get("static_kwargs")) or {} for net in (net_g, net_d))
@@ -109,14 +109,11 @@ def read(saved: Any, source: str) -> Parts:
 
 
 def parts_of(state_g: Mapping[str, np.ndarray], state_d: Mapping[str, np.ndarray] | None) -> Parts:
-    """From dicts of numpy arrays, which needs no file.
+    """Returns the networks of two dicts of variables, for `assembly.assemble`.
 
     Args:
-        state_g: variables of a generator; those of its components have the component's name and / before theirs.
-        state_d: of a discriminator, or None.
-
-    Returns:
-        What `assembly.assemble` takes.
+        state_g: variables of a generator; the name of a component and "/" precede the names of its variables.
+        state_d: variables of a discriminator, or None.
     """
     state_g = {key: array for key, array in state_g.items() if key.rpartition("/")[2] not in UNUSED}
     w_avg = state_g.pop("dlatent_avg", None)
@@ -128,15 +125,15 @@ def parts_of(state_g: Mapping[str, np.ndarray], state_d: Mapping[str, np.ndarray
 
 
 def _state(source: str, network: Any) -> dict[Any, Any]:
-    """The state of a pickled network."""
+    """Returns the state of a pickled network."""
     state = network.state if isinstance(network, Call) and network.name.name == "Network" else None
     if not isinstance(state, dict):
-        raise FileError(f"{source} holds no network of TensorFlow where one should be")
+        raise FileError(f"{source} is damaged: a network of TensorFlow is missing")
     return state
 
 
 def _variables(source: str, state: dict[Any, Any]) -> dict[str, np.ndarray]:
-    """The arrays of a network and of the networks inside."""
+    """Returns the arrays of a network and of its components."""
     found = dict(_own(source, state))
     for name, component in (arrays_lib.as_dict(state.get("components")) or {}).items():
         found |= {f"{name}/{key}": array for key, array in _own(source, _state(source, component))}
@@ -144,24 +141,24 @@ def _variables(source: str, state: dict[Any, Any]) -> dict[str, np.ndarray]:
 
 
 def _own(source: str, state: dict[Any, Any]) -> list[tuple[str, np.ndarray]]:
-    """Names and arrays of a network itself."""
+    """Returns names and arrays of a network without its components."""
     variables = state.get("variables")
     found = []
     for pair in variables if isinstance(variables, list) else []:
         name, value = pair if isinstance(pair, tuple | list) and len(pair) == 2 else (None, None)
         array = arrays_lib.decode(value, source)
         if not isinstance(name, str) or array is None:
-            raise FileError(f"{source} is damaged: a variable of a network is no array")
+            raise FileError(f"{source} is damaged: a variable of a network is not an array")
         found.append((name, array))
     return found
 
 
 def _check(source: str, arguments: Mapping[Any, Any], known: Mapping[str, Any]) -> None:
-    """Refuses forms of the networks that are not built here."""
+    """Raises `FileError` for forms of the networks that are not implemented."""
     for name, value in known.items():
         given = arguments.get(name, value)
         if given != value:
             raise FileError(f"{source}: {name} is {printable(given, 20)!r}; only {value!r} can be read")
     kernel = arguments.get("resample_kernel", [1, 3, 3, 1])
     if kernel not in (None, [1, 3, 3, 1], (1, 3, 3, 1)):
-        raise FileError(f"{source}: its resampling filter is not [1,3,3,1]; no other is known here")
+        raise FileError(f"{source}: its resampling filter is not [1,3,3,1]; no other is supported")

@@ -1,12 +1,12 @@
-"""Reads pickles without executing anything.
+"""Reader of pickles that executes nothing.
 
-A pickle is a program: its GLOBAL and REDUCE opcodes name functions and call them, which is how a file of "weights" runs
-`os.system`. Here the opcodes, which the standard library's `pickletools.genops` takes apart, only build records of what
-would have been called: a `Call` of a `Name` with its arguments. Nothing is imported, looked up or called, and whoever
-reads the records (`arrays.py`) knows the few of them that stand for arrays. All other names are refused.
+A pickle is a program: its opcodes GLOBAL and REDUCE name functions and call them, which is how a file of "weights" can
+run `os.system`. Here `pickletools.genops` of the standard library parses the opcodes, and each call becomes a record: a
+`Call` of a `Name` with its arguments. Nothing is imported or called. `arrays` converts the few records that describe
+arrays; all other names are refused.
 
-The memory it takes is bounded by the file's size: an opcode makes one small object or holds bytes that are in the file,
-there are at most `MAX_OPCODES`, and dictionary keys are plain (hashing a deeply nested tuple ends the process).
+The size of the file bounds the memory: an opcode makes one small object or refers to bytes of the file, there are at
+most `MAX_OPCODES`, and dictionary keys are plain (hashing a deeply nested tuple would end the process).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 
 MAX_OPCODES = 2_000_000  # a StyleGAN2 of 1024 pixels with D, two G and optimisers has 60,000
 
-# The constructors that weight files name. They are recorded, not called, so the list decides what a file may mean.
+# The functions and classes that files of weights name. They are recorded, not called.
 KNOWN = frozenset(
     {
         ("collections", "OrderedDict"),
@@ -45,7 +45,7 @@ KNOWN = frozenset(
         for kind in ("Float", "Half", "Double", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
     }
 )
-KNOWN_MODULES = ("torch.nn.modules.",)  # of the layers that are pickled as they are, beside the arrays they hold
+KNOWN_MODULES = ("torch.nn.modules.",)  # layers that are pickled as objects
 
 _VALUES = frozenset(  # opcodes that push the value beside them
     "BININT BININT1 BININT2 INT LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
@@ -57,12 +57,12 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class FileError(ValueError):
-    """A file is not what it should be; the message is a line for the user, and names the file."""
+    """A file cannot be read; the message is one line for the user that names the file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Name:
-    """A function or class that a pickle names."""
+    """Name of a function or class in a pickle."""
 
     module: str
     name: str
@@ -73,13 +73,13 @@ class Name:
 
 @dataclasses.dataclass(eq=False)
 class Call:
-    """What a pickle would have called or constructed.
+    """Record of a call in a pickle.
 
     Attributes:
-        name: of the function or class.
+        name: the function or class.
         args: its arguments.
-        state: what the object would have been set up with afterwards, None without.
-        items: what would have been put into it (`OrderedDict`, `EasyDict`).
+        state: argument of `__setstate__` of the resulting object, None without.
+        items: items that are set on the resulting object (`OrderedDict`, `EasyDict`).
     """
 
     name: Name
@@ -90,13 +90,13 @@ class Call:
 
 @dataclasses.dataclass(eq=False)
 class Persistent:
-    """A reference to something that lies outside of the pickle: torch's storages."""
+    """Reference to an object outside of the pickle, such as a storage of torch."""
 
     key: Any
 
 
 def printable(value: Any, length: int = 80) -> str:
-    """Text or a number of a file as it may be shown: control characters escaped, cut off where it is long."""
+    """Returns a value of a file as text for a message: control characters escaped, at most `length` characters."""
     if not isinstance(value, str):
         small = value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**15)
         return str(value) if small else f"a {type(value).__name__}"
@@ -105,26 +105,26 @@ def printable(value: Any, length: int = 80) -> str:
 
 
 def read(file: BinaryIO, source: str, references: list[Persistent] | None = None) -> Any:
-    """Reads one pickle, from the file's position to its end.
+    """Reads one pickle from the file's position.
 
     Args:
-        file: open for reading; its position is left behind the pickle.
-        source: what to call it in messages.
-        references: gets all references out of the pickle, in their order.
+        file: binary file; its position is after the pickle when this returns.
+        source: name of the file in messages.
+        references: list that all references out of the pickle are appended to, in order.
 
     Returns:
-        Numbers, text, bytes, lists, tuples and dicts as they are, sets as lists, and records for all else.
+        Numbers, text, bytes, lists, tuples and dicts as they are, sets as lists, and records for everything else.
 
     Raises:
-        FileError: the pickle names something that no file of weights needs, is cut off, or is none.
+        FileError: the pickle names a function that no file of weights needs, is cut off, or is not a pickle.
     """
     machine = _Machine(source, [] if references is None else references)
-    opcodes = pickletools.genops(cast(BinaryIO, _Bounded(file)))  # it reads, and asks where it is
+    opcodes = pickletools.genops(cast(BinaryIO, _Bounded(file)))  # genops calls read, readline and tell
     for _ in range(MAX_OPCODES):
         try:
             opcode, argument, _ = next(opcodes)
         except (ValueError, OverflowError, StopIteration) as error:
-            # pickletools knows two cases: an opcode that does not exist, and an argument that does not end.
+            # pickletools fails in two cases: at an unknown opcode, and at an argument that is cut off.
             what = "is damaged" if "unknown" in str(error) else "is cut off or damaged"
             raise FileError(f"{source} {what}; download it again") from error
         except MemoryError as error:
@@ -132,11 +132,11 @@ def read(file: BinaryIO, source: str, references: list[Persistent] | None = None
         if opcode.name == "STOP":
             return machine.pop()
         machine.step(opcode.name, argument)
-    raise FileError(f"{source} has more than {MAX_OPCODES} pickle opcodes; no StyleGAN2 has")
+    raise FileError(f"{source} has more than {MAX_OPCODES} pickle opcodes; a StyleGAN2 has fewer")
 
 
 class _Bounded:
-    """A file that is asked for no more bytes than it has: a length in a pickle would be allocated as it is."""
+    """Limits reads to the size of the file, because a read allocates any length that a pickle states."""
 
     def __init__(self, file: BinaryIO):
         self.tell, self.readline, self._file = file.tell, file.readline, file
@@ -150,7 +150,7 @@ class _Bounded:
 
 
 class _Machine:
-    """The pickle machine: a stack, the marks on it, and the memo."""
+    """Pickle machine: the stack, the marks on it, and the memo."""
 
     def __init__(self, source: str, references: list[Persistent]):
         self.source = source
@@ -160,7 +160,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def step(self, opcode: str, argument: Any) -> None:
-        """Does one opcode."""
+        """Executes one opcode."""
         if opcode in _VALUES:
             self.stack.append(argument)
         elif opcode in _CONSTANTS:
@@ -181,7 +181,7 @@ class _Machine:
             self.build(opcode, argument)
 
     def build(self, opcode: str, argument: Any) -> None:
-        """Does one of the opcodes that put objects together."""
+        """Executes one of the opcodes that build objects."""
         if opcode in ("GLOBAL", "STACK_GLOBAL", "INST"):
             parts = self.take(2) if opcode == "STACK_GLOBAL" else argument.split(" ", 1)
             self.stack.append(self.name(*parts))
@@ -213,18 +213,20 @@ class _Machine:
             raise FileError(f"{self.source} uses the pickle opcode {opcode}, which no file of weights needs")
 
     def name(self, module: Any, name: Any) -> Name:
-        """A name, when it is known."""
+        """Returns the record of a function or class; unknown ones are refused."""
         found = Name(str(module), str(name))
         if (found.module, found.name) not in KNOWN and not found.module.startswith(KNOWN_MODULES):
             raise FileError(f"{self.source} wants to call {found}; it is refused: files of weights hold only arrays")
         return found
 
     def call(self, name: Any, args: Any) -> Call:
+        """Returns the record of a call."""
         if not isinstance(name, Name) or not isinstance(args, tuple):
             raise self.damaged()
         return Call(name, args)
 
     def set_items(self, items: list[Any]) -> None:
+        """Sets alternating keys and values on the dict or record on top of the stack."""
         target = self.top().items if isinstance(self.top(), Call) else self.top()
         keys, values = items[::2], items[1::2]
         plain = all(key is None or isinstance(key, str | int | float) for key in keys)
@@ -233,16 +235,18 @@ class _Machine:
         target.update(zip(keys, values, strict=True))
 
     def top(self) -> Any:
+        """Returns the object on top of the stack."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise self.damaged()
         return self.stack[-1]
 
     def pop(self) -> Any:
+        """Removes the object on top of the stack and returns it."""
         self.top()
         return self.stack.pop()
 
     def take(self, count: int) -> list[Any]:
-        """The last `count` objects, taken off the stack."""
+        """Removes the last `count` objects from the stack and returns them."""
         if len(self.stack) - (self.marks[-1] if self.marks else 0) < count:
             raise self.damaged()
         items = self.stack[-count:]
@@ -250,7 +254,7 @@ class _Machine:
         return items
 
     def take_marked(self) -> list[Any]:
-        """All objects above the last mark, taken off the stack with it."""
+        """Removes the last mark and the objects above it from the stack and returns the objects."""
         if not self.marks:
             raise self.damaged()
         first = self.marks.pop()
@@ -259,4 +263,5 @@ class _Machine:
         return items
 
     def damaged(self) -> FileError:
-        return FileError(f"{self.source} is damaged: it is no well-formed pickle; download it again")
+        """Returns the error for a malformed pickle."""
+        return FileError(f"{self.source} is damaged: it is not a well-formed pickle; download it again")

@@ -1,7 +1,7 @@
-"""PRNet's public TensorFlow checkpoint, `256_256_resfcn256_weight.{index,data-00000-of-00001}`: read.
+"""Reader of PRNet's public TensorFlow checkpoint, `256_256_resfcn256_weight.{index,data-00000-of-00001}`.
 
-It is the one format that needs TensorFlow. Facts: the variables' names of a golden file (`tests/golden`), and PRNet's
-code for the two text files that say where things lie in its UV space.
+This is the only format that needs TensorFlow. Sources: a golden file (`tests/golden`) for the names of the variables,
+and PRNet's code for the two text files that describe its UV space.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sdgan_jax.pretrained import archive
 SIZE = 256
 BLOCKS, UPS = 10, 17  # residual blocks and transposed convolutions
 LANDMARKS = "uv_kpt_ind.txt"  # two rows of 68 numbers, column and row of the UV map
-FACE = "face_ind.txt"  # flat indices, row by row, of the texels that are points of the face
+FACE = "face_ind.txt"  # flat indices (row-major) of the texels that are points of the face
 FACE_POINTS = 43867
 
 _SUFFIX = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
@@ -38,7 +38,7 @@ _NORM = {
 
 
 def prefix_of(path: str) -> str | None:
-    """The prefix by which TensorFlow names a checkpoint, of it or any of its files; None where there is none."""
+    """Returns the prefix of the checkpoint that a path belongs to, None when there is no such checkpoint."""
     prefix = _SUFFIX.sub("", path)
     return prefix if epath.Path(f"{prefix}.index").exists() else None
 
@@ -47,16 +47,16 @@ def read(prefix: str, uv: epath.PathLike = "") -> Network:
     """Reads a checkpoint.
 
     Args:
-        prefix: of its files.
-        uv: the folder of `uv_kpt_ind.txt` and `face_ind.txt`; "" to take those that lie beside the checkpoint.
+        prefix: common prefix of its files.
+        uv: folder of `uv_kpt_ind.txt` and `face_ind.txt`; "" for the folder of the checkpoint.
 
     Returns:
-        The network, with its UV layout where the text files are.
+        The network, with its UV layout where the text files exist.
 
     Raises:
-        FileNotFoundError: there is no text file in the folder `uv`.
-        FileError: it is damaged, or not this network; or a text file is not what it should be.
-        ImportError: TensorFlow is missing.
+        FileNotFoundError: a text file is missing in the folder `uv`.
+        FileError: the checkpoint is damaged or of another network, or a text file is malformed.
+        ImportError: TensorFlow is not installed.
     """
     network = network_of(_variables(prefix), prefix)
     folder = epath.Path(uv) if uv else epath.Path(prefix).parent
@@ -78,11 +78,11 @@ def read(prefix: str, uv: epath.PathLike = "") -> Network:
 
 
 def network_of(arrays: Mapping[str, np.ndarray], source: str = "the checkpoint") -> Network:
-    """From arrays by TensorFlow's names, which needs no file.
+    """Returns the network of a dict of arrays.
 
     Args:
-        arrays: those of the network and any others, such as Adam's.
-        source: what to call the file in messages.
+        arrays: the network's arrays by TensorFlow's names; others, such as Adam's, are ignored.
+        source: name of the file in messages.
 
     Raises:
         FileError: an array is missing, misshaped or not finite; the first few are named.
@@ -95,17 +95,14 @@ def network_of(arrays: Mapping[str, np.ndarray], source: str = "the checkpoint")
 
 @functools.cache
 def shapes() -> dict[str, tuple[int, ...]]:
-    """The shapes of our arrays, by path."""
+    """Returns the shapes of our arrays by path."""
     images = jnp.zeros((1, SIZE, SIZE, 3))
-    return {
-        path: leaf.shape
-        for path, leaf in archive.flatten(jax.eval_shape(ResFCN(SIZE).init, jax.random.key(0), images)).items()
-    }
+    return layouts.shapes_of(jax.eval_shape(ResFCN(SIZE).init, jax.random.key(0), images))
 
 
 @functools.cache
 def table() -> Table:
-    """The names of TensorFlow for our arrays; the arrays lie alike, kernels of transposed ones [k,k,out,in] too."""
+    """Returns the names of TensorFlow by path; all axes are as ours, also [k,k,out,in] of transposed convolutions."""
     rows: Table = {}
 
     def norm(path: str, key: str) -> None:
@@ -137,10 +134,10 @@ def table() -> Table:
 
 
 def read_landmarks(file: epath.Path) -> np.ndarray:
-    """The 68 landmarks of `uv_kpt_ind.txt`: f32[68,2], u and v in [0,1] at the centres of texels.
+    """Returns the 68 landmarks of `uv_kpt_ind.txt`: f32[68,2], u and v in [0,1] at the centres of texels.
 
     Raises:
-        FileError: it is no such file.
+        FileError: the file is malformed.
     """
     numbers = _numbers(file)
     if numbers.size != 136 or not ((numbers >= 0) & (numbers <= SIZE - 1)).all():
@@ -151,10 +148,10 @@ def read_landmarks(file: epath.Path) -> np.ndarray:
 
 
 def read_face(file: epath.Path) -> np.ndarray:
-    """The texels of `face_ind.txt`: bool[256,256].
+    """Returns the texels of `face_ind.txt`: bool[256,256], True on the face.
 
     Raises:
-        FileError: it is no such file.
+        FileError: the file is malformed.
     """
     numbers = _numbers(file)
     face = np.zeros(SIZE * SIZE, bool)
@@ -169,7 +166,7 @@ def read_face(file: epath.Path) -> np.ndarray:
 
 
 def _numbers(file: epath.Path) -> np.ndarray:
-    """All numbers of a text file."""
+    """Returns all numbers of a text file, f64[N]."""
     try:
         return np.array(file.read_text().split(), np.float64)
     except ValueError as error:
@@ -177,7 +174,7 @@ def _numbers(file: epath.Path) -> np.ndarray:
 
 
 def _variables(prefix: str) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint that the network has; of a misshaped one the shape alone, without taking memory."""
+    """Returns the network's arrays in a checkpoint; one of another shape is zeros that take no memory."""
     try:
         import tensorflow as tf
     except ImportError as error:

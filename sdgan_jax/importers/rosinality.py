@@ -1,10 +1,10 @@
-"""Checkpoints of rosinality/stylegan2-pytorch (`.pt`): read and written.
+"""Reader and writer of checkpoints of rosinality/stylegan2-pytorch (`.pt`).
 
-A file is a dict with the state dicts `g_ema`, `g` and `d`, any of them missing, and sometimes `latent_avg`; those of a
-training run hold the optimisers and options beside. Other projects store the same arrays under other names
+The file is a dict with the state dicts `g_ema`, `g` and `d`, any of which may be missing, and sometimes `latent_avg`;
+files of a training run also contain optimisers and options. Other projects store the same arrays under other names
 (`state_dict`, `params_ema`, …), inside another module (`decoder.` of encoders such as pSp), or as a bare state dict,
-so the networks are found by their arrays. Files from before April 2020 have no noise buffers. Facts: the keys of golden
-files (`tests/golden`).
+so the networks are found by their arrays. Files from before April 2020 have no noise buffers. Source of the names:
+golden files (`tests/golden`).
 """
 
 from __future__ import annotations
@@ -30,16 +30,14 @@ from sdgan_jax.importers.pickles import FileError, printable
 FILTERS = (".blur.kernel", ".upsample.kernel", ".conv2.0.kernel", ".skip.0.kernel")
 # Channels by resolution at channel_multiplier 1; those from 64 up are multiplied by it.
 WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
-
-
-# Arrays that tell the networks: two of them, under any common prefix.
+# Names that identify a network: at least two of them under a common prefix.
 MARKS_G = ("input.input", "conv1.conv.weight", "conv1.activate.bias", "to_rgb1.conv.weight", "to_rgb1.bias")
 MARKS_D = ("final_conv.0.weight", "final_conv.1.bias", "final_linear.0.weight", "final_linear.1.weight")
-MOST_BLOCKS = 9  # above 4×4, which is more than the largest resolution that can be read
+MOST_BLOCKS = 9  # above 4×4; one more than the largest resolution that can be read has
 
 
 def generator(resolution: int, mapping_layers: int, label_dim: int = 0) -> Table:
-    """The table of a generator; there is no conditional form."""
+    """Returns the table of a generator; there is no conditional form."""
     del label_dim
     table: Table = {}
     for index in range(mapping_layers):
@@ -71,7 +69,7 @@ def generator(resolution: int, mapping_layers: int, label_dim: int = 0) -> Table
 
 
 def discriminator(resolution: int, label_dim: int = 0) -> Table:
-    """The table of a discriminator; there is no conditional form."""
+    """Returns the table of a discriminator; there is no conditional form."""
     del label_dim
 
     def conv(path: str, key: str, place: int = 0) -> Table:
@@ -95,16 +93,16 @@ def read(saved: Any, source: str, storages: arrays_lib.Storages) -> Parts | None
     """Reads a checkpoint.
 
     Args:
-        saved: what the file holds.
-        source: what to call the file in messages.
-        storages: of the file.
+        saved: the content of the file as records.
+        source: name of the file in messages.
+        storages: the storages of the file.
 
     Returns:
-        G (the averaged one, where the file has it), D and the average w, as far as they are there; None where the file
-        has neither G nor D.
+        G (the averaged one, where the file has it), and D and the average w where the file has them; None where the
+        file has neither G nor D.
 
     Raises:
-        FileError: there is a D alone, or an array does not fit its bytes.
+        FileError: the file has a D but no G, or an array does not fit its bytes.
     """
     generators, discriminators = (list(_networks(saved, marks, source)) for marks in (MARKS_G, MARKS_D))
     if not generators and not discriminators:
@@ -130,7 +128,7 @@ def read(saved: Any, source: str, storages: arrays_lib.Storages) -> Parts | None
 
 
 def _networks(saved: Any, marks: tuple[str, ...], source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The state dicts in a file with at least two arrays of these names, and what they are called there."""
+    """Yields name and content of each state dict in a file that has at least two arrays of these names."""
     for name, tree in arrays_lib.dicts(saved):
         names = {layouts.own_name(key) for key in tree}
         roots = [key.removesuffix(mark) for key in names for mark in marks if f".{key}".endswith(f".{mark}")]
@@ -148,7 +146,7 @@ def _is_average(name: str) -> bool:
 
 
 def _one_w(w_avg: np.ndarray | None) -> np.ndarray | None:
-    """An average w that is repeated for each layer, as encoders store it, once."""
+    """Returns one row of an average w that is repeated for each layer, as encoders store it."""
     if w_avg is not None and w_avg.ndim == 2 and len(w_avg) > 1 and (w_avg == w_avg[:1]).all():
         return w_avg[0]
     return w_avg
@@ -160,19 +158,18 @@ def parts_of(
     w_avg: np.ndarray | None = None,
     source: str = "the state dict",
 ) -> Parts:
-    """From state dicts of numpy arrays, which needs no file.
+    """Returns the networks of two state dicts, for `assembly.assemble`.
+
+    Missing noise buffers are drawn from a fixed key.
 
     Args:
-        state_g: of a generator.
-        state_d: of a discriminator, or None.
-        w_avg: f32[D] or None.
-        source: what to call them in messages.
-
-    Returns:
-        What `assembly.assemble` takes; noise buffers that are missing are drawn from a fixed key.
+        state_g: arrays of a generator by key.
+        state_d: arrays of a discriminator, or None.
+        w_avg: average w, f32[D], or None.
+        source: name of the state dicts in messages.
 
     Raises:
-        FileError: the generator has no layers above 4×4, or a filter is none that is known.
+        FileError: the generator has no layers above 4×4, or a resampling filter is not [1,3,3,1].
     """
     state_g = layouts.without_filters(source, state_g or {}, FILTERS)
     if state_d is not None:
@@ -190,7 +187,7 @@ def parts_of(
 
 
 def _noise(index: int) -> np.ndarray:
-    """The noise buffer of a layer, f32[1,1,H,H]: standard normal, and the same at every call."""
+    """Returns the noise buffer of a layer, f32[1,1,H,H]: standard normal, and the same at every call."""
     side = 4 << (index + 1) // 2
     return np.asarray(jax.random.normal(jax.random.fold_in(jax.random.key(0), index), (1, 1, side, side)))
 
@@ -199,15 +196,15 @@ def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> lis
     """Writes a checkpoint with `g_ema`, `latent_avg`, and `d` where the model has a D.
 
     Args:
-        path: the file.
-        config: of the model.
-        trees: as `training.gan.weights.read` gives them.
+        path: path of the file to write.
+        config: config of the model.
+        trees: the model's arrays, from `training.gan.weights.read`.
 
     Returns:
-        Lines about what a checkpoint cannot hold.
+        Lines for the user about the parts of the model that a checkpoint cannot contain.
 
     Raises:
-        ValueError: the generator has a part that this format has not.
+        ValueError: the generator or the discriminator has a part that this format lacks.
         ImportError: torch is not installed.
     """
     flat = flax.traverse_util.flatten_dict(dict(trees), sep="/")
@@ -216,11 +213,11 @@ def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> lis
     head = "params_d/attribute/"
     ours = [path for path in flat if path.startswith(("ema_g/", "buffers_g/", "params_d/")) and head not in path]
     if foreign := [path for path in ours if path not in table_g and path not in table_d]:
-        raise ValueError(f"the model is no plain StyleGAN2: rosinality's networks have no {foreign[0]}")
+        raise ValueError(f"the model is not a plain StyleGAN2: rosinality's networks have no {foreign[0]}")
     torch = _torch()
     blocks, fir = config.num_layers // 2 - 1, np.outer((1, 3, 3, 1), (1, 3, 3, 1)).astype(np.float32) / 64
     filters_g = {
-        f"{name}.kernel": fir * 4  # the gain of a filter after zeros are put in
+        f"{name}.kernel": fir * 4  # gain of an up-sampling filter
         for block in range(blocks)
         for name in (f"convs.{2 * block}.conv.blur", f"to_rgbs.{block}.upsample")
     }
@@ -241,17 +238,17 @@ def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> lis
 
 
 def _left_out(config: Config, flat: Mapping[str, Any]) -> list[str]:
-    """What a checkpoint cannot hold, and what its reader must be told."""
+    """Returns lines about the parts that a checkpoint cannot contain, and about options for its reader."""
     notes = []
     if "params_d" in {path.split("/")[0] for path in flat}:
         if any(path.startswith("params_d/attribute/") for path in flat):
             notes.append("left out: the attribute head of D")
         if config.discriminator.mbstd_group != 4:
-            notes.append(f"D knows minibatch groups of {config.discriminator.mbstd_group}; rosinality's are of 4")
+            notes.append(f"D uses minibatch groups of {config.discriminator.mbstd_group}; rosinality's D uses 4")
     if any(path.startswith("params_f/") for path in flat):
         notes.append("left out: the prior basis B and the fusion network F")
     if config.generator.mapping_lr_mul != 0.01:
-        notes.append(f"make rosinality's Generator with lr_mlp={config.generator.mapping_lr_mul}")
+        notes.append(f"create rosinality's Generator with lr_mlp={config.generator.mapping_lr_mul}")
     if config.generator.conv_clamp or config.discriminator.conv_clamp:
         notes.append("rosinality's networks do not clamp activations, as these do; images may differ a little")
     widths = [np.shape(flat[f"ema_g/synthesis/conv_{4 << i}/bias"])[0] for i in range(config.num_layers // 2)]
@@ -262,7 +259,7 @@ def _left_out(config: Config, flat: Mapping[str, Any]) -> list[str]:
 
 
 def _torch() -> Any:
-    """The module torch, which only writing needs."""
+    """Returns the module torch, which only the writer needs."""
     try:
         import torch
     except ImportError as error:

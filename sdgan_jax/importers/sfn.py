@@ -1,8 +1,9 @@
-"""Weights of the Semantic_Fusion_Network of SD-GAN's official release (MontaEllis/SD-GAN): read.
+"""Reader of the Semantic_Fusion_Network of SD-GAN's official release (MontaEllis/SD-GAN).
 
-A file is a dict whose `model` is a state dict, its keys mostly with `module.` in front. Widths are read off the arrays.
-Facts: the keys of the golden file (`tests/golden/sdgan_sfn.npz`). Left out is what has no effect: the dense layers of
-ACE for regions that a face has not, its noise, and biases that a normalisation takes away again.
+The file is a dict whose `model` is a state dict, usually with `module.` in front of its keys. Widths follow from the
+shapes of the arrays. Source of the names: the golden file `tests/golden/sdgan_sfn.npz`. Arrays without an effect are
+left out: the dense layers of ACE for regions that a face does not have, the noise of ACE, and biases that a
+normalisation removes.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ import numpy as np
 
 from sdgan_jax.importers import layouts
 from sdgan_jax.importers.assembly import Network
-from sdgan_jax.importers.layouts import CONV, DENSE, SAME, SCALAR, Layout, Table
+from sdgan_jax.importers.layouts import CONV, DENSE, SCALAR, Layout, Table
 from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.nets.fusion_layers import EPSILON
 from sdgan_jax.nets.sfn import REGIONS, OfficialFusion, Settings
 
-STATISTICS = "statistics/"  # where the mean and the variance of a batch normalisation wait to be folded
+STATISTICS = "statistics/"  # prefix of the mean and the variance of a batch normalisation, until they are folded
 
 
 def _equalised(layout: Layout, fan_in: Callable[[np.ndarray], int]) -> Layout:
-    """A kernel as `nets.layers` stores it, times sqrt(fan_in); `fan_in` tells it of our array."""
+    """Returns the layout of a kernel that `nets.layers` stores times sqrt(fan_in); `fan_in` takes our array."""
 
     def gain(ours: np.ndarray) -> np.float32:
         return np.float32(math.sqrt(fan_in(ours)))
@@ -46,7 +47,7 @@ def _all_but_last(ours: np.ndarray) -> int:
 
 
 _CONV = _equalised(CONV, _all_but_last)  # OIHW; ours HWIO
-_ADJOINT = _equalised(CONV, lambda ours: 9 * ours.shape[3])  # [in,out,3,3] of a transposed one; ours [3,3,out,in]
+_ADJOINT = _equalised(CONV, lambda ours: 9 * ours.shape[3])  # transposed, [in,out,3,3]; ours [3,3,out,in]
 _DENSE = _equalised(DENSE, _all_but_last)
 # Locally connected: [1,out,in,positions,1]; ours [positions,in,out].
 _LOCAL = _equalised(
@@ -57,29 +58,29 @@ _COLUMN = Layout(lambda x: x[:, None], lambda x: x[:, 0])  # [L]; ours [L,1]
 
 
 def is_sfn(keys: Iterable[str]) -> bool:
-    """Whether these keys of a state dict are those of such a network."""
+    """Returns whether the keys of a state dict are those of a Semantic_Fusion_Network."""
     return {"arcfacenet.conv1.weight", "fusion.blending_gamma", "regre.tree_connect_1.0.weight"} <= set(
         map(layouts.own_name, keys)
     )
 
 
 def network_of(state: Mapping[str, np.ndarray], source: str = "the state dict") -> Network:
-    """As `variables_of`, ready to be written."""
+    """Returns the network ready for `pretrained.write`; see `variables_of`."""
     settings, variables = variables_of(state, source)
     description = f"official fusion network of {settings.resolution} pixels, {settings.num_layers} layers"
     return Network("sfn", dataclasses.asdict(settings), variables, description)
 
 
 def variables_of(state: Mapping[str, np.ndarray], source: str = "the state dict") -> tuple[Settings, dict[str, Any]]:
-    """From a state dict of numpy arrays, which needs no file.
+    """Returns settings and variables of the network of a state dict.
 
     Args:
-        state: of the network, its keys with or without `module.` in front.
-        source: what to call it in messages.
+        state: the arrays by key, with or without `module.` in front.
+        source: name of the file in messages.
 
     Returns:
-        What `nets.sfn.OfficialFusion` is made with, and its variables, f32. Batch normalisations have become the scale
-        and shift that they are in evaluation.
+        The settings of `nets.sfn.OfficialFusion` and its variables, f32. Each batch normalisation is folded into the
+        scale and shift that it applies in evaluation.
 
     Raises:
         FileError: an array is missing, unexpected, of another shape, or not finite; the first few are named.
@@ -88,7 +89,7 @@ def variables_of(state: Mapping[str, np.ndarray], source: str = "the state dict"
     settings = _settings(state)
     images = jnp.zeros((1, settings.resolution, settings.resolution, 3))
     shapes = jax.eval_shape(OfficialFusion(settings).init, jax.random.key(0), images, images, jnp.zeros((1, 16, 16, 9)))
-    flat = {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(shapes, sep="/").items()}
+    flat = layouts.shapes_of(shapes)
     names = table(path for path in flat if path.endswith("shortcut/kernel"))
     for path in names:
         if path.startswith(STATISTICS):
@@ -98,10 +99,10 @@ def variables_of(state: Mapping[str, np.ndarray], source: str = "the state dict"
 
 
 def table(shortcuts: Iterable[str]) -> Table:
-    """The names of the arrays: `params/…`, and `statistics/…` of the batch normalisations.
+    """Returns the names of the arrays by path: `params/…`, and `statistics/…` of the batch normalisations.
 
     Args:
-        shortcuts: the paths of the kernels that shortcuts have.
+        shortcuts: paths of the kernels in shortcuts.
     """
     names = _trunk("face", "arcfacenet", 3) | _trunk("template", "masknet", 2)
     names["params/face/input_prelu/slope"] = ("arcfacenet.prelu.weight", SCALAR)
@@ -130,7 +131,7 @@ def table(shortcuts: Iterable[str]) -> Table:
 
 
 def _trunk(trunk: str, key: str, norms: int) -> Table:
-    """The rows of a trunk of four stages of two blocks, without the shortcuts; 3 norms a block go with excitation."""
+    """Returns the rows of a trunk (four stages of two blocks) without shortcuts; blocks of 3 norms have excitation."""
     names = {f"params/{trunk}/input/kernel": (f"{key}.conv1.weight", _CONV)} | _norm(
         f"{trunk}/input_norm", f"{key}.bn1"
     )
@@ -148,23 +149,18 @@ def _trunk(trunk: str, key: str, norms: int) -> Table:
 
 
 def _key(trunk: str, block: str) -> str:
-    """The release's name of a block such as "block_0_1"."""
+    """Returns the release's name for a block such as "block_0_1"."""
     _, stage, index = block.split("_")
     return f"{({'face': 'arcfacenet', 'template': 'masknet'})[trunk]}.layer{int(stage) + 1}.{index}"
 
 
 def _norm(path: str, key: str) -> Table:
-    """The rows of a batch normalisation."""
-    return {
-        f"params/{path}/scale": (f"{key}.weight", SAME),
-        f"params/{path}/bias": (f"{key}.bias", SAME),
-        f"{STATISTICS}{path}/mean": (f"{key}.running_mean", SAME),
-        f"{STATISTICS}{path}/var": (f"{key}.running_var", SAME),
-    }
+    """Returns the rows of a batch normalisation that is to be folded."""
+    return layouts.batch_norm(path, key, STATISTICS)
 
 
 def _is_dead(key: str) -> bool:
-    """Whether an array has no effect."""
+    """Returns whether an array has no effect on the output."""
     unused = re.fullmatch(r"fusion\.fc_mu(\d{1,6})\.(weight|bias)", key)
     levelled = re.fullmatch(r"encoder\.model\.(1|4|7|10)\.bias", key)
     others = key.endswith(".num_batches_tracked") or key == "fusion.noise_var"
@@ -172,7 +168,7 @@ def _is_dead(key: str) -> bool:
 
 
 def _settings(state: Mapping[str, np.ndarray]) -> Settings:
-    """What the shapes say of the network; where an array is missing, the release's sizes (`take` then says so)."""
+    """Derives the settings from the shapes; for a missing array, the release's sizes are used (`take` reports it)."""
 
     def size(key: str, axis: int, rank: int, otherwise: int) -> int:
         array = state.get(key)
@@ -192,7 +188,7 @@ def _settings(state: Mapping[str, np.ndarray]) -> Settings:
 
 
 def _fold(arrays: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
-    """The parameters, with (x - mean) / sqrt(var + ε) · scale + bias as one scale and one bias."""
+    """Returns the parameters, with (x - mean) / sqrt(var + ε) · scale + bias folded into one scale and one bias."""
     params = {path: array for path, array in arrays.items() if not path.startswith(STATISTICS)}
     for path in (path for path in arrays if path.startswith(STATISTICS) and path.endswith("/var")):
         name = path.removeprefix(STATISTICS).removesuffix("/var")

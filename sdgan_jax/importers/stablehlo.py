@@ -1,12 +1,14 @@
-"""A generator as one serialised StableHLO file for cpu, cuda and tpu and any batch; it needs jax and flatbuffers only.
+"""Export of a generator as one StableHLO file for cpu, cuda and tpu and any batch size.
+
+Reading the file needs jax and flatbuffers only:
 
     import jax, jax.export
     draw = jax.export.deserialize(open("FILE", "rb").read()).call
     images = draw(z, attributes, truncation)
 
-The weights are constants of the program. `z` is f32[N,D], `attributes` f32[N,A] (how strongly each attribute is worn,
-in the order of the config; zeros for none), `truncation` f32[]; a conditional generator takes `label` f32[N,C] as a
-fourth argument. The images are f32[N,R,R,3], about [-1,1], drawn with constant noise.
+The weights are constants of the program. `z` is f32[N,D], `attributes` f32[N,A] (strength of each attribute, in the
+order of the config; zeros for none), `truncation` f32[]; a conditional generator takes `label` f32[N,C] as a fourth
+argument. The images are f32[N,R,R,3], about [-1,1], drawn with constant noise.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ def serialize(model: Model) -> bytes:
     """Compiles the averaged generator of a model to StableHLO.
 
     Args:
-        model: any; D and F are left out.
+        model: a model with a generator; D and F are left out.
 
     Returns:
-        What `jax.export.deserialize` takes. JAX reads such files for at least six months after they were written.
+        The bytes for `jax.export.deserialize`. JAX guarantees to read them for six months.
 
     Raises:
         ImportError: flatbuffers is not installed; `jax.export` needs it here and to read the file.
@@ -62,7 +64,7 @@ def serialize(model: Model) -> bytes:
 
 
 def signature(config: Config) -> str:
-    """What the program of a config takes, in words."""
+    """Returns a description of the program's arguments for a config."""
     label = f", label f32[N,{config.generator.label_dim}]" if config.generator.label_dim else ""
     return (
         f"draw(z f32[N,{config.generator.latent_dim}], attributes f32[N,{config.num_attributes}], "
@@ -71,7 +73,7 @@ def signature(config: Config) -> str:
 
 
 def write(path: epath.PathLike, model: Model) -> None:
-    """Writes what `serialize` gives to a file, local or remote."""
+    """Writes the bytes of `serialize` to a local or remote file."""
     target = epath.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(serialize(model))

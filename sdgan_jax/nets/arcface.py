@@ -1,8 +1,8 @@
-"""ArcFace's identity network: the residual network IR-SE, from a face to a unit vector that tells who it is.
+"""ArcFace's identity network IR-SE: a residual network from a face to a unit vector that identifies the person.
 
 Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019 (IR: its improved residual unit);
-Hu et al., "Squeeze-and-Excitation Networks", 2018. The defaults are IR-SE50 for 112×112 faces, whose public weights
-`importers.arcface` reads; fewer and narrower blocks make the small network that is trained on rendered faces.
+Hu et al., "Squeeze-and-Excitation Networks", 2018. The defaults are IR-SE50 for 112×112 faces; `importers.arcface`
+reads its public weights. The small network trained on rendered faces has fewer and narrower blocks.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
 
-REDUCTION = 16  # of the channels, within squeeze-and-excitation
-EPSILON = 1e-5  # of the batch normalisation
+REDUCTION = 16  # factor by which squeeze-and-excitation reduces the channels
+EPSILON = 1e-5  # added to the variance by batch normalisation
 
 
 class ArcFace(nn.Module):
-    """Identity network: a convolution, stages of residual blocks that each halve the image, and a dense layer.
+    """Identity network: a convolution, stages of residual blocks that each halve the sides, and a dense layer.
 
     Attributes:
-        blocks: residual blocks of each stage.
-        widths: channels of each stage.
+        blocks: number of residual blocks in each stage.
+        widths: number of channels in each stage.
         embedding_dim: length E of the embedding.
         dropout: share of the last map's numbers that training leaves out.
     """
@@ -38,11 +38,11 @@ class ArcFace(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Embeds faces.
 
-        The embeddings before their length is taken away are the output of the submodule `embedding_norm`; Flax's
-        `capture_intermediates` gives it, and those of the blocks `block_0`, `block_1`, …
+        Flax's `capture_intermediates` returns the embeddings before their normalisation to unit length (the output of
+        the submodule `embedding_norm`) and the outputs of the blocks `block_0`, `block_1`, …
 
         Args:
-            images: f32[N,S,S,3] in [-1,1]; S a multiple of 2 ** stages.
+            images: f32[N,S,S,3] in [-1,1]; S is a multiple of 2 ** stages.
             train: normalise by the statistics of the batch, whose moving averages are in the collection
                 `batch_stats`, and drop out, which takes an rng `dropout`.
 
@@ -50,7 +50,7 @@ class ArcFace(nn.Module):
             f32[N,E], unit vectors.
 
         Raises:
-            ValueError: the shape is another.
+            ValueError: images have another shape.
         """
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] % (1 << len(self.blocks)):
             raise ValueError(f"images must be [N,S,S,3], S a multiple of {1 << len(self.blocks)}; got {images.shape}")
@@ -72,7 +72,7 @@ class ArcFace(nn.Module):
 class Block(nn.Module):
     """Residual block of IR-SE: [N,H,W,C] to [N,H/stride,W/stride,features].
 
-    Where the widths agree the shortcut drops pixels, else it is a 1×1 convolution.
+    The shortcut drops pixels where the widths agree; otherwise it is a 1×1 convolution.
     """
 
     features: int
@@ -91,7 +91,7 @@ class Block(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel of [N,H,W,C] by a number in (0,1) that depends on the means of all."""
+    """Scales each channel of [N,H,W,C] by a number in (0,1) computed from the means of all channels."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -102,7 +102,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class Conv(nn.Module):
-    """Convolution without bias under zero padding: [N,H,W,C] to [N,H/stride,W/stride,features]; size 1 or 3."""
+    """Convolution without bias, zero padding: [N,H,W,C] to [N,H/stride,W/stride,features]; size 1 or 3."""
 
     features: int
     size: int = 3
@@ -112,15 +112,11 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
-        if self.stride == 1:
-            return resample.convolve(x, kernel)
-        if self.size == 1:
-            return resample.convolve(x[:, :: self.stride, :: self.stride], kernel)
-        return resample.convolve_strided(x, kernel)
+        return resample.convolve(x, kernel, self.stride)
 
 
 class PReLU(nn.Module):
-    """x where it is positive, else x times a slope of the channel's own."""
+    """Leaky ReLU with a learned slope for each channel."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -129,7 +125,7 @@ class PReLU(nn.Module):
 
 
 def _norm(train: bool) -> Any:
-    """Batch normalisation, by the batch in training, else by the moving averages."""
+    """Returns a factory of batch normalisations that use the batch in training and the moving averages otherwise."""
 
     def norm(name: str) -> nn.BatchNorm:
         return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=EPSILON, name=name)

@@ -1,8 +1,8 @@
-"""PRNet's network: a face to its position map, the place of every point of the face's surface in UV space.
+"""PRNet's network: from a face to its position map, which holds the 3D position of each UV texel of the surface.
 
 Feng et al., "Joint 3D Face Reconstruction and Dense Alignment with Position Map Regression Network", 2018. At 256
 pixels and 16 channels it is ResFCN256 of the public TensorFlow code: 4×4 kernels under TensorFlow's SAME padding, no
-biases, every convolution but a block's last one normalised.
+biases, and batch normalisation after every convolution except the last one of a block.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from sdgan_jax.nets import resample
 
 SIZES = (32, 64, 128, 256, 512)
 INNERMOST = 8  # side of the smallest map
-EPSILON = 1e-3  # of TensorFlow's batch normalisation
-MOMENTUM = 0.98  # of the moving averages; 0.999 in TensorFlow, too slow for trainings of a few thousand steps
-POSITIVE = 2.0  # deviations by which three channels of positions lie above the ReLU's zero at first
-SCALE = 1.1  # the network's 0 to 1 stands for 0 to 1.1 image sides
+EPSILON = 1e-3  # TensorFlow's default for batch normalisation
+MOMENTUM = 0.98  # decay of the moving averages; TensorFlow's 0.999 is too slow for a few thousand steps
+POSITIVE = 2.0  # initial shift of three-channel layers in standard deviations, which keeps the ReLU active
+SCALE = 1.1  # outputs of 0 to 1 stand for 0 to 1.1 image sides
 
 
 class Convolution(nn.Module):
@@ -26,9 +26,9 @@ class Convolution(nn.Module):
 
     Attributes:
         features: channels of the result.
-        size: of the kernel, 1 or even.
-        stride: 1 or 2: the result has half the side, or of a transposed convolution twice the side.
-        transposed: whether it is the adjoint of a convolution; the kernel is [k,k,features,C] then.
+        size: side of the kernel, 1 or even.
+        stride: 1 or 2; at 2 a convolution halves the side and a transposed convolution doubles it.
+        transposed: compute the adjoint of a convolution; the kernel is then [k,k,features,C].
     """
 
     features: int
@@ -45,27 +45,27 @@ class Convolution(nn.Module):
             return resample.convolve_same_transposed(x, kernel, self.stride)
         if self.size > 1:
             return resample.convolve_same(x, kernel, self.stride)
-        return resample.convolve(x[:, :: self.stride, :: self.stride], kernel)
+        return resample.convolve(x, kernel, self.stride)
 
 
 def nearly_identity(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """Kernel [4,4,D,C] that hands on each of the first min(C, D) channels, and a little of everything else.
+    """Initialises a kernel [4,4,D,C] to the identity on the first min(C, D) channels plus small random values.
 
-    The decoder is deep and has no shortcuts; begun like this, positions come through it from the first step on.
+    The decoder is deep and has no shortcuts; with this start, positions pass through it from the first step on.
     """
     kernel = 0.3 * nn.initializers.xavier_uniform()(key, shape, dtype)
-    return kernel.at[1, 1].add(jnp.eye(*shape[2:], dtype=dtype))
+    return kernel.at[1, 1].add(jnp.eye(shape[2], shape[3], dtype=dtype))
 
 
 class Unit(nn.Module):
-    """Convolution, batch normalisation and activation; fields as in `Convolution`."""
+    """Convolution, batch normalisation and activation; the first four fields are those of `Convolution`."""
 
     features: int
     size: int = 4
     stride: int = 1
     transposed: bool = False
     last: bool = False  # a sigmoid instead of the ReLU
-    shift: float = 0.0  # of the normalised values at first
+    shift: float = 0.0  # initial shift of the normalised values
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
@@ -75,7 +75,7 @@ class Unit(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual bottleneck: the sum is normalised and rectified, the branch's last convolution is not."""
+    """Residual bottleneck. The sum is normalised and rectified; the last convolution of the branch is not."""
 
     features: int
     stride: int
@@ -92,13 +92,13 @@ class Block(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """TensorFlow's batch normalisation, which may change from the batch to the moving averages while a run goes on."""
+    """TensorFlow's batch normalisation. A traced `train` switches between batch and moving averages within a run."""
 
-    shift: float = 0.0  # of the normalised values at first
+    shift: float = 0.0  # initial shift of the normalised values
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
-        """Normalises x [N,H,W,C]: by the batch, moving the averages, where `train` (which may be traced)."""
+        """Normalises x [N,H,W,C] by the batch, and updates the averages, where `train` (which may be traced) is true."""
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.constant(self.shift), shape)
@@ -109,7 +109,7 @@ class BatchNorm(nn.Module):
             batch = x.mean((0, 1, 2)), x.var((0, 1, 2))
             used = tuple(jnp.where(train, new, kept) for new, kept in zip(batch, used, strict=True))
             if not self.is_initializing():
-                # Where the averages themselves are used, they stay.
+                # Without `train`, `used` equals the averages, so that they keep their values.
                 mean.value, var.value = (
                     MOMENTUM * kept + (1 - MOMENTUM) * new
                     for new, kept in zip(used, (mean.value, var.value), strict=True)
@@ -126,7 +126,7 @@ class ResFCN(nn.Module):
     """Residual encoder and transposed-convolution decoder; the innermost map is 8×8 at every size."""
 
     size: int = 256
-    channels: int = 16  # of the maps at full resolution; they double with each stage
+    channels: int = 16  # channels at full resolution; each stage doubles them
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool | jax.Array = False) -> jax.Array:
@@ -134,14 +134,14 @@ class ResFCN(nn.Module):
 
         Args:
             images: f32[N,size,size,3] in [0,1].
-            train: whether to normalise by the batch, and move the averages of `batch_stats` (which must be mutable).
-                It may be traced.
+            train: normalise by the batch and update the averages in `batch_stats`, which must be mutable; may be
+                traced.
 
         Returns:
-            f32[N,size,size,3] in (0,1): x, y and z at each texel, over 1.1 · size pixels.
+            f32[N,size,size,3] in (0,1): x, y and z at each texel, divided by 1.1 · size pixels.
 
         Raises:
-            ValueError: the size is no power of two from 32 to 512, or the images are of another.
+            ValueError: the size is not a power of two from 32 to 512, or the images have another size.
         """
         if self.size not in SIZES:
             raise ValueError(f"the size of a ResFCN is {self.size}; it must be one of {', '.join(map(str, SIZES))}")
@@ -162,7 +162,7 @@ class ResFCN(nn.Module):
 
 
 def upward(stages: int, channels: int) -> list[tuple[int, int]]:
-    """Width and stride of each transposed convolution, the three of the output included."""
+    """Returns width and stride of each transposed convolution, including the three at the output."""
     rows = [(channels << stages, 1)]
     for stage in reversed(range(stages)):
         rows += [(channels << stage, 2)] + [(channels << stage, 1)] * (2 if stage > 1 else 1)

@@ -1,17 +1,17 @@
-"""Convolution and ×2 resampling, in the forms that run fast; the one file where a form is chosen.
+"""Convolution and ×2 resampling in the forms that run fast. This file alone chooses a form.
 
-XLA's CPU backend is 20 to 80 times slower than need be on several natural forms: grouped convolution for modulation,
-`lhs_dilation` or stride 2 under differentiation, depthwise FIR filters, the second derivatives of a padded convolution.
-What is used here instead:
+XLA's CPU backend runs several natural forms 20 to 80 times slower than necessary: grouped convolution for modulation,
+`lhs_dilation` or stride 2 under differentiation, depthwise FIR filters, second derivatives of a padded convolution.
+The forms used here avoid them:
 
-* on CPU, where there are channels enough to pay for its transforms, the Winograd forms of `winograd`;
-* elsewhere every convolution has stride 1, and its derivatives of any order are again such convolutions and matrix
-  products (`_correlate` and `_kernel_gradient`, each the derivative of the other);
-* there, a resampling 3×3 convolution of StyleGAN2 is a 2×2 convolution at the low resolution whose channels carry the
-  four phases (depth-to-space going up, space-to-depth going down);
-* the FIR filter [1,3,3,1] is a sum of shifted arrays.
+* On CPU, layers with enough channels to pay for the transforms use the Winograd forms of `winograd`.
+* All other convolutions have stride 1. Their derivatives of any order are again stride-1 convolutions and matrix
+  products (`_correlate` and `_kernel_gradient`, each the derivative of the other).
+* The plain form of a resampling 3×3 convolution of StyleGAN2 is a 2×2 convolution at the low resolution whose channels
+  hold the four phases (depth-to-space going up, space-to-depth going down).
+* The FIR filter [1,3,3,1] is a sum of shifted arrays.
 
-What was tried, and what it costs, is in docs/performance.md. Kernels are HWIO, images NHWC.
+docs/performance.md lists the alternatives that were measured. Kernels are HWIO, images NHWC.
 """
 
 from __future__ import annotations
@@ -25,37 +25,51 @@ from sdgan_jax.nets import winograd
 from sdgan_jax.nets.winograd import FIR
 
 Padding = tuple[int, int]  # zeros before and after, the same for both axes
+Pair = tuple[jax.Array, jax.Array]
 
-BACKEND = ""  # whose forms are used: "cpu", "gpu" or "tpu"; "" stands for the one that JAX runs on
-WINOGRAD_CHANNELS = 128  # sqrt(C·D) from which a form with fewer multiplications is faster than a plain one
-WINOGRAD_PIXELS = 1024  # N·H·W at the lower resolution, likewise: the kernel's transform has to pay, too
-FEW_CHANNELS = 32  # sqrt(C·D) up to which the derivative in a kernel is XLA's convolution on CPU, too
+WINOGRAD_CHANNELS = 128  # least sqrt(C·D) at which the Winograd form is faster than the plain one
+WINOGRAD_PIXELS = 1024  # least N·H·W at the lower resolution, so that the kernel's transform pays too
+FEW_CHANNELS = 32  # greatest sqrt(C·D) at which XLA's convolution is the faster kernel gradient on CPU
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
-def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Correlates `x` [N,H,W,C] with `kernel` [k,k,C,D], k odd, zero padding; returns [N,H,W,D].
+def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """Correlates images with a kernel under zero padding of (k - 1) / 2, in the faster form.
 
-    Here and below, the result has the dtype of `x` and `kernel`, float32 or bfloat16.
+    Args:
+        x: [N,H,W,C], float32 or bfloat16; H and W are multiples of the stride.
+        kernel: [k,k,C,D] of the dtype of `x`; k is odd at stride 1, and 1 or 3 at stride 2.
+        stride: 1 or 2.
+
+    Returns:
+        [N,H/stride,W/stride,D] of the same dtype.
     """
     if kernel.shape[0] == 1:
-        return jnp.einsum("nhwc,cd->nhwd", x, kernel[0, 0])
-    if kernel.shape[0] == 3 and _winograd_pays(x, kernel, x.shape[:3], tile=4):
+        return jnp.einsum("nhwc,cd->nhwd", x[:, ::stride, ::stride], kernel[0, 0])
+    if stride > 1:
+        return convolve_strided(x, kernel)
+    if kernel.shape[0] == 3 and _winograd_pays(x, kernel, tile=4):
         return winograd.convolve(x, kernel)
+    return convolve_plain(x, kernel)
+
+
+def convolve_plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Computes `convolve` at stride 1 in the plain form."""
     half = kernel.shape[0] // 2
     return _correlate(x, kernel, (half, half))
 
 
 def convolve_strided(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Correlates `x` [N,2H,2W,C] with `kernel` [3,3,C,D] at stride 2, one zero around; returns [N,H,W,D].
+    """Correlates `x` [N,2H,2W,C] with `kernel` [3,3,C,D] at stride 2, padded by one zero; returns [N,H,W,D].
 
-    XLA's own form, on CPU too: twice as fast there as a 2×2 convolution of blocks of 2×2 pixels, for values and first
-    derivatives. Second ones, which are very slow there, nobody takes.
+    This is XLA's own form on CPU too: values and first derivatives take half the time of a 2×2 convolution of blocks of
+    2×2 pixels. Second derivatives are very slow there, and nothing in this project takes them.
     """
-    return jax.lax.conv_general_dilated(x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return jax.lax.conv_general_dilated(x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=_LAYOUT)
 
 
 def convolve_up(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Transposed convolution of stride 2 followed by the FIR filter with gain 4, as StyleGAN2's up-layer.
+    """Applies StyleGAN2's up-layer, a transposed convolution of stride 2 and the FIR filter with gain 4.
 
     Args:
         x: f32[N,H,W,C].
@@ -64,19 +78,24 @@ def convolve_up(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
         f32[N,2H,2W,D].
     """
-    if _winograd_pays(x, kernel, x.shape[:3], tile=2):
+    if _winograd_pays(x, kernel, tile=2):
         return winograd.convolve_up(x, kernel)
+    return convolve_up_plain(x, kernel)
+
+
+def convolve_up_plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Computes `convolve_up` in the plain form."""
     c, d = kernel.shape[2:]
     # Output 2m + p of one axis is x[m-1] kernel[2+p] + x[m] kernel[p], with kernel[3] = 0.
     taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0))).reshape(2, 2, 2, 2, c, d)[::-1, :, ::-1]
     taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, 4 * d)  # [k,k,C,(p,q,D)]
     y = _correlate(x, taps, (1, 1))
-    # Its last row and column are zero.
+    # The last row and column of y are zero.
     return _filter(_depth_to_space(y), (1, 0), gain=2.0)
 
 
 def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """FIR filter followed by a convolution of stride 2, as StyleGAN2's down-layer.
+    """Applies StyleGAN2's down-layer, the FIR filter and a convolution of stride 2.
 
     Args:
         x: f32[N,2H,2W,C].
@@ -85,28 +104,30 @@ def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
         f32[N,H,W,D].
     """
-    n, h, w, _ = x.shape
-    if _winograd_pays(x, kernel, (n, h // 2, w // 2), tile=2):
+    if _winograd_pays(x, kernel, tile=2, stride=2):
         return winograd.convolve_down(x, kernel)
-    x = _filter(x, (2, 3), gain=1.0)  # a row and a column too many, to make pairs
+    return convolve_down_plain(x, kernel)
+
+
+def convolve_down_plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Computes `convolve_down` in the plain form."""
+    x = _filter(x, (2, 3), gain=1.0)  # one row and one column more than needed, to make pairs
     return _correlate(_space_to_depth(x), _pair_taps(jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))), (0, 0))
 
 
 def convolve_same(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """TensorFlow's SAME convolution with a kernel of even size, whose padding is asymmetric.
+    """Applies TensorFlow's SAME convolution with a kernel of even size, whose padding is asymmetric.
 
     Args:
-        x: [N,H,W,C]; H and W even where the stride is 2.
+        x: [N,H,W,C]; H and W are even where the stride is 2.
         kernel: [k,k,C,D], k even.
         stride: 1 or 2.
 
     Returns:
-        [N,H,W,D], or half that size.
+        [N,H/stride,W/stride,D].
     """
-    if _backend() != "cpu":
-        return jax.lax.conv_general_dilated(
-            x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+    if jax.default_backend() != "cpu":
+        return jax.lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=_LAYOUT)
     half = kernel.shape[0] // 2
     if stride == 1:
         return _correlate(x, kernel, (half - 1, half))
@@ -115,17 +136,17 @@ def convolve_same(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array
 
 
 def convolve_same_transposed(y: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """TensorFlow's SAME transposed convolution, the adjoint of `convolve_same` in its images.
+    """Applies TensorFlow's SAME transposed convolution, the adjoint of `convolve_same` in its images.
 
     Args:
         y: [N,H,W,D].
-        kernel: [k,k,C,D], k even: that of the convolution it is the adjoint of, as TensorFlow stores it.
+        kernel: [k,k,C,D], k even; the kernel of the forward convolution, which is how TensorFlow stores it.
         stride: 1 or 2.
 
     Returns:
-        [N,H,W,C], or twice that size.
+        [N,H·stride,W·stride,C].
     """
-    if _backend() != "cpu":
+    if jax.default_backend() != "cpu":
         return jax.lax.conv_transpose(y, kernel, (stride, stride), "SAME", transpose_kernel=True)
     half = kernel.shape[0] // 2
     if stride == 1:
@@ -135,9 +156,9 @@ def convolve_same_transposed(y: jax.Array, kernel: jax.Array, stride: int = 1) -
 
 
 def convolve_strided_adjoint(y: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The adjoint of `convolve_strided` in its images: `y` [N,H,W,D] and `kernel` [3,3,C,D] to [N,2H,2W,C].
+    """Applies the adjoint of `convolve_strided`: `y` [N,H,W,D] and `kernel` [3,3,C,D] to [N,2H,2W,C].
 
-    It is torch's transposed convolution of stride 2 with padding and output padding 1.
+    It equals torch's transposed convolution of stride 2 with padding 1 and output padding 1.
     """
     n, h, w, _ = y.shape
     like = jnp.zeros((n, 2 * h, 2 * w, kernel.shape[2]), y.dtype)
@@ -169,41 +190,44 @@ def box_downsample(x: jax.Array) -> jax.Array:
     return x.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
-def _backend() -> str:
-    return BACKEND or jax.default_backend()
+def _winograd_pays(x: jax.Array, kernel: jax.Array, tile: int, stride: int = 1) -> bool:
+    """Returns whether the Winograd form is the faster one.
 
-
-def _winograd_pays(x: jax.Array, kernel: jax.Array, shape: tuple[int, int, int], tile: int) -> bool:
-    """Whether the form of `winograd` is the faster one for N, H, W at the lower resolution, in tiles of that side."""
-    n, h, w = shape
-    if not isinstance(n, int):  # exported for any batch size, and for other platforms than this one
+    Args:
+        x: images; `stride` times the size of the lower resolution.
+        kernel: its kernel.
+        tile: side of a tile at the lower resolution.
+        stride: 1, or 2 for a down-layer.
+    """
+    n, h, w = x.shape[0], x.shape[1] // stride, x.shape[2] // stride
+    if not isinstance(n, int):  # exported for any batch size, and for platforms other than this one
         return False
-    many = kernel.shape[2] * kernel.shape[3] >= WINOGRAD_CHANNELS**2 and n * h * w >= WINOGRAD_PIXELS
-    # In bfloat16 the transforms would round too much away.
-    return _backend() == "cpu" and x.dtype != jnp.bfloat16 and many and h % tile == w % tile == 0
+    large = kernel.shape[2] * kernel.shape[3] >= WINOGRAD_CHANNELS**2 and n * h * w >= WINOGRAD_PIXELS
+    # bfloat16 loses too much accuracy in the transforms.
+    return jax.default_backend() == "cpu" and x.dtype != jnp.bfloat16 and large and h % tile == w % tile == 0
 
 
 def _space_to_depth(x: jax.Array) -> jax.Array:
-    """[N,2H,2W,C] to [N,H,W,(p,q,C)]."""
+    """Moves 2×2 pixels into channels: [N,2H,2W,C] to [N,H,W,(p,q,C)]."""
     n, h, w, c = x.shape
     return x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, 4 * c)
 
 
 def _depth_to_space(x: jax.Array) -> jax.Array:
-    """[N,H,W,(p,q,C)] to [N,2H,2W,C]."""
+    """Moves channels into 2×2 pixels: [N,H,W,(p,q,C)] to [N,2H,2W,C]."""
     n, h, w, c = x.shape
     return x.reshape(n, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * h, 2 * w, c // 4)
 
 
 def _pair_taps(kernel: jax.Array) -> jax.Array:
-    """A kernel of stride 2, [2k,2k,C,D], as one of stride 1 on what `_space_to_depth` gives: [k,k,(p,q,C),D]."""
+    """Turns a stride-2 kernel [2k,2k,C,D] into a stride-1 kernel [k,k,(p,q,C),D] for `_space_to_depth`."""
     size, _, c, d = kernel.shape
     taps = kernel.reshape(size // 2, 2, size // 2, 2, c, d).transpose(0, 2, 1, 3, 4, 5)
     return taps.reshape(size // 2, size // 2, 4 * c, d)
 
 
 def _neighbours(left: jax.Array, right: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    """`left` shifted to the next index and `right` to the one before, along `axis`, zeros moved in."""
+    """Shifts `left` to the next index and `right` to the previous one along `axis`; zeros enter."""
     zero = [(0, 0)] * left.ndim
     size = left.shape[axis]
     zero[axis] = (1, 0)
@@ -214,63 +238,69 @@ def _neighbours(left: jax.Array, right: jax.Array, axis: int) -> tuple[jax.Array
 
 
 def _filter(x: jax.Array, padding: Padding, gain: float) -> jax.Array:
-    """The FIR filter along both axes of `x`, padded with zeros, without resampling; `gain` per axis."""
+    """Applies the FIR filter along both axes of `x`, padded with zeros, without resampling; `gain` per axis."""
     for axis in (1, 2):
         pads = [padding if a == axis else (0, 0) for a in range(x.ndim)]
         padded = jnp.pad(x, pads)
         size = padded.shape[axis] - len(FIR) + 1
         shifts = [jax.lax.slice_in_dim(padded, t, t + size, axis=axis) for t in range(len(FIR))]
-        x = sum(gain * tap / sum(FIR) * shift for tap, shift in zip(FIR, shifts, strict=True))
+        terms = [gain * tap / sum(FIR) * shift for tap, shift in zip(FIR, shifts, strict=True)]
+        x = functools.reduce(jnp.add, terms)
     return x
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _correlate(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """Stride-1 correlation of f32[N,H,W,C] with f32[k,k,C,D] under zero padding."""
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    """Correlates f32[N,H,W,C] with f32[k,k,C,D] at stride 1 under zero padding."""
+    return _correlate_xla(x, kernel, padding)
+
+
+def _correlate_xla(x: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
+    """Computes `_correlate` with XLA's own derivatives."""
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), (padding, padding), dimension_numbers=_LAYOUT)
 
 
 def _correlate_transposed(y: jax.Array, kernel: jax.Array, padding: Padding) -> jax.Array:
-    """The adjoint of `_correlate` in its images: f32[N,H',W',D] back to f32[N,H,W,C]."""
+    """Applies the adjoint of `_correlate` in its images: f32[N,H',W',D] to f32[N,H,W,C]."""
     last = kernel.shape[0] - 1
     return _correlate(y, kernel[::-1, ::-1].swapaxes(2, 3), (last - padding[0], last - padding[1]))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _kernel_gradient(x: jax.Array, y: jax.Array, padding: Padding, size: int) -> jax.Array:
-    """The adjoint of `_correlate` in its kernel: f32[N,H,W,C] and f32[N,H',W',D] to f32[k,k,C,D].
+    """Applies the adjoint of `_correlate` in its kernel: f32[N,H,W,C] and f32[N,H',W',D] to f32[k,k,C,D].
 
-    On CPU one matrix product for each tap: XLA's own convolution takes up to four times as long there, but with few
-    channels it is the products, thin ones then, that take up to five times as long.
+    On CPU this is one matrix product for each tap; XLA's own convolution takes up to four times as long there. With few
+    channels the products are thin and take up to five times as long as the convolution, which is then used.
     """
     n, h, w, d = y.shape
     c = x.shape[-1]
-    if _backend() != "cpu" or c * d <= FEW_CHANNELS**2:
-        forward = lambda kernel: _correlate.__wrapped__(x, kernel, padding)  # noqa: E731
-        return jax.linear_transpose(forward, jax.ShapeDtypeStruct((size, size, c, d), x.dtype))(y)[0]
+    if jax.default_backend() != "cpu" or c * d <= FEW_CHANNELS**2:
+        like = jax.ShapeDtypeStruct((size, size, c, d), x.dtype)
+        return jax.linear_transpose(lambda kernel: _correlate_xla(x, kernel, padding), like)(y)[0]
     x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
     y = y.reshape(-1, d)
-    # Of two axes each: contracted over N, H and W in one, XLA would first transpose both operands.
+    # Two-dimensional operands: XLA would first transpose both if N, H and W were contracted as three axes.
     taps = [x[:, i : i + h, j : j + w].reshape(-1, c).T @ y for i in range(size) for j in range(size)]
     return jnp.stack(taps).reshape(size, size, c, d)
 
 
-def _correlate_forward(x, kernel, padding):
+def _correlate_forward(x: jax.Array, kernel: jax.Array, padding: Padding) -> tuple[jax.Array, Pair]:
     return _correlate(x, kernel, padding), (x, kernel)
 
 
-def _correlate_backward(padding, saved, y):
+def _correlate_backward(padding: Padding, saved: Pair, y: jax.Array) -> Pair:
     x, kernel = saved
     return _correlate_transposed(y, kernel, padding), _kernel_gradient(x, y, padding, kernel.shape[0])
 
 
-def _kernel_gradient_forward(x, y, padding, size):
+def _kernel_gradient_forward(
+    x: jax.Array, y: jax.Array, padding: Padding, size: int
+) -> tuple[jax.Array, Pair]:
     return _kernel_gradient(x, y, padding, size), (x, y)
 
 
-def _kernel_gradient_backward(padding, size, saved, kernel):
+def _kernel_gradient_backward(padding: Padding, size: int, saved: Pair, kernel: jax.Array) -> Pair:
     x, y = saved
     return _correlate_transposed(y, kernel, padding), _correlate(x, kernel, padding)
 

@@ -1,11 +1,11 @@
-"""Residual trunks: the features of a face (SE-ResNet18) and of a template image (ResNet18), as SD-GAN uses them.
+"""Residual trunks of SD-GAN: SE-ResNet18 for the features of a face, ResNet18 for those of a template image.
 
 He et al., "Deep Residual Learning", 2016; the improved residual unit of ArcFace (Deng et al. 2019) with squeeze and
 excitation (Hu et al. 2018). Kernels are stored with the equalised learning rate of `layers`.
 
-A normalisation is either `fixed`, a scale and a shift of each channel, which is what a batch normalisation with known
-statistics comes to; or `group`, which needs no statistics of a batch: the same face gives the same features in any
-batch and on any number of devices, and the network stays a function of its parameters and its input alone.
+There are two kinds of normalisation. `fixed` scales and shifts each channel, which equals batch normalisation with known
+statistics. `group` is group normalisation with a scale and a shift. Neither uses statistics of the batch: a face has the
+same features in any batch and on any number of devices.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ import jax.numpy as jnp
 from sdgan_jax.nets import resample
 from sdgan_jax.nets.layers import EqualDense, scaled_normal
 
-REDUCTION = 16  # of the channels, within squeeze and excitation,
-LEAST = 4  # but to no fewer than these
-GROUP = 16  # channels of a group at most
+REDUCTION = 16  # factor by which squeeze-and-excitation reduces the channels
+LEAST = 4  # least number of channels after that reduction
+GROUP = 16  # greatest number of channels in a group
 
 
 class SEResNet(nn.Module):
-    """Trunk of a face: [N,S,S,3] to features [N,s,s,widths[-1]], s = S / (2 · the product of the strides).
+    """Trunk for faces: [N,S,S,3] to features [N,s,s,widths[-1]], s = S / (2 · the product of the strides).
 
-    Two blocks with squeeze and excitation a stage; the first layer is followed by a max-pooling of 2×2 where `pool`.
+    Each stage has `blocks` blocks with squeeze-and-excitation. With `pool`, 2×2 max-pooling follows the first layer;
+    without it the factor 2 in s is absent.
     """
 
     widths: Sequence[int] = (64, 128, 256, 512)
     strides: Sequence[int] = (1, 2, 2, 2)
-    blocks: int = 2  # of a stage
+    blocks: int = 2  # number of blocks in a stage
     pool: bool = True
     norm: str = "fixed"  # or "group"
 
@@ -51,7 +52,7 @@ class SEResNet(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Trunk of a template: [N,S,S,3] to features [N,s,s,widths[-1]] that are not negative, s = S / the strides."""
+    """Trunk for templates: [N,S,S,3] to features [N,s,s,widths[-1]], all >= 0, s = S / the product of the strides."""
 
     widths: Sequence[int] = (64, 128, 256, 512)
     strides: Sequence[int] = (2, 2, 2, 2)
@@ -68,9 +69,9 @@ class ResNet(nn.Module):
 
 
 class SEBlock(nn.Module):
-    """ArcFace's residual unit: normalise, convolve, PReLU, convolve with the stride, squeeze and excite, add, PReLU.
+    """ArcFace's residual unit: normalise, convolve, PReLU, convolve with the stride, squeeze-and-excitation, add, PReLU.
 
-    One slope serves both activations. Where size or width changes the shortcut is a 1×1 convolution.
+    Both activations share one slope. Where size or width changes, the shortcut is a 1×1 convolution.
     """
 
     features: int
@@ -101,7 +102,7 @@ class Block(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel of [N,H,W,C] by a number in (0,1) that depends on the means of all."""
+    """Scales each channel of [N,H,W,C] by a number in (0,1) computed from the means of all channels."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -112,7 +113,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class Conv(nn.Module):
-    """Convolution without bias under zero padding: [N,H,W,C] to [N,H/stride,W/stride,features]; size 1 or 3."""
+    """Convolution without bias, zero padding: [N,H,W,C] to [N,H/stride,W/stride,features]; size 1 or 3."""
 
     features: int
     size: int = 3
@@ -122,15 +123,11 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", scaled_normal(1.0), shape) / math.sqrt(math.prod(shape[:3]))
-        if self.stride == 1:
-            return resample.convolve(x, kernel)
-        if self.size == 1:
-            return resample.convolve(x[:, :: self.stride, :: self.stride], kernel)
-        return resample.convolve_strided(x, kernel)
+        return resample.convolve(x, kernel, self.stride)
 
 
 class PReLU(nn.Module):
-    """x where it is positive, else x times one slope for all channels."""
+    """Leaky ReLU with one learned slope for all channels."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -138,7 +135,7 @@ class PReLU(nn.Module):
 
 
 class Norm(nn.Module):
-    """Normalisation of the channels of [N,H,W,C]: `fixed` or `group`, as the head of this file says."""
+    """Normalisation of the channels of [N,H,W,C]; the kinds `fixed` and `group` are those of the module docstring."""
 
     kind: str
 
@@ -153,7 +150,7 @@ class Norm(nn.Module):
 
 
 def _shortcut(x: jax.Array, features: int, stride: int, norm: str) -> jax.Array:
-    """What a block adds: its input, or where that has another shape, a 1×1 convolution of it."""
+    """Returns the shortcut of a block: its input, or a 1×1 convolution of it where the shapes differ."""
     if stride == 1 and x.shape[-1] == features:
         return x
     return Norm(norm, name="shortcut_norm")(Conv(features, 1, stride, name="shortcut")(x))

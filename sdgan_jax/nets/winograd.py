@@ -1,16 +1,16 @@
 """Convolutions with fewer multiplications than taps: linear transforms around one batched matrix product.
 
 Winograd, "Arithmetic Complexity of Computations", 1980; Lavin & Gray, "Fast Algorithms for Convolutional Neural
-Networks", 2016. An image is cut into tiles, every tile is taken to products' space along both axes by a small matrix
-(`analyse`), the channels are mixed there (one matrix product for each of its points), and a second matrix leads back
-(`synthesise`). `analyse` and `synthesise` are each the adjoint of the other: derivatives of any order are made of the
-same three pieces, and cost as little.
+Networks", 2016. An image is cut into tiles. A small matrix transforms every tile along both axes (`analyse`), one
+matrix product for each transformed point mixes the channels, and a second small matrix transforms back (`synthesise`).
+`analyse` and `synthesise` are each the adjoint of the other, so derivatives of any order consist of the same three
+steps at the same cost.
 
-* A 3×3 convolution on tiles of 4×4 outputs takes 36 products where 144 are written down, F(4×4, 3×3). Its points are
-  0, ±√½, ±√2 and ∞: with the usual 0, ±1, ±2 and ∞ the rounding error is twice as large (RMS).
-* StyleGAN2's up-layer on tiles of 2×2 inputs takes 25 products, of which 16 outputs are made: the even outputs of the
-  transposed convolution by Karatsuba's three for four, the odd ones as they are, the FIR filter within `synthesise`.
-  Its down-layer is the adjoint of this.
+* A 3×3 convolution on tiles of 4×4 outputs, F(4×4, 3×3), takes 36 products instead of 144. Its interpolation points are
+  0, ±√½, ±√2 and ∞; the usual 0, ±1, ±2 and ∞ double the rounding error (RMS).
+* StyleGAN2's up-layer takes 25 products for the 16 outputs of a tile of 2×2 inputs. Karatsuba's method computes the
+  even outputs of the transposed convolution (three products for four); the odd outputs are computed directly; the FIR
+  filter is part of `synthesise`. The down-layer is the adjoint of the up-layer.
 
 Kernels are HWIO, images NHWC.
 """
@@ -30,14 +30,14 @@ _ROOT = math.sqrt(2.0)
 
 
 class Transform(NamedTuple):
-    """What is done along one axis: every window of `stride + 2 reach` samples becomes `len(rows)` points."""
+    """Transform along one axis: every window of `stride + 2 reach` samples becomes `len(rows)` points."""
 
-    rows: tuple[tuple[float, ...], ...]  # a point is the product of its row and the window
-    stride: int  # from one window to the next
-    reach: int  # samples that a window shares with the neighbour on either side
+    rows: tuple[tuple[float, ...], ...]  # each point is the dot product of its row and the window
+    stride: int  # samples from one window to the next
+    reach: int  # samples shared with the neighbouring window on either side
 
 
-# F(4, 3): y = A^T [(G k) · (B^T x)]; the polynomials through the points are scaled so that B^T is simple.
+# F(4, 3): y = A^T [(G k) · (B^T x)]; the interpolation polynomials are scaled so that B^T is simple.
 _CONVOLVE_IN = Transform(
     (
         (1.0, 0.0, -2.5, 0.0, 1.0, 0.0),
@@ -91,15 +91,15 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def convolve_up(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`resample.convolve_up` of `x` f32[N,H,W,C], H and W even, and `kernel` f32[3,3,C,D]."""
+    """Computes `resample.convolve_up` of `x` f32[N,H,W,C], H and W even, and `kernel` f32[3,3,C,D]."""
     points = analyse(x, _UP_IN)
     return synthesise(_mix(points, _to_points(kernel, _UP_KERNEL)), _UP_OUT)
 
 
 def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`resample.convolve_down` of `x` f32[N,2H,2W,C], H and W even, and `kernel` f32[3,3,C,D].
+    """Computes `resample.convolve_down` of `x` f32[N,2H,2W,C], H and W even, and `kernel` f32[3,3,C,D].
 
-    It is the adjoint of `convolve_up` at a quarter of its gain.
+    This is the adjoint of `convolve_up` at a quarter of its gain.
     """
     points = analyse(x, _UP_OUT)
     return synthesise(_mix(points, _to_points(0.25 * kernel, _UP_KERNEL)), _UP_IN)
@@ -107,14 +107,14 @@ def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def analyse(x: jax.Array, transform: Transform) -> jax.Array:
-    """Takes the tiles of `x` f32[N,H,W,C] to their points f32[P,P,N,H/stride,W/stride,C]."""
+    """Transforms the tiles of `x` f32[N,H,W,C] to points f32[P,P,N,H/stride,W/stride,C]."""
     x = jnp.stack([_combine(row, _windows(x, 1, transform)) for row in transform.rows])
     return jnp.stack([_combine(row, _windows(x, 3, transform)) for row in transform.rows], axis=1)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def synthesise(points: jax.Array, transform: Transform) -> jax.Array:
-    """The adjoint of `analyse`: f32[P,P,N,I,J,C] to f32[N,I·stride,J·stride,C]."""
+    """Applies the adjoint of `analyse`: f32[P,P,N,I,J,C] to f32[N,I·stride,J·stride,C]."""
     columns = list(zip(*transform.rows, strict=True))
     x = _overlap([_combine(column, list(points)) for column in columns], 2, transform)  # [P,N,H,J,C]
     return _overlap([_combine(column, list(x)) for column in columns], 2, transform)
@@ -125,25 +125,25 @@ synthesise.defvjp(lambda p, t: (synthesise(p, t), None), lambda t, _, y: (analys
 
 
 def _to_points(kernel: jax.Array, rows: tuple[tuple[float, ...], ...]) -> jax.Array:
-    """Takes `kernel` f32[3,3,C,D] to its points f32[P·P,C,D]."""
+    """Transforms `kernel` f32[3,3,C,D] to points f32[P·P,C,D]."""
     both = jnp.asarray(np.kron(rows, rows), kernel.dtype)  # [P·P,9]
     return (both @ kernel.reshape(9, -1)).reshape(-1, *kernel.shape[2:])
 
 
 def _mix(points: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The matrix product of f32[P,P,N,I,J,C] and f32[P·P,C,D] at every point: f32[P,P,N,I,J,D]."""
+    """Multiplies f32[P,P,N,I,J,C] by f32[P·P,C,D] at every point; returns f32[P,P,N,I,J,D]."""
     mixed = points.reshape(len(kernel), -1, points.shape[-1]) @ kernel
     return mixed.reshape(*points.shape[:-1], -1)
 
 
 def _combine(weights: tuple[float, ...], arrays: list[jax.Array]) -> jax.Array:
-    """The weighted sum, without the terms of weight 0."""
+    """Returns the weighted sum; terms of weight 0 are left out."""
     terms = [w * a if w != 1.0 else a for w, a in zip(weights, arrays, strict=True) if w]
     return functools.reduce(jnp.add, terms)
 
 
 def _windows(x: jax.Array, axis: int, transform: Transform) -> list[jax.Array]:
-    """Sample i of every window, for i from -reach to stride + reach - 1; `axis` then counts the windows."""
+    """Returns sample i of every window, for i from -reach to stride + reach - 1; `axis` then counts windows."""
     stride, reach = transform.stride, transform.reach
     shape = (*x.shape[:axis], x.shape[axis] // stride, stride, *x.shape[axis + 1 :])
     phases = [jax.lax.index_in_dim(x.reshape(shape), i, axis + 1, keepdims=False) for i in range(stride)]
@@ -153,7 +153,7 @@ def _windows(x: jax.Array, axis: int, transform: Transform) -> list[jax.Array]:
 
 
 def _overlap(samples: list[jax.Array], axis: int, transform: Transform) -> jax.Array:
-    """The adjoint of `_windows`."""
+    """Applies the adjoint of `_windows`."""
     stride, reach = transform.stride, transform.reach
     phases = samples[reach : reach + stride]
     for i in range(reach):
@@ -164,7 +164,7 @@ def _overlap(samples: list[jax.Array], axis: int, transform: Transform) -> jax.A
 
 
 def _shift(x: jax.Array, axis: int, by: int) -> jax.Array:
-    """`x` moved by one along `axis`, to the next index or to the one before, zeros moved in."""
+    """Shifts `x` along `axis` by one, to the next index (`by` 1) or the previous one (-1); zeros enter."""
     padding = [(0, 0, 0)] * x.ndim
     padding[axis] = (by, -by, 0)
     return jax.lax.pad(x, jnp.zeros((), x.dtype), padding)

@@ -1,7 +1,8 @@
-"""Edits photos with a model: crops and inverts them in batches, and writes each edit beside a manifest and a sheet."""
+"""Edits photos with a model in batches, and writes each edited image beside a manifest and a sheet."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from sdgan_jax import latents, outputs, pictures
+from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.model import BATCH
 from sdgan_jax.photos import photo_results
@@ -23,47 +25,41 @@ COLUMNS = ("file", "out", "attribute", "strength", "note")
 def edit_photos(
     model: Any, photos: Sequence[PhotoFile], out: epath.Path, attributes: Sequence[str], strength: float = 1.0
 ) -> str:
-    """Edits photos, or goes on where an earlier call with the same model and settings stopped.
+    """Edits photos, or continues where an earlier call with the same model and settings stopped.
 
     Args:
         model: as `sdgan_jax.load` returns it; `config`, `params`, `invert` and `wear` are used.
         photos: see `photo_files.find`; each is cut to its central square and brought to the model's size.
         out: folder of the results.
-        attributes: of the model, worn at once.
-        strength: 0 is the reconstruction, 1 the edit as trained.
+        attributes: names of the model's attributes, all applied to each face.
+        strength: strength of the edit; 0 is the reconstruction, 1 the edit as trained.
 
     Returns:
-        A line that says what there is now.
+        A line that sums up the results.
 
     Raises:
-        OSError: the disk is full or cannot be written. What was done stays.
-        ValueError: an attribute is unknown, something is in the way of the results, or no photo could be edited.
+        OSError: the disk is full or cannot be written. Finished results stay.
+        ValueError: an attribute is unknown, a file is in the way of the results, or there is no result at all.
     """
     if not attributes:
         raise ValueError(f"no attribute is given; the known ones are {', '.join(model.config.attributes)}")
     latents.attribute_weights(list(attributes), model.config.attributes, 1)
-    size, worn = model.config.resolution, "+".join(attributes)
-    settings = {"attributes": list(attributes), "strength": strength, "model": archive.digest(model.params)}
-    results = PhotoResults(out, photos, BY, COLUMNS, settings, ["photo", "reconstruction", worn])
+    size, label = model.config.resolution, "+".join(attributes)
+    settings = {"attributes": list(attributes), "strength": strength, "model": archive.fingerprint(model.params)}
+    results = PhotoResults(out, photos, BY, COLUMNS, settings, ["photo", "reconstruction", label])
 
-    def seen(photo: PhotoFile, paths: list[epath.Path]) -> np.ndarray:
-        """The cell of an earlier result, whose reconstruction was not kept."""
-        before, after = _square(photo.path, size), photo_reader.read_photo(paths[0])
+    def earlier_cell(photo: PhotoFile, paths: list[epath.Path]) -> np.ndarray:
+        """Reads the cell of an earlier result; its reconstruction was not saved and stays white."""
+        before = photo_reader.crop_resize(photo_reader.read_photo(photo.path), size)
+        after = photo_reader.read_photo(paths[0])
         return np.stack([before, np.full_like(before, 255), after])
 
-    results.show(seen)
-    row = {"attribute": worn, "strength": strength}
+    results.show(earlier_cell)
+    row = {"attribute": label, "strength": strength}
     with results:
-        batch: list[tuple[PhotoFile, np.ndarray]] = []
-        for photo in results.work():
-            try:
-                batch.append((photo, _square(photo.path, size)))
-            except ValueError as error:
-                results.skip(photo, row, str(error))
-            if len(batch) == BATCH:
-                _edit(model, batch, attributes, strength, results, row)
-                batch = []
-        if batch:
+        readable = photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line))
+        squares = ((photo, photo_reader.crop_resize(picture.pixels, size)) for photo, picture in readable)
+        while batch := list(itertools.islice(squares, BATCH)):
             _edit(model, batch, attributes, strength, results, row)
     return results.summary()
 
@@ -80,7 +76,7 @@ def _edit(
     before = np.stack([square for _, square in batch])
     faces = pictures.to_float(before)
     latent = model.invert(faces)
-    drawn = [model.wear(latent, faces, "none"), model.wear(latent, faces, list(attributes), strength)]
+    drawn = [model.edit_latent(latent, faces, "none"), model.edit_latent(latent, faces, list(attributes), strength)]
     plain, after = (pictures.to_uint8(np.asarray(images)) for images in drawn)
     for (photo, _), *cell in zip(batch, before, plain, after, strict=True):
         (name,) = results.names[photo.name]
@@ -90,8 +86,3 @@ def _edit(
             results.skip(photo, row, photo_results.failure(error))
         else:
             results.add(photo, [row | {"out": name}], np.stack(cell))
-
-
-def _square(path: epath.Path, size: int) -> np.ndarray:
-    """The central square u8[size,size,3] of a photo."""
-    return photo_reader.crop_resize(photo_reader.read_photo(path), size)

@@ -1,4 +1,4 @@
-"""File names of the results of photos: those of the photos, made unique on every file system."""
+"""File names of results: the names of the photos, made unique for every file system."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from tfds_megn.listing import printable
 
-_LONGEST = 255  # bytes of a name in nearly every file system
+_LONGEST = 255  # bytes; the limit of nearly every file system
 
 
 def assign(
@@ -23,20 +23,19 @@ def assign(
 ) -> dict[str, tuple[str, ...]]:
     """Names the results of photos, in linear time.
 
-    A result has its photo's relative path with another suffix: "a.jpg" becomes "a.png", or "a.0.png" and "a.1.png"
-    where there are several. Where that name is taken, also in other cases of its letters or another Unicode form, it is
-    "a.jpg.png". Bytes that are not UTF-8 become such as "_xe9"; names of more than 255 bytes are cut and marked by a
-    hash.
+    A result has the relative path of its photo with another suffix: "a.jpg" becomes "a.png", or "a.0.png" and "a.1.png"
+    if there are several. If that name is taken, also in another case or Unicode form, the result is "a.jpg.png". Bytes
+    that are not UTF-8 are replaced by text such as "_xe9"; names of more than 255 bytes are cut and get a hash.
 
     Args:
-        names: of the photos, relative, with '/' between.
-        suffix: of the results of a photo, such as ".png".
-        count: results of each photo.
+        names: relative paths of the photos, with '/' as separator.
+        suffix: function from the name of a photo to the suffix of its results, such as ".png".
+        count: number of results for each photo.
         reserved: names that no result may have.
-        kept: names of results that are there already.
+        kept: names of existing results by photo.
 
     Returns:
-        For each photo the names of its results, relative, with '/' between.
+        The names of the results by photo: relative paths with '/' as separator.
     """
     names, kept = list(names), kept or {}
     barred = {_key(name) for name in reserved}
@@ -58,7 +57,7 @@ def assign(
 
 
 def _free(name: str, folder: str, endings: list[str], taken: Collection[str]) -> tuple[str, ...]:
-    """The first names for the results of a photo that are not taken."""
+    """Returns the first names for the results of a photo that are not taken."""
     whole = _text(posixpath.basename(name))
     hashed = (f"{whole}~{_hash(f'{name}/{k}')}" for k in itertools.count())
     for stem in itertools.chain((os.path.splitext(whole)[0], whole), hashed):
@@ -74,7 +73,7 @@ def _endings(suffix: str, count: int) -> list[str]:
 
 
 def _folder(folder: str, barred: Collection[str]) -> str:
-    """The folder of results for a folder of photos."""
+    """Returns the folder of the results for a folder of photos."""
     parts = [_cut(_text(part), _LONGEST, part) for part in folder.split("/")]
     if _key(parts[0]) in barred:
         parts[0] += "_"
@@ -82,12 +81,12 @@ def _folder(folder: str, barred: Collection[str]) -> str:
 
 
 def _key(name: str) -> str:
-    """Returns a key that is equal for names which some file system takes for one."""
+    """Returns a key that is equal for names which some file system does not distinguish."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def _text(name: str) -> str:
-    """A name in UTF-8."""
+    """Returns a name as valid UTF-8."""
     try:
         name.encode()
         return name
@@ -96,7 +95,7 @@ def _text(name: str) -> str:
 
 
 def _cut(name: str, longest: int, source: str) -> str:
-    """A name of at most `longest` bytes."""
+    """Cuts a name to at most `longest` bytes; a cut name ends in a hash of `source`."""
     encoded = name.encode()
     if len(encoded) <= longest:
         return name

@@ -1,4 +1,4 @@
-"""A folder of results of photos: pictures, manifest.csv and sheet.png, written as the work goes on, and resumed."""
+"""Folder of results: images made from photos, manifest.csv and sheet.png; written during the work, and resumable."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ from sdgan_jax.photos import output_names
 from tfds_megn.listing import printable
 
 SHEET_PHOTOS = 24
-_SOURCE = ("source_bytes", "source_mtime_ns", "settings")  # columns by which a later call knows what is done
+_SOURCE = ("source_bytes", "source_mtime_ns", "settings")  # columns that must be the same for a result to be kept
 _SHOWN_NOTES = 20
-_PAUSE = 10  # the least time from one writing of the manifest to the next, in times of what it took
+_PAUSE = 10  # shortest pause between two writings of the manifest, in durations of the last one
 
-Row = dict[str, Any]  # of the manifest
+Row = dict[str, Any]  # a row of the manifest by column
 
 
 class PhotoResults:
-    """What a command makes of photos.
+    """Results that a command makes from photos.
 
-    As a context manager it writes the manifest at the start, now and then, and at the end; the sheet at the end; both
-    also after an error, Ctrl-C or SIGTERM.
+    The context manager writes the manifest at the start, from time to time, and at the end, and the sheet at the end;
+    both also after an error, Ctrl-C or SIGTERM.
 
     Attributes:
-        todo: the photos without a result of the same settings.
-        names: of the results of each photo, relative to the folder, by the photo's name.
-        done: how many photos had a result before.
+        out: the folder.
+        todo: photos without a result of the same settings.
+        names: names of the results of each photo, relative to the folder, by the photo's name.
+        done: number of photos that had a result before.
     """
 
     def __init__(
@@ -57,23 +58,23 @@ class PhotoResults:
         settled: Collection[str] = (),
         inputs: Iterable[epath.PathLike] = (),
     ):
-        """Plans the results; nothing is written.
+        """Plans the results without writing anything.
 
         Args:
             out: the folder.
-            photos: that were asked for.
-            by: the mark of the command, see `outputs`.
-            columns: of the manifest, "file", "out" and "note" among them.
-            settings: all that the results depend on beside the photos; plain values.
-            labels: of the pictures that the sheet shows for each photo.
-            suffix: of the results of a photo.
-            count: results of each photo.
-            settled: notes of photos without a result that another try will not change.
-            inputs: other files that are read and must stay.
+            photos: photos given to the command.
+            by: name of the command, see `outputs`.
+            columns: columns of the manifest, with "file", "out" and "note" among them.
+            settings: everything else that the results depend on, as plain values.
+            labels: labels of the images that the sheet shows for each photo.
+            suffix: function from the name of a photo to the suffix of its results.
+            count: number of results for each photo.
+            settled: notes of photos without a result that are not tried again.
+            inputs: other files that are read and must not be replaced.
 
         Raises:
-            FileExistsError: a file that was not written by this command is in the way.
-            ValueError: a result would replace a photo that is read, or the manifest cannot be understood.
+            FileExistsError: a file in the way was not written by this command.
+            ValueError: a result would replace a file that is read, or the manifest cannot be read.
         """
         self.out, self._photos, self._by, self._labels = out, list(photos), by, list(labels)
         self._columns = (*columns, *_SOURCE)
@@ -82,7 +83,7 @@ class PhotoResults:
         self._states = {photo.name: _state(photo.path) for photo in self._photos}
         before = self._read()
         kept = self._kept(before, count, settled)
-        # Names of results, and of those alone that are there.
+        # Photos without a face are kept too, but have no results.
         there = {name: tuple(row["out"] for row in rows if row["out"]) for name, rows in kept.items()}
         self.names = output_names.assign(
             [photo.name for photo in self._photos],
@@ -108,7 +109,7 @@ class PhotoResults:
         """Yields the photos of `todo`.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C or SIGTERM came during the work on the photo before.
+            KeyboardInterrupt: Ctrl-C or SIGTERM came during the work on the previous photo.
         """
         for photo in self.todo:
             if self._stopped():
@@ -116,16 +117,16 @@ class PhotoResults:
             yield photo
 
     def path(self, name: str) -> epath.Path:
-        """Where a result of this name is written."""
+        """Returns the path of a result by its name."""
         return self.out / name
 
     def add(self, photo: PhotoFile, rows: Sequence[Row], cell: np.ndarray | None = None) -> None:
-        """Enters the finished results of a photo.
+        """Records the finished results of a photo.
 
         Args:
             photo: one of `todo`.
-            rows: of the manifest, one for each result; "file" and what belongs to it is filled in.
-            cell: u8[K,S,S,3] for the sheet, a picture for each label.
+            rows: rows of the manifest, one for each result; "file" and the columns of its state are added.
+            cell: u8[K,S,S,3], the images for the sheet, one for each label.
         """
         self._made += len(rows)
         self._enter(photo, rows)
@@ -133,12 +134,17 @@ class PhotoResults:
             self._cells[photo.name] = cell
 
     def skip(self, photo: PhotoFile, row: Row, note: str) -> None:
-        """Enters a photo without a result, and why."""
+        """Records a photo without a result, with the reason."""
         self._notes.append((photo, note))
         self._enter(photo, [row | {"note": note}])
 
     def show(self, cell_of: Callable[[PhotoFile, list[epath.Path]], np.ndarray]) -> None:
-        """Puts results of earlier calls on the sheet, read by `cell_of`; those that cannot be read are left out."""
+        """Adds results of earlier calls to the sheet.
+
+        Args:
+            cell_of: reads the images u8[K,S,S,3] of a photo from the paths of its results. If it raises a ValueError or
+                an OSError, the photo is left out.
+        """
         for photo in self._photos:
             if len(self._cells) >= SHEET_PHOTOS:
                 break
@@ -159,7 +165,7 @@ class PhotoResults:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, place: Any) -> None:
-        """Writes what was done, also after an error, and says how it went."""
+        """Writes the manifest and the sheet, also after an error, and adds the state of the work to the error."""
         try:
             with contextlib.nullcontext() if kind is None else contextlib.suppress(OSError):
                 self._write()
@@ -179,7 +185,7 @@ class PhotoResults:
             )
 
     def summary(self) -> str:
-        """What there is at the end, in a line."""
+        """Returns one line on the numbers of results and of photos without one."""
         made = f"{self._made} image{'' if self._made == 1 else 's'} in {printable(self.out)}"
         if self.done:
             made += f", and those of {_photos(self.done)} done before"
@@ -188,7 +194,7 @@ class PhotoResults:
         return f"{made}{without}; before and after on {printable(self.out / SHEET)}"
 
     def _read(self) -> dict[str, list[Row]]:
-        """The rows of the manifest of an earlier call, by file; none where there is no manifest."""
+        """Reads the rows of an existing manifest, by file."""
         path = self.out / MANIFEST
         rows: dict[str, list[Row]] = collections.defaultdict(list)
         if not outputs.exists(path):
@@ -208,7 +214,7 @@ class PhotoResults:
         return rows
 
     def _kept(self, before: dict[str, list[Row]], count: int, settled: Collection[str]) -> dict[str, list[Row]]:
-        """Rows of photos that are done: same settings, same photo, and the results are there."""
+        """Returns the rows of finished photos: same settings, same photo, and the results exist."""
         kept = {}
         for photo in self._photos:
             rows, state = before.get(photo.label, []), self._state_columns(photo)
@@ -223,7 +229,7 @@ class PhotoResults:
         return kept
 
     def _check(self, names: list[str], inputs: Iterable[epath.PathLike]) -> None:
-        """Refuses names under which there is something of the user's, and folders that are files."""
+        """Refuses names of files that this command did not write, and folders that are files."""
         read = {_identity(path) for path in (*(photo.path for photo in self._photos), *inputs)} - {None}
         for folder in {posixpath.dirname(name) for name in names}:
             if outputs.exists(self.out / folder) and not (self.out / folder).is_dir():
@@ -238,7 +244,7 @@ class PhotoResults:
                 raise ValueError(f"{printable(path)} is read and would be replaced; give another --out")
 
     def _other_lines(self, before: dict[str, list[Row]]) -> bytes:
-        """The rows of other photos, whose results this call does not replace."""
+        """Returns the rows of other photos, whose results this call does not replace."""
         labels = {photo.label for photo in self._photos}
         names = {name for names in self.names.values() for name in names}
         rows = [row for label, rows in before.items() if label not in labels for row in rows]
@@ -248,7 +254,7 @@ class PhotoResults:
         return dict(zip(_SOURCE, (*self._states[photo.name], self._settings), strict=True))
 
     def _enter(self, photo: PhotoFile, rows: Sequence[Row]) -> None:
-        """Keeps the rows of a photo, and writes the manifest when that does not cost much of the time."""
+        """Stores the rows of a photo, and writes the manifest if the pause since the last writing is long enough."""
         fixed = {"file": photo.label} | self._state_columns(photo)
         self._lines[photo.name] = self._encoded([row | fixed for row in rows])
         self._bar.update()
@@ -261,7 +267,7 @@ class PhotoResults:
         return table.getvalue().encode("utf-8", "backslashreplace")
 
     def _write(self) -> None:
-        """Writes the manifest, the rows in the order of the photos."""
+        """Writes the manifest with its rows in the order of the photos."""
         began = time.monotonic()
         lines = [self._lines[photo.name] for photo in self._photos if photo.name in self._lines]
         with outputs.in_one_piece(self.out / MANIFEST) as unfinished:
@@ -270,7 +276,7 @@ class PhotoResults:
         self._next_writing = now + _PAUSE * (now - began)
 
     def _write_sheet(self) -> None:
-        """Writes the pictures of the first photos side by side."""
+        """Writes the sheet of the first photos."""
         cells = [self._cells[photo.name] for photo in self._photos if photo.name in self._cells]
         if not cells:
             return
@@ -280,7 +286,7 @@ class PhotoResults:
         pictures.write_png(self.out / SHEET, sheet, self._by)
 
     def _say_notes(self) -> None:
-        """Says which photos were skipped, and why."""
+        """Prints the skipped photos and the reasons."""
         for photo, note in self._notes[:_SHOWN_NOTES]:
             line = note if note.startswith(photo.label) else f"{photo.label}: {note}"
             print(f"skipped {line}", file=sys.stderr)
@@ -290,7 +296,7 @@ class PhotoResults:
 
 
 def failure(error: OSError) -> str:
-    """Why a result was not written, as a note; an error of the whole disk is raised again."""
+    """Returns a note on a result that was not written; raises errors of the whole disk again."""
     if outputs.stops_all(error):
         raise error
     return f"cannot be written ({error.strerror or error})"
@@ -301,7 +307,7 @@ def _photos(count: int) -> str:
 
 
 def _state(path: epath.Path) -> tuple[str, str]:
-    """Size and time of change of a photo, as they stand in the manifest; empty where they are not known."""
+    """Returns size and modification time of a photo as in the manifest; empty if they are unknown."""
     try:
         if outputs.is_remote(path):
             status = path.stat()
@@ -313,7 +319,7 @@ def _state(path: epath.Path) -> tuple[str, str]:
 
 
 def _identity(path: epath.PathLike) -> object:
-    """What all paths to one file share; None where there is none."""
+    """Returns a key that all paths to the same file share; None if there is no local file."""
     try:
         status = os.stat(path)
     except OSError:  # remote, or not there

@@ -1,12 +1,13 @@
-"""Trees of arrays in `.npz` files, named by their place in the tree. Nothing in a file is ever executed."""
+"""Trees of arrays in safetensors files, named by their place in the tree. Nothing in a file is ever executed."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import math
+import json
+import shlex
+import sys
 import warnings
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,87 +15,33 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 from etils import epath
 
 from sdgan_jax import outputs
 
-Tree = Any
+Tree = Any  # a tree of arrays
 
-MOST_UNPACKED = 1032  # bytes that deflate, the compression of `.npz` files, can make of one
+_FINGERPRINT = "fingerprint"  # key of a file's metadata
 
 
-def flatten(tree: Tree) -> dict[str, jax.Array]:
-    """The arrays of a tree by their names, such as "params_g/mapping/dense_0/kernel"."""
-    return flax.traverse_util.flatten_dict(tree, sep="/")
+def flatten(tree: Tree) -> dict[str, Any]:
+    """Returns the leaves of a tree by their names, such as "params_g/mapping/dense_0/kernel"."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def unflatten(arrays: Mapping[str, Any]) -> Tree:
-    """The reverse of `flatten`."""
+    """Returns the tree of nested dicts that `flatten` names so.
+
+    Raises:
+        ValueError: a name is also the beginning of another one.
+    """
     return flax.traverse_util.unflatten_dict(dict(arrays), sep="/")
 
 
-def read(file: epath.PathLike) -> dict[str, np.ndarray]:
-    """Reads an archive.
-
-    Args:
-        file: local or remote.
-
-    Returns:
-        Arrays by name, float32 but for those of bools.
-
-    Raises:
-        ValueError: it is no archive of arrays, is damaged, or was cut off.
-        OSError: it cannot be read.
-    """
-    data = epath.Path(file).read_bytes()
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Python, about what a damaged header seems to say
-            members = archive.infolist()
-            if sum(member.file_size for member in members) > MOST_UNPACKED * len(data):
-                raise ValueError("the arrays are larger than the file can unpack to")
-            arrays = {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
-        unflatten(arrays)
-        if len(arrays) < len(members):
-            raise ValueError("two arrays have the same name")
-    except Exception as error:  # damage can make zipfile, zlib, numpy and ast raise nearly anything
-        raise ValueError(f"{file} is damaged or no archive of arrays; write or download it again") from error
-    return arrays
-
-
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """An array of an archive, as `read` returns it; no shape in a header takes memory that its bytes do not fill."""
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError("an array is compressed in a way that numpy does not write")
-    data = io.BytesIO(archive.read(member))
-    version = np.lib.format.read_magic(data)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran_order, dtype = read_header(data)
-    values = data.getbuffer()[data.tell() :]
-    if dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize != len(values):
-        raise ValueError("an array is of no numbers, or of another size than its shape says")
-    array = np.frombuffer(values, dtype).reshape(shape, order="F" if fortran_order else "C")
-    with np.errstate(all="ignore"):  # a number too large for float32 becomes infinite
-        return array.astype(bool if dtype.kind == "b" else np.float32, order="C")
-
-
-def write(file: epath.PathLike, tree: Tree, dtype: np.dtype | type = np.float32) -> None:
-    """Writes an archive.
-
-    Args:
-        file: local or remote.
-        tree: of arrays.
-        dtype: of the numbers: float32, or float16 for half the size. Bools stay bools.
-    """
-    arrays: dict[str, Any] = {name: np.asarray(array) for name, array in flatten(jax.device_get(tree)).items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{k: v if v.dtype == bool else v.astype(dtype) for k, v in arrays.items()})
-    with outputs.in_one_piece(file) as unfinished:
-        unfinished.write_bytes(buffer.getvalue())
-
-
-def digest(tree: Tree) -> str:
-    """A short text that differs where names, shapes or numbers of a tree of arrays differ."""
+def fingerprint(tree: Tree) -> str:
+    """Returns a short text that differs where names, dtypes, shapes or numbers of a tree of arrays differ."""
     found = hashlib.blake2b(digest_size=8)
     for name, array in sorted(flatten(tree).items()):
         array = np.asarray(array)
@@ -103,17 +50,100 @@ def digest(tree: Tree) -> str:
     return found.hexdigest()
 
 
-def take(file: epath.PathLike, arrays: Mapping[str, np.ndarray], target: Tree, settings: str) -> Tree:
-    """The tree of an archive's arrays, held against the shapes that it must have.
+def write(file: epath.PathLike, tree: Tree, dtype: np.dtype | type = np.float32) -> None:
+    """Writes a safetensors file in one piece.
 
     Args:
-        file: what to call the archive in messages.
-        arrays: of it; those that the target has not are left out.
-        target: a tree of anything with a shape and a dtype.
-        settings: the name of the file that the shapes follow from.
+        file: local or remote.
+        tree: tree of arrays.
+        dtype: type of the stored numbers: float32, or float16 for half the size. Bools stay bools.
+    """
+    arrays = {}
+    for name, leaf in flatten(jax.device_get(tree)).items():
+        kept = np.asarray(leaf).dtype == bool
+        arrays[name] = np.asarray(leaf, bool if kept else dtype, order="C")  # safetensors reads the memory as it lies
+    data = safetensors.numpy.save(arrays, {_FINGERPRINT: fingerprint(arrays)})
+    with outputs.in_one_piece(file) as unfinished:
+        unfinished.write_bytes(data)
+
+
+def read(file: epath.PathLike) -> dict[str, np.ndarray]:
+    """Reads a file of arrays. A line on the standard error says how to rewrite one in the old format, `.npz`.
+
+    Args:
+        file: local or remote.
 
     Returns:
-        The tree, of jax arrays.
+        Arrays by name: bools as bools, all else as float32.
+
+    Raises:
+        ValueError: the file is damaged, was cut off, or contains something else than arrays of numbers.
+        OSError: the file cannot be read.
+    """
+    if epath.Path(file).suffix == ".npz":
+        folder = shlex.quote(str(epath.Path(file).parent))
+        command = f"python -m experiments.convert --source={folder} --out=DIR"
+        print(f"{file} is in the old format; rewrite it by `{command}`", file=sys.stderr)
+    with np.errstate(all="ignore"):  # a number too large for float32 becomes infinite
+        return {k: v if v.dtype == bool else v.astype(np.float32, copy=False) for k, v in _load(file).items()}
+
+
+def rewrite(source: epath.PathLike, target: epath.PathLike) -> None:
+    """Writes the arrays of a file, of either format, to a safetensors file, without a loss.
+
+    Args:
+        source: the file that is read.
+        target: the file that is written: float16 where all numbers of the source are float16, else float32.
+
+    Raises:
+        ValueError, OSError: see `read` and `write`.
+    """
+    arrays = _load(source)
+    halves = all(array.dtype in (bool, np.float16) for array in arrays.values())
+    write(target, unflatten(arrays), np.float16 if halves else np.float32)
+
+
+def _load(file: epath.PathLike) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file as they are stored; raises as `read`."""
+    data = epath.Path(file).read_bytes()
+    try:
+        arrays = _from_npz(data) if epath.Path(file).suffix == ".npz" else _from_safetensors(data)
+        unflatten(dict(sorted(arrays.items())))  # in this order "a" beside "a/b" is refused
+        if any(array.dtype.kind not in "biuf" for array in arrays.values()):
+            raise ValueError("an array contains something else than numbers")
+    except Exception as error:  # damage can make safetensors, zipfile, zlib and numpy raise nearly anything
+        raise ValueError(f"{file} is damaged or not a file of arrays; write or download it again") from error
+    return arrays
+
+
+def _from_safetensors(data: bytes) -> dict[str, np.ndarray]:
+    """Returns the arrays of a safetensors file, checked against the fingerprint in its metadata, if there is one."""
+    arrays = safetensors.numpy.load(data)  # checks the length of the header before it uses it
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    if header.get("__metadata__", {}).get(_FINGERPRINT, found := fingerprint(arrays)) != found:
+        raise ValueError("the arrays are not those that were written")
+    return arrays
+
+
+def _from_npz(data: bytes) -> dict[str, np.ndarray]:
+    """Returns the arrays of an `.npz` file; pickled objects are refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy's, about what a damaged header seems to say
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+
+def take(file: epath.PathLike, arrays: Mapping[str, np.ndarray], target: Tree, settings: str) -> Tree:
+    """Returns arrays as a tree, after a check of their names and shapes.
+
+    Args:
+        file: name of the file in messages.
+        arrays: what `read` returned; names that the target lacks are left out.
+        target: tree of leaves with a shape and a dtype.
+        settings: name of the JSON file that the shapes follow from.
+
+    Returns:
+        A tree of jax arrays, like `target`.
 
     Raises:
         ValueError: arrays are missing, of other shapes, or bools in the place of numbers; the first few are named.

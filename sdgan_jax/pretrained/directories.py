@@ -1,7 +1,7 @@
-"""The directories that users give as a model, a network or a workdir: what lies in them, and what to do if it is wrong.
+"""Model and network directories: the names of their files, and messages about paths that are something else.
 
-A model directory holds `config.json` and either `checkpoints/` (a training workdir) or `weights.npz`. A network
-directory holds `network.json` and `weights.npz`.
+A model directory contains `config.json` and either `checkpoints/` (a training workdir) or `weights.safetensors`. A
+network directory contains `network.json` and `weights.safetensors`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetCon
 
 CONFIG = "config.json"
 NETWORK = "network.json"
-WEIGHTS = "weights.npz"
+WEIGHTS = "weights.safetensors"
+OLD_WEIGHTS = "weights.npz"  # the same arrays in the format of numpy; still read, no longer written
 CHECKPOINTS = "checkpoints"
 
 # What is trained by each kind of config, and the kind of the network directory that its run writes at its end.
@@ -61,6 +62,11 @@ def read_object(file: epath.Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object; it must be {…} with a value for each name")
     return values
+
+
+def weights_of(folder: epath.Path) -> epath.Path | None:
+    """Returns the file of weights in a folder, `OLD_WEIGHTS` only without `WEIGHTS`; None where there is neither."""
+    return next((folder / name for name in (WEIGHTS, OLD_WEIGHTS) if (folder / name).exists()), None)
 
 
 def run_kind(values: Mapping[str, Any], wanted: type = Config) -> type:
@@ -113,9 +119,14 @@ def check_model(folder: epath.Path) -> None:
         )
 
 
+def train_into(workdir: epath.PathLike) -> str:
+    """Returns the command that trains a model in a workdir, as part of a message."""
+    return f"train into it by `python -m experiments.train --workdir={shlex.quote(str(workdir))}`"
+
+
 def missing_model(folder: epath.Path) -> str:
     """Returns the line about a path without `config.json` that was given as a model directory."""
-    train = f"train into it by `python -m experiments.train --workdir={shlex.quote(str(folder))}`"
+    train = train_into(folder)
     if line := _elsewhere(folder):
         return line
     if not folder.exists():
@@ -126,7 +137,7 @@ def missing_model(folder: epath.Path) -> str:
     if models := [path for path in held if (path / CONFIG).exists()]:
         others = f" (or another of the {len(models)} model directories in it)" if len(models) > 1 else ""
         return f"{folder} has no {CONFIG}; give {models[0]}{others}"
-    if weights := [path for path in held if path.suffix in _WEIGHTS_SUFFIXES]:
+    if weights := _public_weights(folder):
         return f"{folder} has no {CONFIG}; {_convert(weights[0])}"
     return f"{folder} is no model directory: it has no {CONFIG}; give a training workdir or a model directory"
 
@@ -147,14 +158,14 @@ def missing_network(folder: epath.Path, kind: str) -> str:
         if network == kind:
             return f"{folder} holds {what} that has not ended; run the same training again to end it, or {wanted}"
         return f"{folder} holds {what}{'' if network else ', which --model takes'}; {wanted}"
-    if weights := [path for path in sorted(folder.iterdir()) if path.suffix in _WEIGHTS_SUFFIXES]:
+    if weights := _public_weights(folder):
         return f"{folder} has no {NETWORK}; {_convert(weights[0])}"
     return f"{folder} has no {WEIGHTS if (folder / NETWORK).exists() else NETWORK}; {wanted}"
 
 
 def _elsewhere(path: epath.Path) -> str:
     """The line about a path that is a file, or part of a model or network directory; "" for other paths."""
-    if path.is_file() and _is_weights(path):
+    if path.is_file() and _is_public_weights(path):
         return f"{path} is a file of weights, not a directory; {_convert(path)}"
     above = itertools.chain(list(path.parents)[:_ABOVE], list(_real(path).parents)[:_ABOVE])
     owner = next((folder for folder in above if _is_owner(folder)), None)
@@ -178,14 +189,21 @@ def _real(path: epath.Path) -> epath.Path:
 def _is_owner(folder: epath.Path) -> bool:
     """Returns whether a folder is a model or network directory that is not empty."""
     if (folder / NETWORK).exists():
-        return (folder / WEIGHTS).exists()
-    return (folder / CONFIG).exists() and ((folder / CHECKPOINTS).exists() or (folder / WEIGHTS).exists())
+        return weights_of(folder) is not None
+    return (folder / CONFIG).exists() and ((folder / CHECKPOINTS).exists() or weights_of(folder) is not None)
 
 
-def _is_weights(file: epath.Path) -> bool:
+def _public_weights(folder: epath.Path) -> list[epath.Path]:
+    """Returns the files in a folder that are named like public weights."""
+    return [path for path in sorted(folder.iterdir()) if path.suffix in _WEIGHTS_SUFFIXES and path.name != WEIGHTS]
+
+
+def _is_public_weights(file: epath.Path) -> bool:
     """Returns whether the suffix or the first bytes of a file are those of public weights."""
-    if file.suffix in (*_WEIGHTS_SUFFIXES, ".npz", ".zip"):
-        return file.suffix in _WEIGHTS_SUFFIXES
+    if file.name == WEIGHTS or file.suffix in (".npz", ".zip"):
+        return False
+    if file.suffix in _WEIGHTS_SUFFIXES:
+        return True
     with file.open("rb") as opened:
         return opened.read(4).startswith(_WEIGHTS_STARTS)
 

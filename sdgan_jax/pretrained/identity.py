@@ -1,4 +1,4 @@
-"""Identity networks: embeddings of faces."""
+"""Identity networks, which map faces to embeddings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sdgan_jax.pretrained.archive import Tree
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class IdentityNetwork:
-    """Identity embeddings of faces. Pure: its caller compiles it.
+    """A network that maps faces to identity embeddings, as a pure function.
 
     Attributes:
-        net: the network.
-        variables: its `params` and `batch_stats`.
-        resolution: side of the faces that it takes.
-        crop: what it sees of an image: top, left, bottom and right as shares of the side; None for all of it.
+        net: the architecture.
+        variables: `params` and `batch_stats`.
+        resolution: side of the network's input in pixels.
+        crop: part of an image that is used: top, left, bottom and right in sides of the image; None for all of it.
     """
 
     net: ArcFace
@@ -34,13 +34,13 @@ class IdentityNetwork:
         """Embeds faces.
 
         Args:
-            images: f32[N,R,R,3] in [-1,1], of any size R; aligned where there is a crop.
+            images: f32[N,R,R,3] in [-1,1], of any size R; aligned faces if there is a crop.
 
         Returns:
             f32[N,E], unit vectors.
 
         Raises:
-            ValueError: the images are no squares of three channels.
+            ValueError: the images are not [N,R,R,3].
         """
         inputs.check_squares(images)
         if self.crop is not None:
@@ -59,8 +59,8 @@ def identity_network(path: epath.PathLike = "") -> IdentityNetwork:
         The network.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is of another kind, damaged, or does not fit together.
+        FileNotFoundError: the directory contains no network.
+        ValueError: the network is of another kind or damaged, or its weights do not fit its settings.
     """
 
     def make(settings: dict[str, Any]) -> ArcFace:

@@ -16,11 +16,11 @@ from sdgan_jax.pretrained.archive import Tree
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OfficialFusionNetwork:
-    """Offsets by the fusion network of SD-GAN's release. Pure: its caller compiles it.
+    """The fusion network of SD-GAN's release, as a pure function.
 
     Attributes:
-        net: the network.
-        variables: its `params`.
+        net: the architecture.
+        variables: `params`.
     """
 
     net: OfficialFusion
@@ -32,13 +32,13 @@ class OfficialFusionNetwork:
         Args:
             faces: f32[N,R,R,3] in [-1,1], of any size R.
             templates: f32[N,R,R,3] in [-1,1], images of the attribute, of any size R.
-            maps: f32[N,S,S,9], maps of the canonical 3D faces; S a multiple of 4.
+            maps: f32[N,S,S,9], maps of the canonical 3D faces; S is a multiple of 4.
 
         Returns:
-            f32[N,L,D], L the layers of G; [N,14,512] of the release.
+            f32[N,L,D], where L is the number of layers of G; [N,14,512] in the release.
 
         Raises:
-            ValueError: a shape is another.
+            ValueError: an argument has another shape.
         """
         inputs.check_squares(faces, "faces")
         inputs.check_squares(templates, "templates")
@@ -60,8 +60,8 @@ def fusion_network(path: epath.PathLike) -> OfficialFusionNetwork:
         The network.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is of another kind, damaged, or does not fit together.
+        FileNotFoundError: the directory contains no network.
+        ValueError: the network is of another kind or damaged, or its weights do not fit its settings.
     """
 
     def make(settings: dict[str, Any]) -> OfficialFusion:

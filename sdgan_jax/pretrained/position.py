@@ -1,4 +1,4 @@
-"""Position map networks: PRNet with the stages that correct its maps."""
+"""Position map networks: PRNet, and the stages that correct its maps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from sdgan_jax import pictures
 from sdgan_jax.face3d import descent, finding, geometry
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.prnet import SCALE, ResFCN, to_input
@@ -21,18 +22,19 @@ from sdgan_jax.pretrained.archive import Tree
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PositionNetwork:
-    """Position maps of images, of MEGN's layout the mean of those of an image and of its mirror image, then corrected.
+    """A network that regresses position maps from images, as a pure function.
 
-    Pure: its caller compiles it.
+    In MEGN's layout, which is its own mirror image, the map is averaged with that of the mirrored image (test-time
+    augmentation). The stages, if there are any, then correct it.
 
     Attributes:
-        net: the network.
-        variables: its `params` and `batch_stats`; where maps are corrected, `stages`, the arrays of each
-            `descent.Stage` by its number; of public weights `layout`, with `landmarks` f32[68,2], their (u,v) in
-            [0,1], and `face` bool[256,256], the texels that are points of the face.
-        layout: how its maps lie in UV space, "megn" or "prnet".
-        depth_offset: the output that stands for z = 0: 0.5 where z is a signed depth about the head's centre, 0 where
-            it is a raw depth from an origin of its own.
+        net: the architecture.
+        variables: `params` and `batch_stats`; with stages also `stages`, the arrays of each `descent.Stage` by its
+            number; with public weights also `layout`, which contains `landmarks` f32[68,2], (u,v) in [0,1], and `face`
+            bool[256,256], the texels of the face.
+        layout: UV layout of the maps, "megn" or "prnet".
+        depth_offset: output that stands for z = 0: 0.5 if z is a signed depth from the head's centre, 0 if it is a raw
+            depth from another origin.
     """
 
     net: ResFCN
@@ -51,39 +53,37 @@ class PositionNetwork:
             column j is (x, y) = (j, i).
 
         Raises:
-            ValueError: the images are no squares of three channels.
+            ValueError: the images are not [N,R,R,3].
         """
         inputs.check_squares(images)
         size, ratio = self.net.size, images.shape[1] / self.net.size
         small = inputs.resize(images, size)
         maps = self._maps(small)
-        if self.layout == "megn":  # which is its own mirror image: a second opinion for nothing but time
+        if self.layout == "megn":
             maps = (maps + geometry.mirror(self._maps(small[:, :, ::-1]), size)) / 2
         for stage in self.stages:
             maps = jax.vmap(functools.partial(descent.correct, stage=stage, layout=self.uv_layout))(small, maps)
-        # In pixels of the resized image, whose corner, not the centre of its first pixel, is that of the image.
-        corner = jnp.array([0.5, 0.5, 0.0])
-        return (maps + corner) * ratio - corner
+        return pictures.scale_positions(maps, ratio)
 
     def _maps(self, images: jax.Array) -> jax.Array:
-        """What the network says of f32[N,size,size,3] in [-1,1], in pixels of these."""
+        """Applies the network to images f32[N,size,size,3] in [-1,1]; the maps are in pixels of these."""
         variables = {name: self.variables[name] for name in ("params", "batch_stats")}
         maps = jnp.asarray(self.net.apply(variables, to_input(images)))
         return (maps - jnp.array([0, 0, self.depth_offset])) * (SCALE * self.net.size)
 
     @property
     def stages(self) -> tuple[descent.Stage, ...]:
-        """What corrects the maps, in order."""
+        """The stages that correct the maps, in order."""
         arrays = self.variables.get("stages", {})
         return tuple(descent.Stage(**arrays[str(number)]) for number in range(len(arrays)))
 
     @property
     def alone(self) -> PositionNetwork:
-        """The same without stages."""
+        """The same network without stages."""
         return dataclasses.replace(self, variables={k: v for k, v in self.variables.items() if k != "stages"})
 
     def with_stage(self, stage: descent.Stage) -> PositionNetwork:
-        """The same with one more stage."""
+        """Returns the same network with one more stage."""
         arrays = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
         stages = self.variables.get("stages", {})
         stages = stages | {str(len(stages)): arrays}
@@ -91,15 +91,15 @@ class PositionNetwork:
 
     @property
     def framing(self) -> finding.Framing:
-        """How faces lay in the pictures of its training."""
+        """Size and position of the faces in the training images."""
         return finding.PRNET if self.layout == "prnet" else finding.MEGN
 
     @functools.cached_property
     def uv_layout(self) -> layouts.Layout:
-        """What lies where on the maps.
+        """UV layout of the maps.
 
         Raises:
-            ValueError: of PRNet's public square it is not known, because the network came without PRNet's UV files.
+            ValueError: the layout is PRNet's, and the network was converted without PRNet's UV files.
         """
         if self.layout == "megn":
             return layouts.megn(self.net.size)
@@ -122,8 +122,8 @@ def position_network(path: epath.PathLike = "") -> PositionNetwork:
         The network.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is of another kind, damaged, or does not fit together.
+        FileNotFoundError: the directory contains no network.
+        ValueError: the network is of another kind or damaged, or its weights do not fit its settings.
     """
 
     def make(settings: dict[str, Any]) -> ResFCN:

@@ -1,8 +1,8 @@
-"""Network directories: read and written.
+"""Network directories: reads and writes trained networks other than a GAN.
 
-A network directory holds `network.json`, its kind and its settings, and `weights.npz`, a plain archive of arrays with
-names such as "params/conv/kernel" and "batch_stats/norm/mean". Nothing in it is ever executed. Those that come with the
-project lie in `sdgan_jax/weights/`.
+A network directory contains `network.json`, the kind and the settings of the network, and `weights.safetensors`, its
+arrays by names such as "params/conv/kernel" and "batch_stats/norm/mean". Nothing in it is ever executed. The networks
+that come with the project are in `sdgan_jax/weights/`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from sdgan_jax import outputs
 from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.pretrained.archive import Tree
 
-MOST_ITEMS = 16  # numbers in one setting
+MOST_ITEMS = 16  # numbers in a setting that is a list
 SHIPPED = epath.Path(__file__).parents[1] / "weights"
 
 
@@ -28,16 +29,16 @@ def write(
     """Writes a network directory.
 
     Args:
-        path: the directory, local or remote; made when it is not there.
-        kind: of the network: "prnet", "identity" or "sfn".
-        settings: what it takes beside the arrays to rebuild the network; plain numbers, texts and lists.
-        variables: the collections of the network, `params` among them.
-        dtype: float32, or float16 for half the size.
+        path: the directory, local or remote; created if missing.
+        kind: kind of the network: "prnet", "identity" or "sfn".
+        settings: sizes and options that rebuild the network; plain numbers, texts and lists.
+        variables: collections of the network, `params` among them.
+        dtype: type of the stored numbers: float32, or float16 for half the size.
     """
     folder = epath.Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
     archive.write(folder / directories.WEIGHTS, variables, dtype)
-    (folder / directories.NETWORK).write_text(json.dumps({"kind": kind, **settings}, indent=2) + "\n")
+    with outputs.in_one_piece(folder / directories.NETWORK) as unfinished:
+        unfinished.write_text(json.dumps({"kind": kind, **settings}, indent=2) + "\n")
 
 
 def read(
@@ -47,20 +48,20 @@ def read(
 
     Args:
         path: the directory, local or remote.
-        kind: that it must have.
-        shapes: from the settings to the tree that the variables must have, as `jax.eval_shape` gives it. Collections
-            that it does not name are read as they are.
+        kind: kind that the network must have.
+        shapes: function from the settings to the tree of shapes that the variables must have, such as
+            `jax.eval_shape` returns. Collections that it does not name are read without a check.
 
     Returns:
         The settings without the kind, and the variables, float32 on the default device; bools are bools.
 
     Raises:
         FileNotFoundError: there is no network; the message says what to do.
-        ValueError: it is of another kind, is damaged, lacks a setting, or its arrays do not fit.
+        ValueError: the network is of another kind, is damaged, lacks a setting, or its arrays do not fit.
     """
     folder = epath.Path(path)
-    file, weights = folder / directories.NETWORK, folder / directories.WEIGHTS
-    if not file.exists() or not weights.exists():
+    file, weights = folder / directories.NETWORK, directories.weights_of(folder)
+    if not file.exists() or weights is None:
         raise FileNotFoundError(directories.missing_network(folder, kind))
     try:
         settings = directories.read_object(file)
@@ -75,7 +76,7 @@ def read(
         target = shapes(settings)
     except KeyError as error:
         raise ValueError(f"{file} lacks the setting {error}") from error
-    except Exception as error:  # whatever falls out of networks of absurd settings
+    except Exception as error:  # networks of absurd settings raise nearly anything
         reason = str(error).partition("\n")[0][:200]
         raise ValueError(f"{file} describes no network: {reason}") from error
     others = {name: jnp.asarray(array) for name, array in arrays.items() if name.split("/")[0] not in target}
@@ -83,9 +84,12 @@ def read(
 
 
 def check_sizes(settings: dict[str, Any], **most: int) -> None:
-    """Raises `ValueError` where a setting, or an item of one that is a list, is no whole number from 1 to its `most`.
+    """Checks that settings, or the items of those that are lists, are whole numbers from 1 to their `most`.
 
     Larger numbers would take time or memory before the arrays show that they are wrong.
+
+    Raises:
+        ValueError: naming the first setting that does not fit.
     """
     for name, limit in most.items():
         value = settings[name]

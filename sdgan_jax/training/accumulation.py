@@ -1,4 +1,4 @@
-"""Gradient accumulation: a device's rows worked through part by part, for the gradient of all of them."""
+"""Gradient accumulation: the mean gradient of a device's rows, computed part by part to save memory."""
 
 from __future__ import annotations
 
@@ -7,35 +7,17 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from sdgan_jax.config import Config
-from sdgan_jax.networks import Tree
-
-
-def check(config: Config, devices: int) -> None:
-    """Checks that the parts of a batch are those that the whole batch would fall into.
-
-    Raises:
-        ValueError: a group of the minibatch standard deviation would be cut.
-    """
-    rows = config.batch_size // devices
-    if config.accumulate > 1 and rows % (config.accumulate * config.discriminator.mbstd_group):
-        raise ValueError(
-            f"config.accumulate is {config.accumulate}, but the {rows} images of a device do not split into so many "
-            f"parts of whole groups of {config.discriminator.mbstd_group} (config.discriminator.mbstd_group)"
-        )
+from sdgan_jax.pretrained.archive import Tree
 
 
 def mean_over_parts(compute: Callable[[Tree], Tree], rows: Tree, count: int, group: int) -> Tree:
-    """The mean of `compute(part)` over `count` parts of a device's rows.
+    """Returns the mean of `compute(part)` over `count` parts of a device's rows, which equals `compute(rows)`.
 
     Args:
-        compute: a part of `rows` to a tree of arrays, each a mean over the samples of the part.
+        compute: maps a part of `rows` to a tree of arrays, each a mean over the samples of the part.
         rows: tree of arrays [n,...], n a multiple of count · group.
-        count: parts, worked through one after the other.
-        group: samples of a group that must stay together, strided as those of `layers.minibatch_stddev`.
-
-    Returns:
-        What `compute(rows)` would be.
+        count: number of parts; they are computed one after the other.
+        group: number of samples of a group that stays in one part, strided as in `layers.minibatch_stddev`.
     """
     if count == 1:
         return compute(rows)

@@ -1,4 +1,4 @@
-"""Checkpoints of a run, in `checkpoints/` of its workdir: the state, the position in the data, digests and a score."""
+"""Checkpoints in `checkpoints/` of a workdir: the state, its checksums, the position in the data, and a score."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
-from sdgan_jax.training import digest
+from sdgan_jax.pretrained import archive, directories
+from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import workdir as workdir_lib
-from sdgan_jax.training.digest import Tree, named_leaves
+from sdgan_jax.training.checksums import checksums
 from tfds_megn import data_dir
+
+_CHECKSUMS = "digests"  # key of the checksums in the JSON beside the arrays
 
 
 class DamagedError(ValueError):
-    """A checkpoint cannot be read, or holds other numbers than were saved."""
+    """A checkpoint cannot be read, or contains other numbers than were saved."""
 
 
 class Positioned(Protocol):
-    """What gives the batches of a run; `sdgan_jax.data.stream.BatchIterator` is one."""
+    """A source of batches with a position, such as `sdgan_jax.data.stream.BatchIterator`."""
 
     position: int
 
 
 class Checkpoints:
-    """The checkpoints of a run, written in the background: the newest `config.keep_checkpoints` and the best.
+    """Writes checkpoints in the background, and keeps the newest `config.keep_checkpoints` and the best.
 
     A save that is cut off (kill -9, power) leaves the earlier ones whole; the next run clears its remains.
     """
@@ -42,14 +45,14 @@ class Checkpoints:
 
         Args:
             workdir: local or remote (`gs://...`) directory; made when it is not there.
-            config: of this run, of any kind. An earlier run in the workdir must have had the same, `RESUMABLE` aside.
+            config: config of any kind. An earlier run in the workdir must have had the same, `RESUMABLE` aside.
 
         Raises:
             ValueError: the workdir belongs to a run with another config; the fields are named.
         """
         workdir_lib.save_config(workdir, config)
         self._workdir, self._keep = epath.Path(workdir), config.keep_checkpoints
-        self._digest = jax.jit(digest.digests)
+        self._checksums = jax.jit(checksums)
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -67,7 +70,7 @@ class Checkpoints:
 
     @property
     def directory(self) -> epath.Path:
-        """Where the checkpoints are, a directory per step."""
+        """The directory that contains a directory for each saved step."""
         return self._manager.directory
 
     @property
@@ -86,16 +89,16 @@ class Checkpoints:
         Args:
             step: number of steps done. A step that is already saved is left as it is.
             state: tree of arrays, each on all devices (`NamedSharding(mesh, P())`).
-            batches: whose `position` is saved with the state.
-            score: how good the model is, higher is better; None or NaN where that is not known.
+            batches: source of batches; its `position` is saved with the state.
+            score: score of the model, higher is better; None or NaN where it is not known.
         """
         if step in self._manager.all_steps():
             return
         # Numbers, not arrays, so that the state may be donated.
-        known_digests = {name: int(value) for name, value in jax.device_get(self._digest(state)).items()}
+        sums = {name: int(value) for name, value in jax.device_get(self._checksums(state)).items()}
         items = ocp.args.Composite(
             state=ocp.args.PyTreeSave(state),
-            data=ocp.args.JsonSave({"position": batches.position, "digests": known_digests}),
+            data=ocp.args.JsonSave({"position": batches.position, _CHECKSUMS: sums}),
         )
         known = score is not None and math.isfinite(score)
         with self._naming_full_disk():
@@ -104,16 +107,16 @@ class Checkpoints:
     def restore(
         self, target: Tree, batches: Positioned, step: int | None = None, say: Callable[[str], None] = print
     ) -> Tree:
-        """Reads a checkpoint and moves the batches to its place.
+        """Reads a checkpoint and moves the batches to its position.
 
         Where the newest checkpoint is damaged, the one before it is read. The damaged one is moved to `damaged/` in the
         workdir, since the run will come to its step again.
 
         Args:
-            target: tree of arrays or `jax.ShapeDtypeStruct`s with a sharding: what is expected, and where.
-            batches: gets the saved `position`.
-            step: which checkpoint, the newest by default.
-            say: is told about damaged checkpoints, a line each.
+            target: tree of arrays or `jax.ShapeDtypeStruct`s with a sharding: the expected arrays and their places.
+            batches: source of batches that is moved to the saved `position`.
+            step: step of the checkpoint; None for the newest.
+            say: function that is called with a line about each damaged checkpoint.
 
         Returns:
             A tree like `target`, bitwise as it was saved.
@@ -131,7 +134,7 @@ class Checkpoints:
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), target)
 
         def read(step: int) -> dict[str, Any]:
-            return _read(self._manager, step, target, False, self._digest)
+            return _read(self._manager, step, target, False, self._checksums)
 
         step, restored, damaged = _newest_whole(read, steps if step is None else [step])
         for bad, error in damaged.items():
@@ -143,7 +146,7 @@ class Checkpoints:
         return restored["state"]
 
     def _set_aside(self, step: int) -> epath.Path:
-        """Moves a damaged checkpoint out of the way of the run, and returns where it is."""
+        """Moves a damaged checkpoint out of the way of the run, and returns its new path."""
         folder = self._workdir / "damaged"
         target = next(path for n in range(1000) if not (path := folder / (f"{step}.{n}" if n else str(step))).exists())
         _synchronise("about to move a damaged checkpoint")
@@ -154,7 +157,7 @@ class Checkpoints:
         return target
 
     def reached_preemption(self, step: int) -> bool:
-        """Whether the machine is about to be taken away: save, close and end. Needs `jax.distributed`."""
+        """Returns whether the machine is about to be taken away. Needs `jax.distributed`."""
         return self._manager.reached_preemption(step)
 
     def wait(self) -> None:
@@ -196,7 +199,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """Closes. The error that ended the run, if any, is the one that is raised."""
+        """Closes; an error that ended the run goes before errors of closing."""
         with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
             self.close()
 
@@ -226,7 +229,7 @@ def _synchronise(what: str) -> None:
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is about a full disk or quota."""
+    """Returns whether an error, or its cause, is about a full disk or quota."""
     return error is not None and (
         data_dir.error_number(error) in data_dir.FULL or _is_disk_full(error.__cause__ or error.__context__)
     )
@@ -240,10 +243,10 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
 
     Args:
         workdir: a workdir or a model directory; it is not changed, and may belong to a run that goes on.
-        target: dict of the state's fields that are wanted, e.g. {"ema_g": ..., "basis": ...}, each a tree of
-            arrays or `jax.ShapeDtypeStruct`s. Nothing else is read.
-        best: the checkpoint with the highest score instead of the newest.
-        step: the checkpoint of this step instead.
+        target: dict of fields of the state, e.g. {"ema_g": ..., "basis": ...}, each a tree of arrays or
+            `jax.ShapeDtypeStruct`s. Nothing else is read.
+        best: reads the checkpoint with the highest score instead of the newest.
+        step: reads the checkpoint of this step instead.
 
     Returns:
         A tree like `target`, on the first device of this process.
@@ -253,8 +256,8 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
         DamagedError: no checkpoint, or not the one of `step`, can be read.
         ValueError: the checkpoint holds other arrays than `target`; some are named.
     """
-    none = f"{workdir} holds no checkpoint; {workdir_lib.way_out(workdir)}"
-    if not (epath.Path(workdir) / "checkpoints").exists():
+    none = f"{workdir} holds no checkpoint; {directories.train_into(workdir)}"
+    if not (epath.Path(workdir) / directories.CHECKPOINTS).exists():
         raise FileNotFoundError(none)  # before Orbax makes the folder
     with _open(workdir, alone=True, create=False) as manager:
         steps = sorted(manager.all_steps(), reverse=True)
@@ -269,7 +272,7 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), target)
 
         def read(step: int) -> dict[str, Any]:
-            return _read(manager, step, target, True, lambda state: digest.digests(jax.tree.map(np.asarray, state)))
+            return _read(manager, step, target, True, lambda state: checksums(jax.tree.map(np.asarray, state)))
 
         found, restored, damaged = _newest_whole(read, steps if step is None else [step])
         for error in damaged.values():
@@ -278,12 +281,12 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
 
 
 def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.CheckpointManager:
-    """A manager that ranks checkpoints by their score.
+    """Returns a manager that ranks checkpoints by their score.
 
     Args:
         workdir: the workdir.
-        alone: by this process alone; else every process of the run must open it.
-        **options: of the manager.
+        alone: opens it in this process alone; else every process of the run must open it.
+        **options: further options of the manager.
     """
     here = jax.process_index()
     processes = ocp.options.MultiprocessingOptions(
@@ -292,7 +295,7 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
         barrier_sync_key_prefix=f"process_{here}" if alone else None,
     )
     return ocp.CheckpointManager(
-        epath.Path(workdir).resolve() / "checkpoints",
+        epath.Path(workdir).resolve() / directories.CHECKPOINTS,
         item_handlers={
             "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
             "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
@@ -304,31 +307,31 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
 
 
 def _score(metrics: dict[str, float | None]) -> float:
-    """The number that checkpoints are ranked by; one without a score is worse than any with one."""
+    """Returns the number that checkpoints are ranked by, -infinity without a score."""
     score = metrics["score"]
     return -math.inf if score is None else score
 
 
 def _best_step(manager: ocp.CheckpointManager) -> int | None:
-    """The step with the highest score, None where none has one."""
+    """Returns the step with the highest score, None where none has a score."""
     step = manager.best_step()
     return None if step is None or _score(manager.metrics(step)) == -math.inf else step
 
 
 def _read(
-    manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool, digests: Callable[[Tree], dict[str, Any]]
+    manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool, compute: Callable[[Tree], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Reads the arrays of `target`, of which there may be more in the checkpoint if `partial`, and the JSON beside.
+    """Reads the arrays of `target` and the JSON beside them; a checkpoint has no others unless `partial`.
 
     Raises:
-        DamagedError: something cannot be read, or the digests are not those that were saved.
-        ValueError: there are other arrays in the checkpoint.
+        DamagedError: something cannot be read, or the checksums are not those that were saved.
+        ValueError: the checkpoint contains other arrays.
     """
     folder = manager.directory / str(step)
     with _naming(folder):
         saved = manager.item_metadata(step)["state"]
         if saved is None:
-            raise OSError("it holds no state")
+            raise OSError("it contains no state")
     _check_arrays(folder, saved.tree, target, partial)
     shardings = ocp.checkpoint_utils.construct_restore_args(target)
     items = {
@@ -337,8 +340,8 @@ def _read(
     }
     with _naming(folder):
         restored = manager.restore(step, args=ocp.args.Composite(**items))
-        known = restored["data"].get("digests", {})  # not in checkpoints of version 0.1
-        found = jax.device_get(digests(restored["state"])) if known else {}
+        known = restored["data"].get(_CHECKSUMS, {})  # not in checkpoints of version 0.1
+        found = jax.device_get(compute(restored["state"])) if known else {}
         wrong = [name for name, value in found.items() if int(value) != known.get(name)]
         if wrong:
             raise OSError(f"{len(wrong)} arrays are not as they were saved, {', '.join(wrong[:3])}")
@@ -347,7 +350,7 @@ def _read(
 
 @contextlib.contextmanager
 def _naming(folder: epath.Path) -> Iterator[None]:
-    """Names the checkpoint that turns out to be damaged."""
+    """Turns any error into one that says which checkpoint is damaged."""
     try:
         yield
     except Exception as error:  # TensorStore, zstd and JSON have types of their own
@@ -356,7 +359,7 @@ def _naming(folder: epath.Path) -> Iterator[None]:
 
 def _check_arrays(folder: epath.Path, saved: Tree, wanted: Tree, partial: bool) -> None:
     """Compares names, shapes and dtypes: Orbax's own messages name no array, and it casts dtypes silently."""
-    old, new = dict(_arrays(saved)), dict(_arrays(wanted))
+    old, new = _types(saved), _types(wanted)
     wrong = [
         f"{name} is {old.get(name, 'missing')}, expected {kind}" for name, kind in new.items() if old.get(name) != kind
     ]
@@ -367,7 +370,6 @@ def _check_arrays(folder: epath.Path, saved: Tree, wanted: Tree, partial: bool) 
         raise ValueError(f"{folder} does not fit the config: {'; '.join(wrong[:3])}{more}")
 
 
-def _arrays(tree: Tree) -> Iterator[tuple[str, str]]:
-    """Yields the name of each array, such as "ema_g/mapping/kernel", and its type, such as "float32[8,8]"."""
-    for name, leaf in named_leaves(tree):
-        yield name, f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+def _types(tree: Tree) -> dict[str, str]:
+    """Returns the type of each array, such as "float32[8,8]", by its name."""
+    return {k: f"{x.dtype}[{','.join(map(str, x.shape))}]" for k, x in archive.flatten(tree).items()}

@@ -13,7 +13,7 @@ from sdgan_jax.training.sharding import AXIS
 
 
 def sample_keys(seed: int, step: jax.Array, rows: int, phases: tuple[int, ...]) -> jax.Array:
-    """Keys [phases, rows]. Row j of device d is sample j · devices + d of the global batch."""
+    """Returns PRNG keys [phases, rows]. Row j of device d is sample j · devices + d of the global batch."""
     key = jax.random.fold_in(jax.random.key(seed), step)
     sample = jnp.arange(rows) * jax.lax.axis_size(AXIS) + jax.lax.axis_index(AXIS)
     fold = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))

@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar and lines on the terminal, `metrics.jsonl`, TensorBoard, PNG sheets."""
+"""Output of a training: a progress bar and lines on the terminal, `metrics.jsonl`, TensorBoard, PNG sheets."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ METRICS = "metrics.jsonl"
 
 
 class Journal:
-    """What a run tells: a progress bar and lines on the terminal, `metrics.jsonl`, TensorBoard, PNG sheets.
+    """Writes the output of a training: progress bar, lines, `metrics.jsonl`, TensorBoard events and PNG sheets.
 
-    In a run of several processes, only the first one tells anything.
+    With several processes, only the first one writes.
     """
 
     def __init__(self, workdir: epath.Path, config: Any, headline: Sequence[str]):
-        """`headline` names the metrics of the lines on the terminal."""
+        """Takes the folder of the training, its config, and the names of the metrics to print (`headline`)."""
         self._workdir, self._config, self._headline = workdir, config, headline
-        self._speaks = jax.process_index() == 0
+        self._writes = jax.process_index() == 0
         self._bar: tqdm.tqdm | None = None
         self._events: tensorboardX.SummaryWriter | None = None
         self._since, self._steps = time.monotonic(), 0
@@ -38,7 +38,7 @@ class Journal:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Ends the bar and the files."""
+        """Closes the bar and the files."""
         if self._bar is not None:
             self._bar.close()
         if self._events is not None:
@@ -46,12 +46,12 @@ class Journal:
 
     def say(self, line: str) -> None:
         """Prints a line above the progress bar."""
-        if self._speaks:
+        if self._writes:
             tqdm.tqdm.write(line)
 
     def start(self, done: int) -> None:
-        """Starts the progress bar and the clock, and forgets what an earlier run wrote of later steps."""
-        if self._speaks:
+        """Starts the progress bar and the clock, and drops records of steps after `done` that a killed process left."""
+        if self._writes:
             _drop_after(self._workdir / METRICS, done)
             self._events = tensorboardX.SummaryWriter(str(self._workdir), purge_step=done + 1, flush_secs=10)
             self._bar = tqdm.tqdm(
@@ -65,7 +65,7 @@ class Journal:
         self._since, self._steps = time.monotonic(), 0
 
     def advance(self) -> None:
-        """Counts a step."""
+        """Counts one step."""
         self._steps += 1
         if self._bar is not None:
             if self._bar.desc.startswith("compiling"):
@@ -73,7 +73,7 @@ class Journal:
             self._bar.update()
 
     def write(self, done: int, means: dict[str, float]) -> None:
-        """Writes the averages since the last call, with kimg and images per second."""
+        """Writes the mean metrics since the last call, with kimg and images per second."""
         now = time.monotonic()
         kimg = done * self._config.batch_size / 1000
         rate = self._steps * self._config.batch_size / (now - self._since)
@@ -95,7 +95,7 @@ class Journal:
         for name, sheet in drawn.items():
             try:
                 pictures.write_png(self._workdir / "samples" / f"{name}_{done:06d}.png", sheet, f"{MADE_BY} train")
-            except FileExistsError as error:  # no reason to end a run
+            except FileExistsError as error:  # a file of the user is in the way; training goes on
                 self.say(str(error))
             self._events.add_image(name, sheet, done, dataformats="HWC")
 

@@ -1,4 +1,4 @@
-"""The training loop: batches in, checkpoints, pictures and logs out. It reads top to bottom in `run`."""
+"""The training loop of all networks: `run` takes batches and writes checkpoints, sheets and logs."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ Batch = dict[str, Any]
 
 
 class Batches(Protocol):
-    """Endless batches with a place to go on from; `sdgan_jax.data.stream.BatchIterator` is one."""
+    """Endless batches with a position to resume from, such as `data.stream.BatchIterator`."""
 
     position: int
 
     def __next__(self) -> Batch:
-        """The batch at `position`."""
+        """Returns the batch at `position` and moves on by one."""
 
     def close(self) -> None:
-        """Ends what runs in the background."""
+        """Stops background work."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a loop is about.
+    """Everything that `run` needs to train a network.
 
     Attributes:
-        config: with the fields `batch_size`, `total_steps`, `log_every`, `sample_every`, `checkpoint_every` and
+        config: has the fields `batch_size`, `total_steps`, `log_every`, `sample_every`, `checkpoint_every` and
             `keep_checkpoints`.
-        init: the state at step 0; compiled.
-        step: `(state, batch) -> (state, metrics)` for one device of the mesh; compiled and mapped.
-        batches: this process's rows.
-        put: a batch onto the devices of a mesh.
-        draw: a state to its sheets, u8[H,W,3] by name.
-        headline: the metrics to show.
-        remedy: what to do about a loss that is not finite.
-        start: what to make of a fresh state, and lines to say about it.
-        score: judges a state at every checkpoint, higher is better; decides which one is kept as the best.
+        init: returns the state at step 0; `run` compiles it.
+        step: `(state, batch) -> (state, metrics)` for one device of the mesh; `run` compiles and maps it.
+        batches: the rows of this process.
+        put: puts a batch on the devices of a mesh.
+        draw_sheets: from a state to sheets u8[H,W,3] by name.
+        headline: names of the metrics to print.
+        remedy: advice to the user when a loss is not finite.
+        start: changes a fresh state, such as by weights of another model, and returns it with lines to print.
+        score: from a state to a number, higher is better; computed at every checkpoint, the best of which is kept.
     """
 
     config: Any
@@ -62,7 +62,7 @@ class Run:
     step: Callable[[State, Batch], tuple[State, Metrics]]
     batches: Batches
     put: Callable[[Batch, jax.sharding.Mesh], Batch]
-    draw: Callable[[State], dict[str, np.ndarray]]
+    draw_sheets: Callable[[State], dict[str, np.ndarray]]
     headline: Sequence[str]
     remedy: str
     start: Callable[[State], tuple[State, str]] | None = None
@@ -70,23 +70,23 @@ class Run:
 
 
 def run(what: Run, workdir: epath.PathLike) -> State:
-    """Trains, or resumes where the workdir's newest checkpoint left off.
+    """Trains a network, or resumes from the newest checkpoint in the workdir.
 
     Writes into the workdir: `config.json`, `checkpoints/`, `samples/<sheet>_*.png`, `metrics.jsonl`, and TensorBoard
     event files.
 
     Args:
-        what: is trained.
+        what: the training.
         workdir: local or remote directory; made when it is not there.
 
     Returns:
         The state after `config.total_steps`.
 
     Raises:
-        FloatingPointError: a loss is NaN or infinite; the last good checkpoint stays.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, once the state is saved.
+        FloatingPointError: a loss is NaN or infinite; the last checkpoint stays.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came, and the state is saved.
         RuntimeError: the disk is full; the earlier checkpoints stay.
-        ValueError: the workdir or the devices do not fit the config, or another run uses the workdir.
+        ValueError: the workdir or the devices do not fit the config, or another process trains in the workdir.
     """
     workdir, config, batches = epath.Path(workdir), what.config, what.batches
     mesh = sharding.make_mesh(config.batch_size)
@@ -112,13 +112,13 @@ def run(what: Run, workdir: epath.PathLike) -> State:
             stopped = stop() or checkpoints.reached_preemption(done)
             final = done == config.total_steps
             save = stopped or final or done % config.checkpoint_every == 0
-            if save or done % config.log_every == 0:  # never save what was not checked
+            if save or done % config.log_every == 0:  # metrics are checked before every save
                 journal.write(done, _means(pending, done, checkpoints, what.remedy))
                 pending = []
             if final or done % config.sample_every == 0:
-                journal.write_sheets(done, what.draw(state))
+                journal.write_sheets(done, what.draw_sheets(state))
             if save:
-                # Told to stop, there may be seconds left: save first of all, unscored.
+                # After a signal there may be seconds left, so the state is saved without a score.
                 checkpoints.save(done, state, batches, None if stopped else _score(what, state))
             if stopped:
                 checkpoints.wait()
@@ -128,7 +128,7 @@ def run(what: Run, workdir: epath.PathLike) -> State:
 
 
 def _first_state(what: Run, mesh: jax.sharding.Mesh, checkpoints: checkpoint.Checkpoints, journal: Journal) -> State:
-    """The newest checkpoint, or a fresh state."""
+    """Returns the state of the newest checkpoint, or a fresh state."""
     state = jax.jit(what.init, out_shardings=sharding.replicated(mesh))()
     if checkpoints.latest_step is not None:
         state = checkpoints.restore(state, what.batches, say=journal.say)
@@ -141,7 +141,7 @@ def _first_state(what: Run, mesh: jax.sharding.Mesh, checkpoints: checkpoint.Che
 
 
 def _score(what: Run, state: State) -> float | None:
-    """The score of a state. The first process judges it, on one device, and tells the others."""
+    """Returns the score of a state. The first process computes it on one device and sends it to the others."""
     if what.score is None:
         return None
     score = 0.0
@@ -153,7 +153,7 @@ def _score(what: Run, state: State) -> float | None:
 
 
 def _means(pending: list[Metrics], done: int, checkpoints: checkpoint.Checkpoints, remedy: str) -> dict[str, float]:
-    """Fetches the metrics of the last steps, checks every one, and averages over the steps that measured them."""
+    """Fetches the metrics of the last steps, checks that all are finite, and averages over the steps that have them."""
     fetched = jax.device_get(pending)
     for index, metrics in enumerate(fetched):
         for name, (value, _) in metrics.items():
@@ -166,15 +166,15 @@ def _means(pending: list[Metrics], done: int, checkpoints: checkpoint.Checkpoint
 
 
 def _stop_asked() -> contextlib.AbstractContextManager[Callable[[], bool]]:
-    """Turns SIGTERM and the first Ctrl-C into a question that the loop asks after each step."""
+    """Replaces the action of SIGTERM and the first Ctrl-C by a flag that the loop reads after each step."""
     return _ctrl_c_as_sigterm() if jax.distributed.is_initialized() else interrupts.stop_asked()
 
 
 @contextlib.contextmanager
 def _ctrl_c_as_sigterm() -> Iterator[Callable[[], bool]]:
-    """Hands Ctrl-C on as SIGTERM, for which JAX makes joined processes agree on the step to stop at.
+    """Converts Ctrl-C to SIGTERM, for which JAX makes joined processes agree on the step to stop at.
 
-    The loop asks `Checkpoints.reached_preemption` for it. A second Ctrl-C ends the process at once.
+    The loop reads that step by `Checkpoints.reached_preemption`. A second Ctrl-C ends the process at once.
     """
 
     def hand_on(number: int, frame: object) -> None:

@@ -1,4 +1,4 @@
-"""The workdir of a run: its `config.json`, and the lock that keeps a second run out."""
+"""Workdirs: the `config.json` of a run, and the lock that keeps a second run out."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from sdgan_jax import config as config_lib
-from sdgan_jax.config import Config, Kind
+from sdgan_jax import outputs
+from sdgan_jax.config import Kind
 from sdgan_jax.pretrained import directories
 
 LOCK = "lock"
 
-# Fields that may differ when a run is resumed: how long it goes on, what is written, where data are read;
-# never what a step does.
+# Fields that may differ when a run is resumed: they set its length, what is written and where data are read, but do not
+# change what a step computes.
 RESUMABLE = frozenset(
     {
         "total_steps",
@@ -39,11 +40,11 @@ RESUMABLE = frozenset(
 
 
 def check_config(workdir: epath.PathLike, config: Any) -> None:
-    """Checks that a run with this config may begin or go on in a workdir.
+    """Checks that a run with this config may start or resume in a workdir.
 
     Raises:
-        ValueError: it has a `config.json` of another kind, or one that differs in more than `RESUMABLE`; the fields are
-            named.
+        ValueError: the workdir has a `config.json` of another kind, or one that differs in more than `RESUMABLE`; the
+            fields are named.
     """
     if (epath.Path(workdir) / directories.CONFIG).exists():
         fields = [
@@ -54,7 +55,7 @@ def check_config(workdir: epath.PathLike, config: Any) -> None:
         if fields:
             raise ValueError(
                 f"{workdir} holds a run with another config: {'; '.join(fields)}. "
-                "Give the old values to resume it, or another --workdir to start anew"
+                "Give the old values to resume it, or another --workdir to start a new run"
             )
 
 
@@ -62,23 +63,21 @@ def save_config(workdir: epath.PathLike, config: Any) -> None:
     """Writes `config.json` into a workdir or a model directory.
 
     Raises:
-        ValueError: as `check_config`.
+        ValueError: see `check_config`.
     """
     check_config(workdir, config)
     path = epath.Path(workdir) / directories.CONFIG
     if jax.process_index() == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.parent / "config.json.tmp"  # a reader never sees half a file
-        unfinished.write_text(config_lib.to_json(config))
-        unfinished.replace(path)
+        with outputs.in_one_piece(path) as unfinished:
+            unfinished.write_text(config_lib.to_json(config))
 
 
-def load_config(workdir: epath.PathLike, kind: type[Kind] = Config) -> Kind:  # type: ignore[assignment]
-    """Reads `config.json` of a workdir or a model directory.
+def load_config(workdir: epath.PathLike, kind: type[Kind]) -> Kind:
+    """Reads `config.json` of a workdir or a model directory as a config of this kind.
 
     Raises:
         FileNotFoundError: there is none; the message says what to do.
-        ValueError: it is not a config of this program, or of another kind.
+        ValueError: the file is not a config of this program, or is of another kind.
     """
     path = epath.Path(workdir) / directories.CONFIG
     if not path.exists():
@@ -93,22 +92,17 @@ def load_config(workdir: epath.PathLike, kind: type[Kind] = Config) -> Kind:  # 
     raise ValueError(f"{workdir} holds {directories.describe_run(values)}, not of {wanted}; give another --workdir")
 
 
-def way_out(workdir: epath.PathLike) -> str:
-    """What to do about a model that is not there."""
-    return f"train into it by `python -m experiments.train --workdir={workdir}`"
-
-
 class Lock:
-    """Keeps a local workdir for this run until it ends, however it ends; the first of its processes holds the lock.
+    """Locks a local workdir until the run ends; the first process of a run holds the lock.
 
-    The system releases the lock of a process that dies. Remote workdirs are not locked.
+    The operating system releases the lock of a process that dies. Remote workdirs are not locked.
     """
 
     def __init__(self, workdir: epath.PathLike):
-        """Takes the lock, making the workdir when it is not there.
+        """Takes the lock; the workdir is created if missing.
 
         Raises:
-            ValueError: another run has it; the message names its process.
+            ValueError: another run has the lock; the message names its process.
         """
         self._file: TextIO | None = None
         owner = None
@@ -124,7 +118,7 @@ class Lock:
             )
 
     def _take(self, folder: epath.Path) -> str | None:
-        """Takes the lock, or returns what its file says about who has it."""
+        """Takes the lock and returns None, or returns the text of the lock file about the process that has it."""
         folder.mkdir(parents=True, exist_ok=True)
         file = open(folder / LOCK, "a+")
         try:
@@ -154,7 +148,7 @@ class Lock:
 
 
 def _describe_owner(text: str) -> str:
-    """Returns who holds a lock, in words."""
+    """Returns the process that holds a lock, in words."""
     try:
         owner = json.loads(text)
         return f"process {owner['pid']} on {owner['host']} since {owner['since']}"

@@ -71,8 +71,27 @@ def test_what_cannot_be_read_is_one_line(folder):
         photo_files.find(folder / "nowhere", folder / "out")
     with pytest.raises(ValueError, match="--input=.*empty: there is no photo$"):
         photo_files.find(folder / "empty", folder / "out")
-    with pytest.raises(ValueError, match="is no folder; give a folder"):
+    with pytest.raises(ValueError, match="is not a folder; give a folder"):
         photo_files.find(folder / "in", folder / "in" / "a.jpg")
+
+
+def test_photos_are_read_one_at_a_time_and_those_that_cannot_be_are_named(folder):
+    Image.new("RGB", (20, 30), "red").save(folder / "in" / "more" / "B.PNG")
+    asked, notes = [], []
+
+    def files():
+        for file in photo_files.find(folder / "in", folder / "out"):
+            asked.append(file.name)
+            yield file
+
+    read = photo_files.read(files(), lambda file, line: notes.append((file.name, line)))
+    assert not asked
+    file, picture = next(read)
+    assert (file.name, picture.pixels.shape) == ("more/B.PNG", (30, 20, 3)) and (
+        picture.pixels[0, 0] == (255, 0, 0)
+    ).all()
+    assert notes == [("a.jpg", f"{folder}/in/a.jpg: empty file")]
+    assert next(read, None) is None
 
 
 def test_names_that_are_not_utf8(folder):

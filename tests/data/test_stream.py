@@ -1,3 +1,4 @@
+import copy
 import io
 
 import numpy as np
@@ -149,10 +150,10 @@ def config(tmp_path_factory):
 
 
 def changed(config, **fields):
-    copy = config_lib.from_json(config_lib.to_json(config))
+    new = copy.deepcopy(config)
     for name, value in fields.items():
-        setattr(copy, name, value)
-    return copy
+        setattr(new, name, value)
+    return new
 
 
 def take(config, count, start=0, **process):

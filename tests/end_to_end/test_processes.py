@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from sdgan_jax.config import Config
 from sdgan_jax.training import checkpoint
 from sdgan_jax.training import workdir as workdir_lib
 from tests.end_to_end import preset
@@ -96,5 +97,5 @@ def test_the_first_process_scores_and_measures_while_the_others_wait(tmp_path):
     printed = train(tmp_path / "run", 2, 2, data, config=tmp_path / "rendered.py")
     assert "Attribute accuracy: " in printed[0] and "Attribute accuracy" not in printed[1]
     assert (tmp_path / "run" / "evaluation" / "metrics.json").exists()
-    with checkpoint.Checkpoints(tmp_path / "run", workdir_lib.load_config(tmp_path / "run")) as checkpoints:
+    with checkpoint.Checkpoints(tmp_path / "run", workdir_lib.load_config(tmp_path / "run", Config)) as checkpoints:
         assert checkpoints.best_step in (1, 2)

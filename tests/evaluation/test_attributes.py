@@ -188,14 +188,6 @@ def test_what_a_model_is_held_against(dataset, resolution, expected):
     assert samples.rendered_config(dataset, resolution) == expected
 
 
-def test_resize_keeps_the_mean():
-    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    small = samples.resize(images, 32)
-    blocks = images.reshape(2, 32, 2, 32, 2, 3).mean(axis=(2, 4))
-    assert np.abs(small - blocks).max() <= 1.0  # two passes, each rounded
-    assert samples.resize(small, 64).shape == (2, 64, 64, 3)
-
-
 def test_other_attributes_and_too_few_images_are_refused(tmp_path):
     config = config_lib.Config(attributes=("none", "hat"))
     with pytest.raises(ValueError, match="attributes are none, hat"):

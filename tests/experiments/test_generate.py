@@ -41,7 +41,7 @@ def test_images_and_their_sheet(tmp_path):
         (["--truncation_cutoff=99"], "error: --truncation_cutoff=99: the model has 8 layers"),
         (["--truncation_cutoff=-3"], "error: flag --truncation_cutoff=-3: "),
         (["--label=1"], "error: --label=1: the model knows no classes; leave --label out"),
-        (["--out=file"], "error: --out=file is no folder; give a folder"),
+        (["--out=file"], "error: --out=file is not a folder; give a folder"),
         (["--attribute=mask"], "error: faces/mask_seed0015.png exists and was not written by sdgan-jax generate;"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Files of the identity network, by torch and byte by byte; what the values do is in tests/nets/test_arcface.py."""
+"""Files of the identity network, written by torch and byte by byte; tests/nets/test_arcface.py tests its outputs."""
 
 import dataclasses
 
@@ -89,7 +89,7 @@ def test_every_name_of_the_published_network_is_read():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"body.1.res_layer.4.bias": None}, "not an IR-SE that fits together; 1 missing (body.1.res_layer.4.bias)"),
+        ({"body.1.res_layer.4.bias": None}, "does not fit an IR-SE; 1 missing (body.1.res_layer.4.bias)"),
         ({"output_layer.4.bias": None}, "1 missing (output_layer.4.bias)"),
         ({"body.0.shortcut_layer.0.weight": np.zeros((16, 16, 1, 1))}, "1 unexpected (body.0.shortcut_layer.0.weight)"),
         (
@@ -97,9 +97,9 @@ def test_every_name_of_the_published_network_is_read():
             "1 misshaped (body.2.res_layer.5.fc1.weight is [4, 32, 1, 1], expected [2, 32, 1, 1])",
         ),
         ({"input_layer.1.bias": np.full(16, np.nan)}, "holds NaN or infinity; 1 not finite (input_layer.1.bias)"),
-        ({"body.1.res_layer.1.weight": None}, "body.1.res_layer.1.weight is missing; the identity network is no IR-SE"),
+        ({"body.1.res_layer.1.weight": None}, "body.1.res_layer.1.weight is missing; the file is not an IR-SE network"),
         ({"body.1.res_layer.1.weight": np.zeros(3)}, "body.1.res_layer.1.weight is [3], expected 4 axes"),
-        ({"output_layer.3.weight": np.zeros((8, 33))}, "is [8, 33], which is no square map of 32 channels"),
+        ({"output_layer.3.weight": np.zeros((8, 33))}, "is [8, 33]; it must fit a square map of 32 channels"),
     ],
 )
 def test_faults_are_named(change, message):
@@ -111,7 +111,7 @@ def test_faults_are_named(change, message):
 
 
 class Recorder:
-    """In the place of a network: keeps what it was shown."""
+    """A stand-in for a network that keeps its input."""
 
     def apply(self, variables, images):
         self.variables, self.images = variables, np.asarray(images)
@@ -119,7 +119,7 @@ class Recorder:
 
 
 def test_a_directory_gives_the_same_network(tmp_path):
-    """Converted, written and read back; what it is shown of photos of 64 and 256 pixels is that of torch."""
+    """The network is converted, written and read; its crops of photos of 64 and 256 pixels are those of torch."""
     torch = pytest.importorskip("torch")
     save(tmp_path / "x.pth", STATE)
     _, network = formats.read(tmp_path / "x.pth")

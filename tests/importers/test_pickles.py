@@ -1,4 +1,4 @@
-"""Pickles are recorded, not executed; whatever is wrong with one ends in a line that names the file."""
+"""Pickles are recorded, not executed; every fault of a pickle ends in one line that names the file."""
 
 import io
 import os

@@ -46,7 +46,7 @@ def test_missing_misshaped_and_broken_arrays_are_named(arrays):
     with pytest.raises(FileError) as raised:
         prnet.network_of(wrong, "x")
     assert str(raised.value) == (
-        "x: the network is not PRNet's ResFCN256 that fits together; 1 missing (resfcn256/resBlock_4/Conv_1/weights); "
+        "x: the network does not fit PRNet's ResFCN256; 1 missing (resfcn256/resBlock_4/Conv_1/weights); "
         "1 misshaped (resfcn256/Conv/BatchNorm/gamma is [3], expected [16])"
     )
     wrong = arrays | {"resfcn256/Conv/BatchNorm/gamma": np.full(16, np.nan, np.float32)}
@@ -141,7 +141,7 @@ def test_a_checkpoint_becomes_a_network_directory(arrays, tmp_path):
 def test_a_damaged_checkpoint_gets_one_line(arrays, tmp_path):
     tf = pytest.importorskip("tensorflow")
     save(tf, tmp_path / "net", {"resfcn256/Conv/weights": arrays["resfcn256/Conv/weights"], "other": np.ones(3)})
-    with pytest.raises(FileError, match="ResFCN256 that fits together; 244 missing"):
+    with pytest.raises(FileError, match="ResFCN256; 244 missing"):
         formats.read(tmp_path / "net")
     (tmp_path / "net.data-00000-of-00001").unlink()
     with pytest.raises(FileError, match="net.index or its data file is damaged or missing"):

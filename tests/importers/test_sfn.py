@@ -1,4 +1,4 @@
-"""Files of the official fusion network, by torch and byte by byte; what the values do is in tests/nets/test_sfn.py."""
+"""Files of the official fusion network, by torch and byte by byte; tests/nets/test_sfn.py tests its outputs."""
 
 import dataclasses
 
@@ -44,7 +44,7 @@ def test_a_file_of_torch(tmp_path, legacy):
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_arrays_lie_as_here(tmp_path, prefix):
-    """Kernels are turned and stored times sqrt(fan_in); normalisations become one scale and one shift."""
+    """Kernels are transposed and stored times sqrt(fan_in); normalisations become one scale and one shift."""
     state = {key: array for key, array in STATE.items() if "num_batches" not in key}
     content = writer.torch_zip({"model": {prefix + key: array for key, array in state.items()}})
     (tmp_path / "x.pth").write_bytes(content)
@@ -76,7 +76,7 @@ def test_every_array_is_taken_but_the_dead_ones():
     [
         (
             {"masknet.layer1.0.bn2.running_var": None},
-            "not a Semantic_Fusion_Network of SD-GAN that fits together; 1 missing (masknet.layer1.0.bn2.running_var)",
+            "does not fit a Semantic_Fusion_Network of SD-GAN; 1 missing (masknet.layer1.0.bn2.running_var)",
         ),
         ({"arcfacenet.layer3.0.conv2.weight": None}, "missing (arcfacenet.layer3.0.conv2.weight)"),
         ({"fusion.extra.weight": np.zeros(3)}, "1 unexpected (fusion.extra.weight)"),
@@ -95,7 +95,7 @@ def test_faults_are_named(change, message):
 
 
 class Recorder:
-    """In the place of a network: keeps what it was shown."""
+    """A stand-in for a network that keeps its input."""
 
     settings = SETTINGS
 
@@ -105,7 +105,7 @@ class Recorder:
 
 
 def test_a_directory_gives_the_same_network(tmp_path):
-    """Converted, written and read back; it is shown the images at its size."""
+    """The network is converted, written and read; its input has the size that it was built for."""
     save(tmp_path / "x.pth")
     _, network = formats.read(tmp_path / "x.pth")
     pretrained.write(tmp_path / "net", network.kind, network.settings, network.variables)
@@ -136,7 +136,7 @@ def test_other_files_are_refused(tmp_path):
     assert sfn.is_sfn(STATE) and sfn.is_sfn(f"module.{key}" for key in STATE)
     assert not sfn.is_sfn(["g_ema", "d"])
     (tmp_path / "x.pth").write_bytes(writer.torch_zip({"model": {"x": np.zeros(2, np.float32)}}))
-    with pytest.raises(FileError, match=r"x.pth is a file of torch, but of no network .*: it holds model \(x, …\); "):
+    with pytest.raises(FileError, match=r"x.pth is a file of torch, but of an unknown network: it holds model \(x, …\); "):
         formats.read(tmp_path / "x.pth")
     state = {key: array for key, array in STATE.items() if "num_batches" not in key}
     (tmp_path / "x.pth").write_bytes(writer.torch_legacy({"model": state}))

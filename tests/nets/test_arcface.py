@@ -75,7 +75,7 @@ def torch_network(state, x, train=False):
 def test_a_small_one_is_that_of_torch(monkeypatch, backend, train):
     """Embeddings, and the derivatives of a function of them in images and weights; by every form of convolution."""
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(resample, "BACKEND", backend)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     state = states.irse(BLOCKS, WIDTHS, SIZE >> len(BLOCKS), EMBEDDING)
     images, towards = golden.draw("images", (5, SIZE, SIZE, 3)), golden.draw("towards", (5, EMBEDDING))
     settings, variables = importer.variables_of(state)

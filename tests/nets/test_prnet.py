@@ -120,7 +120,7 @@ def torch_network(variables, images, train):
 
 @pytest.mark.parametrize(("backend", "train"), [("cpu", False), ("cpu", True), ("gpu", True)])
 def test_a_small_network_against_torch(backend, train, monkeypatch):
-    monkeypatch.setattr(resample, "BACKEND", backend)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     net = ResFCN(32, channels=8)
     variables = random_variables(net, seed=8)
     images = np.random.default_rng(1).random((3, 32, 32, 3), np.float32)

@@ -1,135 +1,128 @@
-"""Resampling and convolution against scipy, and their derivatives against finite differences."""
+"""Resampling and convolution against scipy and TensorFlow's padding rule, derivatives against finite differences."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.signal
-from jax.test_util import check_grads
 
-from sdgan_jax.nets import resample, winograd
+from sdgan_jax.nets import resample
+from tests.nets import derivatives
+from tests.nets import scipy_convolutions as expected
+from tests.nets.scipy_convolutions import noise
+from tests.training import tiny
 
-FORMS = {"winograd": ("cpu", 1), "plain": ("cpu", 10**9), "elsewhere": ("gpu", 1)}
-OPERATORS = [resample.convolve, resample.convolve_up, resample.convolve_down]
-FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.0
+PLAIN = [resample.convolve_plain, resample.convolve_up_plain, resample.convolve_down_plain]
+CHOSEN = {"convolve": resample.convolve, "convolve_up": resample.convolve_up, "convolve_down": resample.convolve_down}
 
 
-@pytest.fixture(params=FORMS)
-def form(request, monkeypatch):
-    """Every form that `resample` may choose."""
-    backend, fewest = FORMS[request.param]
-    monkeypatch.setattr(resample, "BACKEND", backend)
-    monkeypatch.setattr(resample, "WINOGRAD_CHANNELS", fewest)
-    monkeypatch.setattr(resample, "WINOGRAD_PIXELS", fewest)
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    with tiny.quick_compilation():
+        yield
+
+
+@pytest.fixture(params=["cpu", "gpu"])
+def backend(request, monkeypatch):
+    """Lets `resample` choose its forms for this backend."""
+    monkeypatch.setattr(jax, "default_backend", lambda: request.param)
     return request.param
 
 
-def images(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+@pytest.mark.parametrize("size", [(8, 12), (6, 5)])
+def test_convolve(size):
+    x, kernel = noise(2, *size, 3), noise(3, 3, 3, 4, seed=1)
+    np.testing.assert_allclose(resample.convolve(x, kernel), expected.convolve(x, kernel), atol=1e-5)
 
 
-def per_channel(x, kernel, combine):
-    """Applies `combine(channel, 2-D kernel)` and sums over input channels."""
-    n, c, d = x.shape[0], x.shape[3], kernel.shape[3]
-    return np.stack(
-        [
-            np.stack([sum(combine(x[i, :, :, a], kernel[:, :, a, b]) for a in range(c)) for b in range(d)], -1)
-            for i in range(n)
-        ]
-    )
-
-
-def zero_inserted(x):
-    wide = np.zeros((2 * x.shape[0], 2 * x.shape[1]))
-    wide[::2, ::2] = x
-    return wide
-
-
-@pytest.mark.parametrize("size", [(8, 12), (6, 5)])  # the second is of no tiles: a plain form at any rate
-def test_convolve(form, size):
-    x, kernel = images(2, *size, 3), images(3, 3, 3, 4, seed=1)
-    expected = per_channel(x, kernel, lambda a, k: scipy.signal.correlate2d(a, k, "same"))
-    np.testing.assert_allclose(resample.convolve(x, kernel), expected, atol=1e-5)
+@pytest.mark.parametrize("size", [1, 3])
+def test_convolve_at_stride_2_keeps_every_other_pixel(size):
+    x, kernel = noise(2, 8, 6, 3), noise(size, size, 3, 4, seed=1)
+    np.testing.assert_allclose(resample.convolve(x, kernel, 2), expected.convolve(x, kernel, 2), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(6, 4), (5, 4)])
-def test_convolve_up_is_transposed_convolution_then_filter(form, size):
-    x, kernel = images(2, *size, 3), images(3, 3, 3, 2, seed=1)
-
-    def reference(a, k):
-        full = scipy.signal.convolve2d(zero_inserted(a)[:-1, :-1], k)  # what a stride-2 transposed convolution gives
-        return scipy.signal.convolve2d(np.pad(full, 1), 4 * FIR, "valid")
-
-    np.testing.assert_allclose(resample.convolve_up(x, kernel), per_channel(x, kernel, reference), atol=1e-5)
+def test_convolve_up_is_transposed_convolution_then_filter(size):
+    x, kernel = noise(2, *size, 3), noise(3, 3, 3, 2, seed=1)
+    np.testing.assert_allclose(resample.convolve_up(x, kernel), expected.convolve_up(x, kernel), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(8, 12), (8, 6)])
-def test_convolve_down_is_filter_then_stride(form, size):
-    x, kernel = images(2, *size, 3), images(3, 3, 3, 2, seed=1)
-
-    def reference(a, k):
-        blurred = scipy.signal.convolve2d(np.pad(a, 2), FIR, "valid")
-        return scipy.signal.correlate2d(blurred, k, "valid")[::2, ::2]
-
-    np.testing.assert_allclose(resample.convolve_down(x, kernel), per_channel(x, kernel, reference), atol=1e-5)
+def test_convolve_down_is_filter_then_stride(size):
+    x, kernel = noise(2, *size, 3), noise(3, 3, 3, 2, seed=1)
+    np.testing.assert_allclose(resample.convolve_down(x, kernel), expected.convolve_down(x, kernel), atol=1e-5)
 
 
-def test_convolve_strided_drops_every_other_pixel(form):
-    x, kernel = images(2, 8, 6, 3), images(3, 3, 3, 4, seed=1)
-    expected = per_channel(x, kernel, lambda a, k: scipy.signal.correlate2d(a, k, "same")[::2, ::2])
-    np.testing.assert_allclose(resample.convolve_strided(x, kernel), expected, atol=1e-5)
+def products(name, x, kernel):
+    """The operations that multiply in the program of an operator."""
+    program = str(jax.make_jaxpr(lambda a, b: CHOSEN[name](a, b))(x, kernel))
+    return {operation for operation in ("conv_general_dilated", "dot_general") if operation in program}
 
 
-def test_convolve_strided_adjoint(form):
+@pytest.mark.parametrize("name", CHOSEN)
+def test_the_winograd_form_is_chosen_where_it_pays(name, monkeypatch):
+    """From 128 channels and 1024 pixels on, for whole tiles, in float32, on CPU."""
+    low, kernel = (4, 16, 16), jax.ShapeDtypeStruct((3, 3, 128, 128), jnp.float32)
+
+    def images(n, h, w, channels=128, dtype=jnp.float32):
+        scale = 2 if name == "convolve_down" else 1
+        return jax.ShapeDtypeStruct((n, scale * h, scale * w, channels), dtype)
+
+    winograd, plain = {"dot_general"}, {"conv_general_dilated"}
+    assert products(name, images(*low), kernel) == winograd
+    assert products(name, images(3, 16, 16), kernel) == plain
+    assert products(name, images(8, 16, 17), kernel) == plain
+    narrow = jax.ShapeDtypeStruct((3, 3, 127, 128), jnp.float32)
+    assert products(name, images(*low, channels=127), narrow) == plain
+    half = jax.ShapeDtypeStruct(kernel.shape, jnp.bfloat16)
+    assert products(name, images(*low, dtype=jnp.bfloat16), half) == plain
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert products(name, images(*low), kernel) == plain
+
+
+def test_convolve_strided_adjoint():
     """<conv(x), y> = <x, adjoint(y)>, for every x one unit vector."""
-    y, kernel = images(1, 3, 2, 4), images(3, 3, 2, 4, seed=1)
+    y, kernel = noise(1, 3, 2, 4), noise(3, 3, 2, 4, seed=1)
     units = jnp.eye(6 * 4 * 2).reshape(-1, 6, 4, 2)
-    expected = jnp.einsum("xhwc,hwc->x", resample.convolve_strided(units, kernel), y[0]).reshape(6, 4, 2)
-    np.testing.assert_allclose(resample.convolve_strided_adjoint(y, kernel)[0], expected, atol=1e-5)
+    products = jnp.einsum("xhwc,hwc->x", resample.convolve_strided(units, kernel), y[0]).reshape(6, 4, 2)
+    np.testing.assert_allclose(resample.convolve_strided_adjoint(y, kernel)[0], products, atol=1e-5)
 
 
 def test_upsample_and_downsample():
-    x = images(2, 6, 4, 3)
+    x = noise(2, 6, 4, 3)
     for i in range(2):
         for c in range(3):
-            up = scipy.signal.convolve2d(np.pad(zero_inserted(x[i, :, :, c]), ((2, 1), (2, 1))), 4 * FIR, "valid")
-            down = scipy.signal.convolve2d(np.pad(x[i, :, :, c], 1), FIR, "valid")[::2, ::2]
-            np.testing.assert_allclose(resample.upsample(x)[i, :, :, c], up, atol=1e-5)
-            np.testing.assert_allclose(resample.downsample(x)[i, :, :, c], down, atol=1e-5)
+            np.testing.assert_allclose(resample.upsample(x)[i, :, :, c], expected.upsample(x[i, :, :, c]), atol=1e-5)
+            small = expected.downsample(x[i, :, :, c])
+            np.testing.assert_allclose(resample.downsample(x)[i, :, :, c], small, atol=1e-5)
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
-def test_derivatives_to_second_order(form, operator):
-    with jax.enable_x64(True):
-        x, kernel = jnp.asarray(images(2, 4, 4, 2), jnp.float64), jnp.asarray(images(3, 3, 2, 3), jnp.float64)
-        check_grads(lambda a, k: jnp.sin(operator(a, k)), (x, kernel), order=2, modes=["rev"], atol=1e-4, rtol=1e-4)
+def test_box_downsample_takes_the_mean_of_2x2_pixels():
+    x = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    np.testing.assert_array_equal(resample.box_downsample(x)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
 
 
-@pytest.mark.parametrize("operator", [*OPERATORS, resample.convolve_strided])
-def test_rounding_error(form, operator):
-    x, kernel = images(2, 8, 8, 256), images(3, 3, 256, 64, seed=1)
+# From 33 × 33 channels on, kernel gradients are matrix products on CPU.
+@pytest.mark.parametrize(("backend", "channels"), [("cpu", 2), ("cpu", 33), ("gpu", 2)], indirect=["backend"])
+@pytest.mark.parametrize("operator", PLAIN)
+def test_derivatives_to_second_order(backend, operator, channels):
+    derivatives.check(operator, (2, 4, 4, channels), (3, 3, channels, channels + 1))
+
+
+@pytest.mark.parametrize("operator", [*PLAIN, resample.convolve_strided])
+def test_rounding_error(operator):
+    x, kernel, operator = noise(2, 8, 8, 256), noise(3, 3, 256, 64, seed=1), jax.jit(operator)
     with jax.enable_x64(True):
         exact = np.asarray(operator(jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64)))
     assert np.abs(operator(x, kernel) - exact).max() < 3e-6 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("operator", [*OPERATORS, resample.convolve_strided])
-def test_bfloat16(form, operator):
-    x, kernel = images(2, 8, 8, 16), images(3, 3, 16, 4, seed=1)
+@pytest.mark.parametrize("operator", [*PLAIN, resample.convolve_strided])
+def test_bfloat16(operator):
+    x, kernel = noise(2, 8, 8, 16), noise(3, 3, 16, 4, seed=1)
     low = operator(jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16))
     full = operator(x, kernel)
     assert low.dtype == jnp.bfloat16
     assert np.abs(low.astype(jnp.float32) - full).max() < 0.03 * np.abs(full).max()
-
-
-@pytest.mark.parametrize(
-    "transform", [winograd._CONVOLVE_IN, winograd._CONVOLVE_OUT, winograd._UP_IN, winograd._UP_OUT]
-)
-def test_analyse_and_synthesise_are_adjoint(transform):
-    x = images(2, 8, 16, 3)
-    points = winograd.analyse(x, transform)
-    y = images(*points.shape, seed=1)
-    np.testing.assert_allclose((points * y).sum(), (x * winograd.synthesise(y, transform)).sum(), rtol=1e-3)
 
 
 SAME = [("convolve_same", 1), ("convolve_same", 2), ("convolve_same_transposed", 1), ("convolve_same_transposed", 2)]
@@ -137,25 +130,20 @@ SAME = [("convolve_same", 1), ("convolve_same", 2), ("convolve_same_transposed",
 
 @pytest.mark.parametrize("size", [2, 4, 6])
 @pytest.mark.parametrize(("name", "stride"), SAME)
-def test_same_padding_is_that_of_tensorflow(form, name, stride, size):
-    x, kernel = images(2, 8, 12, 3), images(size, size, 3, 2, seed=1)
+def test_same_padding_is_that_of_tensorflow(backend, name, stride, size):
+    x, kernel = noise(2, 8, 12, 3), noise(size, size, 3, 2, seed=1)
     if name == "convolve_same":
-        expected = jax.lax.conv_general_dilated(
+        same = jax.lax.conv_general_dilated(
             x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
     else:
         kernel = kernel.swapaxes(2, 3)
-        expected = jax.lax.conv_transpose(x, kernel, (stride, stride), "SAME", transpose_kernel=True)
-    np.testing.assert_allclose(getattr(resample, name)(x, kernel, stride), expected, atol=2e-5)
+        same = jax.lax.conv_transpose(x, kernel, (stride, stride), "SAME", transpose_kernel=True)
+    np.testing.assert_allclose(getattr(resample, name)(x, kernel, stride), same, atol=2e-5)
 
 
-@pytest.mark.parametrize("few", [0, 32])
+@pytest.mark.parametrize("channels", [2, 33])
 @pytest.mark.parametrize(("name", "stride"), SAME)
-def test_derivatives_of_same_padding(name, stride, few, monkeypatch):
-    monkeypatch.setattr(resample, "FEW_CHANNELS", few)
+def test_derivatives_of_same_padding(name, stride, channels):
     operator = getattr(resample, name)
-    with jax.enable_x64(True):
-        x, kernel = jnp.asarray(images(2, 4, 4, 2), jnp.float64), jnp.asarray(images(4, 4, 2, 2), jnp.float64)
-        check_grads(
-            lambda a, k: jnp.sin(operator(a, k, stride)), (x, kernel), order=2, modes=["rev"], atol=1e-4, rtol=1e-4
-        )
+    derivatives.check(lambda x, kernel: operator(x, kernel, stride), (2, 4, 4, channels), (4, 4, channels, channels))

@@ -25,7 +25,7 @@ class Model:
             raise KeyboardInterrupt
         return faces
 
-    def wear(self, latent, faces, attribute, strength=1.0):
+    def edit_latent(self, latent, faces, attribute, strength=1.0):
         if attribute == "none":
             return latent
         return latent * np.array([1 - strength, 1, 1], np.float32) + np.array([strength, 0, 0], np.float32)

@@ -16,7 +16,7 @@ from sdgan_jax import pretrained
 from sdgan_jax.config import Config
 from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
 from sdgan_jax.networks import make_networks
-from sdgan_jax.pretrained import directories
+from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.training import gan
 from sdgan_jax.training import workdir as workdir_lib
 
@@ -38,12 +38,15 @@ def home(tmp_path, monkeypatch):
         put(f"runs/{kind}/checkpoints/1500/state/d/x", "")
         put(f"runs/{kind}/samples/0.png", "")
     put("model/config.json", config_lib.to_json(Config()))
-    put("model/weights.npz", "")
+    put("model/weights.safetensors", "")
     put("net/network.json", json.dumps({"kind": "prnet"}))
-    put("net/weights.npz", "")
+    put("net/weights.safetensors", "")
     put("runs/ended/config.json", config_lib.to_json(PRNetConfig()))
     put("runs/ended/network.json", json.dumps({"kind": "prnet"}))
-    put("runs/ended/weights.npz", "")
+    put("runs/ended/weights.safetensors", "")
+    put("old/config.json", config_lib.to_json(Config()))
+    put("old/weights.npz", "")
+    put("lost/weights.safetensors", "")
     put("ffhq.pkl", pickle.dumps(1, 4))
     put("my faces.pt", "PK\x03\x04")
     put("snapshot", pickle.dumps(1, 2))
@@ -88,7 +91,10 @@ TRAIN = "train into it by `python -m experiments.train --workdir="
         ("empty", f"empty has no config.json: it is empty; {TRAIN}empty`"),
         ("photos", "photos is no model directory: it has no config.json; give a training workdir or a model directory"),
         ("runs", "runs has no config.json; give runs/ended (or another of the 4 model directories in it)"),
-        ("model/weights.npz", "model/weights.npz is part of the directory model; give model"),
+        ("model/weights.safetensors", "model/weights.safetensors is part of the directory model; give model"),
+        ("old/weights.npz", "old/weights.npz is part of the directory old; give old"),
+        ("lost", "lost is no model directory: it has no config.json; give a training workdir or a model directory"),
+        ("lost/weights.safetensors", "lost/weights.safetensors is a file; give a directory"),
         ("model/config.json", "model/config.json is part of the directory model; give model"),
         ("runs/gan/checkpoints", "runs/gan/checkpoints is part of the directory runs/gan; give runs/gan"),
         ("runs/gan/checkpoints/", "runs/gan/checkpoints is part of the directory runs/gan; give runs/gan"),
@@ -100,7 +106,7 @@ TRAIN = "train into it by `python -m experiments.train --workdir="
         ("runs/gan/samples", "runs/gan/samples is part of the directory runs/gan; give runs/gan"),
         ("runs/gan/best", "runs/gan/best does not exist in the directory runs/gan; give runs/gan"),
         ("net", "net is a network directory (prnet), not the model directory of a GAN; it goes into --network of exp"),
-        ("net/weights.npz", "net/weights.npz is part of the directory net; give net"),
+        ("net/weights.safetensors", "net/weights.safetensors is part of the directory net; give net"),
         ("runs/ended", "runs/ended is a network directory (prnet), not the model directory of a GAN; it goes into"),
         (
             "runs/prnet",
@@ -153,7 +159,7 @@ def test_what_is_no_model(home, path, line):
             "runs/prnet/checkpoints/1500",
             "runs/prnet/checkpoints/1500 is part of the directory runs/prnet; give runs/prn",
         ),
-        ("net/weights.npz", "net/weights.npz is part of the directory net; give net"),
+        ("net/weights.safetensors", "net/weights.safetensors is part of the directory net; give net"),
         ("none", "none does not exist; give a network directory of the kind prnet"),
         ("empty", "empty has no network.json; give a network directory of the kind prnet"),
         ("downloads", f"downloads has no network.json; convert it {CONVERT}downloads/a.pth --out=downloads/a`"),
@@ -216,7 +222,7 @@ def test_runs_of_other_kinds_are_told_apart(home, theirs, ours):
 )
 def test_a_damaged_config_gets_one_line(tmp_path, content, line):
     (tmp_path / "config.json").write_bytes(content)
-    (tmp_path / "weights.npz").write_bytes(b"")
+    (tmp_path / "weights.safetensors").write_bytes(b"")
     with pytest.raises(ValueError) as raised:
         sdgan_jax.load(tmp_path)
     assert str(raised.value).startswith(f"{tmp_path / 'config.json'}: {line}"), raised.value
@@ -228,10 +234,17 @@ def test_a_config_of_absurd_sizes_gets_one_line(tmp_path):
     config = Config(resolution=8, dataset="faces")
     config.discriminator.channels = (2**31 - 1, 2**31 - 1)
     (tmp_path / "config.json").write_text(config_lib.to_json(config))
-    np.savez(tmp_path / "weights.npz", a=np.zeros(1))
+    archive.write(tmp_path / "weights.safetensors", {"a": np.zeros(1)})
     with pytest.raises(ValueError, match=r"config.json") as raised:
         sdgan_jax.load(tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_safetensors_go_before_the_old_format(tmp_path):
+    assert directories.weights_of(tmp_path) is None
+    for name in ("weights.npz", "weights.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+        assert directories.weights_of(tmp_path) == tmp_path / name
 
 
 def test_the_path_of_a_checkpoint(home, monkeypatch):

@@ -76,7 +76,7 @@ def test_stages_are_written_and_read_and_correct_the_maps_in_order(tmp_path, wit
 @pytest.mark.parametrize(
     ("stages", "line"),
     [
-        ([3, 4], "weights.npz does not fit its network.json: 2 arrays differ, "),
+        ([3, 4], "weights.safetensors does not fit its network.json: 2 arrays differ, "),
         (3, "network.json describes no network"),
     ],
 )
@@ -95,11 +95,12 @@ def change(**changes):
 
 
 def put_objects(folder):
+    (folder / "weights.safetensors").unlink()
     np.savez(folder / "weights.npz", a=np.array([{}], object))
 
 
 def cut(folder):
-    (folder / "weights.npz").write_bytes((folder / "weights.npz").read_bytes()[:-400])
+    (folder / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes()[:-400])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,10 @@ def cut(folder):
             lambda folder: (folder / "network.json").unlink(),
             "has no network.json; give a network directory of the kind",
         ),
-        (lambda folder: (folder / "weights.npz").unlink(), "has no weights.npz; give a network directory"),
+        (
+            lambda folder: (folder / "weights.safetensors").unlink(),
+            "has no weights.safetensors; give a network directory",
+        ),
         (lambda folder: (folder / "network.json").write_text("{"), "network.json: it is no JSON"),
         (lambda folder: (folder / "network.json").write_text("[]"), "network.json: it is no JSON object"),
         (
@@ -136,9 +140,9 @@ def cut(folder):
         (change(stages={"0": 3}), "network.json describes no network: stages is "),
         (change(kind=["prnet"]), "is a network of the kind ..prnet..; one of the kind prnet is needed"),
         (change(layout="bfm"), "network.json describes no network: layout must be megn or prnet"),
-        (change(channels=3), r"weights.npz does not fit its network.json: \d+ arrays differ, "),
-        (put_objects, "weights.npz is damaged or no archive of arrays"),
-        (cut, "weights.npz is damaged or no archive of arrays"),
+        (change(channels=3), r"weights.safetensors does not fit its network.json: \d+ arrays differ, "),
+        (put_objects, "weights.npz is damaged or not a file of arrays"),
+        (cut, "weights.safetensors is damaged or not a file of arrays"),
     ],
 )
 def test_other_directories_get_one_line(tmp_path, variables, edit, line):
@@ -261,7 +265,7 @@ def test_identity_without_a_crop_sees_the_whole_image(tmp_path, identity_variabl
         ({"crop": [0.1, "a", 0.9, 1]}, "describes no network"),
         ({"crop": 3}, "describes no network"),
         ({"resolution": 9}, "describes no network: images must be"),
-        ({"embedding_dim": 5}, r"weights.npz does not fit its network.json: \d+ arrays differ"),
+        ({"embedding_dim": 5}, r"weights.safetensors does not fit its network.json: \d+ arrays differ"),
         ({"resolution": None}, "network.json lacks the setting 'resolution'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is said where prepared data cannot be written; the disk's space is that of the operating system."""
+"""Errors for prepared data that cannot be written; the operating system gives the expected free space."""
 
 import errno
 import os

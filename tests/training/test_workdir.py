@@ -22,19 +22,19 @@ def config():
 def test_config_is_kept_beside_the_checkpoints_and_guards_the_workdir(tmp_path, config):
     workdir = tmp_path / "a" / "b"
     workdir_lib.save_config(workdir, config)
-    assert workdir_lib.load_config(workdir) == config
+    assert workdir_lib.load_config(workdir, config_lib.Config) == config
     assert json.loads((workdir / "config.json").read_text())["resolution"] == 64
     config.total_steps, config.data_workers = 77, 3
     workdir_lib.save_config(workdir, config)
-    assert workdir_lib.load_config(workdir).total_steps == 77
+    assert workdir_lib.load_config(workdir, config_lib.Config).total_steps == 77
     config.batch_size, config.losses.r1 = 8, 2.0
     with pytest.raises(ValueError, match="batch_size was 16 and is 8; losses.r1 was 0.0 and is 2.0") as raised:
         checkpoint.Checkpoints(workdir, config)
     assert "total_steps" not in str(raised.value)
-    assert workdir_lib.load_config(workdir).batch_size == 16
+    assert workdir_lib.load_config(workdir, config_lib.Config).batch_size == 16
     (workdir / "config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json: it is no JSON"):
-        workdir_lib.load_config(workdir)
+        workdir_lib.load_config(workdir, config_lib.Config)
 
 
 _HOLDER = """

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from sdgan_jax.face3d import geometry
-from sdgan_jax.face3d.attire.wearer import Layer, Paint, Wearer, smooth
+from sdgan_jax.face3d.attire.wearer import Layer, Paint, Wearer
+from tfds_megn.surface import smooth
 
-EAR = (0.73, -0.02, 0.03)  # where a temple meets the mean head's ear
 _POINTS = 24
 
 

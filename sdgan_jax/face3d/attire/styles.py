@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from flax import struct
 
+from tfds_megn import attire
+
 KINDS: dict[str, tuple[str, ...]] = {
     "mask": ("surgical", "cloth", "cup"),
     "eyeglasses": ("rectangle", "round", "oval", "cat-eye"),
@@ -16,10 +18,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "beard": ("full", "short", "goatee"),
     "mustache": ("chevron", "pencil", "handlebar"),
 }
-_MASKS = ("#9ecce6", "#e6edf2", "#1f1f21", "#b3dbc7", "#edbdc7")
-_RIMS = ("#0d0d0f", "#402617", "#8c7347", "#99999e", "#73141a", "#1f2e61")
-_LENSES = ("#08080a", "#1f140d", "#0d170f", "#121729", "#73290f")
-_HAIRS = ("#171414", "#302119", "#573824", "#6e3d24", "#85401f", "#bd662e", "#94734a", "#bab8b3")
+_STRAP, _DARK_STRAP = 0.925, 0.1  # brightness
+_CLOTH = "#2b3550"
 
 
 @struct.dataclass
@@ -59,13 +59,14 @@ def default_style(attribute: str, kind: str | None = None) -> Style:
     if kind not in kinds:
         raise ValueError(f"{attribute} has no style {kind!r}; the styles are {', '.join(kinds)}")
     if attribute == "mask":
-        colour = {"surgical": _MASKS[0], "cloth": "#2b3550", "cup": "#ebebe8"}[kind]
-        return Style(kind, parse_colour(colour), parse_colour("#ecece9"))
+        colour = {"surgical": attire.MASKS[0], "cloth": None, "cup": attire.CUPS[0]}[kind]
+        cloth = parse_colour(_CLOTH) if colour is None else _array(colour)
+        return Style(kind, cloth, _array(attire.strap_colour(_STRAP)))
     if attribute == "eyeglasses":
-        return Style(kind, parse_colour(_RIMS[0]), parse_colour("#ffffff"))
+        return Style(kind, _array(attire.RIMS[0]), _array((1.0, 1.0, 1.0)))
     if attribute == "sunglasses":
-        rim = {"aviator": _RIMS[2]}.get(kind, _RIMS[0])
-        return Style(kind, parse_colour(rim), parse_colour(_LENSES[0]))
+        rim = attire.RIMS[2] if kind == "aviator" else attire.RIMS[0]
+        return Style(kind, _array(rim), _array(attire.TINTS[0]))
     return Style(kind)
 
 
@@ -85,18 +86,20 @@ def random_style(attribute: str, seed: int, kind: str | None = None) -> Style:
     style = default_style(attribute, kinds[rng.integers(len(kinds))] if kind is None else kind)
     size, thickness = rng.uniform(0.94, 1.08), rng.uniform(0.6, 1.4)
     if attribute == "mask":
-        colours = {"surgical": _MASKS, "cloth": None, "cup": ("#ebebe8", "#ebebe8", "#29292b")}[style.kind]
         free = np.clip(rng.uniform(0.05, 0.85) + 0.3 * rng.uniform(-1, 1, 3), 0.04, 0.95).astype(np.float32)
-        colour = free if colours is None else parse_colour(colours[rng.integers(len(colours))])
-        second = parse_colour("#ecece9" if rng.uniform() < 0.8 else "#1a1a1a")
+        surgical = _array(attire.MASKS[rng.choice(len(attire.MASKS), p=attire.MASK_SHARES)])
+        cup = _array(attire.CUPS[rng.choice(2, p=(0.8, 0.2))])
+        colour = {"surgical": surgical, "cloth": free, "cup": cup}[style.kind]
+        second = _array(attire.strap_colour(_STRAP if rng.uniform() < 0.8 else _DARK_STRAP))
         return dataclasses.replace(style, colour=colour, second=second, size=size, thickness=thickness)
     if attribute in ("eyeglasses", "sunglasses"):
-        colour = parse_colour(_RIMS[rng.choice(len(_RIMS), p=[0.5, 0.18, 0.1, 0.08, 0.07, 0.07])])
+        colour = _array(attire.RIMS[rng.choice(len(attire.RIMS), p=attire.RIM_SHARES[attribute])])
         second = style.second
         if attribute == "sunglasses":
-            second = parse_colour(_LENSES[rng.choice(len(_LENSES), p=[0.5, 0.18, 0.12, 0.12, 0.08])])
+            second = _array(attire.TINTS[rng.choice(len(attire.TINTS), p=attire.TINT_SHARES)])
         return dataclasses.replace(style, colour=colour, second=second, size=size, thickness=thickness)
-    colour = None if rng.uniform() < 0.7 else parse_colour(_HAIRS[rng.integers(len(_HAIRS))])
+    hairs = (*attire.HAIRS.values(), attire.GREY_HAIR)
+    colour = None if rng.uniform() < 0.7 else _array(hairs[rng.integers(len(hairs))])
     return dataclasses.replace(style, colour=colour, size=size, thickness=thickness)
 
 
@@ -109,6 +112,10 @@ def parse_colour(text: str) -> np.ndarray:
     if not re.fullmatch(r"#?[0-9a-fA-F]{6}", text):
         raise ValueError(f"colour {text!r} is not #rrggbb, e.g. #7fb2d9")
     return np.array([int(text[-6:][k : k + 2], 16) for k in (0, 2, 4)], np.float32) / 255
+
+
+def _array(colour: attire.Colour) -> np.ndarray:
+    return np.array(colour, np.float32)
 
 
 def _kinds(attribute: str) -> tuple[str, ...]:

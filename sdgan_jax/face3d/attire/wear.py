@@ -13,11 +13,11 @@ from PIL import Image
 
 import tfds_megn
 from sdgan_jax import pictures
-from sdgan_jax.face3d import finding, geometry, light, raster, texture
+from sdgan_jax.face3d import alignment, finding, geometry, light, raster, texture
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.face3d.attire import shells, spectacles, styles
 from sdgan_jax.face3d.attire.styles import Style
-from sdgan_jax.face3d.attire.wearer import Layer, Wearer, Worn, observe
+from sdgan_jax.face3d.attire.wearer import Attire, Layer, Wearer, observe
 from sdgan_jax.face3d.layout import Layout
 
 SAMPLES = 2  # along each axis of a pixel
@@ -34,12 +34,12 @@ class Overlay:
     Attributes:
         colour: f32[H,W,3], linear, times its opacity.
         keep: f32[H,W], the share of the picture's light that stays; 1 away from the attribute and its shadow.
-        region: f32[H,W], the share of each pixel that is worn, clear lenses too.
+        coverage: f32[H,W], the share of each pixel that the attribute covers, clear lenses included.
     """
 
     colour: jax.Array
     keep: jax.Array
-    region: jax.Array
+    coverage: jax.Array
 
 
 def wear(
@@ -67,7 +67,7 @@ def wear(
     if attribute == "none":
         return image, jnp.zeros(image.shape[:2], jnp.float32)
     drawn = overlay(image, position_map, attribute, style, layout)
-    return apply(image, drawn), drawn.region
+    return apply(image, drawn), drawn.coverage
 
 
 def overlay(
@@ -97,7 +97,7 @@ def apply(image: jax.Array, drawn: Overlay) -> jax.Array:
     """Lays an overlay f32[H,W,...] over an image f32[H,W,3] in [-1, 1]."""
     below = light.to_linear(jnp.clip(0.5 + 0.5 * image, 0.0, 1.0))
     out = 2.0 * light.from_linear(below * drawn.keep[..., None] + drawn.colour) - 1.0
-    touched = (drawn.keep < 1.0) | (drawn.region > 0.0)
+    touched = (drawn.keep < 1.0) | (drawn.coverage > 0.0)
     return jnp.where(touched[..., None], jnp.clip(out, -1.0, 1.0), image)
 
 
@@ -126,9 +126,9 @@ def wear_photo(
     side = int(np.ceil(_AROUND * max(box[2] - box[0], box[3] - box[1], 4.0)))
     work = next((size for size in _SIDES if size >= side), _SIDES[-1])
     left, top = (int(np.round(0.5 * (box[k] + box[k + 2]) - 0.5 * side)) for k in (0, 1))
-    square = finding.cut(image, np.array([left + 0.5 * side - 0.5, top + 0.5 * side - 0.5, side]), work)
-    ratio = work / side
-    inside = (position_map - np.array([left - 0.5, top - 0.5, 0.0])) * ratio - np.array([0.5, 0.5, 0.0])
+    square = np.array([left + 0.5 * side - 0.5, top + 0.5 * side - 0.5, side])
+    bare = pictures.to_float(alignment.cut(image, square, work))
+    inside = alignment.to_square(position_map, square, work)
     out, (height, width) = image.copy(), image.shape[:2]
     rows, columns = slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))
     part = out[rows, columns]
@@ -136,14 +136,12 @@ def wear_photo(
     touched = np.zeros(part.shape[:2], bool)
     for attribute in sorted(chosen, key=ORDER.index):
         style = chosen[attribute]
-        drawn = overlay(
-            jnp.asarray(pictures.to_float(square)), jnp.asarray(inside, jnp.float32), attribute, style, layout
-        )
-        planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.region)])  # [work,work,5]
+        drawn = overlay(jnp.asarray(bare), jnp.asarray(inside, jnp.float32), attribute, style, layout)
+        planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.coverage)])  # [work,work,5]
         planes = _resized(planes, side)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
         keep = np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3])
         fitted = Overlay(*(jnp.asarray(p) for p in (planes[..., :3], keep, planes[..., 4])))
-        touched |= np.asarray((fitted.keep < 1.0) | (fitted.region > 0.0))
+        touched |= np.asarray((fitted.keep < 1.0) | (fitted.coverage > 0.0))
         colour = np.asarray(apply(jnp.asarray(colour), fitted))
     part[touched] = pictures.to_uint8(colour[touched])
     return out
@@ -165,23 +163,23 @@ def _overlay(
     position_map = jax.lax.stop_gradient(position_map)  # whose scatter has none
     wearer = observe(linear, position_map, layout, samples)
     if attribute == "mask":
-        worn = shells.mask(wearer, style)
+        made = shells.mask(wearer, style)
     elif attribute in ("beard", "mustache"):
-        worn = shells.hair(wearer, style, attribute == "beard")
+        made = shells.hair(wearer, style, attribute == "beard")
     else:
-        worn = spectacles.spectacles(wearer, style, attribute)
-    return _compose(wearer, worn, (image.shape[0], image.shape[1]), samples)
+        made = spectacles.spectacles(wearer, style, attribute)
+    return _compose(wearer, made, (image.shape[0], image.shape[1]), samples)
 
 
-def _compose(wearer: Wearer, worn: Worn, size: tuple[int, int], samples: int) -> Overlay:
+def _compose(wearer: Wearer, made: Attire, size: tuple[int, int], samples: int) -> Overlay:
     """Draws the layers over the face's shadow, and averages the samples."""
     face = wearer.raster
     coordinates = geometry.sample(jnp.asarray(wearer.layout.coordinates), face.uv)
-    dark = worn.shadow(coordinates, geometry.sample(wearer.head, face.uv)) * face.covered
+    dark = made.shadow(coordinates, geometry.sample(wearer.head, face.uv)) * face.covered
     colour, clear = jnp.zeros((*face.depth.shape, 3)), jnp.ones(face.depth.shape)
     free = clear
-    for layer in worn.layers:
-        over, opacity, share = _draw(wearer, layer, size, samples)
+    for layer in made.layers:
+        over, opacity, share = _draw_layer(wearer, layer, size, samples)
         colour = colour * (1 - opacity[..., None]) + over * opacity[..., None]
         clear, free = clear * (1 - opacity), free * (1 - share)
     keep = clear * (1 - dark)
@@ -189,7 +187,9 @@ def _compose(wearer: Wearer, worn: Worn, size: tuple[int, int], samples: int) ->
     return Overlay(mean[..., :3], mean[..., 3], 1 - mean[..., 4])
 
 
-def _draw(wearer: Wearer, layer: Layer, size: tuple[int, int], samples: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _draw_layer(
+    wearer: Wearer, layer: Layer, size: tuple[int, int], samples: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Lit colour and opacity of a layer at each sample, and the share that is worn; none where the face hides it."""
     drawn = raster.rasterise(layer.surface, *size, samples, layer.where, layer.reach)
     known = jnp.where(jnp.isfinite(layer.surface), layer.surface, 0.0)
@@ -204,6 +204,6 @@ def _draw(wearer: Wearer, layer: Layer, size: tuple[int, int], samples: int) -> 
     glow = jnp.asarray(paint.glow)[..., None]
     colour = lit + (paint.albedo * wearer.light.exposure - lit) * glow
     near = drawn.depth > wearer.raster.depth - layer.bias * wearer.pose.scale
-    share = paint.opacity if paint.worn is None else paint.worn
+    share = paint.opacity if paint.coverage is None else paint.coverage
     opacity, share = (jnp.where(drawn.covered & near, shares, 0.0) for shares in (paint.opacity, share))
     return colour, opacity, share

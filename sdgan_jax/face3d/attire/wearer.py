@@ -51,7 +51,7 @@ class Paint(NamedTuple):
         albedo: f32[...,3], linear. opacity: f32[...].
         tilt: f32[...,3], added to the unit normal, in the head's frame. gloss: f32[...].
         glow: f32[...] in [0, 1]: how little the shading counts.
-        worn: f32[...], the share that is worn, clear glass too; the opacity if None.
+        coverage: f32[...], the share that the attribute covers, clear glass included; the opacity if None.
     """
 
     albedo: jax.Array
@@ -59,7 +59,7 @@ class Paint(NamedTuple):
     tilt: jax.Array | float = 0.0
     gloss: jax.Array | float = 0.0
     glow: jax.Array | float = 0.0
-    worn: jax.Array | None = None
+    coverage: jax.Array | None = None
 
 
 class Layer(NamedTuple):
@@ -80,11 +80,13 @@ class Layer(NamedTuple):
     reach: int | None = None
 
 
-class Worn(NamedTuple):
-    """What is worn: layers, the rearmost first, and the share of light it takes from the skin around it.
+class Attire(NamedTuple):
+    """An attribute on a face: its layers, and its shadow on the skin.
 
     Attributes:
-        layers: drawn in this order. shadow: of (s, t) f32[...,2] and points f32[...,3] in the head's frame.
+        layers: drawn in this order, the rearmost first.
+        shadow: function of (s, t) f32[...,2] and points f32[...,3] in the head's frame; returns f32[...], the share of
+            its light that the skin there loses.
     """
 
     layers: list[Layer]
@@ -139,17 +141,6 @@ def _brows(image: jax.Array, position_map: jax.Array, layout: Layout, lit: Light
     brow = 0.8 * seen[order].mean(0) + 0.2 * jnp.array(_DARK_BROWN)
     # Thin brows let the skin shine through.
     return jnp.clip(brow * jnp.minimum(_HAIR_TO_SKIN * skin.mean() / brow.mean(), 1.0), 0.004, 0.6)
-
-
-def smooth(low: float | jax.Array, high: float | jax.Array, x: jax.Array) -> jax.Array:
-    """Cubic step from 0 at `low` to 1 at `high`; either may be the larger."""
-    x = jnp.clip((x - low) / (high - low), 0.0, 1.0)
-    return x * x * (3.0 - 2.0 * x)
-
-
-def bell(x: jax.Array) -> jax.Array:
-    """exp(-x²)."""
-    return jnp.exp(-x * x)
 
 
 def sticker(albedo: jax.Array, picture: jax.Array | np.ndarray | None, across: jax.Array, down: jax.Array) -> jax.Array:

@@ -1,27 +1,30 @@
-"""Inputs of a training step: the device's batch, and the random numbers that go with it."""
+"""Inputs of a training step: the batch of a device and the random numbers that go with it."""
 
 from __future__ import annotations
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
 
 from sdgan_jax import pictures
 from sdgan_jax.config import Config
 from sdgan_jax.latents import Latents
+from sdgan_jax.training import sharding
 from sdgan_jax.training.draws import sample_keys
 
-Batch = dict[str, jax.Array]  # "image" u8[n,R,R,3], "attributes" f32[n,A]: this device's rows
+Batch = dict[str, jax.Array]  # "image" u8[n,R,R,3], "attributes" f32[n,A]: the rows of a device
 
-# Phases.
+# Phases of the random numbers, see `sample_keys`.
 _LATENT, _NOISE_HAT, _NOISE_REC, _AUGMENT_REAL, _AUGMENT_FAKE = 0, 1, 2, 3, 4
 _PATH_LATENT, _PATH_NOISE, _PATH_PIXELS = 5, 6, 7
-_MIXING = 1000  # added to a latent's phase: its second z; twice: where that one takes over
+_MIXING = 1000  # added to a latent's phase for its second z, twice for the crossover layer
 
 
 @flax.struct.dataclass
 class Draws:
-    """The randomness of the main update: n latents, and PRNG keys [n]."""
+    """Random numbers of the main update: n latents, and PRNG keys [n]."""
 
     latents: Latents
     noise_hat: jax.Array
@@ -32,7 +35,7 @@ class Draws:
 
 @flax.struct.dataclass
 class Inputs:
-    """What the gradients of a step are taken on: a batch and its random numbers, or a part of both."""
+    """The batch of a device and its random numbers, or a part of both (`accumulation`)."""
 
     real: jax.Array  # f32[n,R,R,3] in [-1,1]
     attributes: jax.Array  # f32[n,A]
@@ -41,15 +44,15 @@ class Inputs:
 
 @flax.struct.dataclass
 class PathDraws:
-    """The randomness of the path length update: n latents, keys [n] of G's noise, and y."""
+    """Random numbers of the path length update: n latents, PRNG keys [n] of G's noise, and y."""
 
     latents: Latents
     noise: jax.Array
     pixels: jax.Array  # f32[n,R,R,3]
 
 
-def draw(config: Config, step: jax.Array, rows: int) -> Draws:
-    """What the main update draws for the `rows` samples of this device. Only inside a map over the axis `data`."""
+def draw_main(config: Config, step: jax.Array, rows: int) -> Draws:
+    """Draws the random numbers of the main update for the `rows` samples of this device, inside a map over `data`."""
     noise_hat, noise_rec, augment_real, augment_fake = sample_keys(
         config.seed, step, rows, (_NOISE_HAT, _NOISE_REC, _AUGMENT_REAL, _AUGMENT_FAKE)
     )
@@ -57,7 +60,7 @@ def draw(config: Config, step: jax.Array, rows: int) -> Draws:
 
 
 def draw_path(config: Config, step: jax.Array, rows: int) -> PathDraws:
-    """What the path length update draws for `rows` samples of this device."""
+    """Draws the random numbers of the path length update for `rows` samples of this device."""
     noise, pixels = sample_keys(config.seed, step, rows, (_PATH_NOISE, _PATH_PIXELS))
     shape = (config.resolution, config.resolution, 3)
     return PathDraws(
@@ -66,7 +69,7 @@ def draw_path(config: Config, step: jax.Array, rows: int) -> PathDraws:
 
 
 def _latents(config: Config, step: jax.Array, rows: int, phase: int) -> Latents:
-    """Latents, of which a share of `style_mixing` gets a second one from a random layer on."""
+    """Draws latents; a share `style_mixing` of them has a second latent from a random layer on."""
     dim, layers = config.generator.latent_dim, config.num_layers
     if not config.style_mixing:
         (keys,) = sample_keys(config.seed, step, rows, (phase,))
@@ -82,6 +85,43 @@ def _latents(config: Config, step: jax.Array, rows: int, phase: int) -> Latents:
 
 
 def make_inputs(config: Config, step: jax.Array, batch: Batch) -> Inputs:
-    """This device's batch as floats, and what the step draws."""
+    """Converts the images of a device's batch to f32 in [-1,1] and draws the random numbers of the step."""
     real = pictures.to_float(batch["image"])  # [n,R,R,3]
-    return Inputs(real, batch["attributes"], draw(config, step, real.shape[0]))
+    return Inputs(real, batch["attributes"], draw_main(config, step, real.shape[0]))
+
+
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, group: int = 1) -> Batch:
+    """Puts this process's rows on its devices, in an order that suits the minibatch standard deviation.
+
+    The rows are sorted so that the samples of a group have the same attribute where possible: a generator that always
+    draws the same masked face then stands out. Sample i goes to device i mod n, so the groups are the same samples on
+    any number of devices of one process.
+
+    Args:
+        batch: arrays with equal numbers of rows, among them "attributes" f32[N,A].
+        mesh: the mesh of `sharding.make_mesh`.
+        group: number of samples in a group (`discriminator.mbstd_group`).
+
+    Returns:
+        The batch, sharded by rows.
+    """
+    count = mesh.local_mesh.size
+    order = np.argsort(batch["attributes"].argmax(1), kind="stable")
+    if len(order) % group == 0:  # groups are strided (`layers.minibatch_stddev`)
+        order = order.reshape(-1, group).T.reshape(-1)
+    order = order.reshape(-1, count).T.reshape(-1)  # sample i to device i mod n
+    return sharding.put_rows({name: rows[order] for name, rows in batch.items()}, mesh)
+
+
+def check_accumulation(config: Config, devices: int) -> None:
+    """Checks that `config.accumulate` cuts no group of the minibatch standard deviation.
+
+    Raises:
+        ValueError: a group would be cut.
+    """
+    rows = config.batch_size // devices
+    if config.accumulate > 1 and rows % (config.accumulate * config.discriminator.mbstd_group):
+        raise ValueError(
+            f"config.accumulate is {config.accumulate}, but the {rows} images of a device do not split into so many "
+            f"parts of whole groups of {config.discriminator.mbstd_group} (config.discriminator.mbstd_group)"
+        )

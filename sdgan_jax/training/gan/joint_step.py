@@ -1,15 +1,15 @@
-"""The `joint` recipe: G, D and F learn at once from one batch, as the pseudo-code of SD-GAN has it.
+"""The `joint` recipe: G, D and F learn at once from one batch, as in the SD-GAN pseudo-code.
 
     X_hat = G(z + B[Y]);   O = F(X, Y);   X_rec = G(z + O)
     G: adversarial + attribute + identity(X_hat, X);   D: adversarial + attribute;   F: L1(X_rec, X)
 
-All losses are taken at the parameters that the step starts with, and the three updates are made together. Switches of
-the config, each documented there, lead from the pseudo-code to what trains well: regularisers (`regularisers`), style mixing,
-augmentation, `latent_space`, `basis_length`, and `source`. With source "latent" the face that X_hat and X_rec are held
-against is not the unrelated X but X0 = G(latent), the same latent without an attribute, and X_rec =
-G(latent + B[Y] + O) is X0 wearing Y.
+All losses are computed at the parameters that the step starts with, and the three updates are made together. Switches
+of the config, documented there, lead from the pseudo-code to what trains well: regularisers, style mixing,
+augmentation, `latent_space`, `basis_length`, and `source`. With source "latent", X_hat and X_rec are compared not with
+the unrelated X but with X0 = G(latent), the same latent without an attribute, and X_rec = G(latent + B[Y] + O) is X0
+with the attribute Y.
 
-The step is written for one device of a mesh with the axis `data`: `sharding.map_step` maps it.
+The step is written for one device of a mesh with the axis `data`; `sharding.map_step` maps it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ import jax.numpy as jnp
 from sdgan_jax import augmentation, losses
 from sdgan_jax.config import Config
 from sdgan_jax.latents import Latents
-from sdgan_jax.networks import Networks, Tree
+from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import accumulation
 from sdgan_jax.training.gan import regularisers
 from sdgan_jax.training.gan.inputs import Batch, Inputs, make_inputs
 from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, make_optimizers
+from sdgan_jax.training.loop import Metrics
 from sdgan_jax.training.sharding import AXIS
 
-Metrics = dict[str, jax.Array]  # name -> f32[2]: the value, and 1 where this step measured it or 0
 Step = Callable[[State, Batch], tuple[State, Metrics]]
 Values = dict[str, jax.Array]  # name -> f32
 
@@ -42,7 +43,7 @@ class Gradients:
 
     g: Tree
     d: Tree
-    f: Tree | None  # zero where F is not due, None where it never is
+    f: Tree | None  # zero on steps without an update of F, None where F is never trained
 
 
 def make_step(nets: Networks) -> Step:
@@ -55,38 +56,42 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
     inputs = make_inputs(config, state.step, batch)
     due = {name: state.step % every == 0 if every else None for name, every in config.intervals.items()}
     computed = accumulation.mean_over_parts(
-        lambda part: gradients(nets, state, part, due["f"]),
+        lambda part: compute_gradients(nets, state, part, due["f"]),
         inputs,
         config.accumulate,
         config.discriminator.mbstd_group,
     )
-    computed, values, w = jax.lax.pmean(computed, AXIS)
-    after = update(optimizers, state, computed, due["f"])
-    after, values["r1"] = _when(
-        due["r1"],
-        after,
-        ("params_d", "opt_d"),
-        lambda: regularisers.regularise_d(nets, optimizers, after, inputs.real, inputs.draws.augment_real),
-    )
-    after, values["path_length"] = _when(
-        due["path_length"],
-        after,
-        ("params_g", "opt_g", "path_mean"),
-        lambda: regularisers.regularise_g(nets, optimizers, after, inputs.attributes),
-    )
-    after = _follow(config, after, w, values.pop("signs_real"))
-    values["augment_p"] = after.augment_p
+    gradients, values, w = jax.lax.pmean(computed, AXIS)
+    state = update(optimizers, state, gradients, due["f"])
+    values |= {"r1": jnp.zeros(()), "path_length": jnp.zeros(())}
+    if (when := due["r1"]) is not None:
+        augment = inputs.draws.augment_real
+        state, values["r1"] = regularisers.regularise_d(nets, optimizers, state, when, inputs.real, augment)
+    if (when := due["path_length"]) is not None:
+        state, values["path_length"] = regularisers.regularise_g(nets, optimizers, state, when, inputs.attributes)
+    state = finish_step(config, state, w, values.pop("signs_real"))
+    values["augment_p"] = state.augment_p
     measured = {"l_rec_f": due["f"], "r1": due["r1"], "path_length": due["path_length"]}
-    measured = {name: jnp.zeros(()) if when is None else jnp.float32(when) for name, when in measured.items()}
-    return after, {name: jnp.stack((v, measured.get(name, jnp.ones(())))) for name, v in values.items()}
+    counts = {name: jnp.zeros(()) if when is None else jnp.float32(when) for name, when in measured.items()}
+    return state, {name: jnp.stack((value, counts.get(name, jnp.ones(())))) for name, value in values.items()}
 
 
-def gradients(
+def compute_gradients(
     nets: Networks, state: State, inputs: Inputs, learn_f: jax.Array | None
 ) -> tuple[Gradients, Values, jax.Array]:
-    """The gradients of G, D and F at the parameters of `state`; beside them what to log, and the mean w f32[D]."""
+    """Computes the gradients of G, D and F at the parameters of `state`.
+
+    Args:
+        nets: the networks being trained.
+        state: the state that the step starts with.
+        inputs: a batch and its random numbers, or a part of both.
+        learn_f: bool scalar, whether F is updated on this step; None where F is never trained.
+
+    Returns:
+        The gradients, the values to log, and the mean w f32[D].
+    """
     (_, aux), grad_g = jax.value_and_grad(loss_g, argnums=2, has_aux=True)(nets, state, state.params_g, inputs)
-    grad_d, metrics_d = jax.grad(loss_d, argnums=2, has_aux=True)(nets, state, state.params_d, inputs, aux["shown"])
+    grad_d, metrics_d = jax.grad(loss_d, argnums=2, has_aux=True)(nets, state, state.params_d, inputs, aux["for_d"])
     values = aux["metrics"] | metrics_d
     grad_f, values["l_rec_f"] = None, jnp.zeros(())
     if learn_f is not None:
@@ -99,16 +104,16 @@ def gradients(
     return Gradients(grad_g, grad_d, grad_f), values, aux["w"].mean(0)
 
 
-def loss_g(nets: Networks, state: State, params_g: Tree, inputs: Inputs) -> tuple[jax.Array, Tree]:
-    """G's loss; beside it X_hat as it was shown to D, X0 where the config asks for it, w, and the metrics."""
+def loss_g(nets: Networks, state: State, params_g: Tree, inputs: Inputs) -> tuple[jax.Array, dict[str, Tree]]:
+    """Returns G's loss, and X_hat as D sees it (`for_d`), X0 where the config needs it, w, and the metrics."""
     config, weights, variables = nets.config, nets.config.losses, {"params": params_g}
     drawn, attributes = inputs.draws, inputs.attributes
     w_plus = nets.mixed_w_plus(variables, drawn.latents, attributes, state.basis)
-    x_hat = nets.draw(variables, w_plus, drawn.noise_hat)
-    shown = nets.show(x_hat, drawn.augment_fake, state.augment_p)
-    logits, attribute_logits = nets.discriminate(state.params_d, shown)
+    x_hat = nets.synthesize_scales(variables, w_plus, drawn.noise_hat)
+    for_d = nets.augment_for_d(x_hat, drawn.augment_fake, state.augment_p)
+    logits, attribute_logits = nets.discriminate(state.params_d, for_d)
     w = w_plus[:, 0] if config.latent_space == "z" else nets.map(variables, drawn.latents.z)
-    aux = {"shown": shown, "w": w}
+    aux: dict[str, Tree] = {"for_d": for_d, "w": w}
     if config.source == "latent" and config.num_attributes > 1:
         plain = nets.mixed_w_plus(variables, drawn.latents, jnp.zeros_like(attributes), state.basis)
         aux["x_0"] = jax.lax.stop_gradient(nets.synthesize(variables, plain, drawn.noise_hat))
@@ -116,7 +121,7 @@ def loss_g(nets: Networks, state: State, params_g: Tree, inputs: Inputs) -> tupl
     l_att = _attribute_loss(attribute_logits, attributes, weights.attribute_kind)
     l_id = jnp.zeros(())
     if config.num_attributes > 1:
-        l_id = losses.identity(nets.compared(x_hat[-1]), nets.compared(aux.get("x_0", inputs.real)))
+        l_id = losses.identity(nets.identity_features(x_hat[-1]), nets.identity_features(aux.get("x_0", inputs.real)))
     aux["metrics"] = {"l_adv_g": l_adv, "l_att_g": l_att, "l_id_g": l_id}
     return weights.adversarial * l_adv + weights.attribute_g * l_att + weights.identity * l_id, aux
 
@@ -124,9 +129,9 @@ def loss_g(nets: Networks, state: State, params_g: Tree, inputs: Inputs) -> tupl
 def loss_d(
     nets: Networks, state: State, params_d: Tree, inputs: Inputs, fake: Sequence[jax.Array]
 ) -> tuple[jax.Array, Values]:
-    """D's loss without the regulariser, and its metrics. `fake` is what `loss_g` showed: they share a pass of D."""
+    """Returns D's loss without R1, and its metrics. `fake` is `for_d` of `loss_g`, so both share a pass of D."""
     weights, attributes, drawn = nets.config.losses, inputs.attributes, inputs.draws
-    real = nets.show([inputs.real], drawn.augment_real, state.augment_p)
+    real = nets.augment_for_d([inputs.real], drawn.augment_real, state.augment_p)
     logits_real, attributes_real = nets.discriminate(params_d, real)
     logits_fake, attributes_fake = nets.discriminate(params_d, fake)
     l_adv = losses.adversarial_d(logits_real, logits_fake, weights.adversarial_kind)
@@ -141,15 +146,15 @@ def loss_d(
 def loss_f(
     nets: Networks, state: State, params_f: Tree, inputs: Inputs, source: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """F's loss, and the reconstruction term alone."""
+    """Returns F's loss, and its reconstruction term; `source` f32[n,R,R,3] is the face that F sees."""
     weights, drawn = nets.config.losses, inputs.draws
     variables = {"params": state.params_g}
     x_rec = reconstruct(nets, state, params_f, variables, source, inputs.attributes, drawn.latents, drawn.noise_rec)
     rec = losses.reconstruction(x_rec[-1], source)
     loss = weights.reconstruction * rec
     if weights.edit_attribute or weights.edit_adversarial:
-        shown = nets.show(x_rec, drawn.augment_fake, state.augment_p)
-        logits, attribute_logits = nets.discriminate(state.params_d, shown)
+        for_d = nets.augment_for_d(x_rec, drawn.augment_fake, state.augment_p)
+        logits, attribute_logits = nets.discriminate(state.params_d, for_d)
         loss += weights.edit_adversarial * losses.adversarial_g(logits, weights.adversarial_kind)
         loss += weights.edit_attribute * _attribute_loss(attribute_logits, inputs.attributes, weights.attribute_kind)
     return loss, rec
@@ -165,31 +170,44 @@ def reconstruct(
     latents: Latents,
     noise: jax.Array | str,
 ) -> list[jax.Array]:
-    """X_rec at all scales: G(z + F(X, Y)) with source "data", G(latent + B[Y] + F(X0, Y)) with source "latent"."""
+    """Draws X_rec at all scales: G(z + F(X, Y)) for source "data", G(latent + B[Y] + F(X0, Y)) for "latent"."""
     basis = state.basis if nets.config.source == "latent" else jnp.zeros_like(state.basis)
     offset = nets.offset(params_f, source, attributes)
-    return nets.draw(variables_g, nets.mixed_w_plus(variables_g, latents, attributes, basis, offset=offset), noise)
+    w_plus = nets.mixed_w_plus(variables_g, latents, attributes, basis, offset=offset)
+    return nets.synthesize_scales(variables_g, w_plus, noise)
 
 
-def update(optimizers: Optimizers, state: State, computed: Gradients, learn_f: jax.Array | None) -> State:
-    """Adam on G and D, and on F where it is due."""
-    params_g, opt_g = apply_gradient(optimizers.g, computed.g, state.opt_g, state.params_g)
-    params_d, opt_d = apply_gradient(optimizers.d, computed.d, state.opt_d, state.params_d)
+def update(optimizers: Optimizers, state: State, gradients: Gradients, learn_f: jax.Array | None) -> State:
+    """Updates G and D by Adam, and F on the steps where it is due."""
+    params_g, opt_g = apply_gradient(optimizers.g, gradients.g, state.opt_g, state.params_g)
+    params_d, opt_d = apply_gradient(optimizers.d, gradients.d, state.opt_d, state.params_d)
     state = state.replace(params_g=params_g, opt_g=opt_g, params_d=params_d, opt_d=opt_d)
     if learn_f is None:
         return state
     params_f, opt_f = jax.lax.cond(
         learn_f,
-        lambda: apply_gradient(optimizers.f, computed.f, state.opt_f, state.params_f),
-        lambda: (state.params_f, state.opt_f),
+        lambda params, opt: apply_gradient(optimizers.f, gradients.f, opt, params),
+        lambda params, opt: (params, opt),
+        state.params_f,
+        state.opt_f,
     )
     return state.replace(params_f=params_f, opt_f=opt_f)
 
 
-def _follow(config: Config, state: State, w: jax.Array, signs: jax.Array) -> State:
-    """Ends a step: the averages of G and of w f32[D] follow, p of the augmentation adapts, and the step is counted."""
+def finish_step(config: Config, state: State, w: jax.Array, signs: jax.Array) -> State:
+    """Updates the averages of G and of w, adapts the augmentation, and counts the step.
+
+    Args:
+        config: of the networks being trained.
+        state: the state after all updates.
+        w: f32[D], mean over the batch.
+        signs: f32 in [-1,1], mean sign of D's logits of the real images.
+
+    Returns:
+        The state that the next step starts with.
+    """
     done = state.step + 1
-    images = done * config.batch_size  # images seen, this step's among them
+    images = done * config.batch_size  # images seen, those of this step included
     half_life = jnp.minimum(1000.0 * config.ema_kimg, config.ema_rampup * images)
     decay = 0.5 ** (config.batch_size / half_life)
     state = state.replace(
@@ -208,16 +226,5 @@ def _follow(config: Config, state: State, w: jax.Array, signs: jax.Array) -> Sta
 
 
 def _attribute_loss(logits: jax.Array | None, attributes: jax.Array, kind: str) -> jax.Array:
-    """`losses.attribute`; 0 where D has no attribute head."""
+    """Returns `losses.attribute`, or 0 where D has no attribute head."""
     return jnp.zeros(()) if logits is None else losses.attribute(logits, attributes, kind)
-
-
-def _when(
-    due: jax.Array | None, state: State, fields: tuple[str, ...], change: Callable[[], tuple[Tree, jax.Array]]
-) -> tuple[State, jax.Array]:
-    """The state with the fields that `change` gives, and its value, on the steps where it is due."""
-    if due is None:
-        return state, jnp.zeros(())
-    kept = {name: getattr(state, name) for name in fields}
-    changes, value = jax.lax.cond(due, change, lambda: (kept, jnp.zeros(())))
-    return state.replace(**changes), value

@@ -1,4 +1,4 @@
-"""A run of SD-GAN: what the loop needs to know of it."""
+"""Training of SD-GAN: the `loop.Run` of a config."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sdgan_jax.config import Config
 from sdgan_jax.data import stream
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained import directories
-from sdgan_jax.training import accumulation, loop, sharding
-from sdgan_jax.training.gan import joint_step, sheets, weights
+from sdgan_jax.training import loop, sharding
+from sdgan_jax.training.gan import inputs, joint_step, sheets, weights
 from sdgan_jax.training.gan.state import State, init_state
 
 LOSSES = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")  # the six of the SD-GAN pseudo-code
@@ -31,7 +31,7 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
     Args:
         nets: the networks of a validated config (`networks.make_networks`).
         workdir: local or remote directory; made when it is not there.
-        score: judges the state at every checkpoint; decides which one is kept as the best.
+        score: from a state to a number, higher is better; computed at every checkpoint, the best of which is kept.
 
     Returns:
         The state after `config.total_steps`.
@@ -50,8 +50,8 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
         init=functools.partial(init_state, nets),
         step=joint_step.make_step(nets),
         batches=batches,
-        put=functools.partial(sharding.put_batch, group=config.discriminator.mbstd_group),
-        draw=sheets.make_sheets(nets, reals),
+        put=functools.partial(inputs.put_batch, group=config.discriminator.mbstd_group),
+        draw_sheets=sheets.make_sheets(nets, reals),
         headline=LOSSES,
         remedy=_REMEDY,
         start=functools.partial(weights.start_from, config=config, path=config.init) if config.init else None,
@@ -61,11 +61,11 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
 
 
 def check(config: Config, workdir: epath.PathLike) -> None:
-    """Refuses what a config may describe, but a run on these devices cannot do. Takes seconds and prepares no data.
+    """Refuses configs that are valid but cannot be trained on these devices. Takes seconds and prepares no data.
 
     Args:
         config: validated.
-        workdir: of the run. One with checkpoints does not need `config.init` any more.
+        workdir: the folder of the run. With checkpoints in it `config.init` is no longer needed.
 
     Raises:
         ValueError, FileNotFoundError: a field, or what it names, does not fit.
@@ -75,6 +75,6 @@ def check(config: Config, workdir: epath.PathLike) -> None:
             "config.generator.label_dim and config.discriminator.label_dim must be 0: conditional networks are read "
             "and drawn with, but SD-GAN trains by its attributes; --config.init takes what fits of their weights"
         )
-    accumulation.check(config, sharding.make_mesh(config.batch_size).size)
+    inputs.check_accumulation(config, sharding.make_mesh(config.batch_size).size)
     if config.init and not (epath.Path(workdir) / directories.CHECKPOINTS).exists():
         directories.check_model(directories.checkpoint_of(config.init)[0])

@@ -1,4 +1,4 @@
-"""The pictures of a run: what the averaged generator makes of the same latents and faces, as training goes on."""
+"""Sample sheets of a training: the averaged generator on the same latents and faces at every step."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ import numpy as np
 from sdgan_jax import pictures
 from sdgan_jax.latents import Latents
 from sdgan_jax.networks import Networks
-from sdgan_jax.training.gan.inputs import Batch
 from sdgan_jax.training.gan.joint_step import reconstruct
 from sdgan_jax.training.gan.state import State
 
 ROWS = 8  # faces on the X_hat sheet
 PAIRS = 4  # rows of sources, and of their X_rec, on the X_rec sheet
-LATENT_SEED = 1234  # apart from the keys of training, so that the sheets show latents it never drew
+LATENT_SEED = 1234  # apart from the keys of training, so the latents of the sheets are not trained on
 
 
-def make_sheets(nets: Networks, reals: Batch | None) -> Callable[[State], dict[str, np.ndarray]]:
-    """Makes the function that draws the two sheets of a state.
+def make_sheets(nets: Networks, reals: dict[str, np.ndarray] | None) -> Callable[[State], dict[str, np.ndarray]]:
+    """Returns the function that draws the two sheets of a state.
 
     `x_hat`: a row per latent, a column per attribute. `x_rec`: rows of sources, and below each its X_rec. With source
-    "latent" the sources are faces G(latent), put into the attribute of the column; with "data" they are real faces.
+    "latent" the sources are faces G(latent), edited to the attribute of the column; with "data" they are real faces.
 
     Args:
-        nets: the networks of the run.
-        reals: some real faces, {"image": u8[n,R,R,3], "attributes": f32[n,A]}, n >= 1; None with source "latent".
+        nets: the networks being trained.
+        reals: real faces, {"image": u8[n,R,R,3], "attributes": f32[n,A]}, n >= 1; None with source "latent".
 
     Returns:
         A function from the state to {"x_hat": u8[H,W,3], "x_rec": u8[H,W,3]}.
@@ -42,22 +41,24 @@ def make_sheets(nets: Networks, reals: Batch | None) -> Callable[[State], dict[s
     pairs = PAIRS * count
     if reals is not None:
         cycle = np.arange(pairs) % len(reals["image"])
-        real, worn = pictures.to_float(reals["image"])[cycle], reals["attributes"][cycle]
+        real = jnp.asarray(pictures.to_float(reals["image"])[cycle])
+        real_attributes = jnp.asarray(reals["attributes"])[cycle]
 
     @jax.jit
-    def draw(state: State) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def draw_faces(state: State) -> tuple[jax.Array, jax.Array, jax.Array]:
         variables = state.variables_ema
         w_plus = nets.to_w_plus(variables, faces, columns, state.basis)
         x_hat = nets.synthesize(variables, w_plus, "const")
-        source, wanted = (
-            (real, worn) if reals is not None else (x_hat[::count].repeat(count, 0)[:pairs], columns[:pairs])
-        )
+        if reals is not None:
+            source, wanted = real, real_attributes
+        else:
+            source, wanted = x_hat[::count].repeat(count, 0)[:pairs], columns[:pairs]
         drawn = Latents(faces[:pairs], None, None)
         x_rec = reconstruct(nets, state, state.params_f, variables, source, wanted, drawn, noise="const")[-1]
         return x_hat, source, x_rec
 
-    def sheets(state: State) -> dict[str, np.ndarray]:
-        x_hat, source, x_rec = (pictures.to_uint8(np.asarray(images)) for images in draw(state))
+    def draw_sheets(state: State) -> dict[str, np.ndarray]:
+        x_hat, source, x_rec = (pictures.to_uint8(np.asarray(images)) for images in draw_faces(state))
         size = source.shape[1:]
         rows = np.stack((source.reshape(PAIRS, count, *size), x_rec.reshape(PAIRS, count, *size)), 1).reshape(-1, *size)
         labels = ["source", "X_rec"] * PAIRS
@@ -66,4 +67,4 @@ def make_sheets(nets: Networks, reals: Batch | None) -> Callable[[State], dict[s
             "x_rec": pictures.grid(rows, count, labels, names if reals is None else None),
         }
 
-    return sheets
+    return draw_sheets

@@ -11,18 +11,18 @@ import optax
 
 from sdgan_jax import latents
 from sdgan_jax.config import AdamConfig, Config
-from sdgan_jax.networks import Networks, Tree
+from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained.archive import Tree
 
 
-@flax.struct.dataclass
-class State:
-    """All that a step reads and writes, and all that a checkpoint holds."""
+class State(flax.struct.PyTreeNode):
+    """All arrays that a step reads and writes, and that a checkpoint contains."""
 
     step: jax.Array  # i32, steps done
     params_g: Tree
     params_d: Tree
     params_f: Tree
-    ema_g: Tree  # moving average of params_g; what samples are drawn with
+    ema_g: Tree  # moving average of params_g; samples are drawn with it
     buffers_g: Tree  # G's constant noise
     opt_g: Tree
     opt_d: Tree
@@ -49,10 +49,10 @@ class Optimizers:
 
 
 def make_optimizers(config: Config) -> Optimizers:
-    """Adam as the config says; that of G and D corrected for the extra updates of lazy regularisation.
+    """Returns Adam for G, D and F, corrected for the additional updates of lazy regularisation.
 
-    With a regulariser every k steps there are k + 1 updates in k steps. With c = k / (k + 1), learning rate · c and
-    betas ** c move the parameters in them as far as k updates would (Karras et al. 2020).
+    A regulariser every k steps makes k + 1 updates in k steps. With c = k / (k + 1), the learning rate is multiplied by
+    c and the betas are raised to the power c, so that k + 1 updates move as far as k (Karras et al. 2020, appendix B).
     """
     every = config.intervals
     return Optimizers(
@@ -73,19 +73,15 @@ def _adam(config: AdamConfig, regularised_every: int = 0) -> optax.GradientTrans
 def apply_gradient(
     optimizer: optax.GradientTransformation, gradient: Tree, opt: Tree, params: Tree
 ) -> tuple[Tree, Tree]:
-    """One update; returns the parameters and the optimiser's state."""
+    """Makes one update; returns the parameters and the state of the optimiser."""
     change, opt = optimizer.update(gradient, opt)
     return optax.apply_updates(params, change), opt
 
 
 def init_state(nets: Networks) -> State:
-    """Returns the state at step 0; a pure function of the networks' config, jit-friendly.
-
-    Returns:
-        The state, all arrays float32 but for `step`.
-    """
+    """Returns the state at step 0, all arrays f32 except `step`; pure, so it can be compiled."""
     config, optimizers = nets.config, make_optimizers(nets.config)
-    # Hundreds of draws: with threefry keys they would take half a minute to compile on CPU.
+    # Hundreds of random arrays: with threefry keys they take half a minute to compile on CPU.
     key_g, key_d, key_f, key_basis = jax.random.split(jax.random.key(config.seed, impl="unsafe_rbg"), 4)
     dim, images = config.generator.latent_dim, jnp.zeros((1, config.resolution, config.resolution, 3))
     variables_g = nets.generator.init(key_g, jnp.zeros((1, dim)))

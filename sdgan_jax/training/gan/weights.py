@@ -1,7 +1,7 @@
-"""The weights of a model, apart from the state of a run: read from a directory, written to one, and started from.
+"""Model directories: reads and writes the weights of a model, and starts a run from them.
 
-A model directory is a training workdir (`config.json` and `checkpoints/`) or holds `config.json` and `weights.npz`, a
-plain archive of arrays named by their place in the tree. Nothing in it is ever executed.
+A model directory contains `config.json` and either `checkpoints/` (a training workdir) or `weights.safetensors`, arrays
+named by their place in the tree. Nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import numpy as np
 from etils import epath
 
 from sdgan_jax import config as config_lib
+from sdgan_jax import outputs
 from sdgan_jax.config import Config
-from sdgan_jax.networks import Networks, Tree, make_networks
+from sdgan_jax.networks import Networks, make_networks
 from sdgan_jax.pretrained import archive, directories
+from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import checkpoint
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.gan.state import State, init_state
 
-FIELDS = ("ema_g", "buffers_g", "params_d", "params_f", "w_avg", "basis")  # of the state, that make the model
-OPTIONAL = ("params_d", "params_f")  # imported weights may come without
+OPTIONAL = ("params_d", "params_f")  # fields of the state that imported weights may lack
+FIELDS = ("ema_g", "buffers_g", *OPTIONAL, "w_avg", "basis")  # fields of the state that make the model
 
-# Arrays with an axis of attributes: the axis, and the attribute it begins with (0 = none).
+# Arrays with an axis of attributes: the axis, and the id of its first attribute (0 is none).
 _ATTRIBUTE_AXIS = {
     "basis": (0, 0),
     "params_d/attribute/kernel": (1, 0),
@@ -37,9 +39,9 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
     """Reads a model directory.
 
     Args:
-        path: a workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a directory with `weights.npz`,
-            local or remote.
-        best: of a workdir, the checkpoint with the best score instead of the newest.
+        path: a workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a directory with
+            `weights.safetensors`, local or remote.
+        best: reads the checkpoint of a workdir with the best score instead of the newest.
 
     Returns:
         The networks (with their config), and the trees of `FIELDS`, float32; those of `OPTIONAL` only where the model
@@ -47,23 +49,23 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
 
     Raises:
         FileNotFoundError: there is no model; the message says what to do.
-        ValueError: it is the directory of another network, is damaged, or the arrays are not those of the config; the
-            first few are named.
+        ValueError: the directory belongs to another network or is damaged, or the arrays are not those of the config;
+            the first few are named.
     """
     folder, step = directories.checkpoint_of(path)
     directories.check_model(folder)
-    config = workdir_lib.load_config(folder)
+    config = workdir_lib.load_config(folder, Config)
     try:
         nets = make_networks(config)
         shapes = jax.eval_shape(functools.partial(init_state, nets))
     except OSError:  # a network that the config names is not there
         raise
-    except Exception as error:  # whatever falls out of networks of absurd sizes
+    except Exception as error:  # networks of absurd sizes raise nearly anything
         reason = str(error).partition("\n")[0][:200]
         raise ValueError(f"{folder / directories.CONFIG} describes no model that can be built: {reason}") from error
     target = {name: getattr(shapes, name) for name in FIELDS}
-    file = folder / directories.WEIGHTS
-    if step is not None or not file.exists():
+    file = directories.weights_of(folder)
+    if step is not None or file is None:
         return nets, checkpoint.open_state(folder, target, best, step)
     arrays = archive.read(file)
     held = {name.split("/")[0] for name in arrays}
@@ -72,39 +74,39 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
 
 
 def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: np.dtype | type = np.float32) -> None:
-    """Writes a model directory: `config.json` and `weights.npz`.
+    """Writes a model directory: `config.json` and `weights.safetensors`.
 
     Args:
-        path: the directory; made when it is not there.
-        config: of the model.
-        trees: of `FIELDS`; those of `OPTIONAL` may be missing.
-        dtype: float32, or float16 for half the size.
+        path: the directory; created if missing.
+        config: config of the model.
+        trees: trees of arrays by the names in `FIELDS`; those in `OPTIONAL` may be missing.
+        dtype: type of the stored numbers: float32, or float16 for half the size.
     """
     folder = epath.Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
     archive.write(folder / directories.WEIGHTS, trees, dtype)
-    (folder / directories.CONFIG).write_text(config_lib.to_json(config))
+    with outputs.in_one_piece(folder / directories.CONFIG) as unfinished:
+        unfinished.write_text(config_lib.to_json(config))
 
 
 def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[State, str]:
-    """Puts the weights of a model into a fresh state, array by array where name and shape agree.
+    """Copies the weights of a model into a new state, array by array where name and shape agree.
 
-    The model may be for another resolution (layers are named by theirs) and for other attributes: what belongs to one
-    attribute goes by its name.
+    The model may have another resolution (layers are named by theirs) and other attributes: rows of an attribute are
+    matched by its name.
 
     Args:
-        state: at step 0.
-        config: of the run.
+        state: the state at step 0.
+        config: config of the new run.
         path: a model directory.
 
     Returns:
-        The state, and lines that say what was taken and what is new.
+        The state, and lines that say how many arrays were taken and which layers are new.
 
     Raises:
-        ValueError: nothing of the generator fits.
+        ValueError: no array of the generator fits.
     """
-    origin_nets, trees = read(path)
-    theirs_config = origin_nets.config
+    nets, trees = read(path)
+    theirs_config = nets.config
     shared = [name for name in config.attributes if name in theirs_config.attributes]
     places = tuple([names.index(name) for name in shared] for names in (config.attributes, theirs_config.attributes))
     targets = {"params_g": "ema_g"} | {name: name for name in FIELDS}
@@ -128,12 +130,12 @@ def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[Stat
 def _fit(
     name: str, ours: jax.Array, theirs: jax.Array, our_places: list[int], their_places: list[int]
 ) -> jax.Array | None:
-    """`theirs` in the place of `ours`: a copy, or of an array that has an axis of attributes, the shared ones."""
+    """Returns a copy of `theirs`, or `ours` with the rows of shared attributes copied; None where the shapes differ."""
     if name not in _ATTRIBUTE_AXIS:
         return jnp.array(theirs) if ours.shape == theirs.shape else None
     axis, first = _ATTRIBUTE_AXIS[name]
     alike = np.delete(ours.shape, axis).tolist() == np.delete(theirs.shape, axis).tolist()
-    if not alike or not any(our_places):  # of `none` alone, which all share, there is nothing to know
+    if not alike or not any(our_places):  # all models share `none`, whose rows carry no information
         return None
     result = np.moveaxis(np.array(ours), axis, 0)
     for mine, other in zip(our_places, their_places, strict=True):
@@ -143,7 +145,7 @@ def _fit(
 
 
 def _summary(ours: list[str], fits: dict[str, jax.Array]) -> str:
-    """How many arrays of a field were taken, and the layers that are new."""
+    """Returns the number of arrays that were taken of a field, and the layers that are new."""
     layers = dict.fromkeys("/".join(name.split("/")[1:3]) or name for name in ours if name not in fits)
     more = f" and {len(layers) - 8} more layers" if len(layers) > 8 else ""
     new = f"; new: {', '.join(list(layers)[:8])}{more}" if layers else ""

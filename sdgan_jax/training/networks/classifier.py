@@ -23,8 +23,8 @@ from sdgan_jax.config.networks import ClassifierConfig
 from sdgan_jax.data import rendered
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.nets.classifier import FEATURE_DIM, Classifier
-from sdgan_jax.networks import Tree
 from sdgan_jax.pretrained import AttributeClassifier, directories
+from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import checkpoint, draws, loop, sharding
 from sdgan_jax.training.networks import distortion
 from sdgan_jax.training.sharding import AXIS
@@ -77,7 +77,7 @@ def make_run(config: ClassifierConfig, score: Callable[[State], float] | None = 
     targets = face_targets(faces.params)
     arrays = {"image": faces.images, "label": faces.labels, "face_targets": targets}
 
-    def draw(state: State) -> dict[str, np.ndarray]:
+    def draw_sheets(state: State) -> dict[str, np.ndarray]:
         return {"most_certain": sheet(functools.partial(apply, state.variables), shown)}
 
     return loop.Run(
@@ -88,7 +88,7 @@ def make_run(config: ClassifierConfig, score: Callable[[State], float] | None = 
         if alone
         else rendered.make_batches(config, arrays),
         put=sharding.put_rows,
-        draw=draw,
+        draw_sheets=draw_sheets,
         headline=("cross_entropy", "face_error", "accuracy"),
         remedy="lower --config.learning_rate",
         score=score,

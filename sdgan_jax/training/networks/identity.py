@@ -18,7 +18,7 @@ from sdgan_jax.data import rendered
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.data.rendered import Faces
 from sdgan_jax.nets.arcface import ArcFace
-from sdgan_jax.networks import Tree
+from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import draws, loop, sharding
 from sdgan_jax.training.networks import distortion, muon
 from sdgan_jax.training.sharding import AXIS
@@ -59,7 +59,7 @@ def train(config: IdentityConfig, workdir: epath.PathLike, score: Callable[[Stat
     net = network(config)
     apply = jax.jit(net.apply)
 
-    def draw(state: State) -> dict[str, np.ndarray]:
+    def draw_sheets(state: State) -> dict[str, np.ndarray]:
         return {"nearest": nearest_sheet(functools.partial(apply, state.variables), searched)}
 
     what = loop.Run(
@@ -68,7 +68,7 @@ def train(config: IdentityConfig, workdir: epath.PathLike, score: Callable[[Stat
         step=functools.partial(step, config, net),
         batches=rendered.make_batches(config, {"image": faces.images, "person": classes.astype(np.int32)}),
         put=sharding.put_rows,
-        draw=draw,
+        draw_sheets=draw_sheets,
         headline=("arcface", "cosine"),
         remedy="lower --config.learning_rate",
         score=score,

@@ -20,7 +20,7 @@ from sdgan_jax.config.networks import PRNetConfig
 from sdgan_jax.data import rendered
 from sdgan_jax.face3d import drawing, layout
 from sdgan_jax.nets.prnet import SCALE, ResFCN, to_input
-from sdgan_jax.networks import Tree
+from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import draws, loop, sharding
 from sdgan_jax.training.networks import descent, distortion, muon
 from sdgan_jax.training.sharding import AXIS
@@ -60,7 +60,7 @@ def train(config: PRNetConfig, workdir: epath.PathLike, score: Callable[[State],
     net = ResFCN(config.resolution, config.channels)
     predict_shown = jax.jit(functools.partial(predict, net, images=jnp.asarray(pictures.to_float(shown))))
 
-    def draw(state: State) -> dict[str, np.ndarray]:
+    def draw_sheets(state: State) -> dict[str, np.ndarray]:
         predicted = np.asarray(predict_shown(state.variables))
         return {"position_map": drawing.sheet(shown, predicted, layout.megn(config.resolution))}
 
@@ -70,7 +70,7 @@ def train(config: PRNetConfig, workdir: epath.PathLike, score: Callable[[State],
         step=functools.partial(step, config, net),
         batches=rendered.make_batches(config, {"image": faces.images, "position_map": maps}),
         put=sharding.put_rows,
-        draw=draw,
+        draw_sheets=draw_sheets,
         headline=("position_map", "pixels"),
         remedy="lower --config.learning_rate",
         score=score,

@@ -1,4 +1,4 @@
-"""What a step draws: every number once, and style mixing as often as asked, at every layer alike."""
+"""Inputs of a step: random numbers used once, style mixing at its rate, rows dealt to devices group by group."""
 
 import dataclasses
 
@@ -9,6 +9,7 @@ import pytest
 
 from sdgan_jax.latents import Latents
 from sdgan_jax.networks import make_networks
+from sdgan_jax.training import sharding
 from sdgan_jax.training.gan import inputs
 from sdgan_jax.training.sharding import AXIS
 from tests.training import tiny
@@ -24,7 +25,7 @@ def on_devices(function):
 
 @pytest.fixture(scope="module")
 def drawn():
-    return on_devices(lambda: inputs.draw(CONFIG, jnp.int32(7), ROWS))
+    return on_devices(lambda: inputs.draw_main(CONFIG, jnp.int32(7), ROWS))
 
 
 def test_mixing_is_as_frequent_as_asked_and_begins_at_every_layer_but_the_first(drawn):
@@ -48,13 +49,13 @@ def test_every_key_is_used_once(drawn):
     keys = [drawn.noise_hat, drawn.noise_rec, drawn.augment_real, drawn.augment_fake, path.noise]
     words = np.concatenate([np.reshape(jax.random.key_data(key), (-1, 2)) for key in keys])
     assert len(np.unique(words, axis=0)) == 5 * DEVICES * ROWS
-    later = on_devices(lambda: inputs.draw(CONFIG, jnp.int32(8), ROWS))
+    later = on_devices(lambda: inputs.draw_main(CONFIG, jnp.int32(8), ROWS))
     assert np.abs(later.latents.z - drawn.latents.z).max(-1).min() > 0
     assert np.abs(path.latents.z - drawn.latents.z).max(-1).min() > 0
 
 
 def test_without_mixing_the_first_latents_are_the_same(drawn):
-    plain = on_devices(lambda: inputs.draw(dataclasses.replace(CONFIG, style_mixing=0.0), jnp.int32(7), ROWS))
+    plain = on_devices(lambda: inputs.draw_main(dataclasses.replace(CONFIG, style_mixing=0.0), jnp.int32(7), ROWS))
     assert plain.latents.other is None and plain.latents.crossover is None
     np.testing.assert_array_equal(plain.latents.z, drawn.latents.z)
 
@@ -70,3 +71,24 @@ def test_mixed_layers_are_those_of_the_other_latent():
     for sample, crossover in enumerate((1, 3, 4)):
         np.testing.assert_allclose(mixed[sample, :crossover], first[sample, :crossover], rtol=1e-5)
         np.testing.assert_allclose(mixed[sample, crossover:], second[sample, crossover:], rtol=1e-5)
+
+
+def test_rows_are_dealt_to_devices_and_keep_their_attributes():
+    """Row i goes to device i mod 4, so that a device's strided groups are the same samples as on one device."""
+    labels = np.arange(16) % 3
+    batch = {"image": np.arange(16)[:, None], "attributes": np.eye(3, dtype=np.float32)[labels]}
+    placed = inputs.put_batch(batch, sharding.make_mesh(16), group=4)
+    order = np.argsort(labels, kind="stable").reshape(4, 4).T.reshape(-1)  # four groups of neighbours, strided
+    for name in batch:
+        shards = sorted(placed[name].addressable_shards, key=lambda shard: shard.device.id)
+        for device, shard in enumerate(shards):
+            np.testing.assert_array_equal(shard.data, batch[name][order][device::4])
+    groups = labels[order].reshape(4, 4).T  # of 6, 5 and 5 faces: 4 + 2 | 2 + 4 | 1 + ...
+    assert groups.tolist() == [[0] * 4, [0, 0, 1, 1], [1, 1, 1, 2], [2] * 4]
+
+
+def test_parts_that_would_cut_a_group_are_refused():
+    config = tiny.config(accumulate=4)  # 16 faces, groups of 4
+    inputs.check_accumulation(config, devices=1)
+    with pytest.raises(ValueError, match="config.accumulate is 4, but the 8 images of a device do not split"):
+        inputs.check_accumulation(config, devices=2)

@@ -1,7 +1,6 @@
 """The training step: the same on any number of devices, and the pseudo-code of SD-GAN where it is asked for."""
 
 import dataclasses
-import types
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +14,8 @@ from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.fusion import Fusion
 from sdgan_jax.nets.generator import Generator, Mapping
 from sdgan_jax.networks import make_networks
-from sdgan_jax.training import accumulation, sharding
-from sdgan_jax.training.gan import joint_step, regularisers
-from sdgan_jax.training.gan.state import init_state
+from sdgan_jax.training import sharding
+from sdgan_jax.training.gan import inputs, joint_step
 from tests.training import tiny
 
 SIX = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")
@@ -57,7 +55,7 @@ def place(config, devices):
 
 
 def put(batch, mesh):
-    return sharding.put_batch(batch, mesh, group=GROUP)
+    return inputs.put_batch(batch, mesh, group=GROUP)
 
 
 def laid_out(batch):
@@ -139,38 +137,6 @@ def test_metrics_say_whether_they_were_measured(four):
         assert (metrics["r1"][0] > 0) == (index % 2 == 0) and (metrics["l_rec_f"][0] > 0) == (index % 3 == 0)
 
 
-def test_lazy_r1_stands_for_the_steps_without_it():
-    # D(x) = p |x|² / 2 has the gradient p x, so the loss is gamma / 2 · k · p² |x|².
-    quadratic = types.SimpleNamespace(
-        config=tiny.config(losses=c.LossConfig(r1=3.0, r1_every=5)),
-        show=lambda scales, *_: scales,
-        discriminate=lambda p, scales: (p * jnp.square(scales[-1]).sum((1, 2, 3)) / 2, None),
-    )
-    x = np.random.default_rng(0).standard_normal((4, 2, 2, 3)).astype(np.float32)
-    power = np.square(x).sum((1, 2, 3)).mean()
-    loss, penalty = regularisers.loss_r1(quadratic, 0.7, 0.0, x, None)
-    np.testing.assert_allclose(penalty, 0.49 * power, rtol=1e-5)
-    np.testing.assert_allclose(loss, 3.0 / 2 * 5 * 0.49 * power, rtol=1e-5)
-
-
-def test_lazy_path_length_stands_for_the_steps_without_it():
-    # An image p · w[0] + p · w[1], the same at every pixel: J^T y is p · sum(y) / sqrt(H W) for either layer.
-    linear = types.SimpleNamespace(
-        config=tiny.config(losses=c.LossConfig(path_length=2.0, path_length_every=4)),
-        mixed_w_plus=lambda variables, w, *_: w,
-        synthesize=lambda variables, w, _: jnp.broadcast_to(
-            variables["params"] * w.sum((1, 2))[:, None, None, None], (3, 2, 2, 3)
-        ),
-    )
-    y = np.random.default_rng(0).standard_normal((3, 2, 2, 3)).astype(np.float32)
-    drawn = types.SimpleNamespace(latents=jnp.ones((3, 2, 1)), noise=None, pixels=y)
-    state = types.SimpleNamespace(path_mean=0.9, basis=None)
-    loss, length = regularisers.loss_path(linear, 0.7, state, None, drawn)
-    lengths = np.abs(0.7 * y.sum((1, 2, 3)) / 2)
-    np.testing.assert_allclose(length, lengths.mean(), rtol=1e-5)
-    np.testing.assert_allclose(loss, 2.0 * 4 * np.square(lengths - 0.9).mean(), rtol=1e-5)
-
-
 def test_a_regulariser_is_an_update_of_its_own(four):
     """Adam counts two updates of G and of D in the steps where their regulariser is due, one of them in the others."""
     for field in ("opt_g", "opt_d"):
@@ -195,12 +161,6 @@ def test_accumulated_parts_make_the_update_of_the_whole_batch(four):
             assert_close(state, expected)
 
 
-def test_parts_that_would_cut_a_group_are_refused():
-    accumulation.check(dataclasses.replace(LATENT, accumulate=4), devices=1)
-    with pytest.raises(ValueError, match="config.accumulate is 4, but the 8 images of a device do not split"):
-        accumulation.check(dataclasses.replace(LATENT, accumulate=4), devices=2)
-
-
 @pytest.mark.slow
 def test_augmentation_follows_the_signs_of_the_real_logits(literal):
     """p moves every second step, by 2 · 16 / 1000 of 0.1 kimg, against a target that no mean sign reaches or misses."""
@@ -223,10 +183,10 @@ def test_d_is_shown_augmented_images():
     images = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
     keys = jax.random.split(jax.random.key(0), 2)
     nets = make_networks(dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc")))
-    (shown,) = nets.show(["a smaller version", images], keys, jnp.float32(1.0))
+    (shown,) = nets.augment_for_d(["a smaller version", images], keys, jnp.float32(1.0))
     np.testing.assert_array_equal(shown, augmentation.augment(keys, images, jnp.float32(1.0)))
     assert np.abs(shown - images).max() > 0.1
-    assert make_networks(LITERAL).show(["smaller", images], keys, 1.0) == ["smaller", images]
+    assert make_networks(LITERAL).augment_for_d(["smaller", images], keys, 1.0) == ["smaller", images]
 
 
 def test_moving_average_of_the_generator(four):
@@ -262,33 +222,6 @@ def test_moving_average_of_w(four):
     for index, (old, new) in enumerate(zip(states, states[1:])):
         w = Mapping(12, 1, 1.0).apply({"params": old.params_g["mapping"]}, latents_of(LATENT, index))
         np.testing.assert_allclose(new.w_avg, 0.9 * old.w_avg + 0.1 * w.mean(0), rtol=1e-4, atol=1e-5)
-
-
-def test_a_fresh_state():
-    mesh, _ = place(LITERAL, 4)
-    state = jax.jit(lambda: init_state(make_networks(LITERAL)), out_shardings=sharding.replicated(mesh))()
-    np.testing.assert_allclose(np.linalg.norm(state.basis, axis=1), [0.0, 1.0, 1.0], rtol=1e-5)
-    assert not any(state.params_f["regressor"][name].any() for name in ("scale", "bias"))  # the basis alone at first
-    for a, b in zip(jax.tree.leaves(state.params_g), jax.tree.leaves(state.ema_g), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_rows_are_dealt_to_devices_and_keep_their_attributes():
-    """Rows go round the devices, so that a device's strided groups are the same samples as on one device."""
-    batch = {"image": np.arange(16)[:, None], "attributes": np.eye(3, dtype=np.float32)[np.arange(16) % 3]}
-    mesh = sharding.make_mesh(16)
-    placed, expected = put(batch, mesh), laid_out(batch)
-    for name, rows in expected.items():
-        shards = sorted(placed[name].addressable_shards, key=lambda shard: shard.device.id)
-        for device, shard in enumerate(shards):
-            np.testing.assert_array_equal(shard.data, rows[device::4])
-    groups = expected["attributes"].argmax(1).reshape(GROUP, 4).T  # of 6, 5 and 5 faces: 4 + 2 | 2 + 4 | 1 + ...
-    assert groups.tolist() == [[0] * 4, [0, 0, 1, 1], [1, 1, 1, 2], [2] * 4]
-
-
-def test_a_batch_that_devices_cannot_share_is_refused():
-    with pytest.raises(ValueError, match="config.batch_size is 6, which 4 devices cannot share evenly"):
-        sharding.make_mesh(6)
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def test_files(config, straight):
     for record in records:
         assert six <= set(record) and np.isfinite(list(record.values())).all()
     assert len(list(workdir.glob("events.out.tfevents.*"))) == 1
-    assert workdir_lib.load_config(workdir) == config
+    assert workdir_lib.load_config(workdir, c.Config) == config
     with checkpoint.Checkpoints(workdir, config) as checkpoints:
         assert (checkpoints.latest_step, checkpoints.best_step) == (5, 2)  # 2 has the highest score
 

@@ -1,83 +1,40 @@
-"""What F is told, by the networks that come with the project."""
+"""The state at step 0, and Adam's correction for lazy regularisation."""
 
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import tfds_megn
-from sdgan_jax import config as config_lib
+from sdgan_jax import config as c
 from sdgan_jax.networks import make_networks
+from sdgan_jax.training.gan import state as state_lib
 from tests.training import tiny
 
-NAMES = ("none", "mask", "beard")
 
-
-def config(**fusion):
-    small = config_lib.FusionConfig(width=4, width_max=8, blocks=1, kernel=3, **fusion)
-    return tiny.config(resolution=32, fusion=small)
-
-
-def faces(*identities, attribute="none"):
-    images = tfds_megn.render(np.stack([tfds_megn.sample_params(i) for i in identities]), attribute, 32)
-    return jnp.asarray(images / np.float32(127.5) - 1)
-
-
-def grown(params):
-    """Parameters of which none is at a start that hides the rest, such as the regressor's scale of 0."""
-    rng = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: leaf + 0.3 * rng.standard_normal(leaf.shape).astype(np.float32), params)
-
-
-def test_the_shape_of_a_face_is_that_of_the_position_network():
-    nets = make_networks(config_lib.validate(config(use_3d=True)))
-    images = faces(3, 4)
+def test_a_fresh_state():
+    nets = make_networks(tiny.config())
     with tiny.quick_compilation():
-        face3d, template = jax.jit(nets._known)(images, jnp.zeros((2, 3)))
-    assert template is None and face3d.maps.shape == (2, 64, 64, 9) and face3d.image_regions.shape == (2, 8, 8, 6)
-    # The mouth is painted below the eyes, about where the truth has it: cells of four pixels.
-    rows = np.arange(8)[:, None]
-    for i, person in enumerate((3, 4)):
-        _, y, _ = tfds_megn.landmarks(tfds_megn.sample_params(person), 32).T
-        mouth = np.asarray(face3d.image_regions[i, ..., 2])
-        assert abs((mouth * rows).sum() / mouth.sum() * 4 + 1.5 - y[48:].mean()) < 2.5
+        state = jax.jit(lambda: state_lib.init_state(nets))()
+    np.testing.assert_allclose(np.linalg.norm(state.basis, axis=1), [0.0, 1.0, 1.0], rtol=1e-5)
+    assert not any(state.params_f["regressor"][name].any() for name in ("scale", "bias"))  # the basis alone at first
+    for a, b in zip(jax.tree.leaves(state.params_g), jax.tree.leaves(state.ema_g), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
-def test_offsets_depend_on_the_shape_and_gradients_do_not_enter_the_position_network():
-    nets = make_networks(config(use_3d=True))
-    with tiny.quick_compilation():
-        params = grown(jax.jit(lambda: nets.init_f(jax.random.key(0)))())
-        worn, images = jnp.array([[0.0, 1.0, 0.0]] * 2), faces(3, 4)
-        offset = jax.jit(nets.offset)
-        assert offset(params, images, worn).shape == (2, 1, 12)
-        still = jax.tree.map(jnp.zeros_like, params["style"])
-        assert np.abs(offset(params, images, worn) - offset(params | {"style": still}, images, worn)).max() > 1e-3
-        assert np.abs(offset(params, images, jnp.eye(3)[:1].repeat(2, 0))).max() == 0
-
-
-def test_templates_are_faces_that_wear_the_attribute():
-    nets = make_networks(config(semantic="template"))
-    assert nets.templates.shape == (2, 32, 32, 3)
-    _, template = nets._known(faces(0, 1), jnp.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
-    np.testing.assert_array_equal(template, nets.templates[[1, 0]])
-    rows = np.abs(nets.templates[0] - nets.templates[1]).sum((1, 2))
-    assert rows[16:].sum() > 4 * rows[:16].sum()  # a mask and a beard differ in the lower half
-
-
-def test_attributes_without_a_picture_are_refused():
-    other = dataclasses.replace(config(semantic="template"), attributes=("none", "hat"))
-    with pytest.raises(ValueError, match="there is no picture of hat; set --config.fusion.semantic=label"):
-        make_networks(other)
-
-
-def test_identity_compares_embeddings_of_who_it_is():
-    losses = config_lib.LossConfig(identity_of="embeddings")
-    nets = make_networks(dataclasses.replace(config(), losses=losses))
-    compare = jax.jit(nets.compared)
-    plain, masked = compare(faces(0, 1, 2, 3)), compare(faces(0, 1, 2, 3, attribute="mask"))
-    cosines = np.asarray(plain @ masked.T)
-    np.testing.assert_allclose(np.linalg.norm(plain, axis=1), 1, atol=1e-5)
-    assert (cosines.argmax(1) == np.arange(4)).all()
-    assert make_networks(config()).compared(plain) is plain
+@pytest.mark.parametrize("every", [0, 4])
+def test_adam_is_corrected_for_the_updates_of_the_regulariser(every):
+    """Adam by hand: the first update is lr · g / (|g| + eps), the second follows from the two moments."""
+    adam = c.AdamConfig(learning_rate=0.1, beta1=0.5, beta2=0.9, epsilon=1e-8)
+    losses = c.LossConfig(r1=1.0 if every else 0.0, r1_every=every or 16)
+    config = dataclasses.replace(tiny.config(), losses=losses, adam_d=adam)
+    optimizer = state_lib.make_optimizers(config).d
+    share = 4 / 5 if every else 1.0
+    rate, beta1, beta2 = 0.1 * share, 0.5**share, 0.9**share
+    params, opt = np.float32(1.0), None
+    opt, mean, square, expected = optimizer.init(params), 0.0, 0.0, 1.0
+    for number, gradient in enumerate((2.0, -0.5), 1):
+        params, opt = state_lib.apply_gradient(optimizer, np.float32(gradient), opt, params)
+        mean, square = beta1 * mean + (1 - beta1) * gradient, beta2 * square + (1 - beta2) * gradient**2
+        expected -= rate * (mean / (1 - beta1**number)) / np.sqrt(square / (1 - beta2**number))
+        np.testing.assert_allclose(params, expected, rtol=1e-5)

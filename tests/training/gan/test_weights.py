@@ -43,7 +43,7 @@ def test_float32_comes_back_bitwise(config, trees, tmp_path):
 def test_float16_comes_back_rounded_at_half_the_size(config, trees, tmp_path):
     weights.write(tmp_path / "full", config, trees)
     weights.write(tmp_path / "half", config, trees, np.float16)
-    sizes = [(tmp_path / name / "weights.npz").stat().st_size for name in ("full", "half")]
+    sizes = [(tmp_path / name / "weights.safetensors").stat().st_size for name in ("full", "half")]
     assert sizes[1] < 0.8 * sizes[0]  # the names of the arrays weigh something here
     _, read = weights.read(tmp_path / "half")
     for (name, a), (_, b) in zip(tiny.named_leaves(read), tiny.named_leaves(trees), strict=True):
@@ -51,18 +51,35 @@ def test_float16_comes_back_rounded_at_half_the_size(config, trees, tmp_path):
         np.testing.assert_array_equal(a, b.astype(np.float16).astype(np.float32), err_msg=name)
 
 
+def test_the_old_format_is_read_with_one_line_unless_the_new_one_is_there(config, trees, tmp_path, capsys):
+    weights.write(tmp_path, config, trees)
+    (tmp_path / "weights.safetensors").unlink()
+    np.savez_compressed(tmp_path / "weights.npz", **dict(tiny.named_leaves(trees)))
+    _, read = weights.read(tmp_path)
+    for (name, a), (_, b) in zip(tiny.named_leaves(read), tiny.named_leaves(trees), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"{tmp_path}/weights.npz is in the old format; rewrite it by ")
+    assert printed.count("\n") == 1
+    weights.write(tmp_path, config, trees | {"w_avg": trees["w_avg"] + 1})
+    np.testing.assert_array_equal(weights.read(tmp_path)[1]["w_avg"], trees["w_avg"] + 1)
+    assert capsys.readouterr().err == ""
+
+
 def test_an_archive_that_does_not_fit_its_config_is_refused_in_one_line(config, trees, tmp_path):
     weights.write(tmp_path, config, trees)
     values = json.loads((tmp_path / "config.json").read_text())
     values["generator"]["latent_dim"] = 20
     (tmp_path / "config.json").write_text(json.dumps(values))
-    with pytest.raises(ValueError, match=r"weights\.npz does not fit its config\.json: \d+ arrays differ") as raised:
+    with pytest.raises(
+        ValueError, match=r"weights\.safetensors does not fit its config\.json: \d+ arrays differ"
+    ) as raised:
         weights.read(tmp_path)
     assert "\n" not in str(raised.value)
 
     del trees["basis"], trees["params_d"]["realness"]["bias"]
     weights.write(tmp_path, config, trees)
-    with pytest.raises(ValueError, match="2 arrays differ, params_d/realness/bias, basis"):
+    with pytest.raises(ValueError, match="2 arrays differ, basis, params_d/realness/bias"):
         weights.read(tmp_path)
 
 

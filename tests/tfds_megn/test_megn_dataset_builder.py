@@ -1,8 +1,6 @@
 """The builder on small numbers of images, prepared for real."""
 
-import collections
 import hashlib
-import math
 import pathlib
 import subprocess
 import sys
@@ -12,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import tfds_megn
-from tfds_megn import rendered, workers
+from tfds_megn import workers
 from tfds_megn.params import ATTRIBUTES
 
 REPOSITORY = pathlib.Path(tfds_megn.__file__).parent.parent
@@ -38,40 +36,6 @@ def file_hashes(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-class TestPlan:
-    """The 10,000 images of the default, without drawing them."""
-
-    def test_sizes_are_80_10_10(self):
-        sizes = {split: len(rendered.split_faces(split, 10_000)) for split in rendered.SPLITS}
-        assert sizes == {"train": 8000, "validation": 1000, "test": 1000}
-
-    @pytest.mark.parametrize("num_images", [30, 61, 1234, 10_000])
-    def test_counts_people_and_balance(self, num_images):
-        people = collections.Counter()
-        names = collections.Counter()
-        for split in rendered.SPLITS:
-            faces = rendered.split_faces(split, num_images)
-            counts = np.bincount([face.attribute for face in faces], minlength=6)
-            assert counts.max() - counts.min() <= 1
-            people.update({face.identity for face in faces})
-            names.update(face.id for face in faces)
-            per_person = collections.Counter(face.identity for face in faces)
-            assert sorted(per_person.values())[1:] == [6] * (len(per_person) - 1)
-        assert max(people.values()) == 1  # nobody is in two splits
-        assert len(names) == num_images and max(names.values()) == 1
-
-    def test_a_person_keeps_the_split_at_any_number(self):
-        few, many = (
-            {face.identity: split for split in rendered.SPLITS for face in rendered.split_faces(split, count)}
-            for count in (300, 3000)
-        )
-        assert few.items() <= many.items()
-
-    def test_neighbours_are_different_people(self):
-        people = [face.identity for face in rendered.split_faces("train", 10_000)]
-        assert np.mean(np.diff(people) == 0) < 0.01  # in random order: 5 / 7999
 
 
 class TestRendered:
@@ -163,35 +127,3 @@ class TestRendered:
         assert started == "started" and first.startswith("48 ") and modules == "[]"
         versions = list((tmp_path / "data" / "megn" / "rendered_64_n60").iterdir())
         assert [path.name for path in versions] == ["1.0.0"]  # and no unfinished folder
-
-
-class TestWorkers:
-    def test_order(self):
-        tasks = list(range(40, 0, -1))
-        got = list(workers.map_ordered(math.factorial, tasks, num_workers=2))
-        assert got == [math.prod(range(1, task + 1)) for task in tasks]
-
-    def test_errors_come_out_in_their_place(self):
-        results = workers.map_ordered(int, ["1", "2", "three", "4", "5"], num_workers=2)
-        assert [next(results), next(results)] == [1, 2]
-        with pytest.raises(ValueError, match="three"):
-            next(results)
-
-    def test_leaving_early_ends_the_workers(self, monkeypatch):
-        started = []
-        start = workers._start
-        monkeypatch.setattr(workers, "_start", lambda count: started.extend(start(count)) or started)
-        results = workers.map_ordered(math.factorial, list(range(100)), num_workers=2)
-        assert next(results) == 1
-        results.close()
-        assert len(started) == 2 and all(process.poll() is not None for process in started)
-
-    def test_goes_on_alone_where_no_process_starts(self, monkeypatch, capfd):
-        monkeypatch.setattr(sys, "executable", "/nowhere/python")
-        assert list(workers.map_ordered(abs, [-1, -2, -3, -4, -5])) == [1, 2, 3, 4, 5]
-        assert "no worker process" in capfd.readouterr().err
-
-    def test_goes_on_alone_when_workers_die(self, monkeypatch, capfd):
-        monkeypatch.setattr(workers, "_CHILD", "raise SystemExit")
-        assert list(workers.map_ordered(abs, [-1, -2, -3, -4, -5], num_workers=2)) == [1, 2, 3, 4, 5]
-        assert "a worker process ended early" in capfd.readouterr().err

@@ -1,0 +1,86 @@
+"""Squares of a photo: cut out at another size, and positions converted into and out of them.
+
+A square is f64[3]: x and y of its centre, and its side, in pixels of the photo. It may reach over the photo's edge.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from sdgan_jax import pictures
+
+
+def cut(image: np.ndarray, square: np.ndarray, size: int, degrees: float = 0.0) -> np.ndarray:
+    """Cuts a square out of a photo, with antialiasing; beyond the photo's edge its outermost pixels repeat.
+
+    Args:
+        image: u8[H,W,3].
+        square: f64[3].
+        size: side of the result in pixels.
+        degrees: clockwise rotation of the content about the square's centre.
+
+    Returns:
+        u8[size,size,3].
+    """
+    if degrees == 0:
+        return _cut_upright(image, square, size)
+    margin = int(np.ceil(0.5 * size * (np.sqrt(2.0) - 1.0)))  # so that the corners are filled
+    around = size + 2 * margin
+    wide = Image.fromarray(_cut_upright(image, square * [1.0, 1.0, around / size], around))
+    turned = wide.rotate(-degrees, Image.Resampling.BILINEAR)
+    return np.asarray(turned)[margin:-margin, margin:-margin]
+
+
+def _cut_upright(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
+    """Cuts a square out without a rotation."""
+    left, top, _ = _origin(square)
+    side, (height, width) = square[2], image.shape[:2]
+    # The pixels that the filter needs, with repeated ones beyond the edge.
+    first_x, first_y = (int(np.floor(p)) - 2 for p in (left, top))
+    last_x, last_y = (int(np.ceil(p + side)) + 2 for p in (left, top))
+    rows = np.clip(np.arange(first_y, last_y), 0, height - 1)
+    columns = np.clip(np.arange(first_x, last_x), 0, width - 1)
+    inner = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    if len(rows) != inner.shape[0] or len(columns) != inner.shape[1]:
+        inner = inner[rows - rows[0]][:, columns - columns[0]]
+    box = (left - first_x, top - first_y, left - first_x + side, top - first_y + side)
+    return np.asarray(Image.fromarray(inner).resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def to_square(positions: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
+    """Converts positions in the photo to positions in `cut(image, square, size)`.
+
+    Args:
+        positions: f32[...,3], x, y and z in pixels of the photo.
+        square: f64[3].
+        size: side of the cut square in pixels.
+
+    Returns:
+        f64[...,3].
+    """
+    return pictures.scale_positions(positions - _origin(square), size / square[2])
+
+
+def from_square(positions: np.ndarray, square: np.ndarray, size: int, degrees: float = 0.0) -> np.ndarray:
+    """Converts positions in `cut(image, square, size, degrees)` to positions in the photo.
+
+    Args:
+        positions: f32[...,3], x, y and z in pixels of the cut square.
+        square: f64[3].
+        size: side of the cut square in pixels.
+        degrees: the rotation of the content, as in `cut`.
+
+    Returns:
+        f64[...,3].
+    """
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    middle = np.array([0.5 * size - 0.5, 0.5 * size - 0.5, 0.0])
+    upright = (positions - middle) @ np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    return pictures.scale_positions(upright + middle, square[2] / size) + _origin(square)
+
+
+def _origin(square: np.ndarray) -> np.ndarray:
+    """Returns the shift f64[3] from positions in an uncut square, at the photo's scale, to positions in the photo."""
+    x, y, side = square
+    return np.array([x + 0.5 - 0.5 * side, y + 0.5 - 0.5 * side, 0.0])

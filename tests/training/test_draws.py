@@ -1,0 +1,23 @@
+"""Keys of samples: the same for a sample on any number of devices, and folded in the documented order."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sdgan_jax.training import draws
+from sdgan_jax.training.sharding import AXIS
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_a_key_is_folded_from_seed_step_phase_and_sample(devices):
+    def on_device(_):
+        return jax.random.key_data(draws.sample_keys(3, jnp.int32(7), 8 // devices, (2, 5)))
+
+    keys = jax.vmap(on_device, axis_name=AXIS)(jnp.arange(devices))  # [devices,phases,rows,2]
+    base = jax.random.fold_in(jax.random.key(3), 7)
+    for sample in range(8):
+        for index, phase in enumerate((2, 5)):
+            key = jax.random.fold_in(jax.random.fold_in(base, phase), sample)
+            ours = keys[sample % devices, index, sample // devices]
+            np.testing.assert_array_equal(ours, jax.random.key_data(key))

@@ -1,0 +1,47 @@
+"""Grammar of the names of MEGN's data sets: `megn/<source>_<resolution>[_n<images>][:<version>]`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+RENDERED, PHOTOS = "rendered", "photos"
+SIZES = {RENDERED: (32, 64, 128, 256), PHOTOS: (64, 128, 256, 512, 1024)}  # resolutions of each source
+_NAME = re.compile(
+    rf"(?:megn/)?(?P<config>(?P<source>{RENDERED}|{PHOTOS})_(?P<resolution>\d+)(?:_n(?P<images>[1-9]\d*))?)(?::.*)?"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Name:
+    """The parts of a data set's name.
+
+    Attributes:
+      config: the name without "megn/" and version, such as 'rendered_64_n2000'.
+      source: `RENDERED` or `PHOTOS`.
+      resolution: width and height of the images in pixels; not checked against `SIZES`.
+      num_images: number of images of all splits together, None for the default of the data set.
+    """
+
+    config: str
+    source: str
+    resolution: int
+    num_images: int | None
+
+
+def parse(name: str) -> Name | None:
+    """Returns the parts of a name such as 'megn/rendered_64_n2000', None for a name of another data set.
+
+    Args:
+      name: the name, with or without "megn/" in front and a version such as ":1.0.0" behind.
+    """
+    match = _NAME.fullmatch(name)
+    if not match or (match["images"] and match["source"] == PHOTOS):
+        return None
+    images = int(match["images"]) if match["images"] else None
+    return Name(match["config"], match["source"], int(match["resolution"]), images)
+
+
+def nearest(source: str, resolution: int) -> str:
+    """Returns the config of a source whose images are nearest in size to a power of two, such as 'rendered_256'."""
+    return f"{source}_{min(max(resolution, SIZES[source][0]), SIZES[source][-1])}"
