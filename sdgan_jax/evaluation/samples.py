@@ -1,4 +1,4 @@
-"""Samples of a model, and the real images that they are compared with."""
+"""Generated images to measure a model on, and the rendered data set to compare them with."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tqdm import auto as tqdm
 from sdgan_jax import pictures
 from sdgan_jax.data.batches import map_batches
 
-MIN_RESOLUTION, MAX_RESOLUTION = 32, 256  # of the rendered data sets
+MIN_RESOLUTION, MAX_RESOLUTION = 32, 256  # resolutions of the rendered data sets
 _BATCH = 32
 
 
 def draw_samples(
     model: Any, names: tuple[str, ...], per_class: int, seed: int = 0, quiet: bool = False
 ) -> dict[str, np.ndarray]:
-    """Draws `per_class` samples of each attribute.
+    """Generates images of each attribute.
 
     Args:
         model: `generate(z, attribute=name)` and `config.generator.latent_dim` are used.
-        names: the attributes.
-        per_class: samples of each.
-        seed: attribute i draws its latents from `fold_in(key(seed), i)`.
-        quiet: without a progress bar.
+        names: names of the attributes.
+        per_class: number of images of each attribute.
+        seed: random seed; the latents of attribute i come from `fold_in(key(seed), i)`.
+        quiet: whether to leave out the progress bar.
 
     Returns:
         u8[per_class,R,R,3] for each attribute.
@@ -49,14 +49,14 @@ def draw_samples(
 
 
 def rendered_config(dataset: str, resolution: int) -> str:
-    """The rendered data set that a model is held against: its own, or the nearest in size.
+    """Returns the rendered data set that a model is compared with: its own, or the nearest in size.
 
     Args:
-        dataset: the TFDS name the model was trained on.
-        resolution: of the model, in pixels.
+        dataset: TFDS name of the data set that the model was trained on.
+        resolution: resolution of the model in pixels.
 
     Returns:
-        Such as `rendered_64`.
+        A name such as `rendered_64`.
     """
     match = re.fullmatch(r"megn/(rendered_\d+(_n\d+)?)(:.*)?", dataset)
     if match:
