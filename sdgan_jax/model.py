@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from etils import epath
 from jax.typing import ArrayLike
 
 from sdgan_jax import inversion, latents
+from sdgan_jax.data.batches import map_batches
 from sdgan_jax.latents import Attribute
 from sdgan_jax.networks import Networks
 from sdgan_jax.training.gan import weights
@@ -188,7 +188,7 @@ class Model:
         find = functools.partial(
             inversion.invert, self.nets, self.params["G"], self.params["w_avg"], self.params["basis"]
         )
-        return _in_batches(find, images)
+        return map_batches(find, images, size=BATCH)
 
     def edit(self, images: ArrayLike, attribute: Attribute, strength: float = 1.0) -> jax.Array:
         """Adds an attribute to given faces: G(latent + strength · (B[y] + O)), latent by `invert`, O by `offset`.
@@ -234,9 +234,9 @@ class Model:
         if isinstance(noise, str):
             if noise not in ("const", "none"):
                 raise ValueError(f"noise is {noise!r}; it must be 'const', 'none' or a PRNG key")
-            return _in_batches(lambda w: self._draw(self.params["G"], w, noise=noise), w_plus)
+            return map_batches(lambda w: self._draw(self.params["G"], w, noise=noise), w_plus, size=BATCH)
         keys = jax.random.split(noise, w_plus.shape[0])
-        return _in_batches(lambda w, k: self._draw_random(self.params["G"], w, k), w_plus, keys)
+        return map_batches(lambda w, k: self._draw_random(self.params["G"], w, k), w_plus, keys, size=BATCH)
 
     def _latent(self, name: str, latent: ArrayLike, ndim: int) -> jax.Array:
         """Checks the shape of a latent that a user gave."""
@@ -285,17 +285,3 @@ def _params(trees: dict[str, Any]) -> dict[str, Any]:
     params = {"G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]}}
     params |= {name: trees[name] for name in ("basis", "w_avg")}
     return params | {net: trees[name] for net, name in (("D", "params_d"), ("F", "params_f")) if trees.get(name)}
-
-
-def _in_batches(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
-    """Applies a function of rows to batches of BATCH rows, the last one padded, and joins the results."""
-    count = arrays[0].shape[0]
-    if count == 0:
-        raise ValueError("nothing to do: N is 0")
-    if count < BATCH:
-        return function(*arrays)
-    parts = []
-    for first in range(0, count, BATCH):
-        rows = np.minimum(np.arange(first, first + BATCH), count - 1)
-        parts.append(function(*(array[rows] for array in arrays))[: count - first])
-    return jnp.concatenate(parts)

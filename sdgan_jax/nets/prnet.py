@@ -117,6 +117,11 @@ class BatchNorm(nn.Module):
         return (x - used[0]) * (scale * jax.lax.rsqrt(used[1] + EPSILON)) + bias
 
 
+def to_input(images: jax.Array) -> jax.Array:
+    """Converts images f32 in [-1,1] to [0,1], the range that the published network takes."""
+    return (images + 1.0) / 2.0
+
+
 class ResFCN(nn.Module):
     """Residual encoder and transposed-convolution decoder; the innermost map is 8×8 at every size."""
 

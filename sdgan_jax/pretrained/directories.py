@@ -17,7 +17,7 @@ from typing import Any
 from etils import epath
 
 from sdgan_jax.config import Config
-from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
+from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
 
 CONFIG = "config.json"
 NETWORK = "network.json"
@@ -26,11 +26,17 @@ OLD_WEIGHTS = "weights.npz"  # the same arrays in the format of numpy; still rea
 CHECKPOINTS = "checkpoints"
 
 # For each kind of config, the name of the trained network and the kind of the network directory that the run writes.
-RUNS = {Config: ("a GAN", ""), PRNetConfig: ("PRNet", "prnet"), IdentityConfig: ("the identity network", "identity")}
+RUNS = {
+    Config: ("a GAN", ""),
+    PRNetConfig: ("PRNet", "prnet"),
+    IdentityConfig: ("the identity network", "identity"),
+    ClassifierConfig: ("the attribute classifier", "classifier"),
+}
 # For each kind of network directory, the flag, field or function that takes it.
 USES = {
     "prnet": "--network of experiments.wear or --config.fusion.position_network",
     "identity": "--config.losses.identity_network",
+    "classifier": "the folder megn_classifier of --data_dir",
     "sfn": "sdgan_jax.pretrained.fusion_network",
 }
 _WEIGHTS_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".index", ".safetensors", ".bin", ".h5", ".onnx")

@@ -66,7 +66,7 @@ def test_stages_are_written_and_read_and_correct_the_maps_in_order(tmp_path, wit
     for number in range(2):
         maps = (alone[number] + [0.5, 0.5, 0.0]) / 1.5 - [0.5, 0.5, 0.0]
         for stage in correct:
-            maps = stage(small[number] / 2 + 0.5, jnp.asarray(maps, jnp.float32))
+            maps = stage(small[number], jnp.asarray(maps, jnp.float32))
         expected = (np.asarray(maps) + [0.5, 0.5, 0.0]) * 1.5 - [0.5, 0.5, 0.0]
         assert np.abs(expected - alone[number]).max() > 0.1
         np.testing.assert_allclose(corrected[number], expected, atol=1e-2)
