@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
 from absl import flags
 from etils import epath
 
-from experiments import launch, presets
+from experiments import launch, presets, torch_peer
 from sdgan_jax import outputs
 from sdgan_jax.benchmark import measurement, report
-from sdgan_jax.config import Config
 
 BY = f"{outputs.MADE_BY} benchmark"
 CONFIG = presets.define_config("benchmark64")
@@ -38,27 +36,11 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError(f"--out={OUT.value} is a folder; name a file in it, such as {OUT.value}/benchmark.json")
     outputs.check_own([out], BY)
     out.parent.mkdir(parents=True, exist_ok=True)
-    peer = make_torch(CONFIG.value) if TORCH.value else None
+    peer = torch_peer.make_torch(CONFIG.value) if TORCH.value else None
     results = measurement.measure(CONFIG.value, REPEATS.value, peer)
     print(report.table(results))
     outputs.write_json(out, results, BY)
     print(f"All figures: {out}")
-
-
-def make_torch(config: Config) -> measurement.Peer:
-    """Returns the fastest of the PyTorch forms, on the cores that this process may use.
-
-    Raises:
-        ValueError: the backend is not the CPU, PyTorch is missing, or the config has settings that the peer lacks.
-    """
-    if jax.default_backend() != "cpu":
-        raise ValueError("--torch compares on CPU; start with JAX_PLATFORMS=cpu")
-    try:
-        from experiments.torch_stylegan2 import training
-    except ModuleNotFoundError as error:
-        raise ValueError(f"--torch needs PyTorch ({error}): pip install -e '.[convert]'") from error
-    training.check(config)
-    return training.fastest(config, measurement.count_cores())
 
 
 if __name__ == "__main__":

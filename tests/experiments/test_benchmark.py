@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from experiments import benchmark
+from experiments import torch_peer
 from tests.benchmark.plain import PLAIN
 
 
@@ -16,7 +16,7 @@ def test_a_missing_torch_is_said_in_one_line(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("experiments.torch_stylegan2.")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ValueError, match=r"--torch needs PyTorch .*pip install -e '\.\[convert\]'"):
-        benchmark.make_torch(PLAIN)
+        torch_peer.make_torch(PLAIN)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from experiments import benchmark
+from experiments import torch_peer
 from sdgan_jax import config as c
 from tests.benchmark.plain import PLAIN
 
@@ -20,7 +20,7 @@ from tests.benchmark.plain import PLAIN
 def test_unsupported_settings_are_refused(fields, message):
     pytest.importorskip("torch")
     with pytest.raises(ValueError, match=message):
-        benchmark.make_torch(dataclasses.replace(PLAIN, **fields))
+        torch_peer.make_torch(dataclasses.replace(PLAIN, **fields))
 
 
 def test_each_part_changes_its_own_network_alone():
