@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 class Training(NamedTuple):
-    """What to do with a kind of config: train it in a workdir, and say what came of it at the end."""
+    """Functions for a kind of config: `train` trains it in a workdir, `conclude` prints the results."""
 
     train: Callable[[Any, epath.Path], Any]
     conclude: Callable[[epath.Path], None]

@@ -59,7 +59,7 @@ def mutated(data, rng):
 
 
 def outcome(path, data):
-    """What `archive.read` makes of bytes: "read" or "refused", and never anything else."""
+    """Writes bytes and calls `archive.read`: "read" or "refused"; other exceptions go on."""
     path.write_bytes(data)
     try:
         with warnings.catch_warnings():
@@ -155,7 +155,7 @@ def test_files_that_lie_are_refused(tmp_path, data):
 
 
 def in_little_memory(call):
-    """What a call returns, after a check that it used little memory."""
+    """Returns the result of a call, after a check that it used little memory."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = call()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB

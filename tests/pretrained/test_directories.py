@@ -1,4 +1,4 @@
-"""What users give as a model or a network by mistake: one line says what it is and where it belongs."""
+"""Directories that users give as a model or a network by mistake: one line names what each is and where it belongs."""
 
 import json
 import os
