@@ -14,7 +14,7 @@ from sdgan_jax import pictures
 from sdgan_jax.config.networks import PRNetConfig
 from sdgan_jax.data import rendered
 from sdgan_jax.data.photo_files import PhotoFile
-from sdgan_jax.evaluation import networks, report
+from sdgan_jax.evaluation import networks
 from sdgan_jax.face3d import finding, layout
 from sdgan_jax.nets.prnet import ResFCN
 from sdgan_jax.training.networks import prnet
@@ -75,11 +75,6 @@ def test_a_network_of_another_layout_is_refused():
     network = types.SimpleNamespace(net=types.SimpleNamespace(size=32), layout="prnet")
     with pytest.raises(ValueError, match="as prnet has it; rendered faces are known as megn"):
         networks.measure_position_maps(network, faces(1, 32))
-
-
-def test_a_table_reads_well():
-    text = report.text("errors", {"none": {"landmarks": 1.23456, "faces": 12}})
-    assert text.split() == ["errors", "landmarks", "faces", "none", "1.235", "12"]
 
 
 def test_verification_holds_the_right_pictures_against_each_other():

@@ -11,7 +11,6 @@ import pytest
 from sdgan_jax import pictures, pretrained
 from sdgan_jax.config.networks import ClassifierConfig, validate
 from sdgan_jax.data import rendered
-from sdgan_jax.nets.classifier import Classifier
 from sdgan_jax.training import checkpoint, sharding
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.networks import classifier as classifier_lib
@@ -69,29 +68,6 @@ def test_learns_and_generalises(trained):
     assert np.corrcoef((design @ fit)[:, 0], faces.params[:, 0])[0, 1] > 0.5
     np.testing.assert_allclose(features.mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(np.square(features).sum(axis=1), 128, rtol=1e-3)
-
-
-def test_an_image_is_judged_alone(trained):
-    images = pictures.to_float(make_faces("", "test").images[:7])
-    trained = jax.jit(trained)
-    together = trained(images)[0]
-    alone = np.concatenate([trained(image[None])[0] for image in images])
-    np.testing.assert_allclose(alone, together, atol=1e-5)
-    with pytest.raises(ValueError, match="trained at 32 px"):
-        trained(np.zeros((1, 64, 64, 3), np.float32))
-
-
-@pytest.mark.parametrize("resolution", [8, 32, 64, 256])
-def test_any_power_of_two(resolution):
-    images = jax.ShapeDtypeStruct((2, resolution, resolution, 3), jnp.float32)
-    (logits, features), _ = jax.eval_shape(Classifier().init_with_output, jax.random.key(0), images)
-    assert logits.shape == (2, 6) and features.shape == (2, 128)
-
-
-@pytest.mark.parametrize("shape", [(1, 24, 24, 3), (1, 32, 16, 3), (1, 4, 4, 3), (32, 32, 3)])
-def test_other_shapes_are_refused(shape):
-    with pytest.raises(ValueError):
-        Classifier().init(jax.random.key(0), jnp.zeros(shape))
 
 
 @pytest.mark.parametrize("change", [{"resolution": 64}, {"label_smoothing": 1.5}, {"dataset": "mnist"}])

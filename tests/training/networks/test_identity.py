@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import tfds_megn
 from sdgan_jax import pretrained
 from sdgan_jax.config.networks import IdentityConfig, validate
 from sdgan_jax.data import rendered
@@ -75,28 +74,6 @@ def test_a_step_is_the_mean_over_devices(monkeypatch):
                 state, metrics = step(state, sharding.put_rows(batch, mesh))
             results.append(jax.device_get((state.prototypes, state.variables["batch_stats"], metrics)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *results)
-
-
-def test_pairs():
-    faces = make_faces(7)
-    pairs = rendered.draw_pairs(faces, 1000, 300)
-    first, second = [faces.identities[rows] for rows in (pairs.first, pairs.second)]
-    np.testing.assert_array_equal(first == second, pairs.same)
-    assert np.all(faces.labels[pairs.second] > 0) and np.all(pairs.first != pairs.second)
-    # Of each of 7 persons two photographs wear something, and each goes with two others.
-    assert pairs.same.sum() == 7 * 2 * 2 and (~pairs.same).sum() == 300
-    assert len(set(zip(pairs.first[pairs.same], pairs.second[pairs.same], strict=True))) == 28
-    assert set(faces.labels[pairs.first]) == {0, 1, 2}
-    again = rendered.draw_pairs(faces, 1000, 300)
-    np.testing.assert_array_equal(again.second, pairs.second)
-    assert rendered.draw_pairs(faces, 5, 300).same.sum() == 5
-
-
-def test_bare_faces_are_those_of_the_renderer():
-    params = np.stack([tfds_megn.sample_params(identity, 1) for identity in range(2)])
-    images = tfds_megn.render(params, "mask", 16)
-    faces = Faces(images, np.int32([1, 1]), np.int32([0, 1]), params)
-    np.testing.assert_array_equal(rendered.bare(faces), tfds_megn.render(params, "none", 16))
 
 
 def test_what_is_written_is_read(tmp_path):
