@@ -27,14 +27,14 @@ def load(path: epath.PathLike, best: bool = False) -> Model:
     Args:
         path: a training workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a converted model
             directory; local or remote (`gs://…`).
-        best: of a workdir, the checkpoint with the best score instead of the newest.
+        best: takes the checkpoint of a workdir with the best score instead of the newest.
 
     Returns:
         The model.
 
     Raises:
         FileNotFoundError: there is no model; the message says what to do.
-        ValueError: what is there does not fit together.
+        ValueError: the directory is damaged, or its arrays do not fit its config.
     """
     return Model(*weights.read(path, best))
 
@@ -76,7 +76,7 @@ class Model:
 
         Args:
             z: f32[N,D], standard normal.
-            label: of a conditional network, class ids int[N] or weights f32[N,C].
+            label: class ids int[N] or weights f32[N,C]; conditional networks only.
 
         Raises:
             ValueError: for another shape, or a label that is missing or too much.
@@ -121,7 +121,7 @@ class Model:
             truncation: psi; below 1 trades variety for typical faces.
             noise: "const", "none", or a PRNG key.
             truncation_cutoff: layers that are truncated, the coarse ones first; None for all.
-            label: of a conditional network, class ids int[N] or weights f32[N,C].
+            label: class ids int[N] or weights f32[N,C]; conditional networks only.
 
         Returns:
             f32[N,R,R,3], about [-1,1].
@@ -152,7 +152,7 @@ class Model:
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
-            label: of a conditional network, class ids int[N] or weights f32[N,C].
+            label: class ids int[N] or weights f32[N,C]; conditional networks only.
 
         Returns:
             Logits f32[N] of being real, and attribute logits f32[N,A], None for a D without attributes.

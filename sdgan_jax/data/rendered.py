@@ -50,7 +50,7 @@ def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = Non
     Args:
         dataset: `rendered_<R>`, a config of `tfds_megn`; `megn/` in front is accepted.
         split: `train`, `validation` or `test`, or a TFDS slice of one.
-        data_dir: where prepared data live; None or "" is TFDS's default.
+        data_dir: folder of prepared data; None or "" is TFDS's default.
 
     Returns:
         The faces in the order of the split.

@@ -53,7 +53,7 @@ def evaluate_model(
     Args:
         model: as `sdgan_jax.load` returns it; `config` and `generate` are used.
         out_dir: folder for the results, local or remote.
-        data_dir: where prepared data live; None or "" is the model's own `config.data_dir`, else TFDS's default.
+        data_dir: folder of prepared data; None or "" is the model's own `config.data_dir`, else TFDS's default.
         num_images: number of images to generate, all attributes together.
         seed: random seed of the latents; those of attribute i come from `fold_in(key(seed), i)`.
 

@@ -198,7 +198,7 @@ def load_or_train(dataset: str, data_dir: str | os.PathLike[str] | None = None) 
 
     Args:
         dataset: `rendered_<R>`, a config of `tfds_megn` (which is prepared when it is not there).
-        data_dir: where prepared data live; None or "" is TFDS's default.
+        data_dir: folder of prepared data; None or "" is TFDS's default.
 
     Returns:
         The classifier, with its accuracy on the persons of the test split.
