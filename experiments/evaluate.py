@@ -21,14 +21,16 @@ NUM_IMAGES = flags.DEFINE_integer(
     "num_images", attributes.NUM_IMAGES, "images to generate, all attributes together", lower_bound=12
 )
 DATA_DIR = launch.define_path("data_dir", "", "where prepared data live; the model's own by default")
-SEED = launch.define_seed("seed", 0, "of the latents")
+SEED = launch.define_seed("seed", 0, "random seed of the latents")
 
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates the model that the flags name."""
     del argv
     outputs.check_folder(OUT.value)
-    results = attributes.evaluate(sdgan_jax.load(MODEL.value), OUT.value, DATA_DIR.value, NUM_IMAGES.value, SEED.value)
+    results = attributes.evaluate_model(
+        sdgan_jax.load(MODEL.value), OUT.value, DATA_DIR.value, NUM_IMAGES.value, SEED.value
+    )
     print(report.table(results))
     print(f"Table, JSON and pictures: {printable(OUT.value)}")
 

@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import jax
 from absl import app, flags, logging
 
 from experiments import presets
@@ -108,8 +109,6 @@ def open_devices() -> None:
     Raises:
         RuntimeError: JAX finds no such device.
     """
-    import jax  # Imported late: mistakes in the flags are reported without the wait for JAX.
-
     # All computations are in float32; with 64 bits, checkpoints would not fit the dtypes that restoring expects.
     jax.config.update("jax_enable_x64", False)
     try:

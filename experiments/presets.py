@@ -26,6 +26,7 @@ _KINDS: dict[type, Callable[[Any], Any]] = {
     config_lib.Config: config_lib.validate,
     networks.PRNetConfig: networks.validate,
     networks.IdentityConfig: networks.validate,
+    networks.ClassifierConfig: networks.validate,
 }
 _OVERRIDE = re.compile(r"--?config\.([^=]+)(=.*)?$", re.DOTALL)
 

@@ -1,19 +1,20 @@
-"""Trains SD-GAN, or a network beside it, or resumes a run.
+"""Trains SD-GAN, or one of the networks that are used beside it, or resumes a run.
 
 python -m experiments.train                                                     (the quickstart, on two CPU cores)
 python -m experiments.train --config=experiments/configs/faces64.py --workdir=DIR
 python -m experiments.train --config=experiments/configs/prnet64.py --workdir=DIR       (position maps)
-python -m experiments.train --config=experiments/configs/identity64.py --workdir=DIR    (who a face is)
+python -m experiments.train --config=experiments/configs/identity64.py --workdir=DIR    (identity embeddings)
+python -m experiments.train --config=experiments/configs/classifier64.py --workdir=DIR  (attributes)
 
-Run again with the same workdir, it goes on where it stopped. Ends by measuring the model and printing where the
+The same command with the same workdir resumes a run. A run ends by measuring the model and printing where the
 pictures, the checkpoint and the figures are.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 from absl import flags
@@ -21,13 +22,14 @@ from etils import epath
 from ml_collections import config_flags
 
 from experiments import launch, presets
-from sdgan_jax import model
-from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
-from sdgan_jax.evaluation import attributes, report
+from sdgan_jax import model, pretrained
+from sdgan_jax.config import ClassifierConfig, Config, IdentityConfig, PRNetConfig
+from sdgan_jax.data import stream
+from sdgan_jax.evaluation import attributes, networks, report
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training import gan, sharding
 from sdgan_jax.training import workdir as workdir_lib
-from sdgan_jax.training.networks import identity, prnet
+from sdgan_jax.training.networks import classifier, identity, prnet
 
 CONFIG = presets.define_config()
 WORKDIR = launch.define_path(
@@ -58,25 +60,67 @@ def main(argv: Sequence[str]) -> None:
     preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
     workdir_lib.check_config(workdir, config)  # again when it is taken, but here before data are prepared
-    if isinstance(config, PRNetConfig):
-        state: Any = prnet.train(config, workdir)
-    elif isinstance(config, IdentityConfig):
-        state = identity.train(config, workdir)
-    else:
-        nets = make_networks(config)
-        state = gan.train(nets, workdir, attributes.make_score(nets) if EVALUATE.value else None)
+    training = TRAININGS[type(config)]
+    state = training.train(config, workdir)
     if jax.process_index():
         return
     print(f"Pictures:    {workdir / 'samples'}")
     print(f"Checkpoint:  {workdir / 'checkpoints' / str(int(state.step))}")
-    if isinstance(config, PRNetConfig):
-        print(f"Network:     {workdir}; measure it by `python -m experiments.measure --prnet={workdir}`")
-    elif isinstance(config, IdentityConfig):
-        print(f"Network:     {workdir}; measure it by `python -m experiments.measure --identity={workdir}`")
-    elif EVALUATE.value:
-        results = attributes.evaluate(model.load(workdir), workdir / "evaluation")
+    training.conclude(workdir)
+
+
+class Training(NamedTuple):
+    """Functions for a kind of config: `train` trains it in a workdir, `conclude` prints the results."""
+
+    train: Callable[[Any, epath.Path], Any]
+    conclude: Callable[[epath.Path], None]
+
+
+def train_gan(config: Config, workdir: epath.Path) -> Any:
+    """Trains SD-GAN. What it needs is prepared first, so that mistakes show before the classifier is trained."""
+    nets = make_networks(config)
+    if not EVALUATE.value:
+        return gan.train(nets, workdir)
+    gan.check(config, workdir)
+    with sharding.first_process_first():
+        stream.train_iterator(config).close()
+    return gan.train(nets, workdir, attributes.make_score(nets))
+
+
+def evaluate_gan(workdir: epath.Path) -> None:
+    """Measures SD-GAN and prints the table."""
+    if EVALUATE.value:
+        results = attributes.evaluate_model(model.load(workdir), workdir / "evaluation")
         print(report.table(results))
         print(f"Table, JSON and sheets: {workdir / 'evaluation'}")
+
+
+def train_network(
+    train: Callable[..., Any], make_score: Callable[[Any], Callable[[Any], float]]
+) -> Callable[[Any, epath.Path], Any]:
+    """Makes the function that trains a network, scored by `make_score` of its config."""
+    return lambda config, workdir: train(config, workdir, make_score(config) if EVALUATE.value else None)
+
+
+def say_measured_by(flag: str) -> Callable[[epath.Path], None]:
+    """Makes the function that prints how a network is measured."""
+    return lambda workdir: print(
+        f"Network:     {workdir}; measure it by `python -m experiments.measure --{flag}={workdir}`"
+    )
+
+
+def print_accuracy(workdir: epath.Path) -> None:
+    """Prints the accuracy of an attribute classifier."""
+    trained = pretrained.attribute_classifier(workdir)
+    print(f"Network:     {workdir}; accuracy {trained.held_out_accuracy:.3f} on {trained.held_out_images} faces")
+
+
+TRAININGS = {
+    Config: Training(train_gan, evaluate_gan),
+    PRNetConfig: Training(train_network(prnet.train, networks.make_position_score), say_measured_by("prnet")),
+    IdentityConfig: Training(train_network(identity.train, networks.make_identity_score), say_measured_by("identity")),
+    ClassifierConfig: Training(train_network(classifier.train, networks.make_classifier_score), print_accuracy),
+}
 
 
 def join_processes() -> None:

@@ -132,7 +132,7 @@ def to_w_plus(
         mapping: z f32[N,D] to w f32[N,D].
         num_layers: L.
         offset: f32[N,1,D] in "z", f32[N,L,D] in "w", or None for the basis alone.
-        strength: of the edit.
+        strength: factor of the edit, 1 for the full one.
         w_avg: f32[D]; needed when `truncation` is not 1.
         truncation: psi.
         truncation_cutoff: layers that are truncated, None for all.

@@ -1,4 +1,4 @@
-"""The loss terms: pure functions of arrays, each a scalar averaged over the batch."""
+"""Loss terms: pure functions of arrays. Each returns a scalar averaged over the batch unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import jax.numpy as jnp
 
 
 def adversarial_g(fake: jax.Array, kind: str) -> jax.Array:
-    """G's adversarial loss.
+    """Computes G's adversarial loss.
 
     Args:
-        fake: D's logits f32[N] of generated images.
+        fake: f32[N], D's logits for generated images.
         kind: "logistic": softplus(-fake), the non-saturating loss, which is binary cross-entropy against "real"
             (Goodfellow et al. 2014); "hinge": -fake (Lim & Ye 2017).
 
@@ -24,11 +24,11 @@ def adversarial_g(fake: jax.Array, kind: str) -> jax.Array:
 
 
 def adversarial_d(real: jax.Array, fake: jax.Array, kind: str) -> jax.Array:
-    """D's adversarial loss.
+    """Computes D's adversarial loss.
 
     Args:
-        real: D's logits f32[N] of real images.
-        fake: D's logits f32[N] of generated images.
+        real: f32[N], D's logits for real images.
+        fake: f32[N], D's logits for generated images.
         kind: "logistic": softplus(-real) + softplus(fake), binary cross-entropy; "hinge": max(0, 1 - real) +
             max(0, 1 + fake).
 
@@ -41,13 +41,13 @@ def adversarial_d(real: jax.Array, fake: jax.Array, kind: str) -> jax.Array:
 
 
 def attribute(logits: jax.Array, attributes: jax.Array, kind: str) -> jax.Array:
-    """How far the attribute logits are from the attributes worn.
+    """Computes the classification loss of D's attribute logits.
 
     Args:
         logits: f32[N,A].
-        attributes: f32[N,A] multi-hot, column 0 = none.
-        kind: "softmax": cross-entropy against the attributes as a distribution; "sigmoid": mean binary cross-entropy
-            of each attribute, for faces that wear several.
+        attributes: f32[N,A], multi-hot; column 0 is `none`.
+        kind: "softmax": cross-entropy against the attributes, normalised to a distribution; "sigmoid": mean binary
+            cross-entropy of each attribute, for faces with several attributes.
 
     Returns:
         f32 scalar.
@@ -59,9 +59,16 @@ def attribute(logits: jax.Array, attributes: jax.Array, kind: str) -> jax.Array:
 
 
 def identity(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Negative cosine along the last axis: of identity embeddings f32[N,D], or of images f32[N,H,W,3] pixel by pixel.
+    """Computes the negative mean cosine similarity along the last axis.
 
     The pseudo-code of SD-GAN applies `CosineSimilarity()`, whose axis is the channels, to the images themselves.
+
+    Args:
+        a: identity embeddings f32[N,D], or images f32[N,H,W,3], compared pixel by pixel.
+        b: array of the shape of `a`.
+
+    Returns:
+        f32 scalar in [-1,1].
     """
     norms = jnp.sqrt(jnp.square(a).sum(-1) * jnp.square(b).sum(-1) + 1e-8)
     return -((a * b).sum(-1) / norms).mean()
@@ -70,18 +77,18 @@ def identity(a: jax.Array, b: jax.Array) -> jax.Array:
 def arcface(
     embeddings: jax.Array, prototypes: jax.Array, identities: jax.Array, margin: float = 0.5, scale: float = 64.0
 ) -> jax.Array:
-    """Cross-entropy of who it is, the true person's angle made larger by a margin (Deng et al. 2019, ArcFace).
+    """Computes the softmax cross-entropy over identities with an additive angular margin (Deng et al. 2019, ArcFace).
 
-    The logits are scale · cos(theta), theta the angle of an embedding and a person's prototype; that of the true person
-    is scale · cos(theta + margin). Beyond theta + margin = pi, where this would rise again, it goes on as
-    cos(theta) - margin · sin(margin), which falls. The derivative is finite at theta = 0 and pi.
+    The logits are scale · cos(theta), where theta is the angle between an embedding and a person's prototype. The logit
+    of the true person is scale · cos(theta + margin). Beyond theta + margin = pi, where the cosine would rise again, it
+    is scale · (cos(theta) - margin · sin(margin)), which falls. The derivative is finite at theta = 0 and pi.
 
     Args:
         embeddings: f32[N,E], unit vectors.
-        prototypes: f32[C,E], a vector for each person, of any length but 0.
+        prototypes: f32[C,E], one nonzero vector for each person.
         identities: i32[N] in [0,C).
-        margin: in radians, in [0, pi/2).
-        scale: of the logits.
+        margin: angle in radians, in [0, pi/2).
+        scale: factor of the logits.
 
     Returns:
         f32 scalar.
@@ -98,16 +105,16 @@ def arcface(
 
 
 def reconstruction(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Mean absolute difference (L1)."""
+    """Computes the mean absolute difference (L1) of two arrays of one shape."""
     return jnp.abs(a - b).mean()
 
 
 def r1(discriminate: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
-    """Squared length of the gradient of D's logit at real images (Mescheder et al. 2018), without gamma / 2.
+    """Computes R1, the squared norm of D's gradient at real images (Mescheder et al. 2018), without gamma / 2.
 
     Args:
         discriminate: images f32[N,R,R,3] to logits f32[N].
-        images: real images.
+        images: f32[N,R,R,3], real images.
 
     Returns:
         f32 scalar, the mean over samples.
@@ -117,10 +124,10 @@ def r1(discriminate: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax
 
 
 def path_lengths(synthesize: Callable[[jax.Array], jax.Array], w_plus: jax.Array, noise: jax.Array) -> jax.Array:
-    """How far images move when the latent moves (Karras et al. 2020, path length regularisation).
+    """Computes path lengths, the change of the image per change of the latent (Karras et al. 2020).
 
-    The length of J^T y, J the Jacobian of the image and y noise of unit expected length: the gradient of
-    sum(image · y) in w+, squared, summed over D, averaged over the layers, under a root.
+    A path length is the norm of J^T y, where J is the Jacobian of the image in w+ and y is noise divided by
+    sqrt(height · width). The squared norm is summed over D and averaged over the layers.
 
     Args:
         synthesize: w+ f32[N,L,D] to images f32[N,R,R,3].

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from etils import epath
 from jax.typing import ArrayLike
 
 from sdgan_jax import inversion, latents
+from sdgan_jax.data.batches import map_batches
 from sdgan_jax.latents import Attribute
 from sdgan_jax.networks import Networks
 from sdgan_jax.training.gan import weights
@@ -27,14 +27,14 @@ def load(path: epath.PathLike, best: bool = False) -> Model:
     Args:
         path: a training workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a converted model
             directory; local or remote (`gs://…`).
-        best: of a workdir, the checkpoint with the best score instead of the newest.
+        best: takes the checkpoint of a workdir with the best score instead of the newest.
 
     Returns:
         The model.
 
     Raises:
         FileNotFoundError: there is no model; the message says what to do.
-        ValueError: what is there does not fit together.
+        ValueError: the directory is damaged, or its arrays do not fit its config.
     """
     return Model(*weights.read(path, best))
 
@@ -76,7 +76,7 @@ class Model:
 
         Args:
             z: f32[N,D], standard normal.
-            label: of a conditional network, class ids int[N] or weights f32[N,C].
+            label: class ids int[N] or weights f32[N,C]; conditional networks only.
 
         Raises:
             ValueError: for another shape, or a label that is missing or too much.
@@ -121,7 +121,7 @@ class Model:
             truncation: psi; below 1 trades variety for typical faces.
             noise: "const", "none", or a PRNG key.
             truncation_cutoff: layers that are truncated, the coarse ones first; None for all.
-            label: of a conditional network, class ids int[N] or weights f32[N,C].
+            label: class ids int[N] or weights f32[N,C]; conditional networks only.
 
         Returns:
             f32[N,R,R,3], about [-1,1].
@@ -152,7 +152,7 @@ class Model:
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
-            label: of a conditional network, class ids int[N] or weights f32[N,C].
+            label: class ids int[N] or weights f32[N,C]; conditional networks only.
 
         Returns:
             Logits f32[N] of being real, and attribute logits f32[N,A], None for a D without attributes.
@@ -188,7 +188,7 @@ class Model:
         find = functools.partial(
             inversion.invert, self.nets, self.params["G"], self.params["w_avg"], self.params["basis"]
         )
-        return _in_batches(find, images)
+        return map_batches(find, images, size=BATCH)
 
     def edit(self, images: ArrayLike, attribute: Attribute, strength: float = 1.0) -> jax.Array:
         """Adds an attribute to given faces: G(latent + strength · (B[y] + O)), latent by `invert`, O by `offset`.
@@ -234,9 +234,9 @@ class Model:
         if isinstance(noise, str):
             if noise not in ("const", "none"):
                 raise ValueError(f"noise is {noise!r}; it must be 'const', 'none' or a PRNG key")
-            return _in_batches(lambda w: self._draw(self.params["G"], w, noise=noise), w_plus)
+            return map_batches(lambda w: self._draw(self.params["G"], w, noise=noise), w_plus, size=BATCH)
         keys = jax.random.split(noise, w_plus.shape[0])
-        return _in_batches(lambda w, k: self._draw_random(self.params["G"], w, k), w_plus, keys)
+        return map_batches(lambda w, k: self._draw_random(self.params["G"], w, k), w_plus, keys, size=BATCH)
 
     def _latent(self, name: str, latent: ArrayLike, ndim: int) -> jax.Array:
         """Checks the shape of a latent that a user gave."""
@@ -285,17 +285,3 @@ def _params(trees: dict[str, Any]) -> dict[str, Any]:
     params = {"G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]}}
     params |= {name: trees[name] for name in ("basis", "w_avg")}
     return params | {net: trees[name] for net, name in (("D", "params_d"), ("F", "params_f")) if trees.get(name)}
-
-
-def _in_batches(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
-    """Applies a function of rows to batches of BATCH rows, the last one padded, and joins the results."""
-    count = arrays[0].shape[0]
-    if count == 0:
-        raise ValueError("nothing to do: N is 0")
-    if count < BATCH:
-        return function(*arrays)
-    parts = []
-    for first in range(0, count, BATCH):
-        rows = np.minimum(np.arange(first, first + BATCH), count - 1)
-        parts.append(function(*(array[rows] for array in arrays))[: count - first])
-    return jnp.concatenate(parts)

@@ -71,8 +71,8 @@ def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Args:
         images: u8[...,H,W,C], RGB or RGBA; colours count by their opacity.
-        height: of the result in pixels.
-        width: of the result in pixels.
+        height: new height in pixels.
+        width: new width in pixels.
 
     Returns:
         u8[...,height,width,C]; the images themselves if they have this size.
@@ -156,7 +156,7 @@ def grid(
     for row, text in enumerate(row_labels or ()):
         draw.text((4, top + row * (height + GAP_PIXELS) + height // 2), text, INK, font, anchor="lm")
     for column, text in enumerate(column_labels or ()):
-        text = _shortened(text, width, font)
+        text = _shorten(text, width, font)
         draw.text((left + column * (width + GAP_PIXELS) + width // 2, top // 2), text, INK, font, anchor="mm")
     return np.array(sheet)
 
@@ -194,7 +194,7 @@ def write_png(
     """
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", by)
-    _write(path, image, by, "png", pnginfo=info, icc_profile=icc_profile, exif=_updated_exif(exif, image))
+    _write(path, image, by, "png", pnginfo=info, icc_profile=icc_profile, exif=_update_exif(exif, image))
 
 
 def write_jpeg(
@@ -220,7 +220,7 @@ def write_jpeg(
         OSError: the file cannot be written.
         ValueError: the image has another type or shape.
     """
-    block = _updated_exif(exif, image)
+    block = _update_exif(exif, image)
     options: dict[str, Any] = {"quality": 95, "subsampling": 0}
     if settings is not None:
         options = {"qtables": settings.qtables, "subsampling": settings.subsampling}
@@ -240,7 +240,7 @@ def _write(path: str | os.PathLike[str], image: np.ndarray, by: str, form: str, 
     outputs.write(path, encoded.getvalue(), by)
 
 
-def _updated_exif(block: bytes | None, image: np.ndarray) -> bytes | None:
+def _update_exif(block: bytes | None, image: np.ndarray) -> bytes | None:
     """Returns an EXIF block with the size of another image, and without previews; None if it cannot be read."""
     if block is None:
         return None
@@ -271,7 +271,7 @@ def _text_width(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -
     return int(np.ceil(font.getlength(text)))
 
 
-def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _shorten(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """Cuts a text so that it fits into the width."""
     if _text_width(text, font) <= width:
         return text

@@ -26,8 +26,8 @@ def augment(keys, images, p):
 
 
 move = jax.jit(augmentation.move)
-draw = jax.jit(jax.vmap(augmentation.draw, (0, None)))
-place = jax.jit(jax.vmap(lambda drawn: augmentation.place(drawn, SIZE)))
+sample_augmentations = jax.jit(jax.vmap(augmentation.sample_augmentation, (0, None)))
+geometry_matrices = jax.jit(jax.vmap(lambda sampled: augmentation.geometry_matrices(sampled, SIZE)))
 KEYS = jax.random.split(jax.random.key(1), 8)
 
 
@@ -60,9 +60,9 @@ def moved(planes, blit=np.eye(3), motion=np.eye(3)):  # noqa: B008
     return move(planes[None], jnp.asarray(blit)[None], jnp.asarray(motion)[None])[0]
 
 
-def sample(drawn, i):
-    """One sample of many draws, in double precision."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf[i], np.float64), drawn)
+def sample(sampled, i):
+    """One of many augmentations, in double precision."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf[i], np.float64), sampled)
 
 
 def scaling(x, y):
@@ -135,10 +135,10 @@ def test_motions_are_those_of_scipy(inverse, forward):
 
 
 def test_the_order_of_the_geometry():
-    drawn = draw(KEYS, 1.0)
-    blits, motions = place(drawn)
+    sampled = sample_augmentations(KEYS, 1.0)
+    blits, motions = geometry_matrices(sampled)
     for i in range(len(KEYS)):
-        d = sample(drawn, i)
+        d = sample(sampled, i)
         blit = shifting(*np.round(SIZE * d.shift)) @ anticlockwise(d.turns * np.pi / 2) @ scaling(1 - 2 * d.flip, 1)
         motion = anticlockwise(d.turn_before) @ scaling(d.scale, d.scale)
         motion = anticlockwise(d.turn_after) @ scaling(d.stretch, 1 / d.stretch) @ motion
@@ -186,11 +186,11 @@ FACTORS = {"scale", "stretch", "contrast", "saturation"}  # 2 to the power of wh
 
 def test_the_law_of_the_draws():
     count = 20_000
-    drawn = jax.tree.map(np.asarray, draw(jax.random.split(jax.random.key(0), count), P)._asdict())
-    assert set(drawn) == set(LAWS)
+    sampled = jax.tree.map(np.asarray, sample_augmentations(jax.random.split(jax.random.key(0), count), P)._asdict())
+    assert set(sampled) == set(LAWS)
     applied = {}
     for name, (share, law) in LAWS.items():
-        values = np.log2(drawn[name]) if name in FACTORS else drawn[name]
+        values = np.log2(sampled[name]) if name in FACTORS else sampled[name]
         applied[name] = values.reshape(count, -1).any(1)
         assert abs(applied[name].mean() - share) < 4 * np.sqrt(share / count), name
         for column in values[applied[name]].reshape(applied[name].sum(), -1).T:
@@ -204,7 +204,7 @@ def test_the_law_of_the_draws():
     correlations = np.corrcoef(np.stack([*applied.values()])) - np.eye(len(LAWS))
     assert np.abs(correlations).max() < 4.5 / np.sqrt(count)
     for name in ("shift", "slide"):  # x and y apart
-        assert abs(np.corrcoef(drawn[name][applied[name]].T)[0, 1]) < 4 / np.sqrt(P * count), name
+        assert abs(np.corrcoef(sampled[name][applied[name]].T)[0, 1]) < 4 / np.sqrt(P * count), name
 
 
 @pytest.mark.parametrize("p", [0.0, 1e-9])
@@ -217,17 +217,17 @@ def test_everything_drawn_is_scipys_warp_then_the_colours():
     images, bound = smooth(24, waves=3)
     images = images.reshape(8, 3, SIZE, SIZE).transpose(0, 2, 3, 1)
     result = augment(KEYS, images, 1.0)
-    drawn = draw(KEYS, 1.0)
-    blits, motions = place(drawn)
+    sampled = sample_augmentations(KEYS, 1.0)
+    blits, motions = geometry_matrices(sampled)
     for i in range(8):
-        d = sample(drawn, i)
+        d = sample(sampled, i)
         forward = np.linalg.inv(np.asarray(blits[i], np.float64) @ np.asarray(motions[i], np.float64))
         expected = np.stack([warped(images[i, :, :, c], forward) for c in range(3)], -1)
         expected = d.contrast * (expected + d.brightness)
         grey = (expected @ GREY)[..., None] * GREY
         expected, grey = expected - 2 * d.luma * grey, (1 - 2 * d.luma) * grey
         expected = np.cos(d.hue) * (expected - grey) + np.sin(d.hue) * np.cross(GREY, expected)
-        gain = np.abs(augmentation.colour(jax.tree.map(lambda leaf, i=i: leaf[i], drawn))[:3, :3]).sum(1).max()
+        gain = np.abs(augmentation.colour_matrix(jax.tree.map(lambda leaf, i=i: leaf[i], sampled))[:3, :3]).sum(1).max()
         np.testing.assert_allclose(result[i], grey + d.saturation * expected, atol=1.6**2 * bound * gain)
         assert np.abs(result[i] - images[i]).max() > 10 * bound
 
@@ -243,9 +243,9 @@ def test_a_sample_depends_on_its_key_and_its_image_alone():
 
 
 def test_derivatives_to_second_order():
-    drawn = draw(KEYS, 0.3)
-    colours = jax.vmap(augmentation.colour)(drawn)
-    blits, motions = place(drawn)
+    sampled = sample_augmentations(KEYS, 0.3)
+    colours = jax.vmap(augmentation.colour_matrix)(sampled)
+    blits, motions = geometry_matrices(sampled)
     assert 0 < (motions == np.eye(3)).all((1, 2)).sum() < 8  # both paths
     with jax.enable_x64(True):
         change = jax.jit(lambda x: jnp.sin(augmentation.recolour(augmentation.move(x, blits, motions), colours)))

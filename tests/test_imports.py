@@ -126,3 +126,30 @@ def test_no_file_is_a_grab_bag():
     banned = {"utils", "util", "helpers", "common", "base", "misc"}
     for package in ("sdgan_jax", "experiments", "tfds_megn", "tests"):
         assert not [path for path in sources(package) if path.stem in banned]
+
+
+PACKAGES = ("sdgan_jax", "experiments", "tfds_megn")
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 399, 60
+OPENERS = {"what", "how", "where", "whether", "which"}
+
+
+def functions(package):
+    """Yields name and node of each function in the files of a package."""
+    for path in sources(package):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_and_functions_are_short(package):
+    lines = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in sources(package)}
+    assert not {path: count for path, count in lines.items() if count > MAX_FILE_LINES}
+    lengths = {name: node.end_lineno - node.lineno + 1 for name, node in functions(package)}
+    assert not {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_docstrings_of_functions_open_with_a_statement(package):
+    openings = {name: (ast.get_docstring(node) or "").partition("\n")[0] for name, node in functions(package)}
+    assert not {name: text for name, text in openings.items() if text.partition(" ")[0].lower() in OPENERS}

@@ -98,7 +98,7 @@ def mask_place(kind: str, top: Number, grown: Number, w: Array, e: Array) -> tup
     Args:
       kind: one of `MASK_KINDS`.
       top: sine of the angle below the horizon of the upper edge over the nose, `MASK_TOP` as a rule.
-      grown: how far the outline lies outside the usual one; 0 for the usual one.
+      grown: distance of the outline outside the usual one; 0 for the usual one.
       w: f32[...], sine of the azimuth of each point.
       e: f32[...], sine of its angle below the horizon.
 
@@ -250,7 +250,7 @@ def glint(u: Array, v: Array, lean: Number) -> Array:
     Args:
       u: f32[...], from the middle of a lens to the right, 1 at its rim.
       v: f32[...], from the middle down, 1 at the rim.
-      lean: how far the streaks are moved by the direction of the light.
+      lean: shift of the streaks by the direction of the light.
     """
     place = u + 0.6 * v + lean
     return smooth(0.28, 0.16, abs(place + 0.25)) + 0.6 * smooth(0.10, 0.04, abs(place - 0.25))

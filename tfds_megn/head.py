@@ -126,7 +126,7 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
 
 
 def _hair_depth(face: SimpleNamespace, grid: Directions) -> np.ndarray:
-    """How far inside the hairline each direction lies (a cosine, positive where hair grows)."""
+    """Returns the distance of each direction inside the hairline (a cosine, positive where hair grows)."""
     if face.hair_volume <= 0.0:
         return np.full_like(grid.s, -1.0)
     s, t, q, side = grid.s, grid.t, grid.q, np.abs(grid.s)

@@ -42,6 +42,6 @@ def parse(name: str) -> Name | None:
     return Name(match["config"], match["source"], int(match["resolution"]), images)
 
 
-def nearest(source: str, resolution: int) -> str:
-    """Returns the config of a source whose images are nearest in size to a power of two, such as 'rendered_256'."""
-    return f"{source}_{min(max(resolution, SIZES[source][0]), SIZES[source][-1])}"
+def nearest_rendered(resolution: int) -> str:
+    """Returns the config of rendered faces nearest in size to a power of two, such as 'rendered_256' to 1024."""
+    return f"{RENDERED}_{min(max(resolution, SIZES[RENDERED][0]), SIZES[RENDERED][-1])}"

@@ -122,8 +122,8 @@ def scan(manual_dir: str | os.PathLike) -> Collection:
     others = [path for path in inside if path not in labelled and not photos.is_image(path)]
     line = photos.describe_left_out(path for path in others if path.lower() != label_table.FILE_NAME)
     found = (
-        Photo(name=listing.printable(path), attributes=worn, place=os.fspath(place), file=inside[path])
-        for path, worn in sorted(labelled.items())
+        Photo(name=listing.printable(path), attributes=attributes, place=os.fspath(place), file=inside[path])
+        for path, attributes in sorted(labelled.items())
     )
     return Collection(
         place=os.fspath(place),
@@ -161,12 +161,12 @@ def _from_folders(where: str, files: dict[str, photo_files.File]) -> tuple[_Labe
             if photos.is_image(path):
                 skipped.append(f"{where}{listing.printable(path)}: not in a folder named after an attribute")
             continue
-        worn = label_table.attributes_of(folder)
-        if worn is None:
+        attributes = label_table.attributes_of(folder)
+        if attributes is None:
             folder = listing.printable(folder)
             raise ValueError(f"{where}{folder}: unknown label '{folder}'; the folders are named {_NAMES}")
         if photos.is_image(path):
-            labelled[path] = worn
+            labelled[path] = attributes
     return labelled, skipped, []
 
 
@@ -238,7 +238,7 @@ def report(collection: Collection, usable: Mapping[Photo, Converted]) -> None:
         lines.append(f"... and {len(skipped) - _MAX_LINES} more: metadata.json of the data set lists all")
     if skipped:
         lines.append(f"skipped {len(skipped)} of {len(skipped) + len(usable)} files of {place}")
-    shown = {name for photo in usable for name, worn in zip(ATTRIBUTES[1:], photo.attributes) if worn}
+    shown = {name for photo in usable for name, present in zip(ATTRIBUTES[1:], photo.attributes) if present}
     if not all(any(photo.attributes) for photo in usable):
         shown.add("none")
     if missing := [name for name in ATTRIBUTES if name not in shown]:

@@ -45,11 +45,15 @@ def write(folder: epath.Path, crcs: Mapping[Photo, int | None]) -> None:
         raise
 
 
+def _flags(photo: Photo) -> str:
+    """Returns the attributes of a photo as text such as '10010'."""
+    return "".join(str(int(flag)) for flag in photo.attributes)
+
+
 def _row(photo: Photo, crc: int | None) -> _Row:
     """Returns the entry of a photo."""
-    worn = "".join(str(int(flag)) for flag in photo.attributes)
     young = max(photo.file.stamp) > time.time_ns() - _YOUNG_NS
-    return [worn, photo.file.size, crc, *((0, 0) if young else photo.file.stamp)]
+    return [_flags(photo), photo.file.size, crc, *((0, 0) if young else photo.file.stamp)]
 
 
 def find_difference(folder: epath.Path, collection: Collection) -> str | None:
@@ -74,8 +78,8 @@ def find_difference(folder: epath.Path, collection: Collection) -> str | None:
     differences += [f"{name} is new" for name in new if name not in old]
     both = [(photo, old[name]) for name, photo in new.items() if name in old]
     changed, doubtful = [], []
-    for photo, (worn, size, crc, *stamp) in both:
-        if worn != "".join(str(int(flag)) for flag in photo.attributes):
+    for photo, (flags, size, crc, *stamp) in both:
+        if flags != _flags(photo):
             differences.append(f"{photo.name} has another label")
         elif size != photo.file.size:
             changed.append(photo)

@@ -1,1 +1,1 @@
-"""Presets: one a file, each with a `get_config() -> sdgan_jax.config.Config`."""
+"""Presets: one per file, each with a `get_config()` that returns a config of `sdgan_jax.config`."""

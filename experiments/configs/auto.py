@@ -1,9 +1,9 @@
-"""The settings that suit a resolution and a batch size: StyleGAN2-ADA's `auto`, and SD-GAN's edit path.
+"""Settings for a resolution and a batch size: StyleGAN2-ADA's `auto`, with SD-GAN's edit path.
 
 python -m experiments.train --config=experiments/configs/auto.py:RESOLUTION,BATCH --workdir=DIR
 
-BATCH is over all devices and may be left out: it is then what one GPU of 16 GB holds, 32 up to 128×128, 16 at 256.
-25,000 kimg, the length of the published runs; they are past the knee of their curve at a fifth of it.
+BATCH is the batch size over all devices. Without it the batch fits one GPU of 16 GB: 32 up to 128×128, 16 at 256.
+The run takes 25,000 kimg, as the published runs did; their curves flatten after a fifth of that.
 """
 
 from sdgan_jax import config as config_lib
@@ -17,7 +17,7 @@ def get_config(size: str = "256") -> Config:
         size: "RESOLUTION" or "RESOLUTION,BATCH".
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text has another form.
     """
     numbers = size.split(",")
     if len(numbers) > 2 or not all(number.isdecimal() and int(number) for number in numbers):

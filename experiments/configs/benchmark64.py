@@ -1,10 +1,9 @@
-"""Plain StyleGAN2 at 64×64, full width, batch 8: what `experiments.benchmark` measures by default.
+"""Plain StyleGAN2 at 64×64, full width, batch 8: the default of `experiments.benchmark`.
 
 python -m experiments.benchmark --out=benchmark.json
 
-No attributes and no F, so that other StyleGAN2 implementations can be measured beside it; all that config-f does in
-training is on: R1 every 16 steps, path length every 4, style mixing. 27.0M + 26.5M parameters. It trains too, but it is
-meant to be measured.
+It has no attributes and no F, so that other StyleGAN2 implementations can be measured beside it, and every part of
+config-f's training: R1 every 16 steps, path length every 4, style mixing. 27.0M + 26.5M parameters.
 """
 
 from sdgan_jax.config import AdamConfig, Config, LossConfig

@@ -1,9 +1,9 @@
-"""256×256 faces: what to train on one GPU.
+"""256×256 faces on one GPU.
 
 python -m experiments.train --config=experiments/configs/faces256.py --workdir=DIR
 
-Hardware: one GPU of 24 GB or more (an estimate; it has not been trained yet). 150,000 steps of 32 are 4,800 kimg, in
-which the published runs are past the knee of their curve. For photos of your own, add
+Hardware: one GPU of 24 GB or more (an estimate; it has not been trained yet). 150,000 steps of 32 are 4,800 kimg, after
+which the curves of the published runs are flat. For photos of your own, add
 --config.dataset=megn/photos_256 --config.manual_dir=FOLDER --config.losses.attribute_kind=sigmoid
 """
 

@@ -1,9 +1,9 @@
-"""32×32 faces from scratch on two CPU cores, in about an hour: what the quickstart goes on from.
+"""32×32 faces from scratch on two CPU cores, in about an hour; the quickstart continues from such weights.
 
 python -m experiments.train --config=experiments/configs/faces32.py --workdir=runs/faces32
 
-Hardware: any two cores; about 6.5 steps a second on them. Expect blobs with attributes after 1,000 steps, faces after
-3,000, people who differ in skin, hair, age and pose after 6,000.
+Hardware: any two cores, about 6.5 steps per second. Expect blobs with attributes after 1,000 steps, faces after 3,000,
+people who differ in skin, hair, age and pose after 6,000.
 """
 
 from sdgan_jax.config import AdamConfig, Config, DiscriminatorConfig, FusionConfig, GeneratorConfig, LossConfig

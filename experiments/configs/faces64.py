@@ -2,9 +2,9 @@
 
 python -m experiments.train --config=experiments/configs/faces64.py --workdir=DIR
 
-Hardware: one GPU of 8 GB or more (an estimate). 60,000 steps of 32 are 1,920 kimg, ten times what 32×32 needs to
-show people and attributes; it has not been trained to the end yet. For photos of your own, put them into a folder
-and add
+Hardware: one GPU of 8 GB or more (an estimate). 60,000 steps of 32 are 1,920 kimg, ten times the number after which
+32×32 shows people and attributes; it has not been trained to the end yet. For photos of your own, put them into a
+folder and add
 --config.dataset=megn/photos_64 --config.manual_dir=FOLDER --config.losses.attribute_kind=sigmoid
 """
 

@@ -2,7 +2,7 @@
 
 python -m experiments.train --config=experiments/configs/pod.py --workdir=gs://BUCKET/RUN --distributed   (each host)
 
-Hardware: any number of devices that divides 256, from 8 up; expect what `faces256` gives, sooner. Each process
+Hardware: any number of devices that divides 256, from 8 up; expect the results of `faces256`, sooner. Each process
 reads its share of the batch, gradients are averaged over all devices, every process saves its part of the
 checkpoint. 25,000 steps are 6,400 kimg.
 """

@@ -1,4 +1,4 @@
-r"""What two CPU cores can show in ten minutes: 32×32 faces, trained on from the weights in experiments/weights/faces32.
+r"""The quickstart: ten minutes on two CPU cores, 32×32 faces, from the weights in experiments/weights/faces32 on.
 
 python -m experiments.train
 
@@ -10,7 +10,7 @@ From scratch, ten minutes give coloured blobs. Those weights (184 kimg, 50 minut
     python -m experiments.train --config=experiments/configs/faces32.py --workdir=runs/second \
         --config.total_steps=5470 --config.init=runs/first --config.seed=2 --config.ema_rampup=1.0
     python -c "import sdgan_jax; sdgan_jax.load('runs/second').save('experiments/weights/faces32', 'float16')"
-and hold no F: it starts anew.
+and contain no F; the quickstart trains one from scratch.
 """
 
 import pathlib
@@ -23,9 +23,9 @@ def get_config() -> Config:
     """The preset."""
     config = faces32.get_config()
     config.init = str(pathlib.Path(__file__).parents[1] / "weights" / "faces32")
-    config.seed = 1  # other batches and latents than those that made the weights
+    config.seed = 1  # other batches and latents than in the training of the weights
     config.total_steps = 1500
     config.sample_every = 250
     config.checkpoint_every = 500
-    config.ema_rampup = 1.0  # the average starts from weights that are good already
+    config.ema_rampup = 1.0  # the moving average starts from good weights
     return config

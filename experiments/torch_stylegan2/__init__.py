@@ -1,1 +1,1 @@
-"""StyleGAN2 and its training step in plain PyTorch, to measure ours against; needs torch, and nothing needs it."""
+"""StyleGAN2 and its training step in plain PyTorch, the peer of the benchmark; only this package needs torch."""

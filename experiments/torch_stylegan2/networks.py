@@ -1,8 +1,8 @@
-"""StyleGAN2's networks (Karras et al. 2020) from torch's own layers.
+"""StyleGAN2's networks (Karras et al. 2020) in torch's own layers.
 
-As the public implementations have them: grouped convolution for the modulated weights of a batch, `conv_transpose2d`
-and `conv2d` of stride 2 beside the FIR filter as a depthwise convolution. On the same weights they agree with ours to
-rounding; modules carry the names of ours, `kernel` is called `weight`. Images are NCHW here.
+They follow the public implementations: grouped convolution for the modulated weights of a batch, `conv_transpose2d` and
+`conv2d` of stride 2 beside the FIR filter as a depthwise convolution. With the same weights they agree with
+`sdgan_jax.nets` to rounding. Modules have the same names there; `kernel` is called `weight` here. Images are NCHW.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from sdgan_jax.config import Config, GeneratorConfig
+from sdgan_jax.nets.layers import channels_at
 
 _FIR = torch.outer(torch.tensor([1.0, 3.0, 3.0, 1.0]), torch.tensor([1.0, 3.0, 3.0, 1.0])) / 64.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How the same arithmetic is written.
+    """One way to write the same arithmetic.
 
     Attributes:
-        grouped: modulate the weights and convolve every sample with its own, as one group of a grouped convolution;
-            otherwise scale the input and the output of one convolution for all samples.
-        channels_last: keep activations in memory as NHWC.
+        grouped: modulate the weights of each sample and convolve it as one group of a grouped convolution; otherwise
+            scale the input and the output of one convolution for all samples.
+        channels_last: store activations as NHWC.
     """
 
     grouped: bool
@@ -41,18 +42,13 @@ FORMS = {
 }
 
 
-def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
-    """Channels of a layer at `resolution`: min(channel_base / resolution, channel_max)."""
-    return min(channel_base // resolution, channel_max)
-
-
 def leaky_relu(x: torch.Tensor) -> torch.Tensor:
     """Leaky ReLU of slope 0.2 with gain sqrt(2)."""
     return F.leaky_relu(x, 0.2) * math.sqrt(2.0)
 
 
 def _filter(x: torch.Tensor, padding: int, gain: float = 1.0, stride: int = 1, up: bool = False) -> torch.Tensor:
-    """The FIR filter on each channel of f32[N,C,H,W], a depthwise convolution; transposed, of stride 2, when `up`."""
+    """Applies the FIR filter to each channel of f32[N,C,H,W]; when `up`, as a transposed filter of stride 2."""
     kernel = (gain * _FIR).expand(x.shape[1], 1, -1, -1)
     if up:
         return F.conv_transpose2d(x, kernel, stride=2, padding=padding, groups=x.shape[1])
@@ -152,7 +148,7 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(features))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
-        """Noise f32[N or 1,1,H',W']; drawn anew when None."""
+        """Computes the layer; noise is f32[N or 1,1,H',W'], or None for a new draw."""
         x = self.conv(x, w)
         if noise is None:
             noise = torch.randn(x.shape[0], 1, *x.shape[2:])
@@ -172,7 +168,7 @@ class ToRGB(nn.Module):
 
 
 class Mapping(nn.Module):
-    """Mapping network: z f32[N,D] to w f32[N,D]."""
+    """Mapping network from z f32[N,D] to w f32[N,D]."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -188,7 +184,7 @@ class Mapping(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Synthesis network: w+ f32[N,L,D] to images f32[N,3,R,R]."""
+    """Synthesis network from w+ f32[N,L,D] to images f32[N,3,R,R]."""
 
     def __init__(self, config: GeneratorConfig, resolution: int, form: Form) -> None:
         super().__init__()
@@ -203,7 +199,7 @@ class Synthesis(nn.Module):
             self.add_module(f"rgb_{size}", ToRGB(width[size], dim, form))
 
     def forward(self, w_plus: torch.Tensor, noises: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
-        """Noises: one for each styled convolution, in their order; drawn anew when None."""
+        """Generates images; `noises` holds one array for each styled convolution, or is None for new draws."""
         given = iter(noises or [])
         x = self.const.expand(w_plus.shape[0], -1, -1, -1)
         if self.form.channels_last:
@@ -220,7 +216,7 @@ class Synthesis(nn.Module):
 
 
 class Generator(nn.Module):
-    """Mapping and synthesis."""
+    """Mapping and synthesis network."""
 
     def __init__(self, config: Config, form: Form) -> None:
         super().__init__()
@@ -229,7 +225,7 @@ class Generator(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions, the second halving the sides, beside a 1×1 skip; their sum over sqrt(2)."""
+    """Two 3×3 convolutions, the second of which halves the sides, and a 1×1 skip; their sum divided by sqrt(2)."""
 
     def __init__(self, inputs: int, features: int) -> None:
         super().__init__()
@@ -242,7 +238,7 @@ class ResidualBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images f32[N,3,R,R] to realness logits f32[N]."""
+    """Discriminator from images f32[N,3,R,R] to realness logits f32[N]."""
 
     def __init__(self, config: Config, form: Form) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""The training step of StyleGAN2 (Karras et al. 2020) in plain PyTorch, as its public implementations have it.
+"""Training step of StyleGAN2 (Karras et al. 2020) in plain PyTorch, like its public implementations.
 
-First D, then G, each on fakes of its own; R1 and path length are updates by themselves on the steps where they are due,
-with Adam corrected for them. Nothing is compiled: `torch.compile` cannot differentiate twice, which both need.
+D is updated first, then G, each on newly generated images. R1 and path length are separate updates on the steps where
+they are due, and Adam is corrected for them. Nothing is compiled: both regularisers differentiate twice, which
+`torch.compile` does not support.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from torch import nn
 from experiments.torch_stylegan2.networks import FORMS, Discriminator, Generator
 from sdgan_jax.config import AdamConfig, Config
 
-# What these networks take from the config's groups `generator` and `discriminator`; the rest must be the default.
+# Fields of the config's groups `generator` and `discriminator` that are supported; all others must be the default.
 _SIZES = {"latent_dim", "mapping_layers", "mapping_lr_mul", "channel_base", "channel_max", "mbstd_group", "remat"}
 
 
 def check(config: Config) -> None:
-    """Checks that a config asks for no more than is done here.
+    """Checks that a config uses only supported settings.
 
     Raises:
-        ValueError: naming the field.
+        ValueError: a field has an unsupported value.
     """
-    asked: list[tuple[str, Any, Any]] = [
+    required: list[tuple[str, Any, Any]] = [
         ("attributes", config.attributes, ("none",)),
         ("accumulate", config.accumulate, 1),
         ("augment.pipeline", config.augment.pipeline, "none"),
@@ -38,18 +39,18 @@ def check(config: Config) -> None:
     ]
     for name in ("generator", "discriminator"):
         group = getattr(config, name)
-        asked += [
+        required += [
             (f"{name}.{field.name}", getattr(group, field.name), field.default)
             for field in dataclasses.fields(group)
             if field.name not in _SIZES
         ]
-    for field, value, plain in asked:
+    for field, value, plain in required:
         if value != plain:
             raise ValueError(f'--torch compares plain StyleGAN2 in float32: set --config.{field}="{plain}"')
 
 
 def fastest(config: Config, threads: int) -> Training:
-    """The form whose steady step is the fastest: each does every part once, then each again, the lesser time counts."""
+    """Returns the form with the fastest steady step, by the lesser of two times for each part."""
     rates = {"step": 1.0} | {name: 1.0 / every for name, every in config.intervals.items() if every and name != "f"}
     forms = {form: Training(config, form, threads) for form in FORMS}
     least = {form: dict.fromkeys(rates, math.inf) for form in FORMS}
@@ -64,23 +65,24 @@ def fastest(config: Config, threads: int) -> Training:
 
 
 class Training:
-    """The networks, their optimisers, and the updates, on a batch of noise.
+    """Networks, optimisers and updates, on a batch of noise.
 
     Attributes:
         name: torch's version and the form.
-        generator: G; `discriminator`: D.
+        generator: G.
+        discriminator: D.
     """
 
     def __init__(self, config: Config, form: str, threads: int) -> None:
-        """Makes networks with fresh weights.
+        """Creates networks with random weights.
 
         Args:
-            config: one that `check` passes.
-            form: a key of `FORMS`.
-            threads: processor cores to use.
+            config: config that `check` accepts.
+            form: key of `FORMS`.
+            threads: number of processor cores to use.
         """
         torch.set_num_threads(threads)
-        torch.set_flush_denormal(True)  # as XLA does; Adam's squares of small gradients are denormal
+        torch.set_flush_denormal(True)  # like XLA; Adam's squares of small gradients are denormal
         torch.manual_seed(config.seed)
         self.name, self.config = f"torch {torch.__version__}, {form}", config
         self.generator, self.discriminator = Generator(config, FORMS[form]), Discriminator(config, FORMS[form])
@@ -97,13 +99,13 @@ class Training:
         self._images = torch.randint(0, 256, shape, dtype=torch.uint8)
 
     def run(self, part: str, calls: int = 1) -> None:
-        """Does a part, such as "d_step" or "step+r1", so many times."""
+        """Runs a part, such as "d_step" or "step+r1", `calls` times."""
         for _ in range(calls):
             for name in part.split("+"):
                 getattr(self, name)()
 
     def step(self) -> None:
-        """The step without what is lazy: D, G, and the averages of G and of w."""
+        """Updates D, G, and the averages of G and of w; lazy parts are separate."""
         self.d_step()
         w = self.g_step()
         with torch.no_grad():
@@ -113,19 +115,19 @@ class Training:
             self._w_average.lerp_(w.mean(0), 1.0 - self.config.w_avg_beta)
 
     def g_forward(self) -> None:
-        """Draws a batch."""
+        """Generates a batch of images."""
         with torch.no_grad():
-            self._draw(self.config.batch_size)
+            self._generate(self.config.batch_size)
 
     def d_step(self) -> None:
-        """Draws fakes and updates D on them and on the reals."""
+        """Generates images and updates D on them and on the reals."""
         with torch.no_grad():
-            fakes = self._draw(self.config.batch_size)[0]
+            fakes = self._generate(self.config.batch_size)[0]
         loss = F.softplus(self.discriminator(fakes)).mean() + F.softplus(-self.discriminator(self._reals())).mean()
         _descend(self._adam_d, loss)
 
     def r1(self) -> None:
-        """Updates D by R1: gamma / 2 · |dD/dx|², times the interval."""
+        """Updates D by R1, gamma / 2 · |dD/dx|², times the interval."""
         reals = self._reals().requires_grad_()
         (gradient,) = torch.autograd.grad(self.discriminator(reals).sum(), reals, create_graph=True)
         penalty = gradient.square().sum((1, 2, 3)).mean()
@@ -133,8 +135,8 @@ class Training:
         _descend(self._adam_d, 0.5 * weights.r1 * weights.r1_every * penalty)
 
     def g_step(self) -> torch.Tensor:
-        """Draws fakes and updates G by what D says of them; returns their w f32[N,D]."""
-        fakes, w = self._draw(self.config.batch_size)
+        """Generates images and updates G by their logits; returns their w f32[N,D]."""
+        fakes, w = self._generate(self.config.batch_size)
         self.discriminator.requires_grad_(False)
         _descend(self._adam_g, F.softplus(-self.discriminator(fakes)).mean())
         self.discriminator.requires_grad_(True)
@@ -155,13 +157,13 @@ class Training:
     def _reals(self) -> torch.Tensor:
         return self._images.float() / 127.5 - 1.0
 
-    def _draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images f32[N,3,R,R] of random latents, and their w f32[N,D]."""
+    def _generate(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns images f32[N,3,R,R] of random latents, and their w f32[N,D]."""
         w_plus, w = self._latents(count)
         return self.generator.synthesis(w_plus), w
 
     def _latents(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Random w+ f32[N,L,D], layers mixed from two latents in the share that the config says; and w f32[N,D]."""
+        """Returns random w+ f32[N,L,D], with style mixing at the config's probability, and w f32[N,D]."""
         layers, dim = self.config.num_layers, self.config.generator.latent_dim
         w = self.generator.mapping(torch.randn(count, dim))
         w_plus = w[:, None].expand(-1, layers, -1)
@@ -174,14 +176,14 @@ class Training:
 
 
 def _adam(module: nn.Module, settings: AdamConfig, every: int) -> torch.optim.Adam:
-    """Adam, corrected for a regulariser every so many steps: with c = k / (k + 1), learning rate · c and betas ** c."""
+    """Returns Adam, corrected for a regulariser every k steps: rate · c and betas ** c with c = k / (k + 1)."""
     correction = every / (every + 1) if every else 1.0
     betas = (settings.beta1**correction, settings.beta2**correction)
     return torch.optim.Adam(module.parameters(), settings.learning_rate * correction, betas, settings.epsilon)
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    """One update."""
+    """Updates the parameters by the gradient of the loss."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

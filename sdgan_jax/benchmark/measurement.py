@@ -1,11 +1,11 @@
-"""How fast a config's training step runs, part by part, and how near that is to what the machine can do.
+"""Speed of a config's training step, part by part, and its share of the machine's peak.
 
-Measured in rounds: each part once, ours and right after it the peer's, so that whatever else the machine does falls on
-both. A time is the median over rounds, with the least and the greatest.
+Measurements run in rounds. A round measures each part once, this implementation and directly after it the peer, so that
+other load on the machine affects both. A time is the median over rounds, reported with minimum and maximum.
 
-The whole steady step is the mean over one period of the lazy parts (R1, path length, F), each kind of step measured by
-itself at a step number of that kind. The training step draws its fakes once for G, D and F and therefore takes less
-than the sum of its parts.
+The whole steady step is the mean over one period of the lazy parts (R1, path length, F). Each kind of step is measured
+separately, at a step number of that kind. The training step generates its images once for G, D and F, and therefore
+takes less time than the sum of its parts.
 """
 
 from __future__ import annotations
@@ -32,85 +32,88 @@ from sdgan_jax.data import stream
 from sdgan_jax.training.gan import inputs
 from sdgan_jax.training.gan.state import State
 
-LEAST_SECONDS = 0.3  # of one measurement; what is shorter is called several times
-SUMS = {"d_step+r1": ("d_step", "r1"), "g_step+path_length": ("g_step", "path_length")}  # reported beside their terms
-_MATMUL_SIDE = {"cpu": 2048}  # of the matrices that find the peak; 8192 elsewhere
+LEAST_SECONDS = 0.3  # duration of one measurement; shorter parts are called several times
+SUMS = {
+    "d_step+r1": ("d_step", "r1"),
+    "g_step+path_length": ("g_step", "path_length"),
+}  # also reported
+_MATMUL_SIDE = {"cpu": 2048}  # side of the matrices that find the peak; 8192 on other backends
 
-Run = Callable[[str, int], None]  # does a part so many times and returns when it is done
-Samples = dict[str, list[float]]  # part -> seconds a call, one for each round
+Run = Callable[[str, int], None]  # runs a part so many times and returns when it is done
+Samples = dict[str, list[float]]  # part -> seconds per call, one for each round
 
 
 class Peer(Protocol):
     """Another implementation of the same networks and updates.
 
     Attributes:
-        name: what the table calls it.
+        name: name in the table.
     """
 
     name: str
 
     def run(self, part: str, calls: int) -> None:
-        """Does a part (of `steps`), or several joined by "+", so many times and returns when it is done."""
+        """Runs a part of `steps`, or several joined by "+", `calls` times and returns when it is done."""
 
 
 def measure(
-    config: Config, repeats: int = 5, peer: Peer | None = None, say: Callable[[str], None] = print
+    config: Config, repeats: int = 5, peer: Peer | None = None, log: Callable[[str], None] = print
 ) -> dict[str, Any]:
-    """Measures the training step of a config, its parts, and its input.
+    """Measures the training step of a config, its parts and its input.
 
-    Prepares the dataset when it is not there yet.
+    A dataset that does not exist yet is prepared first.
 
     Args:
-        config: validated.
-        repeats: rounds.
-        peer: measured beside it.
-        say: takes a line of progress.
+        config: a validated config.
+        repeats: number of rounds.
+        peer: implementation to measure in alternation, or None.
+        log: receives lines of progress.
 
     Returns:
-        A tree fit for JSON, seconds and bytes: `machine`, `model`, `peer` (its name or None), `peak` (of a measured
-        matrix product), `period` (kinds of step), `input`, and `parts`: name -> `ours` (`seconds`, rates, `flops` and
-        `memory_bytes` of one device, `share_of_peak`, `compile_seconds`), `peer` (`seconds`), `speedup`.
+        A tree for JSON, in seconds and bytes: `machine`, `model`, `peer` (name or None), `peak` (fastest measured
+        matrix product), `period` (kinds of step), `input`, and `parts`, a dict from names to `ours` (`seconds`, rates,
+        `flops` and `memory_bytes` of one device, `share_of_peak`, `compile_seconds`), `peer` (`seconds`) and `speedup`.
 
     Raises:
         ValueError: data or devices do not fit the config, or `repeats` is below 1.
-        FileNotFoundError: photos are missing in `config.manual_dir`.
+        FileNotFoundError: `config.manual_dir` contains no photos.
     """
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}; it must be at least 1")
     load = os.getloadavg()[0]
     ours = Compiled(config)
-    say(f"measuring the input, {config.dataset}")
-    fed = measure_input(config, ours.mesh, repeats)
+    log(f"measuring the input, {config.dataset}")
+    reading = measure_input(config, ours.mesh, repeats)
     costs = {}
     for name in ours.steps:
         costs[name] = ours.compile(name)
-        say(f"compiled {name} in {costs[name]['compile_seconds']:.1f} s")
+        log(f"compiled {name} in {costs[name]['compile_seconds']:.1f} s")
     kinds, peak = period(config), _Peak(config)
     runs: dict[str, Run] = {"ours": ours.run} | ({"peer": peer.run} if peer is not None else {})
     samples = _take_samples(runs, [name for name in ours.steps if name != "step"] + list(kinds), repeats, peak)
     rows = summarise(config, samples, costs, kinds, peak.flops_per_second)
-    fed["times_the_step"] = fed["images_per_second"] / rows["steady"]["ours"]["images_per_second"]
+    reading["times_the_step"] = reading["images_per_second"] / rows["steady"]["ours"]["images_per_second"]
     return {
         "machine": describe_machine() | {"load_before": load, "load_after": os.getloadavg()[0]},
         "model": _describe_model(config, ours.state),
         "peer": peer.name if peer is not None else None,
         "peak": {"precision": peak.precision, "flops_per_second": peak.flops_per_second},
         "period": kinds,
-        "input": fed,
+        "input": reading,
         "parts": rows,
     }
 
 
 def measure_input(config: Config, mesh: jax.sharding.Mesh, repeats: int) -> dict[str, float]:
-    """Reads batches onto the devices as fast as they come, with nothing else to do.
+    """Measures how fast batches are read onto the devices with no other work.
 
     Returns:
-        `images_per_second` (median), `min` and `max` of it.
+        `images_per_second` (the median), and its `min` and `max`.
     """
     batches = stream.train_iterator(config)
 
     def read(seconds: float) -> float:
-        """Images a second."""
+        """Reads for so many seconds and returns images per second."""
         start = time.perf_counter()
         for count in itertools.count(1):
             batch = inputs.put_batch(next(batches), mesh, config.discriminator.mbstd_group)
@@ -120,18 +123,18 @@ def measure_input(config: Config, mesh: jax.sharding.Mesh, repeats: int) -> dict
                 return count * config.batch_size / elapsed
         raise AssertionError
 
-    read(4 * LEAST_SECONDS)  # starts the threads, and empties what they had read ahead
+    read(4 * LEAST_SECONDS)  # starts the threads and empties their buffers
     rates = [read(LEAST_SECONDS) for _ in range(repeats)]
     batches.close()
     return {"images_per_second": statistics.median(rates), "min": min(rates), "max": max(rates)}
 
 
 class _Peak:
-    """The fastest matrix product of one device, found in the course of the rounds.
+    """Rate of the fastest matrix product of one device over all rounds.
 
     Attributes:
-        precision: in which it was found, of those that the config computes in.
-        flops_per_second: of it.
+        precision: dtype of that product, one of those in which the config computes.
+        flops_per_second: rate of that product.
     """
 
     def __init__(self, config: Config) -> None:
@@ -148,7 +151,7 @@ class _Peak:
         product.block_until_ready()
 
     def sample(self) -> None:
-        """Multiplies for a moment."""
+        """Times products in every precision and keeps the best rate."""
         for precision in self._precisions:
             rate = 2.0 * self._side**3 / _seconds(self.run, precision, _warm_up(self.run, precision))
             if rate > self.flops_per_second:
@@ -156,7 +159,7 @@ class _Peak:
 
 
 def _take_samples(runs: Mapping[str, Run], names: list[str], repeats: int, peak: _Peak) -> dict[str, Samples]:
-    """Times every part on all sides, round by round; returns side -> part -> seconds."""
+    """Times every part on all sides, round by round; returns side -> part -> seconds per call."""
     pairs = [(side, name) for name in names for side in runs]
     samples: dict[str, Samples] = {side: {name: [] for name in names} for side in runs}
     calls = {}
@@ -175,14 +178,14 @@ def _take_samples(runs: Mapping[str, Run], names: list[str], repeats: int, peak:
 
 
 def _warm_up(run: Run, part: str) -> int:
-    """Runs a part for the first time and returns how many calls make a measurement of LEAST_SECONDS."""
-    if _seconds(run, part, 1) > LEAST_SECONDS:  # later calls are hardly ever shorter by much
+    """Runs a part for the first time and returns the number of calls that fill LEAST_SECONDS."""
+    if _seconds(run, part, 1) > LEAST_SECONDS:  # later calls take about as long
         return 1
     return max(1, math.ceil(LEAST_SECONDS / _seconds(run, part, 1)))
 
 
 def _seconds(run: Run, part: str, calls: int) -> float:
-    """Seconds a call."""
+    """Returns the mean seconds per call."""
     start = time.perf_counter()
     run(part, calls)
     return (time.perf_counter() - start) / calls
@@ -195,53 +198,54 @@ def summarise(
     kinds: Mapping[str, Mapping[str, int]],
     peak: float,
 ) -> dict[str, Any]:
-    """Figures of every part, of the sums of parts, and of the whole steady step.
+    """Computes the figures of every part, of the sums of parts and of the whole steady step.
 
     Args:
-        config: of the run.
-        samples: side -> part -> seconds of each round.
-        costs: part -> what `Compiled.compile` returns.
-        kinds: of `period`.
+        config: config of the measured run.
+        samples: side -> part -> seconds per call in each round.
+        costs: part -> result of `Compiled.compile`.
+        kinds: result of `period`.
         peak: FLOP/s of one device.
 
     Returns:
-        `parts` of `measure`; "steady" is the whole steady step.
+        The entry `parts` of `measure`; "steady" is the whole steady step.
     """
     whole, steps = costs["step"], sum(kind["count"] for kind in kinds.values())
-    # XLA counts a step in which all that is lazy is due; what is not due costs nothing.
+    # XLA counts every lazy part in a step; those that are not due are subtracted.
     lazy = [name for name in ("r1", "path_length", "f_step") if name in costs]
     flops = {name: cost["flops"] for name, cost in costs.items()}
     for kind in kinds:
         flops[kind] = whole["flops"] - sum(flops[name] for name in lazy if name not in kind.split("+"))
-    made_of = {name: {name: 1.0} for name in samples["ours"]}
-    made_of |= {name: dict.fromkeys(terms, 1.0) for name, terms in SUMS.items() if set(terms) <= set(samples["ours"])}
-    made_of["steady"] = {kind: counted["count"] / steps for kind, counted in kinds.items()}
+    terms_of = {name: {name: 1.0} for name in samples["ours"]}
+    terms_of |= {name: dict.fromkeys(terms, 1.0) for name, terms in SUMS.items() if set(terms) <= set(samples["ours"])}
+    terms_of["steady"] = {kind: counted["count"] / steps for kind, counted in kinds.items()}
     rows: dict[str, Any] = {}
-    for name, terms in made_of.items():
-        taken = {side: _weighted_sum(of_side, terms) for side, of_side in samples.items()}
-        done = sum(weight * flops[term] for term, weight in terms.items())
-        rows[name] = {"ours": {"seconds": _spread(taken["ours"])} | _rates(config, taken["ours"], done, peak)}
+    for name, terms in terms_of.items():
+        seconds = {side: _weighted_sum(parts, terms) for side, parts in samples.items()}
+        operations = sum(weight * flops[term] for term, weight in terms.items())
+        rows[name] = {"ours": {"seconds": _spread(seconds["ours"])} | _rates(config, seconds["ours"], operations, peak)}
         cost = whole if name == "steady" else costs.get(name)
         if cost is not None:
             rows[name]["ours"] |= {key: cost[key] for key in ("memory_bytes", "compile_seconds")}
         if "peer" in samples:
-            rows[name]["peer"] = {"seconds": _spread(taken["peer"])}
-            rows[name]["speedup"] = _spread([b / a for a, b in zip(taken["ours"], taken["peer"], strict=True)])
+            rows[name]["peer"] = {"seconds": _spread(seconds["peer"])}
+            rows[name]["speedup"] = _spread([b / a for a, b in zip(seconds["ours"], seconds["peer"], strict=True)])
     return rows
 
 
 def _weighted_sum(samples: Samples, terms: Mapping[str, float]) -> list[float]:
-    """Round by round, so that the spread is that of the sum."""
+    """Adds weighted parts round by round, so that the spread is that of the sum."""
     rounds = zip(*([weight * seconds for seconds in samples[name]] for name, weight in terms.items()), strict=True)
     return [sum(values) for values in rounds]
 
 
 def _spread(values: list[float]) -> dict[str, Any]:
+    """Returns median, minimum and maximum with the values themselves."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "rounds": values}
 
 
 def _rates(config: Config, seconds: list[float], flops: float, peak: float) -> dict[str, float]:
-    """What follows from the median time of something done to a batch."""
+    """Returns the rates that follow from the median time for one batch."""
     median = statistics.median(seconds)
     rate = config.batch_size / median
     return {
@@ -254,12 +258,12 @@ def _rates(config: Config, seconds: list[float], flops: float, peak: float) -> d
 
 
 def count_cores() -> int:
-    """Processor cores that this process may use."""
+    """Returns the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe_machine() -> dict[str, Any]:
-    """The processor, the devices, and the versions of what computes."""
+    """Describes the processor, the devices and the versions of Python and JAX."""
     info = pathlib.Path("/proc/cpuinfo")
     named = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
     return {
@@ -274,6 +278,6 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _describe_model(config: Config, state: State) -> dict[str, Any]:
-    """The config, and how many parameters it makes."""
+    """Describes the config and counts the parameters of G, D and F."""
     counts = {name: sum(leaf.size for leaf in jax.tree.leaves(getattr(state, f"params_{name}"))) for name in "gdf"}
     return {"config": dataclasses.asdict(config), "parameters": counts}

@@ -1,4 +1,4 @@
-"""What was measured, as a table for people."""
+"""Text table of the benchmark's results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _NAMES = {
     "steady": "whole steady step",
 }
 _LAZY = {"r1": "R1", "path_length": "path length", "f_step": "F"}
-BUSY = 1.3  # greatest over least time of the steady step from which on the machine was not quiet
+BUSY = 1.3  # ratio of greatest to least time of the steady step above which the table warns of other load
+_WIDTHS = (9, 16, 10, 9, 9, 10, 9)
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """The results of `measurement.measure` as text, a row for each part."""
-    parts, peer, fed = results["parts"], results["peer"], results["input"]
+    """Formats the results of `measurement.measure` as text with a row for each part."""
+    parts, peer, reading = results["parts"], results["peer"], results["input"]
     order = [name for name in _NAMES if name in parts and name not in ("step", "steady")]
     order += [name for name in parts if name.split("+")[0] == "step"] + ["steady"]
     heads = ("seconds", "(min-max)", "images/s", "GFLOP", "of peak", "memory", "compile")
@@ -31,25 +32,22 @@ def table(results: Mapping[str, Any]) -> str:
     lines = [*_headline(results), "", head + (f" | {'peer':>8}{'(min-max)':>16}{'ours is':>9}" if peer else "")]
     lines += [_row(name, parts[name]) for name in order]
     counts = ", ".join(f"{kind['count']} × {_title(name)}" for name, kind in results["period"].items())
-    times = fed["times_the_step"]
+    times = reading["times_the_step"]
     lines += [
         "",
-        f"The steady step is the mean of: {counts}. Fakes are drawn once for all its parts.",
-        f"Input alone: {fed['images_per_second']:.4g} images/s, {times:,.1f} times what the steady step takes"
-        + ("." if times > 1 else ": the step will wait for it; set --config.data_workers or use more cores."),
+        f"The steady step is the mean of: {counts}. It generates its images once for all parts.",
+        f"Input alone: {reading['images_per_second']:.4g} images/s, {times:,.1f} times the rate of the steady step"
+        + ("." if times > 1 else ": the step will wait for input; set --config.data_workers or use more cores."),
     ]
     seconds = parts["steady"]["ours"]["seconds"]
     if seconds["max"] > BUSY * seconds["min"]:
         varied = seconds["max"] / seconds["min"] - 1
-        lines.append(f"Times vary by {varied:.0%}: something else ran on this machine; measure again.")
+        lines.append(f"Times vary by {varied:.0%}: other programs ran on this machine; measure again.")
     return "\n".join(lines) + "\n"
 
 
-_WIDTHS = (9, 16, 10, 9, 9, 10, 9)
-
-
 def _headline(results: Mapping[str, Any]) -> list[str]:
-    """The model and the machine, and whom it is held against."""
+    """Returns lines that describe the model, the machine and the peer."""
     machine, config, peak = results["machine"], results["model"]["config"], results["peak"]
     sizes = [f"{name.upper()} {count / 1e6:.1f}M" for name, count in results["model"]["parameters"].items() if count]
     low = config["generator"]["low_precision_blocks"], config["discriminator"]["low_precision_blocks"]
@@ -67,7 +65,7 @@ def _headline(results: Mapping[str, Any]) -> list[str]:
 
 
 def _row(name: str, part: Mapping[str, Any]) -> str:
-    """A part's line: ours | the peer."""
+    """Formats the row of a part: this implementation | the peer."""
     ours = part["ours"]
     cells = [
         *_seconds(ours["seconds"]),
@@ -85,10 +83,11 @@ def _row(name: str, part: Mapping[str, Any]) -> str:
 
 
 def _seconds(seconds: Mapping[str, float]) -> tuple[str, str]:
+    """Formats the median and the range."""
     return f"{seconds['median']:.3g}", f"({seconds['min']:.3g}-{seconds['max']:.3g})"
 
 
 def _title(name: str) -> str:
-    """A part's name in words."""
+    """Returns the name of a part in words."""
     kind, *due = name.split("+")
     return _NAMES.get(name) or f"{_NAMES[kind]}, {', '.join(_LAZY[part] for part in due)}"

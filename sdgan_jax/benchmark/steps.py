@@ -1,18 +1,19 @@
-"""What is measured: the training step of a config and its parts, each a step `(state, batch) -> (state, metrics)`.
+"""Measured parts of a training step, each a step `(state, batch) -> (state, metrics)`.
 
-    g_forward    latents to images
-    d_step       fakes drawn; gradient of D's loss on reals and fakes; Adam
+    g_forward    generate images from latents
+    d_step       generate images; gradient of D's loss on reals and fakes; Adam
     r1           gradient of R1 on the reals; Adam
-    g_step       fakes drawn and judged; gradient of G's loss; Adam
+    g_step       generate images and their logits; gradient of G's loss; Adam
     path_length  gradient of the path length penalty on half a batch; Adam
     f_step       gradient of F's loss; Adam
-    step         the training step itself, averages included
+    step         the whole training step, averages included
 
-Mapped over the devices like the training step, whose functions they are made of.
+The parts call the functions of the training step and are mapped over the devices in the same way.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -32,14 +33,14 @@ from sdgan_jax.training.sharding import AXIS
 
 
 def period(config: Config) -> dict[str, dict[str, int]]:
-    """The kinds of step in a period of the lazy parts.
+    """Returns the kinds of step in one period of the lazy parts (R1, path length, F).
 
     Args:
-        config: of the run.
+        config: config of the measured run.
 
     Returns:
-        Name, such as "step" or "step+r1+path_length" -> `first`, a step number of this kind; `count`, how many there
-        are in a period. The most frequent first.
+        A dict from names such as "step" or "step+r1+path_length" to `first`, a step number of this kind, and `count`,
+        the number of such steps in a period. The most frequent kind comes first.
     """
     every = {"f_step" if name == "f" else name: interval for name, interval in config.intervals.items()}
     kinds: dict[str, dict[str, int]] = {}
@@ -51,20 +52,20 @@ def period(config: Config) -> dict[str, dict[str, int]]:
 
 
 class Compiled:
-    """The parts on this machine's devices, with a state and a batch of noise to run them on.
+    """Jitted parts of the step with a state and a batch of noise on this machine's devices.
 
     Attributes:
-        mesh: all devices.
-        steps: name -> the jitted part; those that the config has.
-        state: what the parts run on; each hands its result to the next.
-        batch: on the devices.
+        mesh: mesh of all devices.
+        steps: dict from names to the jitted parts that the config has.
+        state: current training state; each part replaces it by its result.
+        batch: batch on the devices.
     """
 
     def __init__(self, config: Config) -> None:
-        """Makes the state and the batch.
+        """Creates the state and the batch.
 
         Raises:
-            ValueError: the devices cannot share the batch.
+            ValueError: the batch size is not divisible among the devices.
         """
         nets = make_networks(config)
         self.mesh = sharding.make_mesh(config.batch_size)
@@ -74,63 +75,68 @@ class Compiled:
         self._replicated = sharding.replicated(self.mesh)
         self.state: State = jax.jit(lambda: init_state(nets), out_shardings=self._replicated)()
         rng, rows = np.random.default_rng(config.seed), config.batch_size
-        worn = np.eye(config.num_attributes, dtype=np.float32)[np.arange(rows) % config.num_attributes]
+        attributes = np.eye(config.num_attributes, dtype=np.float32)[np.arange(rows) % config.num_attributes]
         images = rng.integers(0, 256, (rows, config.resolution, config.resolution, 3), dtype=np.uint8)
         group = config.discriminator.mbstd_group
-        self.batch = put_batch({"image": images, "attributes": worn}, self.mesh, group)
+        self.batch = put_batch({"image": images, "attributes": attributes}, self.mesh, group)
 
     def compile(self, name: str) -> dict[str, float]:
         """Compiles a part.
 
         Returns:
-            `flops` and `memory_bytes` of one device, and `compile_seconds`, tracing included. For "step" the FLOPs are
-            those of a step in which every lazy part is due.
+            `flops` and `memory_bytes` of one device, and `compile_seconds`, which includes tracing. The FLOPs of "step"
+            count every lazy part.
+
+        Raises:
+            RuntimeError: the backend does not report FLOPs and memory.
         """
         start = time.perf_counter()
         lowered = self.steps[name].lower(self.state, self.batch)
-        compiled = lowered.compile()  # kept by jax: the first call finds it
+        compiled = lowered.compile()  # cached by jax for the first call
         seconds = time.perf_counter() - start
-        # On GPU convolutions become calls of cuDNN, whose operations XLA does not count once it has compiled.
-        flops = (lowered if jax.default_backend() == "gpu" else compiled).cost_analysis()["flops"]
+        # On GPU convolutions become cuDNN calls, whose operations XLA no longer counts after compilation.
+        costs = (lowered if jax.default_backend() == "gpu" else compiled).cost_analysis()
         memory = compiled.memory_analysis()
+        if costs is None or memory is None:
+            raise RuntimeError(f"the backend {jax.default_backend()} does not report the FLOPs and memory of a program")
         held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
         return {
-            "flops": flops * self._accumulate,  # the body of a loop is counted once
+            "flops": costs["flops"] * self._accumulate,  # XLA counts the body of a loop once
             "memory_bytes": held + memory.temp_size_in_bytes,
             "compile_seconds": seconds,
         }
 
     def run(self, part: str, calls: int = 1) -> None:
-        """Does a part, or a kind of step (see `period`), so many times and waits for the last."""
+        """Runs a part, or a kind of step (see `period`), `calls` times and waits for the last result."""
         step = self.steps[part.split("+")[0]]
         for _ in range(calls):
             if part in self._first:
                 number = jax.device_put(np.int32(self._first[part]), self._replicated)
-                self.state = self.state.replace(step=number)
+                self.state = dataclasses.replace(self.state, step=number)
             self.state, _ = step(self.state, self.batch)
         jax.block_until_ready(self.state)
 
 
 def make_steps(nets: Networks) -> dict[str, Step]:
-    """Returns the per-device step of every part that the networks' config has, by name."""
+    """Returns a dict from names to the per-device steps of all parts that the networks' config has."""
     config = nets.config
     optimizers, every = make_optimizers(config), config.intervals
     loss_d, loss_g, loss_f = joint_step.loss_d, joint_step.loss_g, joint_step.loss_f
 
     def g_forward(state: State, batch: Batch) -> tuple[State, Metrics]:
-        images = _draw(nets, state, make_inputs(config, state.step, batch))[-1]
-        # Something has to depend on the images, or XLA would not draw them.
+        images = _generate(nets, state, make_inputs(config, state.step, batch))[-1]
+        # A result must depend on the images, or XLA removes their computation.
         return state, {"mean": jax.lax.pmean(images.mean(), AXIS)}
 
     def gradient_d(state: State, inputs: Inputs) -> Any:
-        fakes = _draw(nets, state, inputs)
+        fakes = _generate(nets, state, inputs)
         return jax.grad(loss_d, argnums=2, has_aux=True)(nets, state, state.params_d, inputs, fakes)[0]
 
     def gradient_g(state: State, inputs: Inputs) -> Any:
         return jax.grad(loss_g, argnums=2, has_aux=True)(nets, state, state.params_g, inputs)[0]
 
     def gradient_f(state: State, inputs: Inputs) -> Any:
-        source = inputs.real  # X0, where the config asks for it, the step has from G's loss
+        source = inputs.real  # the training step may use X0 from G's loss instead
         return jax.grad(loss_f, argnums=2, has_aux=True)(nets, state, state.params_f, inputs, source)[0]
 
     def r1(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -153,15 +159,15 @@ def make_steps(nets: Networks) -> dict[str, Step]:
     return {name: step for name, step in present.items() if step is not None}
 
 
-def _draw(nets: Networks, state: State, inputs: Inputs) -> list[jax.Array]:
-    """X_hat at all scales."""
+def _generate(nets: Networks, state: State, inputs: Inputs) -> list[jax.Array]:
+    """Returns the generated images X_hat at all scales."""
     variables, drawn = {"params": state.params_g}, inputs.draws
     w_plus = nets.mixed_w_plus(variables, drawn.latents, inputs.attributes, state.basis)
     return nets.synthesize_scales(variables, w_plus, drawn.noise_hat)
 
 
 def _descend(config: Config, optimizers: Optimizers, network: str, compute: Callable[[State, Inputs], Any]) -> Step:
-    """The step that updates "g", "d" or "f" by the gradient that `compute` gives."""
+    """Returns the step that updates "g", "d" or "f" by the gradient that `compute` returns."""
     params_name, opt_name = f"params_{network}", f"opt_{network}"
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -172,6 +178,6 @@ def _descend(config: Config, optimizers: Optimizers, network: str, compute: Call
         gradient = jax.lax.pmean(gradient, AXIS)
         optimizer, opt, params = getattr(optimizers, network), getattr(state, opt_name), getattr(state, params_name)
         params, opt = apply_gradient(optimizer, gradient, opt, params)
-        return state.replace(**{params_name: params, opt_name: opt}), {}
+        return dataclasses.replace(state, **{params_name: params, opt_name: opt}), {}
 
     return step

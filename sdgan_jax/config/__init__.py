@@ -11,12 +11,13 @@ from sdgan_jax.config.gan import (
     auto,
     validate,
 )
-from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
+from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
 from sdgan_jax.config.storage import Kind, from_values, to_json
 
 __all__ = [
     "AdamConfig",
     "AugmentConfig",
+    "ClassifierConfig",
     "Config",
     "DiscriminatorConfig",
     "FusionConfig",

@@ -26,9 +26,7 @@ class GeneratorConfig:
     channel_max: Count = 512
     channels: tuple[Count, ...] = ()  # channels at 4, 8, 16, ... where imported weights follow no such rule
     label_dim: Natural = 0  # classes of an imported conditional network, whose label enters the mapping network
-    style: Literal["modulation", "adain"] = (
-        "modulation"  # injection of w; "adain" is that of StyleGAN and the pseudo-code
-    )
+    style: Literal["modulation", "adain"] = "modulation"  # injection of w; "adain" as in the pseudo-code
     low_precision_blocks: Natural = 0  # number of the highest resolutions that are computed in bfloat16
     conv_clamp: NonNegative = 0.0  # largest magnitude of activations, 0 for no limit; 256 with low precision
     remat: bool = False  # stores the input of each layer alone and recomputes the rest in the backward pass
@@ -127,9 +125,7 @@ class Config:
     sample_every: Count = 100  # steps
     checkpoint_every: Count = 1000  # steps
     keep_checkpoints: Count = 3  # number of the newest that are kept; the best is kept, too
-    data_workers: Annotated[int, Range(0, 1024)] = (
-        0  # processes that decode images; 0 decodes in threads of this process
-    )
+    data_workers: Annotated[int, Range(0, 1024)] = 0  # processes that decode images; 0 for threads of this one
 
     # Networks
     generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
@@ -162,7 +158,7 @@ class Config:
 
     @property
     def num_attributes(self) -> int:
-        """Number of attributes, `none` included. With `none` alone the model is a plain StyleGAN2, without F and head."""
+        """Number of attributes with `none`. With `none` alone the model is a plain StyleGAN2, without F and head."""
         return len(self.attributes)
 
     @property

@@ -1,16 +1,17 @@
-"""Hyperparameters of the runs that train one network by itself, on faces whose truth is known.
+"""Hyperparameters of the position network, the identity network and the attribute classifier.
 
-As in `config`: plain mutable dataclasses, validated once after the overrides, stored as JSON beside the checkpoints.
+Each is trained by itself on rendered faces. As in `config.gan`: plain mutable dataclasses, validated once after the
+overrides, stored as JSON beside the checkpoints.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import Annotated, Literal
 
 from sdgan_jax.config import ranges
-from sdgan_jax.config.ranges import BelowOne, Count, Natural, NonNegative, Path, Positive, Range, Seed, Share
+from sdgan_jax.config.ranges import Count, Natural, NonNegative, Path, Positive, Range, Seed, Share
+from tfds_megn import names
 
 
 @dataclasses.dataclass
@@ -19,17 +20,17 @@ class PRNetConfig:
 
     dataset: str = "megn/rendered_64_n60000"
     data_dir: Path = ""  # where prepared datasets live; "" is TFDS's own default
-    resolution: Literal[64, 128, 256] = 64  # of the pictures, and of the map
-    channels: Count = 16  # of the first convolution; each halving of the resolution doubles them
+    resolution: Literal[64, 128, 256] = 64  # side of the images and of the map
+    channels: Count = 16  # channels of the first convolution; each halving of the resolution doubles them
 
     batch_size: Count = 16  # over all devices
     total_steps: Count = 7500
-    learning_rate: NonNegative = 6e-3  # of Muon: the peak, after a twentieth of the run; half a cosine to 0 from there
-    settle: Share = 0.5  # share of the run, at its end, in which the averages of batch normalisation are used, and kept
-    stages: Natural = 3  # of supervised descent, fitted after the last step; 0 for none
-    stage_faces: Count = 24000  # that a stage is fitted to
-    components: Count = 48  # of a stage's corrections
-    ridge: Positive = 0.5  # of their regression on standardised features, per face
+    learning_rate: NonNegative = 6e-3  # Muon's peak rate, after a twentieth of the run; then half a cosine to 0
+    settle: Share = 0.5  # share of the run, at its end, in which batch normalisation uses its averages, which stay
+    stages: Natural = 3  # stages of supervised descent, fitted after the last step; 0 for none
+    stage_faces: Count = 24000  # faces that a stage is fitted to
+    components: Count = 48  # principal components of a stage's corrections
+    ridge: Positive = 0.5  # ridge penalty of the regression on standardised features, per face
     seed: Seed = 0
     log_every: Count = 100  # steps
     sample_every: Count = 1000  # steps
@@ -38,9 +39,9 @@ class PRNetConfig:
 
     # Augmentation, each uniform between ± the value
     rotation: Annotated[float, Range(0, 180)] = 15.0  # degrees
-    scale: NonNegative = 0.12  # of the logarithm of the size
-    shift: Share = 0.06  # share of the side of the picture
-    colour: NonNegative = 0.25  # of brightness and the logarithm of contrast; half of it of each colour
+    scale: NonNegative = 0.12  # logarithm of the size
+    shift: Share = 0.06  # share of the side of the image
+    colour: NonNegative = 0.25  # brightness and logarithm of contrast; half as much for each colour channel
     occlusion: Share = 0.3  # probability of a patch in front of the face
 
 
@@ -50,17 +51,16 @@ class IdentityConfig:
 
     dataset: str = "megn/rendered_64_n60000"
     data_dir: Path = ""
-    resolution: Literal[64, 128, 256] = 64  # of the faces
+    resolution: Literal[64, 128, 256] = 64  # side of the images
     blocks: tuple[Count, ...] = (1, 1, 1, 1)  # residual blocks of each stage; a stage halves the resolution
     widths: tuple[Count, ...] = (8, 24, 64, 128)  # channels of each stage
     embedding_dim: Count = 128
-    dropout: BelowOne = 0.0  # of the last map
 
     margin: Annotated[float, Range(0, 3)] = 0.3  # radians added to the angle between a face and its person
     logit_scale: Positive = 32.0
     batch_size: Count = 64  # over all devices
     total_steps: Count = 4500
-    learning_rate: NonNegative = 6e-3  # of Muon: the peak, after a twentieth of the run; half a cosine to 0 from there
+    learning_rate: NonNegative = 6e-3  # Muon's peak rate, after a twentieth of the run; then half a cosine to 0
     weight_decay: NonNegative = 1e-2
     seed: Seed = 0
     log_every: Count = 100  # steps
@@ -68,7 +68,7 @@ class IdentityConfig:
     checkpoint_every: Count = 500  # steps
     keep_checkpoints: Count = 1  # the newest ones; the best is kept beside them
 
-    # Augmentation, as PRNet's
+    # Augmentation, as in PRNetConfig
     rotation: Annotated[float, Range(0, 180)] = 5.0
     scale: NonNegative = 0.08
     shift: Share = 0.04
@@ -76,7 +76,32 @@ class IdentityConfig:
     occlusion: Share = 0.3
 
 
-NetworkConfig = PRNetConfig | IdentityConfig
+@dataclasses.dataclass
+class ClassifierConfig:
+    """The attribute classifier that generated images are judged by."""
+
+    dataset: str = "megn/rendered_64"
+    data_dir: Path = ""
+    resolution: Literal[32, 64, 128, 256] = 64  # side of the images
+
+    batch_size: Count = 64  # over all devices
+    total_steps: Count = 900
+    learning_rate: NonNegative = 4e-3  # Adam's peak rate, after a fifth of the run; then half a cosine to 0
+    weight_decay: NonNegative = 1e-2
+    label_smoothing: Share = 0.05
+    face_weight: NonNegative = 0.2  # weight of the regression of the renderer's parameters from the features
+    seed: Seed = 0
+    log_every: Count = 100  # steps
+    sample_every: Count = 300  # steps
+    checkpoint_every: Count = 300  # steps
+    keep_checkpoints: Count = 1  # the newest ones; the best is kept beside them
+
+    # Augmentation
+    shift: Share = 1 / 32  # share of the side of the image, in whole pixels
+    colour: NonNegative = 0.15  # as in PRNetConfig
+
+
+NetworkConfig = PRNetConfig | IdentityConfig | ClassifierConfig
 
 
 def validate(config: NetworkConfig) -> NetworkConfig:
@@ -96,10 +121,10 @@ def validate(config: NetworkConfig) -> NetworkConfig:
         raise ValueError(
             f"config.blocks is {config.blocks} and config.widths {config.widths}; give both for 1 to 6 stages"
         )
-    named = re.fullmatch(r"megn/rendered_(\d+)(_n\d+)?", config.dataset)
-    if not named:
+    name = names.parse(config.dataset)
+    if name is None or name.source != names.RENDERED:
         raise ValueError(f"config.dataset is {config.dataset!r}; only rendered faces have the truth: megn/rendered_<R>")
-    if int(named[1]) != config.resolution:
+    if name.resolution != config.resolution:
         raise ValueError(
             f"config.dataset is {config.dataset!r} but config.resolution is {config.resolution}; set both to the same"
         )

@@ -1,7 +1,7 @@
 """Types of config fields with the values that a field may have, and the check of a config against them.
 
-A field is declared as `batch_size: Count = 16`: an int for Python, an int of at least 1 for `check`. `Literal` lists the
-values of a field that has only a few.
+A field is declared as `batch_size: Count = 16`: an int for Python, an int of at least 1 for `check`. `Literal` lists
+the values of a field that has only a few.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rendered faces in memory, with their truth: for what learns or is measured where the answer is known."""
+"""Rendered faces in memory with their ground truth, to train and measure networks on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import auto as tqdm
 
 import tfds_megn
+from sdgan_jax.config.networks import NetworkConfig
 from tfds_megn import uv, workers
 from tfds_megn.data_dir import writing
 
@@ -27,9 +29,9 @@ class Faces:
 
     Attributes:
         images: u8[N,R,R,3].
-        labels: i32[N], ids of the attributes worn.
+        labels: i32[N], attribute ids.
         identities: i32[N], numbers of the persons.
-        params: f32[N,P] of the renderer.
+        params: f32[N,P], parameters of the renderer.
     """
 
     images: np.ndarray
@@ -38,7 +40,7 @@ class Faces:
     params: np.ndarray
 
     def first(self, count: int) -> Faces:
-        """The first `count` of them, or all where there are fewer."""
+        """Returns the first `count` faces, or all where there are fewer."""
         return Faces(*(getattr(self, field.name)[:count] for field in dataclasses.fields(self)))
 
 
@@ -48,7 +50,10 @@ def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = Non
     Args:
         dataset: `rendered_<R>`, a config of `tfds_megn`; `megn/` in front is accepted.
         split: `train`, `validation` or `test`, or a TFDS slice of one.
-        data_dir: where prepared data live; None or "" is TFDS's default.
+        data_dir: folder of prepared data; None or "" is TFDS's default.
+
+    Returns:
+        The faces in the order of the split.
 
     Raises:
         OSError: the data cannot be written there.
@@ -66,12 +71,12 @@ def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = Non
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Pairs of faces, of which the second wears something.
+    """Pairs of faces; the second face of a pair has an attribute.
 
     Attributes:
         first: i32[P], rows of `Faces`.
         second: i32[P], likewise.
-        same: bool[P], whether they are of one person; then they are two photographs.
+        same: bool[P], True for two photographs of one person.
     """
 
     first: np.ndarray
@@ -83,27 +88,30 @@ def draw_pairs(faces: Faces, same: int, different: int, seed: int = 0) -> Pairs:
     """Draws pairs of one person, each at most once, and then of two people.
 
     Args:
-        faces: to draw from.
-        same: pairs of one person at most; there may be fewer.
-        different: pairs of two people.
-        seed: of the draw.
+        faces: the faces to draw from.
+        same: greatest number of pairs of one person.
+        different: number of pairs of two people.
+        seed: random seed.
+
+    Returns:
+        The pairs, those of one person first.
     """
     rng = np.random.default_rng(seed)
-    worn = np.flatnonzero(faces.labels)
-    person, row = np.nonzero(faces.identities[:, None] == faces.identities[worn])
-    person, row = person[person != worn[row]], worn[row][person != worn[row]]
-    chosen = rng.permutation(len(person))[:same]
-    first, second = rng.integers(len(faces.labels), size=2 * different), rng.choice(worn, 2 * different)
+    attired = np.flatnonzero(faces.labels)
+    row, partner = np.nonzero(faces.identities[:, None] == faces.identities[attired])
+    row, partner = row[row != attired[partner]], attired[partner][row != attired[partner]]
+    chosen = rng.permutation(len(row))[:same]
+    first, second = rng.integers(len(faces.labels), size=2 * different), rng.choice(attired, 2 * different)
     strangers = np.flatnonzero(faces.identities[first] != faces.identities[second])[:different]
     return Pairs(
-        np.concatenate([person[chosen], first[strangers]]),
-        np.concatenate([row[chosen], second[strangers]]),
+        np.concatenate([row[chosen], first[strangers]]),
+        np.concatenate([partner[chosen], second[strangers]]),
         np.arange(len(chosen) + len(strangers)) < len(chosen),
     )
 
 
 def bare(faces: Faces) -> np.ndarray:
-    """The same photographs with nothing worn, u8[N,R,R,3]."""
+    """Renders the same photographs without an attribute, u8[N,R,R,3]."""
     size = faces.images.shape[1]
     render = functools.partial(tfds_megn.render, attribute="none", size=size)
     tasks = [faces.params[first : first + _BARE_PER_TASK] for first in range(0, len(faces.params), _BARE_PER_TASK)]
@@ -111,14 +119,14 @@ def bare(faces: Faces) -> np.ndarray:
 
 
 def position_maps(params: np.ndarray, size: int) -> np.ndarray:
-    """The true position maps of faces.
+    """Computes the true position maps of faces.
 
     Args:
-        params: f32[N,P].
-        size: texels along a side, and pixels of the picture.
+        params: f32[N,P], parameters of the renderer.
+        size: texels along a side, and pixels of the image.
 
     Returns:
-        f32[N,size,size,3], in the pixels of the pictures.
+        f32[N,size,size,3], in pixels of the images.
     """
     maps = np.empty((len(params), size, size, 3), np.float32)
     tasks = [(params[first : first + _MAPS_PER_TASK], size) for first in range(0, len(params), _MAPS_PER_TASK)]
@@ -129,21 +137,37 @@ def position_maps(params: np.ndarray, size: int) -> np.ndarray:
     return maps
 
 
+def make_batches(config: NetworkConfig, arrays: dict[str, np.ndarray]) -> Batches:
+    """Makes this process's batches of a run.
+
+    Args:
+        config: its `batch_size` and `seed` are read.
+        arrays: arrays of N rows each.
+
+    Returns:
+        The batches, from the first on.
+
+    Raises:
+        ValueError: as `Batches`.
+    """
+    return Batches(arrays, config.batch_size, config.seed, (jax.process_index(), jax.process_count()))
+
+
 class Batches:
-    """Endless batches of rows of arrays; the batch at a position depends on the seed, the position and the global size.
+    """Endless batches of rows of arrays; a batch depends on the random seed, its position and the global batch size.
 
     Attributes:
-        position: number of batches given out so far. Assigning it moves there.
+        position: number of batches returned so far. Assigning it moves there.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray], batch_size: int, seed: int, process: tuple[int, int] = (0, 1)):
         """Starts at the first batch.
 
         Args:
-            arrays: of N rows each.
-            batch_size: rows of a batch, over all processes.
-            seed: of the order.
-            process: index of this process, and how many share the batch.
+            arrays: arrays of N rows each.
+            batch_size: rows in a batch, over all processes.
+            seed: random seed of the order.
+            process: index of this process, and number of processes that share the batch.
 
         Raises:
             ValueError: the processes cannot share a batch evenly, or there are fewer rows than a batch.
@@ -166,4 +190,4 @@ class Batches:
         return {name: array[rows] for name, array in self._arrays.items()}
 
     def close(self) -> None:
-        """Does nothing: nothing runs in the background."""
+        """Does nothing: no threads run in the background."""

@@ -1,7 +1,7 @@
-"""From a TFDS dataset to batches, through Grain, with a position that can be saved.
+"""Batches of a TFDS data set, read through Grain, with a position that can be saved.
 
-The batch at position k depends on the dataset, the seed and the global batch size only: not on how many
-processes share it, how many threads or workers decode it, or where a run was interrupted.
+The batch at position k depends on the data set, the random seed and the global batch size only: not on the number of
+processes that share it, on the number of threads or workers that decode it, or on interruptions of a run.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from tfds_megn import data_dir, photos
 Batch = dict[str, np.ndarray]  # {"image": u8[n,R,R,3], "attributes": f32[n,A] in {0,1}}
 
 _AS_STORED = {"image": tfds.decode.SkipDecoding()}
-_PREFETCH_BYTES = 256 * 2**20  # of decoded images that wait to be used
+_PREFETCH_BYTES = 256 * 2**20  # of decoded images that wait in memory
 
 
 class BatchIterator:
-    """Endless iterator over this process's share of the batches; `position` is all there is to save.
+    """Endless iterator over this process's share of the batches; `position` is its whole state.
 
     Attributes:
-        position: number of global batches given out so far. Assigning it moves there.
+        position: number of global batches returned so far. Assigning it moves the iterator there.
     """
 
     def __init__(self, batches: grain.MapDataset[Batch], read_options: grain.ReadOptions, num_workers: int):
-        """Starts at the first batch. Made by `train_iterator`."""
+        """Starts at the first batch; `train_iterator` makes the arguments."""
         self._batches = batches
         self._read_options = read_options
         self._num_workers = num_workers
@@ -48,7 +48,7 @@ class BatchIterator:
 
     @property
     def position(self) -> int:
-        """Number of global batches given out so far."""
+        """Number of global batches returned so far."""
         return self._position
 
     @position.setter
@@ -63,7 +63,7 @@ class BatchIterator:
     def __next__(self) -> Batch:
         """Returns the batch at `position` and moves on by one."""
         if self._running is None:
-            # Sliced anew: Grain's own iterator state would tie a checkpoint to the number of workers.
+            # Sliced at every start: Grain's own iterator state would tie a checkpoint to the number of workers.
             batches = self._batches[self._position :].to_iter_dataset(self._read_options)
             if self._num_workers:
                 _mark_flags_parsed()
@@ -75,14 +75,14 @@ class BatchIterator:
         return batch
 
     def close(self) -> None:
-        """Ends the threads and workers. The next `next` starts them again."""
+        """Ends the threads and workers; the next call of `next` starts them again."""
         if self._running is not None:
             self._running.close()
             self._running = None
 
 
 class _ReadBatch:
-    """Decodes the images of one batch: a callable that travels to worker processes."""
+    """Decodes the images of one batch; the object is pickled and sent to worker processes."""
 
     def __init__(self, examples: _Examples, share: slice):
         self._examples = examples
@@ -93,7 +93,7 @@ class _ReadBatch:
 
 
 class _Examples:
-    """One split of a dataset as images and multi-hot attributes in the order of the config."""
+    """Images of one split of a data set, and their multi-hot attributes in the order of the config."""
 
     def __init__(self, config: Config, split: str):
         self.source = _open(config, split)
@@ -103,15 +103,15 @@ class _Examples:
         names = _check_features(config, features)
         self._columns = np.array([config.attributes.index(name) for name in names], np.int32)
         self._num_attributes = config.num_attributes
-        worn = features.get("attributes")
-        several = isinstance(worn, tfds.features.Tensor) and tuple(worn.shape) == (len(names) - 1,)
+        multi_hot = features.get("attributes")
+        several = isinstance(multi_hot, tfds.features.Tensor) and tuple(multi_hot.shape) == (len(names) - 1,)
         self._several = several and names[:1] == ["none"]
 
     def __len__(self) -> int:
         return len(self.source)
 
     def read(self, indices: Sequence[int]) -> Batch:
-        """Reads the examples at these places of the split."""
+        """Returns the examples at these places of the split as a batch."""
         examples = self.source.__getitems__(list(indices))
         images = [self._image(example["image"], index) for index, example in zip(indices, examples)]
         return {
@@ -120,7 +120,7 @@ class _Examples:
         }
 
     def _image(self, data: bytes, index: int) -> np.ndarray:
-        """Makes an image u8[R,R,3] of a stored one, which may have any number of channels and 16 bits."""
+        """Returns a stored image, which may have any number of channels and 16 bits, as u8[R,R,3]."""
         name = f"{self._name}, image {index}"
         try:
             image = photos.to_rgb(PIL.Image.open(io.BytesIO(data)), name)
@@ -133,7 +133,7 @@ class _Examples:
         return image
 
     def _attributes(self, example: Mapping[str, Any]) -> np.ndarray:
-        """Makes the row f32[A]: column 0 is 1 where nothing is worn."""
+        """Returns the multi-hot row f32[A]; column 0, `none`, is 1 where the face has no attribute."""
         row = np.zeros(self._num_attributes, np.float32)
         if self._num_attributes == 1:
             return np.ones_like(row)
@@ -146,23 +146,23 @@ class _Examples:
 
 
 def train_iterator(config: Config, process_index: int = 0, process_count: int = 1) -> BatchIterator:
-    """Opens the training split, preparing the dataset when it is not there yet.
+    """Opens the training split; the data set is prepared if it is not prepared yet.
 
-    The whole split is shuffled anew for every epoch, by `config.seed`; batches run over the ends of epochs.
+    The whole split is shuffled for every epoch by `config.seed`; batches run over the ends of epochs.
 
     Args:
-        config: its `dataset`, `data_dir`, `manual_dir`, `resolution`, `attributes`, `batch_size`, `seed` and
-            `data_workers` are read.
-        process_index: which of the processes this is, from 0.
-        process_count: processes that share a batch. Process p holds the images p * n to (p + 1) * n of the
+        config: config whose `dataset`, `data_dir`, `manual_dir`, `resolution`, `attributes`, `batch_size`, `seed` and
+            `data_workers` are used.
+        process_index: number of this process, from 0.
+        process_count: number of processes that share a batch. Process p gets the images p * n to (p + 1) * n of the
             global batch, n = batch_size / process_count.
 
     Returns:
         An endless iterator of {"image": u8[n,R,R,3], "attributes": f32[n,A] in {0,1}}; attribute column 0 is
-        1 where nothing is worn. Close it at the end.
+        1 where the face has no attribute. Close it at the end.
 
     Raises:
-        ValueError: the dataset is unknown, does not fit the config, or has fewer images than a batch.
+        ValueError: the data set is unknown, does not fit the config, or has fewer images than a batch.
         FileNotFoundError: photos are missing in `manual_dir`.
         OSError: the prepared data cannot be written to `data_dir`.
     """
@@ -195,18 +195,18 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
 
 
 def first_images(config: Config, count: int, split: str = "validation") -> Batch:
-    """Reads the same few images every time, for sample sheets.
+    """Returns the first images of a split, for sample sheets: the same ones in every call.
 
     Args:
-        config: as for `train_iterator`.
+        config: see `train_iterator`.
         count: number of images.
-        split: where they are taken from; images of the training split follow where these are too few.
+        split: split of the images; images of the training split follow where it has too few.
 
     Returns:
-        {"image": u8[count,R,R,3], "attributes": f32[count,A]}; fewer where the dataset has fewer.
+        {"image": u8[count,R,R,3], "attributes": f32[count,A]}; fewer where the data set has fewer.
 
     Raises:
-        ValueError, FileNotFoundError: as `train_iterator`.
+        ValueError, FileNotFoundError: see `train_iterator`.
     """
     return _stack(list(itertools.islice(_in_order(config, split), count)))
 
@@ -227,14 +227,14 @@ def _stack(batches: list[Batch]) -> Batch:
 
 
 def _split_names(source: Any) -> list[str]:
-    """The splits that have images."""
+    """Returns the names of the splits that have images."""
     return [name for name, split in source.dataset_info.splits.items() if split.num_examples]
 
 
 def _open(config: Config, split: str) -> Any:
-    """Opens a split of the dataset for random access, preparing the dataset when it is not there yet.
+    """Opens a split of the data set for random access; the data set is prepared if it is not prepared yet.
 
-    Images come as they are stored: TFDS decodes neither 16 bits nor palettes with Pillow alone.
+    Images are returned as they are stored: TFDS decodes neither 16 bits nor palettes with Pillow alone.
     """
     name, _, variant = config.dataset.partition("/")
     folder = os.path.expanduser(config.data_dir) or None
@@ -254,7 +254,7 @@ def _open(config: Config, split: str) -> Any:
 
 @contextlib.contextmanager
 def _explained(config: Config) -> Iterator[None]:
-    """Turns what TFDS raises into one line that names the field of the config."""
+    """Turns exceptions of TFDS into one line that names the field of the config."""
     name = config.dataset.partition("/")[0]
     try:
         with data_dir.writing(config.data_dir or tfds.core.constants.DATA_DIR, "--config.data_dir"):
@@ -274,7 +274,7 @@ def _explained(config: Config) -> Iterator[None]:
             f"{config.dataset} is prepared in a format that only TensorFlow reads; set --config.data_dir to "
             "another directory to prepare it as array_record there"
         ) from error
-    except AssertionError as error:  # how TFDS says that manual_dir lacks something
+    except AssertionError as error:  # raised by TFDS where manual_dir lacks something
         raise FileNotFoundError(f"{config.dataset} cannot be prepared: {' '.join(str(error).split())}") from error
     except ImportError as error:
         raise ValueError(
@@ -283,9 +283,9 @@ def _explained(config: Config) -> Iterator[None]:
 
 
 def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
-    """Checks the dataset's features against the config and returns the names of its labels."""
+    """Checks the features of the data set against the config, and returns the names of its labels."""
     needed = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
-    plain = config.num_attributes == 1  # StyleGAN2 alone: labels are not looked at
+    plain = config.num_attributes == 1  # a plain StyleGAN2 uses no labels
     if plain:
         del needed["label"]
     for name, kind in needed.items():
@@ -318,24 +318,24 @@ def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
 
 
 def _say_several_attributes(dataset: str, info: tfds.core.DatasetInfo) -> None:
-    """Hints at losses.attribute_kind when photos wear several attributes; `tfds_megn` has counted them."""
+    """Prints a hint at losses.attribute_kind when photos have several attributes, which `tfds_megn` has counted."""
     several = (info.metadata or {}).get("several_attributes", 0)
     if several:
         total = sum(split.num_examples for split in info.splits.values())
         print(
             f"hint: {several:,} of the {total:,} photos of {dataset} wear several attributes; "
-            "--config.losses.attribute_kind=sigmoid learns each of them, softmax takes a face to wear one",
+            "--config.losses.attribute_kind=sigmoid learns each of them, softmax assumes one attribute per face",
             file=sys.stderr,
         )
 
 
 def _start_worker(index: int, count: int) -> None:
-    """Keeps TFDS from saying once per worker that it decodes with Pillow."""
+    """Silences the message of TFDS in each worker that it decodes with Pillow."""
     del index, count
     logging.set_verbosity(logging.ERROR)
 
 
 def _mark_flags_parsed() -> None:
-    """Grain hands absl's flags to its workers, which fails where none were parsed (a notebook, a test)."""
+    """Marks absl's flags as parsed where none were (a notebook, a test): Grain sends them to its workers."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()

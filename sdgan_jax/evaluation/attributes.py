@@ -1,9 +1,9 @@
-"""Measures a model: attribute accuracy, within-class diversity, and distances to real images, with pictures.
+"""Evaluation of a model: attribute accuracy, within-class diversity, distances to real images, and sheets.
 
-All numbers rest on one attribute classifier, trained on rendered faces (`training.networks.classifier`); the
-distances use its features, not Inception's, and are named so. Real images are rendered faces of people that
-neither the classifier nor, when it learned from rendered faces, the model has seen: the test split, and the
-validation split as reference.
+All numbers rest on one attribute classifier, trained on rendered faces (`training.networks.classifier`). The distances
+use its features, not Inception's, and are named so. Real images are rendered faces of persons that neither the
+classifier nor, when it was trained on rendered faces, the model has seen: the test split, and the validation split as
+reference.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from etils import epath
 
@@ -23,66 +24,58 @@ from sdgan_jax.evaluation import report, samples
 from sdgan_jax.metrics import accuracy, diversity, frechet, kid
 from sdgan_jax.model import Model
 from sdgan_jax.networks import Networks
+from sdgan_jax.training import sharding
 from sdgan_jax.training.gan import weights
 from sdgan_jax.training.gan.state import State
 from sdgan_jax.training.networks import classifier as classifier_lib
 
-NUM_IMAGES = 960  # generated, all classes together; about as many as there are real images in the test split
-SCORE_IMAGES = 300  # drawn to score a checkpoint
+NUM_IMAGES = 960  # generated images, all classes together; about as many as there are real images in the test split
+SCORE_IMAGES = 300  # images generated to score a checkpoint
 
 # f32[N,R,R,3] -> logits f32[N,6], features f32[N,D]
 ClassifierFn = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+ByClass = Mapping[str, np.ndarray]  # images u8[N,R,R,3] of each attribute
 
 
-def evaluate(
+def evaluate_model(
     model: Any,
     out_dir: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     num_images: int = NUM_IMAGES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Draws samples of every attribute from a model, measures them, and writes tables and pictures.
+    """Generates images of every attribute by a model, measures them, and writes tables and sheets.
 
-    Writes `metrics.txt`, `metrics.json`, `samples.png` (a row per attribute) and `samples_<attribute>.png`
-    (generated rows, then real rows) into `out_dir`. Prepares the rendered data and trains the classifier
-    when they are not stored yet in `data_dir`.
+    Writes `metrics.txt`, `metrics.json`, `samples.png` (a row per attribute) and `samples_<attribute>.png` (generated
+    rows, then real rows) into `out_dir`. Prepares the rendered data and trains the classifier when they are not stored
+    yet in `data_dir`.
 
     Args:
         model: as `sdgan_jax.load` returns it; `config` and `generate` are used.
         out_dir: folder for the results, local or remote.
-        data_dir: where prepared data live; None or "" is the model's own `config.data_dir`, else TFDS's
-            default.
-        num_images: samples to draw, all attributes together.
-        seed: of the latents; attribute i draws from `fold_in(key(seed), i)`.
+        data_dir: folder of prepared data; None or "" is the model's own `config.data_dir`, else TFDS's default.
+        num_images: number of images to generate, all attributes together.
+        seed: random seed of the latents; those of attribute i come from `fold_in(key(seed), i)`.
 
     Returns:
-        What `measure` returns, and `classifier` (its data set, held-out accuracy and number of held-out
+        The dict of `measure_attributes`, and `classifier` (its data set, held-out accuracy and number of held-out
         images).
 
     Raises:
         FileExistsError: a file that was not written by an evaluation is in the way.
         OSError: the disk is full or cannot be written.
-        ValueError: when there are too few images for the metrics, or the model has other attributes.
+        ValueError: there are too few images for the metrics, or the model has other attributes.
     """
     names = tuple(model.config.attributes)
-    if names != tuple(tfds_megn.ATTRIBUTES):
-        raise ValueError(
-            f"the model's attributes are {', '.join(names)}; the classifier knows {', '.join(tfds_megn.ATTRIBUTES)}"
-        )
     per_class = num_images // len(names)
-    if per_class < 2:
-        raise ValueError(f"num_images is {num_images}; at least {2 * len(names)} are needed, two for each attribute")
     out_dir = epath.Path(out_dir)
-    sheets = ("samples", *(f"samples_{name}" for name in names))
-    outputs.check_own(
-        [out_dir / name for name in ("metrics.json", "metrics.txt", *(f"{s}.png" for s in sheets))], report.BY
-    )
+    _check(names, per_class, num_images, out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     data_dir = data_dir or model.config.data_dir or None
     config = samples.rendered_config(model.config.dataset, model.config.resolution)
 
     classifier = classifier_lib.load_or_train(config, data_dir)
-    generated = samples.draw(model, names, per_class, seed)
+    generated = samples.draw_samples(model, names, per_class, seed)
     reals = {}
     for split in ("test", "validation"):
         faces = rendered.read(config, split, data_dir)
@@ -90,7 +83,8 @@ def evaluate(
     side = classifier.resolution
     judged = {name: pictures.resize(images, side, side) for name, images in generated.items()}
 
-    results = measure(judged, reals["test"], reals["validation"], classifier)
+    classify = functools.partial(classifier_lib.classify, jax.jit(classifier))
+    results = measure_attributes(judged, reals["test"], reals["validation"], classify)
     results["classifier"] = {
         "dataset": f"megn/{config}",
         "held_out_accuracy": classifier.held_out_accuracy,
@@ -102,28 +96,44 @@ def evaluate(
     return results
 
 
-def make_score(nets: Networks) -> Callable[[State], float]:
-    """Makes the function that scores the checkpoints of a run: minus the Fréchet distance of `measure`.
+def _check(names: tuple[str, ...], per_class: int, num_images: int, out_dir: epath.Path) -> None:
+    """Refuses what cannot be evaluated, and files of the user in the way, before anything is trained."""
+    if names != tuple(tfds_megn.ATTRIBUTES):
+        raise ValueError(
+            f"the model's attributes are {', '.join(names)}; the classifier knows {', '.join(tfds_megn.ATTRIBUTES)}"
+        )
+    if per_class < 2:
+        raise ValueError(f"num_images is {num_images}; at least {2 * len(names)} are needed, two for each attribute")
+    sheets = ("samples", *(f"samples_{name}" for name in names))
+    files = ("metrics.json", "metrics.txt", *(f"{sheet}.png" for sheet in sheets))
+    outputs.check_own([out_dir / name for name in files], report.BY)
 
-    Prepares the rendered data and trains the classifier at its first call, when they are not stored yet.
+
+def make_score(nets: Networks) -> Callable[[State], float]:
+    """Makes the function that scores the checkpoints of a run: minus the Fréchet distance of `measure_attributes`.
+
+    The first process prepares the rendered data and trains the classifier where they are not stored yet; the others
+    wait for it. Every process must call this.
 
     Args:
-        nets: the networks of the run.
+        nets: the networks being trained.
 
     Returns:
-        From a state to a score on SCORE_IMAGES samples; higher is better, 0 is the best there is.
+        A function from a state to its score on SCORE_IMAGES samples, for the first process; higher is better, 0 is the
+        best possible.
     """
     config = nets.config
     dataset, data_dir = samples.rendered_config(config.dataset, config.resolution), config.data_dir or None
     names, per_class = tuple(config.attributes), SCORE_IMAGES // config.num_attributes
-    model: Model | None = None
-
-    @functools.cache
-    def judge() -> tuple[classifier_lib.TrainedClassifier, np.ndarray]:
+    with sharding.first_process_first():
+        if jax.process_index():
+            return _no_score
         classifier = classifier_lib.load_or_train(dataset, data_dir)
         faces = rendered.read(dataset, "validation", data_dir)
-        chosen = np.concatenate([np.flatnonzero(faces.labels == i)[:per_class] for i in range(len(names))])
-        return classifier, classifier(pictures.to_float(faces.images[chosen]))[1]
+    chosen = np.concatenate([np.flatnonzero(faces.labels == i)[:per_class] for i in range(len(names))])
+    classify = functools.partial(classifier_lib.classify, jax.jit(classifier))
+    _, real = classify(pictures.to_float(faces.images[chosen]))
+    model: Model | None = None
 
     def score(state: State) -> float:
         nonlocal model
@@ -131,75 +141,61 @@ def make_score(nets: Networks) -> Callable[[State], float]:
         if model is None:
             model = Model(nets, trees)
         model.take(trees)
-        classifier, real = judge()
-        made = np.concatenate(list(samples.draw(model, names, per_class, quiet=True).values()))
+        made = np.concatenate(list(samples.draw_samples(model, names, per_class, quiet=True).values()))
         made = pictures.resize(made, classifier.resolution, classifier.resolution)
-        return -frechet.frechet_distance(classifier(pictures.to_float(made))[1], real)
+        return -frechet.frechet_distance(classify(pictures.to_float(made))[1], real)
 
     return score
 
 
-def measure(
-    images_by_class: Mapping[str, np.ndarray],
-    reals_by_class: Mapping[str, np.ndarray],
-    references_by_class: Mapping[str, np.ndarray],
-    classifier: ClassifierFn,
+def _no_score(state: State) -> float:
+    """Stands for the score in all processes but the first, where the loop never asks for it."""
+    raise AssertionError("only the first process scores")
+
+
+def measure_attributes(
+    images_by_class: ByClass, reals_by_class: ByClass, references_by_class: ByClass, classifier: ClassifierFn
 ) -> dict[str, Any]:
     """Measures generated images against real ones.
 
-    The distances are taken between equally many images of each class in all three sets (the Fréchet distance
-    depends on the number), so the generated-real and the real-real number can be compared.
+    The distances are taken between equally many images of each class in all three sets (the Fréchet distance depends on
+    the number), so that the generated-real and the real-real number can be compared.
 
     Args:
         images_by_class: generated u8[N,R,R,3] for each attribute, in the order of the classifier's logits.
         reals_by_class: real u8[M,R,R,3] for each attribute.
-        references_by_class: other real u8[K,R,R,3] for each attribute, of other people.
-        classifier: f32[N,R,R,3] in [-1, 1] to (logits, features).
+        references_by_class: other real u8[K,R,R,3] for each attribute, of other persons.
+        classifier: f32[N,R,R,3] in [-1,1] to (logits, features).
 
     Returns:
-        A dict of plain numbers, lists and dicts (JSON), with `attribute_accuracy`, `diversity`,
-        `classifier_kid`, `classifier_frechet_distance`, `confusion_matrix`, `attributes` and `images`.
+        A dict of plain numbers, lists and dicts (JSON), with `attribute_accuracy`, `diversity`, `classifier_kid`,
+        `classifier_frechet_distance`, `confusion_matrix`, `attributes` and `images`.
 
     Raises:
-        ValueError: when the classes differ, or one has fewer than two images.
+        ValueError: the classes differ, or one has fewer than two images.
     """
     names = list(images_by_class)
     sets = {"generated": images_by_class, "real": reals_by_class, "reference": references_by_class}
-    for kind, by_class in sets.items():
-        if list(by_class) != names:
-            raise ValueError(f"the {kind} images have the classes {list(by_class)}, the generated ones {names}")
-        for name, images in by_class.items():
-            if len(images) < 2:
-                raise ValueError(f"there are {len(images)} {kind} images of {name}; the metrics need at least 2")
-
+    _check_sets(sets, names)
     seen: dict[str, list[np.ndarray]] = {}
     features: dict[str, list[np.ndarray]] = {}
     for kind, by_class in sets.items():
-        outputs = [classifier(pictures.to_float(images)) for images in by_class.values()]
-        seen[kind] = [logits.argmax(axis=1) for logits, _ in outputs]
-        features[kind] = [vectors for _, vectors in outputs]
+        found = [classifier(pictures.to_float(images)) for images in by_class.values()]
+        seen[kind] = [logits.argmax(axis=1) for logits, _ in found]
+        features[kind] = [vectors for _, vectors in found]
 
-    confusion = _confusion(seen["generated"], len(names))
-    real_confusion = _confusion(seen["real"], len(names))
-    spread = {kind: [diversity.mean_pairwise_distance(f) for f in features[kind]] for kind in ("generated", "real")}
-    ratios = [made / true for made, true in zip(spread["generated"], spread["real"], strict=True)]
+    confusion = {kind: _confusion(seen[kind], len(names)) for kind in ("generated", "real")}
     count = min(len(images) for by_class in sets.values() for images in by_class.values())
     pooled = {kind: np.concatenate([f[:count] for f in features[kind]]) for kind in sets}
     return {
         "attributes": names,
         "attribute_accuracy": {
-            "overall": accuracy.accuracy(confusion),
-            "per_class": dict(zip(names, accuracy.accuracy_per_class(confusion).tolist(), strict=True)),
-            "real": accuracy.accuracy(real_confusion),
-            "real_per_class": dict(zip(names, accuracy.accuracy_per_class(real_confusion).tolist(), strict=True)),
+            "overall": accuracy.accuracy(confusion["generated"]),
+            "per_class": dict(zip(names, accuracy.accuracy_per_class(confusion["generated"]).tolist(), strict=True)),
+            "real": accuracy.accuracy(confusion["real"]),
+            "real_per_class": dict(zip(names, accuracy.accuracy_per_class(confusion["real"]).tolist(), strict=True)),
         },
-        "diversity": {
-            "mean_ratio": float(np.mean(ratios)),
-            "per_class": {
-                name: {"generated": spread["generated"][i], "real": spread["real"][i], "ratio": ratios[i]}
-                for i, name in enumerate(names)
-            },
-        },
+        "diversity": _diversity(names, features["generated"], features["real"]),
         "classifier_kid": {
             "generated": kid.kernel_distance(pooled["generated"], pooled["real"])[0],
             "real": kid.kernel_distance(pooled["reference"], pooled["real"])[0],
@@ -208,7 +204,7 @@ def measure(
             "generated": frechet.frechet_distance(pooled["generated"], pooled["real"]),
             "real": frechet.frechet_distance(pooled["reference"], pooled["real"]),
         },
-        "confusion_matrix": confusion.tolist(),
+        "confusion_matrix": confusion["generated"].tolist(),
         "images": {
             **{kind: sum(len(images) for images in by_class.values()) for kind, by_class in sets.items()},
             "in_distances": count * len(names),
@@ -216,7 +212,26 @@ def measure(
     }
 
 
+def _check_sets(sets: Mapping[str, ByClass], names: list[str]) -> None:
+    """Refuses sets of images with other classes, or with too few images of one."""
+    for kind, by_class in sets.items():
+        if list(by_class) != names:
+            raise ValueError(f"the {kind} images have the classes {list(by_class)}, the generated ones {names}")
+        for name, images in by_class.items():
+            if len(images) < 2:
+                raise ValueError(f"there are {len(images)} {kind} images of {name}; the metrics need at least 2")
+
+
+def _diversity(names: list[str], generated: list[np.ndarray], real: list[np.ndarray]) -> dict[str, Any]:
+    """Compares mean distances of features within each class, generated to real."""
+    made, true = ([diversity.mean_pairwise_distance(f) for f in features] for features in (generated, real))
+    per_class = {
+        name: {"generated": a, "real": b, "ratio": a / b} for name, a, b in zip(names, made, true, strict=True)
+    }
+    return {"mean_ratio": float(np.mean([row["ratio"] for row in per_class.values()])), "per_class": per_class}
+
+
 def _confusion(seen: list[np.ndarray], num_classes: int) -> np.ndarray:
-    """Confusion matrix of predictions listed by true class."""
+    """Returns the confusion matrix of predictions listed by true class."""
     labels = np.repeat(np.arange(num_classes), [len(predictions) for predictions in seen])
     return accuracy.confusion_matrix(labels, np.concatenate(seen), num_classes)

@@ -1,4 +1,4 @@
-"""Results as text and as sheets of pictures."""
+"""Results as text and as sheets of images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdgan_jax import outputs, pictures
 BY = f"{outputs.MADE_BY} evaluate"
 SHEET_COLUMNS, SHEET_ROWS = 8, 3
 
-Table = dict[str, dict[str, float]]  # rows of columns
+Table = dict[str, dict[str, float]]  # column name -> value, for each row name
 
 
 def write_sheets(
@@ -24,8 +24,8 @@ def write_sheets(
 
     Args:
         out_dir: folder, local or remote.
-        generated: u8[N,R,R,3] for each attribute.
-        reals: u8[M,S,S,3] for each attribute; shown at the generated images' size.
+        generated: generated images u8[N,R,R,3] of each attribute.
+        reals: real images u8[M,S,S,3] of each attribute; shown at the size of the generated images.
     """
     out_dir = epath.Path(out_dir)
     columns = min(SHEET_COLUMNS, *(len(images) for images in (*generated.values(), *reals.values())))
@@ -42,7 +42,7 @@ def write_sheets(
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """The results of `evaluate` as text for people, each block with a line on what it means."""
+    """Formats the results of `evaluate_model` as text; each block explains its numbers."""
     names, counts = results["attributes"], results["images"]
     scores, spread, judge = results["attribute_accuracy"], results["diversity"], results["classifier"]
     kid_, frechet_ = results["classifier_kid"], results["classifier_frechet_distance"]
@@ -57,7 +57,7 @@ def table(results: Mapping[str, Any]) -> str:
         "",
         f"Within-class diversity, generated / real: {spread['mean_ratio']:.3f}",
         "  Mean distance between the classifier features of two faces with the same attribute, as a share of",
-        "  that for real faces: 1 is as varied as reality, 0 is one face for ever.",
+        "  that for real faces: 1 is as varied as real faces, 0 is always the same face.",
         "",
         f"{'':{width}}{'accuracy':>10}{'real':>8}{'diversity':>12}{'real':>8}{'ratio':>8}",
     ]
@@ -85,7 +85,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def text(title: str, table: Table) -> str:
-    """A table to print."""
+    """Formats a table under a title, without a line break at the end."""
     columns = list(next(iter(table.values())))
     lines = [f"{title:<24}" + "".join(f"{column:>12}" for column in columns)]
     for name, row in table.items():

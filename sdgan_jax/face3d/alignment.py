@@ -1,9 +1,12 @@
-"""Squares of a photo: cut out at another size, and positions converted into and out of them.
+"""Squares of a photo: cut out at another size and put back, and positions converted into and out of them.
 
 A square is f64[3]: x and y of its centre, and its side, in pixels of the photo. It may reach over the photo's edge.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -46,6 +49,64 @@ def _cut_upright(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray
         inner = inner[rows - rows[0]][:, columns - columns[0]]
     box = (left - first_x, top - first_y, left - first_x + side, top - first_y + side)
     return np.asarray(Image.fromarray(inner).resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+class Patch(NamedTuple):
+    """A square of whole pixels around a face in a photo, and the size at which it is worked on.
+
+    Attributes:
+        left: column of its first pixel in the photo; below 0 if it reaches over the edge.
+        top: row of its first pixel, likewise.
+        side: side in pixels of the photo.
+        size: side of the working copy in pixels.
+    """
+
+    left: int
+    top: int
+    side: int
+    size: int
+
+    @property
+    def square(self) -> np.ndarray:
+        """The patch as a square f64[3] for `cut` and `to_square`."""
+        return np.array([self.left + 0.5 * self.side - 0.5, self.top + 0.5 * self.side - 0.5, self.side])
+
+    def view(self, image: np.ndarray) -> np.ndarray:
+        """Returns the part of a photo [H,W,C] inside the patch, without a copy."""
+        first_row, first_column = max(self.top, 0), max(self.left, 0)
+        return image[first_row : self.top + self.side, first_column : self.left + self.side]
+
+    def restore(self, planes: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Resizes planes of the working copy to the photo's pixels, with antialiasing, and crops them to the photo.
+
+        Args:
+            planes: f32[size,size,C].
+            height: height of the photo.
+            width: width of the photo.
+
+        Returns:
+            f32[h,w,C], of the shape of `view`.
+        """
+        if self.size != self.side:
+            images = (Image.fromarray(planes[..., k]) for k in range(planes.shape[-1]))
+            resized = (image.resize((self.side, self.side), Image.Resampling.BILINEAR) for image in images)
+            planes = np.dstack([np.asarray(image) for image in resized])
+        return planes[max(-self.top, 0) : height - self.top, max(-self.left, 0) : width - self.left]
+
+
+def patch_around(box: np.ndarray, ratio: float, sizes: Sequence[int]) -> Patch:
+    """Returns the patch around the box of a face.
+
+    Args:
+        box: f32[4], left, top, right, bottom in pixels of the photo.
+        ratio: side of the patch in longer sides of the box.
+        sizes: sizes of the working copy in ascending order; the first one that keeps all details is chosen, or the
+            last.
+    """
+    side = int(np.ceil(ratio * max(box[2] - box[0], box[3] - box[1], 4.0)))
+    size = next((size for size in sizes if size >= side), sizes[-1])
+    left, top = (int(np.round(0.5 * (box[k] + box[k + 2]) - 0.5 * side)) for k in (0, 1))
+    return Patch(left, top, side, size)
 
 
 def to_square(positions: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:

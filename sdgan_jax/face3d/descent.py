@@ -1,10 +1,10 @@
-"""Position maps corrected by what a picture shows where they say the face is: supervised descent.
+"""Supervised descent: corrects position maps by image features at the places that the maps point to.
 
-Xiong and De la Torre, "Supervised Descent Method and Its Applications to Face Alignment", 2013. A face is unwrapped by
-its position map. Where the map is right, eyes, lips and jaw lie on the UV square as on everyone's; where it is not,
-they are moved, and the edges say how. A stage is a linear map from histograms of these edges (Dalal and Triggs 2005) to
-the correction, the least squares of faces whose truth is known (`training.networks.descent`); the next stage starts
-from what is left.
+Xiong and De la Torre, "Supervised Descent Method and Its Applications to Face Alignment", 2013. The position map
+unwraps the face onto the UV square. Where the map is right, eyes, lips and jaw have the same places there on every
+face; an error of the map displaces them and changes the edges around them. A stage is a linear map from histograms of
+these edges (Dalal and Triggs 2005) to a correction, fitted by least squares on rendered faces
+(`training.networks.descent`); each stage is fitted to the error that the stages before it leave.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from sdgan_jax.face3d.layout import Layout
 
 _DIRECTIONS = 8  # of edges, dark to light, evenly around
 _CELL = 2  # texels along a histogram's side
-_NEIGHBOURHOOD = 8  # texels over which edges are weighed against each other, so that the light's strength cancels
+_NEIGHBOURHOOD = 8  # texels over which edges are normalised, so that the strength of the light cancels
 _COLOUR_CELL, _PLACE_CELL = 4, 8  # texels over which colours and places are averaged
-_FAINTEST = 0.01  # mean edge of a plain neighbourhood, in brightness from 0 to 1 per texel
-_PLAIN = 0.02  # deviation of the colours of a face of one colour
-_OUTERMOST = 4.0  # deviations beyond which a feature is not believed
+_FAINTEST = 0.02  # mean edge of a plain neighbourhood, in brightness from -1 to 1 per texel
+_PLAIN = 0.04  # standard deviation of the colours of a face of one colour
+_OUTERMOST = 4.0  # standard deviations to which features are clipped
 
 
 @flax.struct.dataclass
@@ -31,9 +31,10 @@ class Stage:
     """A linear map from features to the correction of a position map.
 
     Attributes:
-        mean: f32[D] of the features. deviation: likewise.
-        weights: f32[D+1,K], from standardised features, and a constant, to coefficients.
-        basis: f32[K,S,S,3], corrections in sides of the picture; 0 off the face.
+        mean: f32[D], mean of each feature.
+        deviation: f32[D], standard deviation of each feature.
+        weights: f32[D+1,K], from standardised features and a constant to coefficients.
+        basis: f32[K,S,S,3], corrections in sides of the image; 0 off the face.
     """
 
     mean: jax.Array
@@ -43,16 +44,16 @@ class Stage:
 
 
 def correct(image: jax.Array, position_map: jax.Array, stage: Stage, layout: Layout) -> jax.Array:
-    """Corrects a position map by one stage: by the mean of what it says of the picture and of its mirror image.
+    """Corrects a position map by one stage, averaged with the mirrored image (test-time augmentation).
 
     Args:
-        image: f32[R,R,3] in [0, 1].
+        image: f32[R,R,3] in [-1,1].
         position_map: f32[S,S,3] in pixels of the image.
         stage: fitted on maps of S texels of this layout.
-        layout: of the map; its own mirror image.
+        layout: the layout of the map; its own mirror image.
 
     Returns:
-        f32[S,S,3], another map.
+        f32[S,S,3], the corrected map.
     """
     width = image.shape[1]
     straight = _correct(image, position_map, stage, layout)
@@ -61,18 +62,18 @@ def correct(image: jax.Array, position_map: jax.Array, stage: Stage, layout: Lay
 
 
 def _correct(image: jax.Array, position_map: jax.Array, stage: Stage, layout: Layout) -> jax.Array:
-    """By what the stage says of the picture alone."""
+    """Corrects a position map by the stage's answer for the image alone."""
     features = standardise(describe(image, position_map, layout), stage.mean, stage.deviation)
     coefficients = jnp.matmul(features, stage.weights, precision="highest")
     return position_map + image.shape[0] * jnp.tensordot(coefficients, stage.basis, 1, precision="highest")
 
 
 def describe(image: jax.Array, position_map: jax.Array, layout: Layout) -> jax.Array:
-    """What a stage sees of a picture and a map, which are as those of `correct`.
+    """Computes the features of an image under a position map; arguments as of `correct`.
 
     Returns:
-        f32[D]: for each cell of the face how much its texels brighten towards each of 8 directions, as a share of all
-        edges about it; then the colours and the places of coarser cells of the whole square.
+        f32[D]: for each cell of the face the increase of brightness towards each of 8 directions, as a share of all
+        edges around it; then the colours and the places of coarser cells of the whole square.
     """
     colours = texture.unwrap(image, position_map)  # [S,S,3]
     down, right = jnp.gradient(colours.mean(-1))
@@ -88,13 +89,13 @@ def describe(image: jax.Array, position_map: jax.Array, layout: Layout) -> jax.A
 
 
 def standardise(features: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:
-    """Features f32[D] to f32[D+1]: in deviations from the mean, the unheard-of cut off, and a 1 at the end."""
+    """Standardises and clips features f32[D], and appends a 1: f32[D+1]."""
     unit = jnp.clip((features - mean) / deviation, -_OUTERMOST, _OUTERMOST)
     return jnp.append(unit, 1.0)
 
 
 def shapes(layout: Layout, components: int) -> Stage:
-    """A stage's arrays as `jax.eval_shape` gives them.
+    """Returns the shapes of a stage's arrays, as `jax.eval_shape` gives them.
 
     Raises:
         ValueError: the side of the maps is no multiple of 8 texels.
@@ -109,6 +110,6 @@ def shapes(layout: Layout, components: int) -> Stage:
 
 
 def _face_cells(layout: Layout) -> np.ndarray:
-    """The cells that are of the face for the better part, bool[S/2,S/2]."""
+    """Returns the cells of which at least half belongs to the face, bool[S/2,S/2]."""
     cells = len(layout.face) // _CELL
     return np.asarray(layout.face).reshape(cells, _CELL, cells, _CELL).mean((1, 3)) >= 0.5

@@ -99,13 +99,13 @@ def find(image: np.ndarray, predict: Predict, layout: Layout, framing: Framing =
     """
     levels, (height, width) = _levels(image), image.shape[:2]
     for scales in (SCALES[:_LARGE], SCALES[_LARGE:]):
-        best = _best(levels, _pyramid(height, width, scales), predict, layout, framing)
+        best = _search(levels, _pyramid(height, width, scales), predict, layout, framing)
         if best is not None and best.score < THRESHOLD:
             return best
     return None
 
 
-def _best(
+def _search(
     levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, framing: Framing
 ) -> Found | None:
     """Returns the best candidate among the squares, framed again as in training; None if none is plausible."""
@@ -114,26 +114,26 @@ def _best(
     order = np.argsort(scores)[:_CANDIDATES]  # the squares are coarse, so that the best may not win after framing
     points = first[order[np.isfinite(scores[order])]]
     for _ in range(_ROUNDS):
-        squares = _framed(points, framing)
+        squares = _frame_as_trained(points, framing)
         points = _predict_landmarks(levels, squares, _FRAMES[:1], predict, layout)[:, 0]
         points = points[_plausible(points, squares)]
-    squares = _framed(points, framing)
+    squares = _frame_as_trained(points, framing)
     maps = list(_predict(levels, squares, _FRAMES, predict))
     candidates = [
-        _scored(levels, square, maps[k * len(_FRAMES) : (k + 1) * len(_FRAMES)], layout)
+        _score(levels, square, maps[k * len(_FRAMES) : (k + 1) * len(_FRAMES)], layout)
         for k, square in enumerate(squares)
     ]
     return min((one for one in candidates if np.isfinite(one.score)), key=lambda one: one.score, default=None)
 
 
-def _scored(levels: list[np.ndarray], square: np.ndarray, maps: list[np.ndarray], layout: Layout) -> Found:
+def _score(levels: list[np.ndarray], square: np.ndarray, maps: list[np.ndarray], layout: Layout) -> Found:
     """Scores the face of a square by the maps of its frames; the score is infinite if it has no shape of a face."""
     position_map, score = maps[0], np.inf
     points = np.stack([_landmarks(one, layout)[:, :2] for one in maps])
     plausible = np.isfinite(position_map).all() and _plausible(points[:1], square[None])[0]
     if plausible and _shape_error(position_map, layout) < _MISSHAPEN:
         at = alignment.to_square(position_map, square, SIZE)
-        score = np.median(_disagreement(points[:1], points[1:])) * _unlikeness(_frame(levels, square), at, layout)
+        score = np.median(_disagreement(points[:1], points[1:])) * _unlikeness(_cut_frame(levels, square), at, layout)
     return Found(position_map, float(score), box_of(position_map, layout))
 
 
@@ -168,7 +168,7 @@ def _pyramid(height: int, width: int, scales: tuple[float, ...]) -> np.ndarray:
     return np.array(squares)
 
 
-def _framed(points: np.ndarray, framing: Framing) -> np.ndarray:
+def _frame_as_trained(points: np.ndarray, framing: Framing) -> np.ndarray:
     """Returns the squares f64[N,3] in which landmarks f32[N,68,2] lie as in training."""
     low, high = points.min(1), points.max(1)
     side = np.maximum((high - low).mean(-1, keepdims=True) / framing.share, 8.0)
@@ -259,15 +259,15 @@ def _predict(
     """Yields the position map f32[S,S,3], in pixels of the photo, from each frame of each square, in their order."""
     places = [(square, frame) for square in squares for frame in frames]
     for first in range(0, len(places), _BATCH):
-        some = [(_moved(square, frame), frame[3]) for square, frame in places[first : first + _BATCH]]
+        some = [(_move(square, frame), frame[3]) for square, frame in places[first : first + _BATCH]]
         full = np.zeros((_BATCH, SIZE, SIZE, 3), np.float32)  # one shape: one compilation
         for k, (square, degrees) in enumerate(some):
-            full[k] = pictures.to_float(_frame(levels, square, degrees))
+            full[k] = pictures.to_float(_cut_frame(levels, square, degrees))
         for found, (square, degrees) in zip(np.asarray(predict(full)), some, strict=False):
             yield alignment.from_square(found, square, SIZE, degrees).astype(np.float32)
 
 
-def _moved(square: np.ndarray, frame: np.ndarray) -> np.ndarray:
+def _move(square: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """Returns the square f64[3] that a frame of a square covers."""
     right, down, larger, _ = frame
     x, y, side = square
@@ -282,7 +282,7 @@ def _levels(image: np.ndarray) -> list[np.ndarray]:
     return levels
 
 
-def _frame(levels: list[np.ndarray], square: np.ndarray, degrees: float = 0.0) -> np.ndarray:
+def _cut_frame(levels: list[np.ndarray], square: np.ndarray, degrees: float = 0.0) -> np.ndarray:
     """Cuts a square of the photo as a frame u8[256,256,3], its content rotated clockwise."""
     k = int(np.clip(np.log2(2 * square[2] / _FINEST), 0, len(levels) - 1))
     small = np.append(pictures.scale_positions(square[:2], 0.5**k), square[2] / 2**k)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from sdgan_jax.face3d.layout import REGIONS, Layout, bearings
 
-_LUMINANCE = jnp.array([0.2126, 0.7152, 0.0722])
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SKIN = {"cheeks": 1.0, "nose": 1.0, "chin": 0.5, "forehead": 0.5}  # less where beards and fringes are frequent
 _RIDGE = 0.02
 _ROUNDS = 4

@@ -47,7 +47,7 @@ KNOWN = frozenset(
 )
 KNOWN_MODULES = ("torch.nn.modules.",)  # layers that are pickled as objects
 
-_VALUES = frozenset(  # opcodes that push the value beside them
+_VALUES = frozenset(  # opcodes that push their argument
     "BININT BININT1 BININT2 INT LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
     "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
 )

@@ -33,7 +33,7 @@ WIDTHS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32,
 # Names that identify a network: at least two of them under a common prefix.
 MARKS_G = ("input.input", "conv1.conv.weight", "conv1.activate.bias", "to_rgb1.conv.weight", "to_rgb1.bias")
 MARKS_D = ("final_conv.0.weight", "final_conv.1.bias", "final_linear.0.weight", "final_linear.1.weight")
-MOST_BLOCKS = 9  # above 4×4; one more than the largest resolution that can be read has
+MOST_BLOCKS = 9  # above 4×4; a generator of 1024 pixels has 8
 
 
 def generator(resolution: int, mapping_layers: int, label_dim: int = 0) -> Table:

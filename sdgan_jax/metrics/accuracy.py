@@ -1,4 +1,4 @@
-"""Attribute accuracy: how often a classifier sees the attribute that was asked for."""
+"""Attribute accuracy: the share of images in which a classifier recognises the requested attribute."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts of each (asked for, seen) pair.
+    """Counts each pair of true and predicted class.
 
     Args:
-        labels: int[N], ids of the true attributes (or those asked for), in [0, num_classes).
-        predictions: int[N], ids that the classifier saw, in [0, num_classes).
+        labels: int[N], ids of the true or requested attributes, in [0, num_classes).
+        predictions: int[N], ids predicted by the classifier, in [0, num_classes).
         num_classes: number of classes C.
 
     Returns:
-        int64[C,C]; row = true class, column = predicted class.
+        int64[C,C]; rows are true classes, columns predicted classes.
 
     Raises:
-        ValueError: when the lengths differ or an id is out of range.
+        ValueError: the lengths differ or an id is out of range.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1:
@@ -30,19 +30,19 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: i
 
 
 def accuracy(confusion: np.ndarray) -> float:
-    """Share of all samples on the diagonal of a confusion matrix, in [0, 1].
+    """Returns the share of samples on the diagonal of a confusion matrix, in [0, 1].
 
     Args:
-        confusion: int[C,C] as `confusion_matrix` returns it, not empty.
+        confusion: int[C,C] as returned by `confusion_matrix`, not all 0.
     """
     return float(np.trace(confusion) / confusion.sum())
 
 
 def accuracy_per_class(confusion: np.ndarray) -> np.ndarray:
-    """Share of each true class that was seen as such (its recall).
+    """Returns the recall of each class: the share of its samples that were predicted correctly.
 
     Args:
-        confusion: int[C,C] as `confusion_matrix` returns it.
+        confusion: int[C,C] as returned by `confusion_matrix`.
 
     Returns:
         float64[C] in [0, 1]; NaN for a class without samples.

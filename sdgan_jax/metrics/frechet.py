@@ -1,7 +1,7 @@
-"""Fréchet distance between two sets of features, each taken as a Gaussian.
+"""Fréchet distance between the Gaussians fitted to two sets of features.
 
-The formula of FID (Heusel et al. 2017). FID is this number on Inception features; on others it is of
-another kind and needs another name.
+This is the formula of FID (Heusel et al. 2017). Only the distance of Inception features is called FID; values on other
+features are not comparable with it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import numpy as np
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Fréchet distance of the Gaussians with the sets' means and covariances (divided by N - 1).
+    """Computes the Fréchet distance of Gaussians with the means and covariances (divided by N - 1) of two sets.
 
     Args:
         x: float[N,D], N >= 2.
         y: float[M,D], M >= 2.
 
     Returns:
-        The distance, >= 0. It falls as N and M grow (finite sets look further apart than their distributions
-        are), so compare only numbers from equally many samples.
+        The distance, >= 0. Its bias decreases as N and M grow, so compare only values of equally many samples.
 
     Raises:
-        ValueError: when the shapes do not fit or a set has fewer than two samples.
+        ValueError: the shapes do not fit or a set has fewer than two samples.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
@@ -34,17 +33,16 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
 def gaussian_frechet_distance(
     mean_x: np.ndarray, covariance_x: np.ndarray, mean_y: np.ndarray, covariance_y: np.ndarray
 ) -> float:
-    """|m_x - m_y|² + tr(S_x + S_y - 2 (S_x S_y)^½), Dowson & Landau 1982.
+    """Computes |m_x - m_y|² + tr(S_x + S_y - 2 (S_x S_y)^½) (Dowson & Landau 1982).
 
-    tr (S_x S_y)^½ is taken as the sum of the singular values of S_x^½ S_y^½: both are roots of symmetric
-    positive semidefinite matrices, which `eigh` gives in real arithmetic and at any rank, and no eigenvalue
-    of a product has to be square-rooted near 0.
+    tr (S_x S_y)^½ equals the sum of the singular values of S_x^½ S_y^½. `eigh` computes both roots in real arithmetic
+    and at any rank, and no root of a product's eigenvalue near 0 is needed.
 
     Args:
         mean_x: float64[D].
         covariance_x: float64[D,D], symmetric, positive semidefinite.
         mean_y: float64[D].
-        covariance_y: float64[D,D], likewise.
+        covariance_y: float64[D,D], symmetric, positive semidefinite.
 
     Returns:
         The distance, >= 0.
@@ -52,10 +50,10 @@ def gaussian_frechet_distance(
     covariance_x, covariance_y = np.atleast_2d(covariance_x), np.atleast_2d(covariance_y)
     cross = np.linalg.svd(_square_root(covariance_x) @ _square_root(covariance_y), compute_uv=False).sum()
     distance = np.square(mean_x - mean_y).sum() + np.trace(covariance_x) + np.trace(covariance_y) - 2.0 * cross
-    return float(max(distance, 0.0))  # rounding leaves about -1e-11 for equal sets
+    return float(max(distance, 0.0))  # rounding gives about -1e-11 for equal sets
 
 
 def _square_root(covariance: np.ndarray) -> np.ndarray:
-    """The symmetric root of a symmetric positive semidefinite matrix."""
+    """Returns the symmetric square root of a symmetric positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T

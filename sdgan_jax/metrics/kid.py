@@ -1,7 +1,7 @@
 """Kernel distance between two sets of features (Binkowski et al. 2018, "Demystifying MMD GANs").
 
-The formula of KID on whatever features are given. Published KID values use Inception features; on others the
-number is of another kind and needs another name.
+This is the formula of KID on any features. Published KID values use Inception features; values on other features are
+not comparable with them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def polynomial_mmd(x: np.ndarray, y: np.ndarray) -> float:
-    """Unbiased squared maximum mean discrepancy with the kernel k(a, b) = (a·b / D + 1)^3.
+    """Computes the unbiased squared maximum mean discrepancy with the kernel k(a, b) = (a·b / D + 1)^3.
 
         mean over i != j of k(x_i, x_j) + mean over i != j of k(y_i, y_j) - 2 mean of k(x_i, y_j)
 
@@ -19,10 +19,10 @@ def polynomial_mmd(x: np.ndarray, y: np.ndarray) -> float:
         y: float[M,D], M >= 2.
 
     Returns:
-        The estimate; its expectation is 0 for equal distributions, so single values may be negative.
+        The estimate. Its expectation is 0 for equal distributions, so that single values may be negative.
 
     Raises:
-        ValueError: when the shapes do not fit or a set has fewer than two samples.
+        ValueError: the shapes do not fit or a set has fewer than two samples.
     """
     x, y = _checked(x, y)
     dim = x.shape[1]
@@ -38,21 +38,21 @@ def polynomial_mmd(x: np.ndarray, y: np.ndarray) -> float:
 def kernel_distance(
     x: np.ndarray, y: np.ndarray, subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """KID's estimator: the mean of `polynomial_mmd` over random subsets, each drawn without replacement.
+    """Computes KID's estimator, the mean of `polynomial_mmd` over random subsets drawn without replacement.
 
     Args:
         x: float[N,D], N >= 2.
         y: float[M,D], M >= 2.
         subsets: number of subsets, >= 1.
-        subset_size: samples of each set in a subset; sets smaller than this make it min(N, M). When that
-            takes both sets whole, all subsets are the same and one is computed.
-        seed: of the draws.
+        subset_size: number of samples from each set in a subset, at most min(N, M). If subsets contain both sets
+            whole, all subsets are equal and only one is computed.
+        seed: random seed of the subsets.
 
     Returns:
-        (mean, standard deviation) over the subsets.
+        Mean and standard deviation over the subsets.
 
     Raises:
-        ValueError: as `polynomial_mmd`, or when `subsets` or `subset_size` is too small.
+        ValueError: the errors of `polynomial_mmd`, or `subsets` or `subset_size` is too small.
     """
     x, y = _checked(x, y)
     if subsets < 1 or subset_size < 2:
@@ -70,7 +70,7 @@ def kernel_distance(
 
 
 def _checked(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets as float64[·,D] of at least two samples."""
+    """Returns both sets as float64 arrays; raises ValueError unless they are [N,D] and [M,D] with N, M >= 2."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"features must be [N,D] and [M,D] with one D, got {x.shape} and {y.shape}")

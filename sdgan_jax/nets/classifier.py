@@ -7,7 +7,7 @@ import jax
 
 FEATURE_DIM = 128
 NUM_CLASSES = 6  # none and the five attributes
-_GROUPS = 8  # of the group normalisation
+_GROUPS = 8  # groups of channels that are normalised together
 
 
 class Classifier(nn.Module):
@@ -34,7 +34,7 @@ class Classifier(nn.Module):
             √128 = 22.6.
 
         Raises:
-            ValueError: when the shape is another.
+            ValueError: the images have another shape.
         """
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             raise ValueError(f"images must be [N,R,R,3], got {list(images.shape)}")
@@ -47,24 +47,25 @@ class Classifier(nn.Module):
             x = nn.Dense(_channels(resolution))(_fold(x))  # [N,r,r,C]
             x = _residual(x, convolutions=2 if resolution > 4 else 1)
         x = nn.relu(nn.GroupNorm(_GROUPS)(x))
-        x = nn.Dense(FEATURE_DIM)(x.reshape(x.shape[0], -1))  # where it is matters: beard or mask, not just how much
+        x = nn.Dense(FEATURE_DIM)(x.reshape(x.shape[0], -1))  # keeps places, which tell a beard from a mask
         features = nn.LayerNorm(use_bias=False, use_scale=False)(x)
         return nn.Dense(NUM_CLASSES)(features), features
 
 
 def _channels(resolution: int) -> int:
+    """Returns the number of channels at a resolution."""
     return min(64, max(8, 512 // resolution))
 
 
 def _fold(x: jax.Array) -> jax.Array:
-    """[N,R,R,C] -> [N,R/2,R/2,4C], each 2×2 block of pixels one pixel of four times the channels."""
+    """Folds each 2×2 block of pixels into one pixel of four times the channels: [N,R,R,C] -> [N,R/2,R/2,4C]."""
     n, height, width, channels = x.shape
     x = x.reshape(n, height // 2, 2, width // 2, 2, channels)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, height // 2, width // 2, 4 * channels)
 
 
 def _residual(x: jax.Array, convolutions: int) -> jax.Array:
-    """Adds norm, ReLU and convolution, so many times, to x f32[N,R,R,C]."""
+    """Adds to x f32[N,R,R,C] the output of so many blocks of normalisation, ReLU and convolution."""
     y = x
     for _ in range(convolutions):
         y = nn.relu(nn.GroupNorm(_GROUPS)(y))

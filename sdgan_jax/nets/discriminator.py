@@ -6,7 +6,6 @@ Options: multi-scale gradients (Karnewar & Wang 2020, MSG-GAN) and the label pro
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -17,11 +16,11 @@ from sdgan_jax.nets import resample
 from sdgan_jax.nets.generator import Mapping
 from sdgan_jax.nets.layers import EqualConv, EqualDense, channels_at, dtype_at, minibatch_stddev
 
-LABEL_LAYERS = 8  # of the mapping network of a conditional discriminator
+LABEL_LAYERS = 8  # layers of the mapping network in a conditional discriminator
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions, the second halving the sides, beside a 1×1 skip; their sum over sqrt(2)."""
+    """Two 3×3 convolutions, the second of which halves the sides, and a 1×1 skip; their sum divided by sqrt(2)."""
 
     width: int  # channels between the two convolutions
     features: int
@@ -29,8 +28,8 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[N,2H,2W,C] to [N,H,W,features]."""
-        # The reference clamps convolutions that are activated, not this one.
+        """Maps [N,2H,2W,C] to [N,H,W,features]."""
+        # The reference clamps convolutions with an activation, so not this one.
         skip = EqualConv(self.features, size=1, down=True, use_bias=False, activate=False, name="skip")(x)
         x = EqualConv(self.width, clamp=self.clamp, name="conv_0")(x)
         x = EqualConv(self.features, down=True, clamp=self.clamp, name="conv_1")(x)
@@ -38,14 +37,18 @@ class ResidualBlock(nn.Module):
 
 
 class JoinRGB(nn.Module):
-    """Joins activations and the RGB of their resolution, by one of MSG-GAN's three combine functions."""
+    """Joins activations and an RGB image of the same resolution by one of MSG-GAN's three combine functions."""
 
     kind: str
     clamp: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, rgb: jax.Array) -> jax.Array:
-        """[N,H,W,C] and f32[N,H,W,3] to: "simple" [x, rgb]; "lin_cat" [x, conv(rgb)]; "cat_lin" conv([x, rgb])."""
+        """Joins `x` [N,H,W,C] and `rgb` f32[N,H,W,3] along the channels.
+
+        Returns:
+            By kind: "simple" [x, rgb]; "lin_cat" [x, conv(rgb)]; "cat_lin" conv([x, rgb]).
+        """
         rgb = rgb.astype(x.dtype)
         if self.kind == "lin_cat":
             rgb = EqualConv(x.shape[-1] // 2, size=1, activate=False, clamp=self.clamp, name="conv")(rgb)
@@ -59,24 +62,24 @@ class Discriminator(nn.Module):
     """Image to one realness logit and the attribute logits."""
 
     config: DiscriminatorConfig
-    num_attributes: int  # with `none`; 1 is a discriminator without an attribute head
+    num_attributes: int  # `none` included; 1 for a discriminator without an attribute head
 
     @nn.compact
     def __call__(
-        self, images: jax.Array | Sequence[jax.Array], label: jax.Array | None = None
+        self, images: jax.Array | list[jax.Array], label: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Judges images f32[N,R,R,3] in [-1,1].
+        """Computes the logits of images.
 
         Args:
-            images: the images, or all scales of them from 4 up, as `Synthesis` returns them. Only "multi_scale" looks
-                at the smaller ones; where they are not given, they are box-filtered from the images.
+            images: f32[N,R,R,3] in [-1,1], or a list of their scales from 4 up, as `Synthesis` returns it. Only
+                "multi_scale" uses the smaller scales; missing ones are box-filtered from the images.
             label: f32[N,label_dim], for a conditional network.
 
         Returns:
             Realness logits f32[N], attribute logits f32[N,A] (`none` is column 0) or None.
         """
         config = self.config
-        scales = list(images) if isinstance(images, list | tuple) else [images]
+        scales = list(images) if isinstance(images, list) else [images]
         highest = scales[-1].shape[1]
         while config.multi_scale and scales[0].shape[1] > 4:
             scales.insert(0, resample.box_downsample(scales[0]))

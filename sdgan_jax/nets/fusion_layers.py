@@ -1,4 +1,4 @@
-"""Layers of fusion networks: a style encoder, blended modulation, locally connected layers.
+"""Layers of fusion networks: style encoder, blended modulation, locally connected layers.
 
 Zhu et al., "SEAN", 2020 (style encoder, ACE); Park et al., "Semantic Image Synthesis with Spatially-Adaptive
 Normalization", 2019 (SPADE). Kernels are stored with the equalised learning rate of `layers`.
@@ -16,14 +16,14 @@ import jax.numpy as jnp
 from sdgan_jax.nets import resample
 from sdgan_jax.nets.layers import EqualConv, scaled_normal
 
-EPSILON = 1e-5  # of the normalisations
+EPSILON = 1e-5  # added to the variance by the normalisations
 
 
 class StyleEncoder(nn.Module):
-    """SEAN's style encoder: maps f32[N,S,S,C] to a map of codes f32[N,S/2,S/2,features] in (-1,1).
+    """SEAN's style encoder from maps f32[N,S,S,C] to a map of codes f32[N,S/2,S/2,features] in (-1,1).
 
-    Four layers, the second and third of stride 2, the fourth transposed; instance normalisation and leaky ReLU; then
-    one more layer, with a bias, and tanh. S is a multiple of 4.
+    It has four layers with instance normalisation and leaky ReLU: the second and third have stride 2, the fourth is
+    transposed. A last layer has a bias and tanh. S is a multiple of 4.
     """
 
     widths: Sequence[int]
@@ -40,7 +40,7 @@ class StyleEncoder(nn.Module):
 
 
 class ReflectConv(nn.Module):
-    """3×3 convolution, the image mirrored at its edges: [N,H,W,C] to [N,H,W,features]."""
+    """3×3 convolution with reflection padding: [N,H,W,C] to [N,H,W,features]."""
 
     features: int
     use_bias: bool = True
@@ -53,7 +53,7 @@ class ReflectConv(nn.Module):
 
 
 class Resampling(nn.Module):
-    """3×3 convolution of stride 2 without a bias, or `up`, its adjoint: half or twice the side."""
+    """3×3 convolution of stride 2 without a bias, which halves the sides; its adjoint when `up`, which doubles them."""
 
     features: int
     up: bool = False
@@ -68,18 +68,21 @@ class Resampling(nn.Module):
 
 
 class Modulation(nn.Module):
-    """ACE: gamma and beta f32[N,h,w,features], each s · conv(codes) + (1 - s) · SPADE(face), s learned; alone SPADE."""
+    """ACE's scale and shift: gamma and beta, each s · conv(codes) + (1 - s) · SPADE(face) with a learned s."""
 
     features: int
-    size: int = 5  # of the kernels
+    size: int = 5  # side of the kernels
 
     @nn.compact
     def __call__(self, face: jax.Array, plane: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """Finds gamma and beta.
+        """Computes gamma and beta.
 
         Args:
             face: features of the face, f32[N,h,w,C].
-            plane: codes that lie where they belong on the plane of the features, f32[N,h,w,D]; None for SPADE alone.
+            plane: codes laid out over the feature map, f32[N,h,w,D]; None for SPADE alone.
+
+        Returns:
+            gamma and beta, each f32[N,h,w,features].
         """
 
         def conv(name: str, x: jax.Array) -> jax.Array:
@@ -98,15 +101,15 @@ class Modulation(nn.Module):
 
 
 class Regressor(nn.Module):
-    """Feature map f32[N,h,w,C] to vectors f32[N,num_layers,features].
+    """Regression from a feature map f32[N,h,w,C] to vectors f32[N,num_layers,features].
 
-    Each position has a dense layer of its own, C to `features`; then each of the features has one of its own, from the
-    positions to the vectors. Each vector is normalised and has its own scale and shift.
+    A separate dense layer for each position maps C channels to `features`. A separate dense layer for each feature then
+    maps the positions to the vectors. Each vector is normalised, scaled and shifted.
     """
 
     num_layers: int
     features: int
-    scale_init: float = 1.0  # 0 for a regressor that starts at 0; the scale then learns first
+    scale_init: float = 1.0  # 0 makes the output start at 0; the scale then learns first
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -119,7 +122,7 @@ class Regressor(nn.Module):
 
 
 class LocallyConnected(nn.Module):
-    """A dense layer without bias of its own at each position: f32[N,P,C] to f32[N,P,features]."""
+    """Separate dense layers without bias for each position: f32[N,P,C] to f32[N,P,features]."""
 
     features: int
 
@@ -130,17 +133,17 @@ class LocallyConnected(nn.Module):
 
 
 def normalise_instance(x: jax.Array) -> jax.Array:
-    """`x` f32[N,H,W,C] with mean 0 and variance 1 over H and W."""
+    """Normalises `x` f32[N,H,W,C] to mean 0 and variance 1 over H and W."""
     x = x - x.mean((1, 2), keepdims=True)
     return x * jax.lax.rsqrt(jnp.square(x).mean((1, 2), keepdims=True) + EPSILON)
 
 
 def normalise_vectors(x: jax.Array) -> jax.Array:
-    """`x` f32[N,L,D] with mean 0 and variance 1 over D."""
+    """Normalises `x` f32[N,L,D] to mean 0 and variance 1 over D."""
     x = x - x.mean(-1, keepdims=True)
     return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + EPSILON)
 
 
 def _activate(x: jax.Array) -> jax.Array:
-    """Instance normalisation and leaky ReLU of slope 0.2."""
+    """Applies instance normalisation and leaky ReLU of slope 0.2."""
     return nn.leaky_relu(normalise_instance(x), 0.2)

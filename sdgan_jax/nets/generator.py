@@ -1,12 +1,13 @@
 """StyleGAN2 generator (config-f): mapping network, and synthesis network with skip connections.
 
-Karras et al. 2020; the facts are those of the published implementations. The attribute does not enter here: it arrives
-as a latent that the decomposition (`sdgan_jax.latents`) has moved.
+Karras et al. 2020, with the details of the published implementations. Attributes do not enter here; the decomposition
+in `sdgan_jax.latents` shifts the latent before.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -28,11 +29,11 @@ from sdgan_jax.nets.layers import (
     scaled_normal,
 )
 
-Noise = str | jax.Array  # "const", "none", or PRNG keys [N], one a sample
+Noise = str | jax.Array  # "const", "none", or one PRNG key for each sample
 
 
 class Mapping(nn.Module):
-    """Mapping network: a latent f32[N,D], a label f32[N,label_dim], or both, to f32[N,features]."""
+    """Mapping network from a latent f32[N,D], a label f32[N,label_dim], or both, to f32[N,features]."""
 
     features: int
     layers: int
@@ -41,9 +42,15 @@ class Mapping(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array | None, label: jax.Array | None = None) -> jax.Array:
-        """Maps; the label of a conditional network is embedded and joined to z (Karras et al. 2020, ADA)."""
+        """Maps latents; a conditional network joins the embedded label to z (Karras et al. 2020, ADA).
+
+        Raises:
+            ValueError: a conditional network is given no label.
+        """
         parts = [] if z is None else [normalise(z)]
         if self.label_dim:
+            if label is None:
+                raise ValueError(f"this network is conditional and needs a label [N,{self.label_dim}]")
             parts.append(normalise(EqualDense(self.features, name="embed")(label)))
         x = jnp.concatenate(parts, -1)
         for index in range(self.layers):
@@ -52,9 +59,9 @@ class Mapping(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Convolution under a style, noise, bias, activation.
+    """Convolution with a style, noise, bias and activation.
 
-    With style "modulation" the style scales the weights; with "adain" it normalises and scales the activations.
+    The style scales the weights ("modulation"), or AdaIN applies it to the normalised activations ("adain").
     """
 
     features: int
@@ -64,7 +71,16 @@ class StyledConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, w: jax.Array, noise: str | jax.Array) -> jax.Array:
-        """[N,H,W,C] and w f32[N,D] to [N,H',W',features], H' = 2H when `up`; noise f32[N,H',W',1] or a name."""
+        """Computes the layer.
+
+        Args:
+            x: [N,H,W,C].
+            w: f32[N,D].
+            noise: f32[N,H',W',1], "const" or "none".
+
+        Returns:
+            [N,H',W',features]; H' = 2H when `up`, else H.
+        """
         if self.style == "adain":
             x = EqualConv(self.features, up=self.up, use_bias=False, activate=False, name="conv")(x)
         else:
@@ -78,7 +94,7 @@ class StyledConv(nn.Module):
         return AdaIN(name="adain")(x, w) if self.style == "adain" else x
 
     def _const_noise(self, size: int) -> jax.Array:
-        """The fixed noise f32[size,size,1]; only drawing with "const" needs the collection `buffers`."""
+        """Returns the fixed noise f32[size,size,1] from the collection `buffers`, which only "const" needs."""
         return self.variable(
             "buffers", "noise", lambda: jax.random.normal(self.make_rng("params"), (size, size, 1))
         ).value
@@ -92,7 +108,7 @@ class ToRGB(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        """[N,H,W,C] and w f32[N,D] to f32[N,H,W,3]."""
+        """Maps `x` [N,H,W,C] with `w` f32[N,D] to f32[N,H,W,3]."""
         if self.style == "adain":
             rgb = EqualConv(3, size=1, use_bias=False, activate=False, name="conv")(x)
         else:
@@ -102,21 +118,21 @@ class ToRGB(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Synthesis network: one w per layer to the image and its smaller versions."""
+    """Synthesis network from one w per layer to the image and its smaller versions."""
 
     config: GeneratorConfig
     resolution: int
 
     @nn.compact
     def __call__(self, w_plus: jax.Array, noise: Noise = "const") -> list[jax.Array]:
-        """Draws the images.
+        """Generates the images.
 
         Args:
             w_plus: f32[N,L,D], L = 2 log2(resolution) - 2.
             noise: "const" (fixed buffers), "none", or PRNG keys [N].
 
         Returns:
-            The RGB sum f32[N,r,r,3] at every resolution r from 4 up; the last one is the image.
+            The RGB sum f32[N,r,r,3] at every resolution r = 4, 8, …; the last one is the image.
         """
         config = self.config
         styled = (
@@ -125,7 +141,7 @@ class Synthesis(nn.Module):
         styled = functools.partial(styled, style=config.style, clamp=config.conv_clamp)
         to_rgb = functools.partial(ToRGB, style=config.style, clamp=config.conv_clamp)
         noises = iter(self._noises(noise))
-        scales = []
+        scales: list[jax.Array] = []
         for block in range(self.resolution.bit_length() - 2):
             size, layer = 4 << block, max(0, 2 * block - 1)
             width = channels_at(size, config.channel_base, config.channel_max, config.channels)
@@ -141,8 +157,8 @@ class Synthesis(nn.Module):
             scales.append(resample.upsample(scales[-1]) + rgb if scales else rgb)
         return scales
 
-    def _noises(self, noise: Noise) -> list[str] | list[jax.Array]:
-        """What each styled convolution gets: the name, or its part of one draw for all of them."""
+    def _noises(self, noise: Noise) -> Sequence[str | jax.Array]:
+        """Returns the noise of each styled convolution: the name, or its part of one draw for all of them."""
         sizes = [4] + [4 << block for block in range(1, self.resolution.bit_length() - 2) for _ in range(2)]
         if isinstance(noise, str):
             return [noise] * len(sizes)
@@ -153,7 +169,7 @@ class Synthesis(nn.Module):
 
 
 class Generator(nn.Module):
-    """Mapping and synthesis under one roof; `apply` with `method="map"` or `method="synthesize"`."""
+    """Mapping and synthesis network; use `apply` with `method="map"` or `method="synthesize"`."""
 
     config: GeneratorConfig
     resolution: int
@@ -168,11 +184,11 @@ class Generator(nn.Module):
         return self.mapping(z, label)
 
     def synthesize(self, w_plus: jax.Array, noise: Noise = "const") -> list[jax.Array]:
-        """Draws w+ f32[N,L,D]; see `Synthesis`."""
+        """Generates images from w+ f32[N,L,D]; see `Synthesis`."""
         return self.synthesis(w_plus, noise)
 
     def __call__(self, z: jax.Array) -> jax.Array:
-        """Maps and draws z f32[N,D]; used to initialise both networks."""
+        """Generates images f32[N,R,R,3] from z f32[N,D]; initialises both networks."""
         layers = 2 * (self.resolution.bit_length() - 1) - 2
         w = self.map(z, jnp.zeros((z.shape[0], self.config.label_dim)))
         return self.synthesize(jnp.repeat(w[:, None], layers, axis=1))[-1]

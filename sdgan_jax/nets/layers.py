@@ -1,7 +1,7 @@
 """StyleGAN2's layers: equalised learning rate, modulated convolution, minibatch standard deviation.
 
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020. Weights are stored as N(0, 1) / lr_mul and
-scaled at run time by lr_mul / sqrt(fan_in), so that Adam moves every layer at the same relative speed.
+multiplied at run time by lr_mul / sqrt(fan_in), so that Adam changes every layer at the same relative speed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sdgan_jax.nets import resample
 
 
 def channels_at(resolution: int, base: int, most: int, widths: Sequence[int] = ()) -> int:
-    """Channels of a layer at `resolution`: min(base / resolution, most), or of `widths`, listed from 4 up."""
+    """Returns the channels at `resolution`: min(base / resolution, most), or its entry of `widths` (for 4, 8, …)."""
     return widths[resolution.bit_length() - 3] if widths else min(base // resolution, most)
 
 
 def dtype_at(resolution: int, highest: int, low_precision_blocks: int) -> jnp.dtype:
-    """bfloat16 in that many of the highest resolutions of a network for `highest` pixels, 4×4 never; else float32."""
+    """Returns bfloat16 for the `low_precision_blocks` highest resolutions up to `highest`, except 4; else float32."""
     return jnp.bfloat16 if resolution > 4 and resolution << low_precision_blocks > highest else jnp.float32
 
 
@@ -32,17 +32,17 @@ def leaky_relu(x: jax.Array) -> jax.Array:
 
 
 def clamp(x: jax.Array, limit: float) -> jax.Array:
-    """`x` within ±limit; as it is where the limit is 0."""
+    """Clips `x` to ±limit; a limit of 0 means no clipping."""
     return jnp.clip(x, -limit, limit) if limit else x
 
 
 def normalise(x: jax.Array) -> jax.Array:
-    """`x` f32[N,D] over its root mean square along D."""
+    """Divides `x` f32[N,D] by its root mean square along D."""
     return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-8)
 
 
 def scaled_normal(scale: float) -> nn.initializers.Initializer:
-    """N(0, scale²), whatever the shape."""
+    """Returns an initialiser that draws from N(0, scale²)."""
     return nn.initializers.normal(stddev=scale)
 
 
@@ -52,23 +52,21 @@ class EqualDense(nn.Module):
     features: int
     lr_mul: float = 1.0
     bias_init: float = 0.0
-    use_bias: bool = True
     activate: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param("kernel", scaled_normal(1.0 / self.lr_mul), (x.shape[-1], self.features))
         x = x @ (kernel * (self.lr_mul / math.sqrt(x.shape[-1])))
-        if self.use_bias:
-            bias = nn.initializers.constant(self.bias_init / self.lr_mul)
-            x = x + self.lr_mul * self.param("bias", bias, (self.features,))
+        bias = nn.initializers.constant(self.bias_init / self.lr_mul)
+        x = x + self.lr_mul * self.param("bias", bias, (self.features,))
         return leaky_relu(x) if self.activate else x
 
 
 class EqualConv(nn.Module):
     """Convolution with equalised learning rate: [N,H,W,C] to [N,H,W,features], doubled when `up`, halved when `down`.
 
-    It computes in the dtype of its input; its parameters are float32 always.
+    It computes in the dtype of its input; its parameters are always float32.
     """
 
     features: int
@@ -77,7 +75,7 @@ class EqualConv(nn.Module):
     down: bool = False
     use_bias: bool = True
     activate: bool = True
-    clamp: float = 0.0  # of the result; 0 leaves it
+    clamp: float = 0.0  # bound of the result; 0 for none
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -100,9 +98,9 @@ class EqualConv(nn.Module):
 class ModulatedConv(nn.Module):
     """Convolution whose input channels are scaled per sample by a style (weight modulation and demodulation).
 
-    Scaling the input and then the output is the same as scaling the weights, and keeps one convolution for the whole
-    batch. The style is an affine map of w whose bias starts at 1. It computes in the dtype of its input; style and
-    demodulation are found in float32.
+    Scaling the input and then the output equals scaling the weights, and needs only one convolution for the whole
+    batch. The style is an affine map of w whose bias starts at 1. The layer computes in the dtype of its input, style
+    and demodulation in float32.
     """
 
     features: int
@@ -128,12 +126,12 @@ class ModulatedConv(nn.Module):
 class AdaIN(nn.Module):
     """Adaptive instance normalisation (Huang & Belongie 2017; StyleGAN): scale · (x - mean) / deviation + shift.
 
-    Mean and deviation are those of a sample's channel; scale, which starts at 1, and shift are affine in w.
+    Mean and deviation are computed per sample and channel. Scale, which starts at 1, and shift are affine in w.
     """
 
     @nn.compact
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
-        """Gives `x` [N,H,W,C] the style of `w` f32[N,D]."""
+        """Normalises `x` [N,H,W,C] and applies the style `w` f32[N,D]."""
         scale = EqualDense(x.shape[-1], bias_init=1.0, name="scale")(w)[:, None, None]
         shift = EqualDense(x.shape[-1], name="shift")(w)[:, None, None]
         centred = x.astype(jnp.float32)
@@ -143,13 +141,13 @@ class AdaIN(nn.Module):
 
 
 def minibatch_stddev(x: jax.Array, group: int) -> jax.Array:
-    """Appends the standard deviation over groups of samples as one more channel.
+    """Appends the standard deviation over groups of samples as a further channel.
 
-    Groups are strided: with M = N / group, samples i, i + M, i + 2M, ... are one group, as in the reference.
+    Groups are strided: with M = N / group, samples i, i + M, i + 2M, ... form a group, as in the reference.
 
     Args:
         x: f32[N,H,W,C].
-        group: samples a group at most; the largest divisor of N up to it is used.
+        group: greatest group size; the largest divisor of N up to it is used.
 
     Returns:
         f32[N,H,W,C+1].

@@ -98,7 +98,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
-        """Normalises x [N,H,W,C] by the batch, and updates the averages, where `train` (which may be traced) is true."""
+        """Normalises x [N,H,W,C]; if `train`, which may be traced, by the batch, with an update of the averages."""
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.constant(self.shift), shape)
@@ -115,6 +115,11 @@ class BatchNorm(nn.Module):
                     for new, kept in zip(used, (mean.value, var.value), strict=True)
                 )
         return (x - used[0]) * (scale * jax.lax.rsqrt(used[1] + EPSILON)) + bias
+
+
+def to_input(images: jax.Array) -> jax.Array:
+    """Converts images f32 in [-1,1] to [0,1], the range that the published network takes."""
+    return (images + 1.0) / 2.0
 
 
 class ResFCN(nn.Module):

@@ -294,9 +294,7 @@ def _correlate_backward(padding: Padding, saved: Pair, y: jax.Array) -> Pair:
     return _correlate_transposed(y, kernel, padding), _kernel_gradient(x, y, padding, kernel.shape[0])
 
 
-def _kernel_gradient_forward(
-    x: jax.Array, y: jax.Array, padding: Padding, size: int
-) -> tuple[jax.Array, Pair]:
+def _kernel_gradient_forward(x: jax.Array, y: jax.Array, padding: Padding, size: int) -> tuple[jax.Array, Pair]:
     return _kernel_gradient(x, y, padding, size), (x, y)
 
 

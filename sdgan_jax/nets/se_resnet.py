@@ -3,9 +3,9 @@
 He et al., "Deep Residual Learning", 2016; the improved residual unit of ArcFace (Deng et al. 2019) with squeeze and
 excitation (Hu et al. 2018). Kernels are stored with the equalised learning rate of `layers`.
 
-There are two kinds of normalisation. `fixed` scales and shifts each channel, which equals batch normalisation with known
-statistics. `group` is group normalisation with a scale and a shift. Neither uses statistics of the batch: a face has the
-same features in any batch and on any number of devices.
+There are two kinds of normalisation. `fixed` scales and shifts each channel, which equals batch normalisation with
+known statistics. `group` is group normalisation with a scale and a shift. Neither uses statistics of the batch: a face
+has the same features in any batch and on any number of devices.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ResNet(nn.Module):
 
 
 class SEBlock(nn.Module):
-    """ArcFace's residual unit: normalise, convolve, PReLU, convolve with the stride, squeeze-and-excitation, add, PReLU.
+    """ArcFace's residual unit: norm, convolution, norm, PReLU, strided convolution, norm, excitation, sum, PReLU.
 
     Both activations share one slope. Where size or width changes, the shortcut is a 1×1 convolution.
     """

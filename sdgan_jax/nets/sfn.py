@@ -1,9 +1,10 @@
-"""The Semantic_Fusion_Network of SD-GAN's official release, for its weights.
+"""Semantic_Fusion_Network of SD-GAN's official release, which runs the published weights.
 
-A face and a template image become feature maps, nine maps of the canonical 3D face become codes, the template's
-features are normalised and modulated by the others (SPADE, Park et al. 2019; ACE of SEAN, Zhu et al. 2020), and locally
-connected layers regress the offset. Facts: the keys, shapes and taps of `tests/golden/sdgan_sfn.npz`. What is trained
-in this project is `fusion`, which follows the paper; this network has quirks of its own (see `Codes`).
+Trunks turn a face and a template image into feature maps, and a style encoder turns nine maps of the canonical 3D face
+into codes. The template's features are normalised and modulated by the face's features and the codes (SPADE, Park et
+al. 2019; ACE of SEAN, Zhu et al. 2020). Locally connected layers regress the offset. The architecture is taken from the
+keys, shapes and taps in `tests/golden/sdgan_sfn.npz`. This project trains the network in `fusion`, which follows the
+paper; the release differs from the paper in some points (see `Codes`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sdgan_jax.nets.fusion_layers import Modulation, Regressor, StyleEncoder, no
 from sdgan_jax.nets.layers import EqualDense
 from sdgan_jax.nets.se_resnet import ResNet, SEResNet
 
-REGIONS = 3  # codes of a face: its three colour channels stand in for regions
+REGIONS = 3  # number of codes; the three colour channels of the face take the place of regions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Settings:
     Attributes:
         widths: channels of the stages of both trunks.
         style_widths: channels of the style encoder before its last layer, which gives codes of `widths[-1]`.
-        resolution: of face and template.
-        num_layers: vectors of the offset; each has `widths[-1]` numbers.
+        resolution: side of face and template in pixels.
+        num_layers: number of vectors in the offset; each has `widths[-1]` entries.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512)
@@ -39,7 +40,7 @@ class Settings:
 
 
 class OfficialFusion(nn.Module):
-    """Face, template and 3D maps to the offset."""
+    """Network from face, template and 3D maps to the offset."""
 
     settings: Settings = Settings()
 
@@ -50,7 +51,7 @@ class OfficialFusion(nn.Module):
         Args:
             face: f32[N,R,R,3] in [-1,1], R = settings.resolution.
             template: f32[N,R,R,3] in [-1,1], an image of the attribute.
-            maps: f32[N,S,S,9], maps of the canonical 3D face; S a multiple of 4.
+            maps: f32[N,S,S,9], maps of the canonical 3D face; S is a multiple of 4.
 
         Returns:
             f32[N,L,D].
@@ -66,23 +67,23 @@ class OfficialFusion(nn.Module):
 class Codes(nn.Module):
     """Codes of the regions: the mean of the code map over each region.
 
-    The release passes the face image where the mask of the regions belongs: region j is where colour channel j is not
-    zero, which is nearly everywhere. A region without a pixel has the code 0.
+    The release passes the face image in place of the region masks. Region j therefore consists of the pixels whose
+    colour channel j is not zero, which are nearly all pixels. A region without pixels has the code 0.
     """
 
     @nn.compact
     def __call__(self, code_map: jax.Array, face: jax.Array) -> jax.Array:
-        """The codes f32[N,3,D] of `code_map` f32[N,s,s,D] and `face` f32[N,R,R,3]."""
+        """Returns the codes f32[N,3,D] of `code_map` f32[N,s,s,D] and `face` f32[N,R,R,3]."""
         inside = (_nearest(face, code_map.shape[1]) != 0).astype(code_map.dtype)  # [N,s,s,3]
         total = jnp.einsum("nhwd,nhwk->nkd", code_map, inside)
         return total / jnp.maximum(inside.sum((1, 2)), 1.0)[..., None]
 
 
 class Fuse(nn.Module):
-    """ACE: template features, normalised, under gamma and beta blended from the codes and from the face features.
+    """ACE: normalised template features, scaled and shifted by gamma and beta from the codes and the face features.
 
-    Where channel j of the face features is not zero, code j is put onto the plane, the last of several; so it is the
-    third code that acts.
+    Code j is written where channel j of the face features is not zero. Later codes overwrite earlier ones, so that the
+    third code is used nearly everywhere.
     """
 
     @nn.compact
@@ -98,6 +99,6 @@ class Fuse(nn.Module):
 
 
 def _nearest(x: jax.Array, size: int) -> jax.Array:
-    """`x` f32[N,S,S,C] at `size` × `size` by dropping pixels: output i shows input floor(i · S / size)."""
+    """Resizes `x` f32[N,S,S,C] to `size` × `size` by dropping pixels: output i is input floor(i · S / size)."""
     places = jnp.arange(size) * x.shape[1] // size
     return x[:, places][:, :, places]

@@ -28,7 +28,7 @@ def edit_photos(
     """Edits photos, or continues where an earlier call with the same model and settings stopped.
 
     Args:
-        model: as `sdgan_jax.load` returns it; `config`, `params`, `invert` and `wear` are used.
+        model: a model, see `sdgan_jax.load`; its `config`, `params`, `invert` and `edit_latent` are used.
         photos: see `photo_files.find`; each is cut to its central square and brought to the model's size.
         out: folder of the results.
         attributes: names of the model's attributes, all applied to each face.

@@ -96,7 +96,7 @@ class PhotoResults:
         self.todo = [photo for photo in self._photos if photo.name not in kept]
         self._there = {name for name, results in there.items() if results}
         self.done = len(self._there)
-        self._lines = {name: self._encoded(rows) for name, rows in kept.items()}
+        self._lines = {name: self._encode(rows) for name, rows in kept.items()}
         self._others = self._other_lines(before)
         self._notes: list[tuple[PhotoFile, str]] = []
         self._made = 0
@@ -172,7 +172,7 @@ class PhotoResults:
                 self._write_sheet()
         finally:
             self._open.close()
-        self._say_notes()
+        self._print_notes()
         state = f"{len(self._lines)} of {_photos(len(self._photos))} done; the same command goes on there"
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"stopped; {state}") from error
@@ -248,7 +248,7 @@ class PhotoResults:
         labels = {photo.label for photo in self._photos}
         names = {name for names in self.names.values() for name in names}
         rows = [row for label, rows in before.items() if label not in labels for row in rows]
-        return self._encoded([row for row in rows if row["out"] not in names])
+        return self._encode([row for row in rows if row["out"] not in names])
 
     def _state_columns(self, photo: PhotoFile) -> dict[str, str]:
         return dict(zip(_SOURCE, (*self._states[photo.name], self._settings), strict=True))
@@ -256,12 +256,12 @@ class PhotoResults:
     def _enter(self, photo: PhotoFile, rows: Sequence[Row]) -> None:
         """Stores the rows of a photo, and writes the manifest if the pause since the last writing is long enough."""
         fixed = {"file": photo.label} | self._state_columns(photo)
-        self._lines[photo.name] = self._encoded([row | fixed for row in rows])
+        self._lines[photo.name] = self._encode([row | fixed for row in rows])
         self._bar.update()
         if time.monotonic() >= self._next_writing:
             self._write()
 
-    def _encoded(self, rows: Sequence[Row]) -> bytes:
+    def _encode(self, rows: Sequence[Row]) -> bytes:
         table = io.StringIO(newline="")
         csv.DictWriter(table, self._columns, lineterminator="\n").writerows(rows)
         return table.getvalue().encode("utf-8", "backslashreplace")
@@ -285,7 +285,7 @@ class PhotoResults:
         sheet = pictures.grid(np.concatenate(cells), columns, column_labels=labels)
         pictures.write_png(self.out / SHEET, sheet, self._by)
 
-    def _say_notes(self) -> None:
+    def _print_notes(self) -> None:
         """Prints the skipped photos and the reasons."""
         for photo, note in self._notes[:_SHOWN_NOTES]:
             line = note if note.startswith(photo.label) else f"{photo.label}: {note}"

@@ -1,5 +1,6 @@
-"""Trained networks other than a GAN: read, written, and ready for use."""
+"""Reads and writes trained networks other than a GAN."""
 
+from sdgan_jax.pretrained.classifier import AttributeClassifier, attribute_classifier
 from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
 from sdgan_jax.pretrained.official_fusion import OfficialFusionNetwork, fusion_network
 from sdgan_jax.pretrained.position import PositionNetwork, position_network
@@ -7,9 +8,11 @@ from sdgan_jax.pretrained.storage import SHIPPED, read, write
 
 __all__ = [
     "SHIPPED",
+    "AttributeClassifier",
     "IdentityNetwork",
     "OfficialFusionNetwork",
     "PositionNetwork",
+    "attribute_classifier",
     "fusion_network",
     "identity_network",
     "position_network",

@@ -17,7 +17,7 @@ from typing import Any
 from etils import epath
 
 from sdgan_jax.config import Config
-from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
+from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
 
 CONFIG = "config.json"
 NETWORK = "network.json"
@@ -25,25 +25,36 @@ WEIGHTS = "weights.safetensors"
 OLD_WEIGHTS = "weights.npz"  # the same arrays in the format of numpy; still read, no longer written
 CHECKPOINTS = "checkpoints"
 
-# What is trained by each kind of config, and the kind of the network directory that its run writes at its end.
-RUNS = {Config: ("a GAN", ""), PRNetConfig: ("PRNet", "prnet"), IdentityConfig: ("the identity network", "identity")}
-# Where a network directory of each kind is used.
+# For each kind of config, the name of the trained network and the kind of the network directory that the run writes.
+RUNS = {
+    Config: ("a GAN", ""),
+    PRNetConfig: ("PRNet", "prnet"),
+    IdentityConfig: ("the identity network", "identity"),
+    ClassifierConfig: ("the attribute classifier", "classifier"),
+}
+# For each kind of network directory, the flag, field or function that takes it.
 USES = {
     "prnet": "--network of experiments.wear or --config.fusion.position_network",
     "identity": "--config.losses.identity_network",
+    "classifier": "the folder megn_classifier of --data_dir",
     "sfn": "sdgan_jax.pretrained.fusion_network",
 }
 _WEIGHTS_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".index", ".safetensors", ".bin", ".h5", ".onnx")
-_WEIGHTS_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")  # of torch's zip files and of pickles
-_ABOVE = 6  # folders above a path that are looked at
+_WEIGHTS_STARTS = (
+    b"PK\x03\x04",
+    b"\x80\x02",
+    b"\x80\x03",
+    b"\x80\x04",
+)  # of torch's zip files and of pickles
+_ABOVE = 6  # number of folders above a path that are searched
 
 
 def read_object(file: epath.Path) -> dict[str, Any]:
     """Reads a JSON object.
 
     Raises:
-        ValueError: the file holds something else; the message does not name the file.
-        OSError: it cannot be read.
+        ValueError: the file contains something else; the message does not name the file.
+        OSError: the file cannot be read.
     """
     try:
         values = json.loads(file.read_bytes().decode())
@@ -52,9 +63,9 @@ def read_object(file: epath.Path) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("its brackets are nested too deeply") from error
     except ValueError as error:
-        raise ValueError(f"it is no JSON: {error}") from error
+        raise ValueError(f"it is not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError("it is no JSON object; it must be {…} with a value for each name")
+        raise ValueError("it is not a JSON object; it must be {…} with a value for each name")
     return values
 
 
@@ -64,7 +75,7 @@ def weights_of(folder: epath.Path) -> epath.Path | None:
 
 
 def run_kind(values: Mapping[str, Any], wanted: type = Config) -> type:
-    """Returns the kind of config that shares most fields with what a `config.json` holds; `wanted` if several do."""
+    """Returns the kind of config that shares most fields with the values of a `config.json`; `wanted` if several do."""
 
     def shared(kind: type) -> tuple[int, bool]:
         return len({field.name for field in dataclasses.fields(kind)} & set(values)), kind is wanted
@@ -73,7 +84,7 @@ def run_kind(values: Mapping[str, Any], wanted: type = Config) -> type:
 
 
 def describe_run(values: Mapping[str, Any]) -> str:
-    """Returns such as "a run of PRNet (64 pixels)"."""
+    """Returns a description of the run with this config, such as "a run of PRNet (64 pixels)"."""
     name, resolution = RUNS[run_kind(values)][0], values.get("resolution")
     return f"a run of {name}" + (f" ({resolution} pixels)" if type(resolution) is int else "")
 
@@ -95,7 +106,7 @@ def check_model(folder: epath.Path) -> None:
 
     Raises:
         FileNotFoundError: there is no model; the message says what to do.
-        ValueError: it is the directory of another network, or its `config.json` is damaged.
+        ValueError: the folder belongs to another network, or its `config.json` is damaged.
     """
     if (folder / NETWORK).exists():
         kind = _network_kind(folder)
@@ -119,7 +130,7 @@ def train_into(workdir: epath.PathLike) -> str:
 
 
 def missing_model(folder: epath.Path) -> str:
-    """Returns the line about a path without `config.json` that was given as a model directory."""
+    """Returns the message about a path without `config.json` that was given as a model directory."""
     train = train_into(folder)
     if line := _elsewhere(folder):
         return line
@@ -133,11 +144,11 @@ def missing_model(folder: epath.Path) -> str:
         return f"{folder} has no {CONFIG}; give {models[0]}{others}"
     if weights := _public_weights(folder):
         return f"{folder} has no {CONFIG}; {_convert(weights[0])}"
-    return f"{folder} is no model directory: it has no {CONFIG}; give a training workdir or a model directory"
+    return f"{folder} is not a model directory: it has no {CONFIG}; give a training workdir or a model directory"
 
 
 def missing_network(folder: epath.Path, kind: str) -> str:
-    """Returns the line about a path that is no network directory and was given as one of this kind."""
+    """Returns the message about a path that was given as a network directory of this kind, but is none."""
     wanted = f"give a network directory of the kind {kind}"
     if line := _elsewhere(folder):
         return line
@@ -158,7 +169,7 @@ def missing_network(folder: epath.Path, kind: str) -> str:
 
 
 def _elsewhere(path: epath.Path) -> str:
-    """The line about a path that is a file, or part of a model or network directory; "" for other paths."""
+    """Returns the message about a file, or a part of a model or network directory; "" for other paths."""
     if path.is_file() and _is_public_weights(path):
         return f"{path} is a file of weights, not a directory; {_convert(path)}"
     above = itertools.chain(list(path.parents)[:_ABOVE], list(_real(path).parents)[:_ABOVE])
@@ -176,7 +187,7 @@ def _elsewhere(path: epath.Path) -> str:
 
 
 def _real(path: epath.Path) -> epath.Path:
-    """A local path in full, links followed; a remote one as it is."""
+    """Returns a local path in full, links followed, and a remote one unchanged."""
     return path if "://" in str(path) else epath.Path(os.path.realpath(path))
 
 

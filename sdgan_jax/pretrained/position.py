@@ -15,7 +15,7 @@ from etils import epath
 from sdgan_jax import pictures
 from sdgan_jax.face3d import descent, finding, geometry
 from sdgan_jax.face3d import layout as layouts
-from sdgan_jax.nets.prnet import SCALE, ResFCN
+from sdgan_jax.nets.prnet import SCALE, ResFCN, to_input
 from sdgan_jax.pretrained import inputs, storage
 from sdgan_jax.pretrained.archive import Tree
 
@@ -62,15 +62,13 @@ class PositionNetwork:
         if self.layout == "megn":
             maps = (maps + geometry.mirror(self._maps(small[:, :, ::-1]), size)) / 2
         for stage in self.stages:
-            maps = jax.vmap(functools.partial(descent.correct, stage=stage, layout=self.uv_layout))(
-                (small + 1) / 2, maps
-            )
+            maps = jax.vmap(functools.partial(descent.correct, stage=stage, layout=self.uv_layout))(small, maps)
         return pictures.scale_positions(maps, ratio)
 
     def _maps(self, images: jax.Array) -> jax.Array:
         """Applies the network to images f32[N,size,size,3] in [-1,1]; the maps are in pixels of these."""
         variables = {name: self.variables[name] for name in ("params", "batch_stats")}
-        maps = jnp.asarray(self.net.apply(variables, (images + 1) / 2))
+        maps = jnp.asarray(self.net.apply(variables, to_input(images)))
         return (maps - jnp.array([0, 0, self.depth_offset])) * (SCALE * self.net.size)
 
     @property

@@ -124,7 +124,7 @@ class Checkpoints:
         Raises:
             FileNotFoundError: there is no such checkpoint.
             DamagedError: the checkpoint, or where no step is given every one, cannot be read.
-            ValueError: the checkpoint holds other arrays than `target`; some are named.
+            ValueError: the checkpoint contains other arrays than `target`; some are named.
         """
         self.wait()  # a step whose save goes on already counts as the latest
         steps = sorted(self._manager.all_steps(), reverse=True)
@@ -254,7 +254,7 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
     Raises:
         FileNotFoundError: there is no checkpoint; the message says what to do.
         DamagedError: no checkpoint, or not the one of `step`, can be read.
-        ValueError: the checkpoint holds other arrays than `target`; some are named.
+        ValueError: the checkpoint contains other arrays than `target`; some are named.
     """
     none = f"{workdir} holds no checkpoint; {directories.train_into(workdir)}"
     if not (epath.Path(workdir) / directories.CHECKPOINTS).exists():

@@ -60,7 +60,7 @@ def first_process_first() -> Iterator[None]:
             multihost_utils.sync_global_devices("the first process is done")
 
 
-def map_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> Callable[[Any, Any], tuple[Any, Any]]:
+def map_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> jax.stages.Wrapped:
     """Compiles the per-device step over the mesh: state replicated and donated, batch split by rows."""
     mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False)
     return jax.jit(mapped, donate_argnums=0)

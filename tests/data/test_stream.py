@@ -296,11 +296,16 @@ def test_a_broken_image_is_named_in_one_line(config):
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """A config of twelve photos with a labels.csv, of which three wear a mask and a beard."""
+    return config_of_photos(tmp_path_factory, 3)
+
+
+def config_of_photos(tmp_path_factory, several):
+    """A config of twelve photos: six wear a mask, and the first of them a beard, too."""
     folder = tmp_path_factory.mktemp("photos")
     rows = ["file,mask,beard"]
     for i in range(12):
         (folder / f"{i}.png").write_bytes(png(picture(i, 64)).getvalue())
-        rows.append(f"{i}.png,{int(i < 6)},{int(i < 3)}")
+        rows.append(f"{i}.png,{int(i < 6)},{int(i < several)}")
     (folder / "labels.csv").write_text("\n".join(rows))
     return config_lib.Config(
         dataset="megn/photos_64",
@@ -323,8 +328,8 @@ def test_photos_with_several_attributes_hint_at_sigmoid_once(photos, kind, proce
         assert "--config.losses.attribute_kind=sigmoid" in line
 
 
-def test_photos_with_one_attribute_each_need_no_hint(config, capfd):
-    stream.train_iterator(config).close()
+def test_photos_with_one_attribute_each_need_no_hint(tmp_path_factory, capfd):
+    stream.train_iterator(config_of_photos(tmp_path_factory, 0)).close()
     assert "hint" not in capfd.readouterr().err
 
 

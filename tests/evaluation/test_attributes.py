@@ -1,14 +1,17 @@
 """Evaluation: a model that hands out real images must score as real images do."""
 
+import functools
 import json
 import types
 
+import jax
 import numpy as np
 import pytest
 
 import tfds_megn
 from sdgan_jax import config as config_lib
 from sdgan_jax import pictures
+from sdgan_jax.config.networks import ClassifierConfig
 from sdgan_jax.data import rendered
 from sdgan_jax.evaluation import attributes, samples
 from sdgan_jax.model import Model
@@ -40,7 +43,7 @@ def stub_set(seed, count=20, **kwargs):
 def test_measure_counts_what_the_classifier_sees():
     generated = stub_set(0)
     generated["mask"][:5, 0, 0, 0] = 0  # five of twenty look like 'none'
-    results = attributes.measure(generated, stub_set(1), stub_set(2), stub_classifier)
+    results = attributes.measure_attributes(generated, stub_set(1), stub_set(2), stub_classifier)
     scores = results["attribute_accuracy"]
     assert scores["overall"] == pytest.approx(115 / 120) and scores["real"] == 1.0
     assert scores["per_class"] == {name: 0.75 if name == "mask" else 1.0 for name in NAMES}
@@ -52,27 +55,27 @@ def test_measure_of_shuffled_labels_is_chance():
     images = np.concatenate(list(stub_set(0, count=200).values()))
     images = images[np.random.default_rng(3).permutation(len(images))]
     shuffled = dict(zip(NAMES, np.split(images, 6), strict=True))
-    results = attributes.measure(shuffled, stub_set(1), stub_set(2), stub_classifier)
+    results = attributes.measure_attributes(shuffled, stub_set(1), stub_set(2), stub_classifier)
     assert abs(results["attribute_accuracy"]["overall"] - 1 / 6) < 4 * np.sqrt(5 / 36 / 1200)  # 4 sigma
 
 
 def test_measure_of_the_same_distribution_of_another_and_of_one_face():
     reals, references = stub_set(1, count=100), stub_set(2, count=100)
-    same = attributes.measure(stub_set(0, count=100), reals, references, stub_classifier)
+    same = attributes.measure_attributes(stub_set(0, count=100), reals, references, stub_classifier)
     assert same["diversity"]["mean_ratio"] == pytest.approx(1.0, abs=0.05)
     assert abs(same["classifier_kid"]["generated"]) < 0.01 and abs(same["classifier_kid"]["real"]) < 0.01
     distance = same["classifier_frechet_distance"]
     assert distance["generated"] == pytest.approx(distance["real"], rel=0.5)
 
     # Half the spread halves the distances between faces; brighter by 40 of 127.5 in 12 features: 12 * 0.098.
-    other = attributes.measure(stub_set(0, 100, mean=168, spread=10), reals, references, stub_classifier)
+    other = attributes.measure_attributes(stub_set(0, 100, mean=168, spread=10), reals, references, stub_classifier)
     assert other["diversity"]["mean_ratio"] == pytest.approx(0.5, abs=0.05)
     assert other["classifier_kid"]["generated"] > 0.1
     spread = 12 * (10 / 127.5) ** 2
     assert other["classifier_frechet_distance"]["generated"] == pytest.approx(12 * (40 / 127.5) ** 2 + spread, rel=0.1)
 
     one_face = {name: np.repeat(images[:1], 100, axis=0) for name, images in reals.items()}
-    collapsed = attributes.measure(one_face, reals, references, stub_classifier)
+    collapsed = attributes.measure_attributes(one_face, reals, references, stub_classifier)
     assert collapsed["attribute_accuracy"]["overall"] == 1.0  # why accuracy alone says little
     assert collapsed["diversity"]["mean_ratio"] == 0.0
 
@@ -81,9 +84,9 @@ def test_measure_refuses_what_it_cannot_measure():
     with pytest.raises(ValueError, match="1 generated images of mask"):
         generated = stub_set(0)
         generated["mask"] = generated["mask"][:1]
-        attributes.measure(generated, stub_set(1), stub_set(2), stub_classifier)
+        attributes.measure_attributes(generated, stub_set(1), stub_set(2), stub_classifier)
     with pytest.raises(ValueError, match="the real images have the classes"):
-        attributes.measure(stub_set(0), {"none": stub_set(1)["none"]}, stub_set(2), stub_classifier)
+        attributes.measure_attributes(stub_set(0), {"none": stub_set(1)["none"]}, stub_set(2), stub_classifier)
 
 
 class RealImages:
@@ -101,6 +104,11 @@ class RealImages:
         return pictures.to_float(self.images[attribute][start : start + len(z)])
 
 
+def short(self, full, **fields):
+    """Makes a config of 40 steps."""
+    full(self, **({"total_steps": 40} | fields))
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
@@ -108,8 +116,8 @@ def data_dir(tmp_path_factory):
 
 @pytest.mark.slow
 def test_real_images_score_as_real_images(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(classifier_lib, "STEPS", 40)
-    results = attributes.evaluate(RealImages(data_dir), tmp_path / "out", num_images=24)
+    monkeypatch.setattr(ClassifierConfig, "__init__", functools.partialmethod(short, ClassifierConfig.__init__))
+    results = attributes.evaluate_model(RealImages(data_dir), tmp_path / "out", num_images=24)
     held_out = results["classifier"]["held_out_accuracy"]
     assert results["classifier"]["held_out_images"] == 24
     assert results["attribute_accuracy"]["overall"] == pytest.approx(held_out)
@@ -118,7 +126,7 @@ def test_real_images_score_as_real_images(data_dir, tmp_path, monkeypatch):
     assert results["classifier_frechet_distance"]["real"] > 1.0
 
     monkeypatch.setattr(classifier_lib, "train", None)  # the second evaluation does not train again
-    turned = attributes.evaluate(RealImages(data_dir, turn=1), tmp_path / "turned", num_images=24)
+    turned = attributes.evaluate_model(RealImages(data_dir, turn=1), tmp_path / "turned", num_images=24)
     right = np.array(results["confusion_matrix"])
     np.testing.assert_array_equal(turned["confusion_matrix"], np.roll(right, -1, axis=0))
 
@@ -132,7 +140,7 @@ def test_real_images_score_as_real_images(data_dir, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_score_is_minus_the_distance_that_evaluation_measures(data_dir, monkeypatch):
-    monkeypatch.setattr(classifier_lib, "STEPS", 40)
+    monkeypatch.setattr(ClassifierConfig, "__init__", functools.partialmethod(short, ClassifierConfig.__init__))
     monkeypatch.setattr(attributes, "SCORE_IMAGES", 24)
     config = config_lib.Config(dataset="megn/rendered_32_n240", resolution=32, data_dir=str(data_dir))
     for part in (config.generator, config.discriminator):
@@ -145,47 +153,17 @@ def test_score_is_minus_the_distance_that_evaluation_measures(data_dir, monkeypa
     model = Model(make_networks(config), {field: getattr(state, field) for field in weights.FIELDS})
     faces = rendered.read("rendered_32_n240", "validation", data_dir)
     reals = {name: faces.images[faces.labels == i][:4] for i, name in enumerate(NAMES)}
-    classifier = classifier_lib.load_or_train("rendered_32_n240", data_dir)
-    measured = attributes.measure(samples.draw(model, NAMES, 4), reals, reals, classifier)
+    classifier = jax.jit(classifier_lib.load_or_train("rendered_32_n240", data_dir))
+    measured = attributes.measure_attributes(samples.draw_samples(model, NAMES, 4), reals, reals, classifier)
     assert score == pytest.approx(-measured["classifier_frechet_distance"]["generated"], rel=1e-4)
-
-
-def test_draw_takes_every_latent_once():
-    asked = []
-
-    def generate(z, attribute):
-        asked.append((attribute, z.shape))
-        return np.asarray(z)[:, :3].reshape(-1, 1, 1, 3) / 10
-
-    model = types.SimpleNamespace(config=config_lib.Config(), generate=generate)
-    drawn = samples.draw(model, ("none", "mask"), 40, seed=5)
-    assert {shape for _, shape in asked} == {(32, 512)} and len(asked) == 4
-    assert all(len(np.unique(images.reshape(40, 3), axis=0)) == 40 for images in drawn.values())
-    again = samples.draw(model, ("none", "mask"), 40, seed=5)
-    np.testing.assert_array_equal(drawn["mask"], again["mask"])
-
-
-@pytest.mark.parametrize(
-    "dataset, resolution, expected",
-    [
-        ("megn/rendered_64", 64, "rendered_64"),
-        ("megn/rendered_32_n600", 32, "rendered_32_n600"),
-        ("megn/rendered_64:1.0.0", 64, "rendered_64"),
-        ("megn/photos_128", 128, "rendered_128"),
-        ("megn/photos_1024", 1024, "rendered_256"),
-        ("mnist", 16, "rendered_32"),
-    ],
-)
-def test_what_a_model_is_held_against(dataset, resolution, expected):
-    assert samples.rendered_config(dataset, resolution) == expected
 
 
 def test_other_attributes_and_too_few_images_are_refused(tmp_path):
     config = config_lib.Config(attributes=("none", "hat"))
     with pytest.raises(ValueError, match="attributes are none, hat"):
-        attributes.evaluate(types.SimpleNamespace(config=config), tmp_path)
+        attributes.evaluate_model(types.SimpleNamespace(config=config), tmp_path)
     with pytest.raises(ValueError, match="num_images is 6; at least 12"):
-        attributes.evaluate(types.SimpleNamespace(config=config_lib.Config()), tmp_path, num_images=6)
+        attributes.evaluate_model(types.SimpleNamespace(config=config_lib.Config()), tmp_path, num_images=6)
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "metrics.txt", "samples.png", "samples_beard.png"])
@@ -193,5 +171,5 @@ def test_a_file_of_the_user_is_refused_before_the_classifier_is_trained(tmp_path
     monkeypatch.setattr(classifier_lib, "load_or_train", None)
     (tmp_path / name).write_text("mine")
     with pytest.raises(FileExistsError, match=f"{name} exists and was not written by sdgan-jax evaluate"):
-        attributes.evaluate(types.SimpleNamespace(config=config_lib.Config()), tmp_path)
+        attributes.evaluate_model(types.SimpleNamespace(config=config_lib.Config()), tmp_path)
     assert (tmp_path / name).read_text() == "mine"

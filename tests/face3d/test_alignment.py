@@ -44,3 +44,34 @@ def test_corners_and_centre_of_a_square():
 def test_the_outermost_pixels_repeat_beyond_the_edge():
     frame = alignment.cut(ramps(), np.array([0.0, 0.0, 20.0]), 20)
     assert (frame[:8, :8] == 0).all() and frame[19, 19, 0] > 8
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((80.0, 20.0, 120.0, 50.0), (60, -5, 80, 96)),  # 2 x 40 around (100, 35)
+        ((80.0, 20.0, 180.0, 50.0), (30, -65, 200, 150)),  # larger than the largest copy
+        ((3.0, 3.0, 3.0, 3.0), (-1, -1, 8, 96)),
+    ],
+)
+def test_a_patch_lies_around_the_box(box, expected):
+    assert alignment.patch_around(np.array(box), 2.0, (96, 150)) == expected
+
+
+@pytest.mark.parametrize(("left", "top"), [(60, 30), (-15, 70), (180, -20)])
+@pytest.mark.parametrize("size", [40, 80])
+def test_what_is_cut_is_put_back_at_its_place(left, top, size):
+    """Over the edges too; up and down by a factor of two, ramps stay ramps away from the rim of the patch."""
+    photo = ramps()
+    patch = alignment.Patch(left, top, 40, size)
+    part = patch.view(photo)
+    restored = patch.restore(alignment.cut(photo, patch.square, size).astype(np.float32), *photo.shape[:2])
+    assert restored.shape == part.shape and np.shares_memory(part, photo)
+    edges = slice(2, -2), slice(2, -2)
+    assert np.abs(restored[edges] - part[edges]).max() < 0.8  # the copy is rounded to u8
+
+
+def test_a_patch_within_the_photo_maps_its_corners():
+    patch = alignment.Patch(60, 30, 40, 80)
+    corners = np.array([[60 - 0.5, 30 - 0.5, 0.0], [99.5, 69.5, 0.0]])
+    np.testing.assert_allclose(alignment.to_square(corners, patch.square, 80), [[-0.5, -0.5, 0], [79.5, 79.5, 0]])

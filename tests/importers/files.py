@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sdgan_jax.importers import formats
 from tests.importers import states, writer
 
 WIDTHS, DIM, LAYERS, CLASSES = (8, 6, 10), 12, 2, 3
@@ -53,3 +54,9 @@ def tf_pickle(state_g=STATE_G, state_d=STATE_D, arguments_g=(), arguments_d=(), 
     d = writer.tf_network("D", states.tf_d(state_d), resolution=16, **dict(arguments_d))
     unused = generator({"lod": np.float32(0), "dlatent_avg": np.zeros(DIM, np.float32)})
     return writer.dumps((unused, d, generator(own)), protocol)
+
+
+def read(tmp_path, data):
+    """Returns the model or network that is read from a file with these bytes."""
+    (tmp_path / "x").write_bytes(data)
+    return formats.read(tmp_path / "x")[1]

@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 
 from sdgan_jax.config import GeneratorConfig
-from sdgan_jax.importers import formats, rosinality
+from sdgan_jax.importers import rosinality
 from sdgan_jax.importers.assembly import Parts, assemble, channel_rule
 from sdgan_jax.importers.pickles import FileError
 from tests.importers import files, writer
-
-
-def read(tmp_path, data):
-    (tmp_path / "x").write_bytes(data)
-    return formats.read(tmp_path / "x")[1]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +29,7 @@ def test_channel_rules(widths, expected):
 def test_the_average_w_is_computed_where_the_file_has_none(tmp_path):
     tree = files.rosinality_tree()
     del tree["latent_avg"]
-    model = read(tmp_path, writer.torch_zip(tree))
+    model = files.read(tmp_path, writer.torch_zip(tree))
     assert model.notes == ["the file has no average w; it was computed from 10000 latents"]
     z = np.random.default_rng(5).standard_normal((20_000, files.DIM)).astype(np.float32)
     x = z / np.sqrt(np.mean(z**2, 1, keepdims=True) + 1e-8)
@@ -56,7 +51,7 @@ def test_missing_unexpected_and_misshaped_keys_are_counted_and_named(tmp_path):
     del state["convs.0.noise.weight"], state["style.1.bias"]
     state["to_rgb1.bias"] = np.ones((1, 4, 1, 1), np.float32)
     with pytest.raises(FileError) as raised:
-        read(tmp_path, writer.torch_zip(tree))
+        files.read(tmp_path, writer.torch_zip(tree))
     assert str(raised.value) == (
         f"{tmp_path / 'x'}: the generator does not fit a StyleGAN2; 2 missing (style.1.bias, "
         "convs.0.noise.weight); 5 unexpected (extra.0, extra.1, extra.2, and 2 more); "
@@ -66,7 +61,7 @@ def test_missing_unexpected_and_misshaped_keys_are_counted_and_named(tmp_path):
 
 def test_an_average_w_of_another_length_is_refused(tmp_path):
     with pytest.raises(FileError, match=r"x: the average w is \[5\] or not finite; it must be \[12\]"):
-        read(tmp_path, writer.torch_zip(files.rosinality_tree(latent_avg=np.ones(5, np.float32))))
+        files.read(tmp_path, writer.torch_zip(files.rosinality_tree(latent_avg=np.ones(5, np.float32))))
 
 
 @pytest.mark.parametrize("resolution", [4, 12, 2048])
@@ -78,7 +73,7 @@ def test_other_resolutions_are_refused(resolution):
 
 def test_an_average_w_with_a_leading_axis_and_no_discriminator(tmp_path):
     tree = files.rosinality_tree()
-    model = read(tmp_path, writer.torch_zip({"g": tree["g_ema"], "latent_avg": tree["latent_avg"][None]}))
+    model = files.read(tmp_path, writer.torch_zip({"g": tree["g_ema"], "latent_avg": tree["latent_avg"][None]}))
     assert "params_d" not in model.trees
     assert model.notes == [
         "the file has no g_ema (the averaged generator); g was taken",

@@ -5,28 +5,22 @@ import numpy as np
 import pytest
 
 import sdgan_jax
-from sdgan_jax.importers import formats
 from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training.gan import weights
 from tests.importers import files, states
 
 
-def read(tmp_path, data):
-    (tmp_path / "x").write_bytes(data)
-    return formats.read(tmp_path / "x")[1]
-
-
 def test_settings_of_layers_are_read(tmp_path):
     look_up = files.attributes(mbstd={"group_size": 8}, fc0={"bias_gain": np.float64(0.02)}, conv0={"conv_clamp": 256})
-    model = read(tmp_path, files.nvlabs_pickle(look_up=look_up))
+    model = files.read(tmp_path, files.nvlabs_pickle(look_up=look_up))
     assert model.config.discriminator.mbstd_group == 8
     assert model.config.generator.mapping_lr_mul == 0.02
     assert model.config.generator.conv_clamp == model.config.discriminator.conv_clamp == 256
 
 
 def test_a_file_without_a_discriminator(tmp_path):
-    assert read(tmp_path, files.nvlabs_pickle(state_d=None)).notes == ["the file has no discriminator"]
+    assert files.read(tmp_path, files.nvlabs_pickle(state_d=None)).notes == ["the file has no discriminator"]
 
 
 def changed(state, **changes):
@@ -65,7 +59,7 @@ G_NAN = changed(files.STATE_G, synthesis_b8_conv0_bias=np.full(6, np.nan, np.flo
 )
 def test_other_networks_are_refused(tmp_path, make, line):
     with pytest.raises(FileError) as raised:
-        read(tmp_path, make())
+        files.read(tmp_path, make())
     assert str(raised.value).startswith(f"{tmp_path}/{line}")
 
 
@@ -91,7 +85,7 @@ def test_conditional_networks(tmp_path):
         states.nvlabs_g(files.WIDTHS, files.DIM, files.LAYERS, files.CLASSES),
         states.nvlabs_d(files.WIDTHS, files.CLASSES),
     )
-    imported = read(tmp_path, files.nvlabs_pickle(state_g, state_d))
+    imported = files.read(tmp_path, files.nvlabs_pickle(state_g, state_d))
     assert imported.config.generator.label_dim == imported.config.discriminator.label_dim == files.CLASSES
     weights.write(tmp_path / "model", imported.config, imported.trees)
     model = sdgan_jax.load(tmp_path / "model")
@@ -113,7 +107,7 @@ def test_conditional_networks(tmp_path):
     for i in range(files.WIDTHS[0]):
         plain = {key: array for key, array in state_d.items() if not key.startswith("mapping")}
         plain |= {f"b4.out.{part}": state_d[f"b4.out.{part}"][i : i + 1] for part in ("weight", "bias")}
-        imported = read(tmp_path, files.nvlabs_pickle(files.STATE_G, plain))
+        imported = files.read(tmp_path, files.nvlabs_pickle(files.STATE_G, plain))
         trees = jax.tree.map(jax.numpy.asarray, imported.trees)
         one = one or sdgan_jax.Model(make_networks(imported.config), trees)
         one.take(trees)

@@ -2,19 +2,13 @@
 
 import pytest
 
-from sdgan_jax.importers import formats
 from sdgan_jax.importers.pickles import FileError
 from tests.importers import files
 
 
-def read(tmp_path, data):
-    (tmp_path / "x").write_bytes(data)
-    return formats.read(tmp_path / "x")[1]
-
-
 def test_arguments_of_the_networks_are_read(tmp_path):
     arguments = {"mapping_lrmul": 0.02, "conv_clamp": None}, {"mbstd_group_size": 8, "architecture": "resnet"}
-    model = read(tmp_path, files.tf_pickle(arguments_g=arguments[0], arguments_d=arguments[1]))
+    model = files.read(tmp_path, files.tf_pickle(arguments_g=arguments[0], arguments_d=arguments[1]))
     assert (model.config.generator.mapping_lr_mul, model.config.discriminator.mbstd_group) == (0.02, 8)
 
 
@@ -38,5 +32,5 @@ def test_arguments_of_the_networks_are_read(tmp_path):
 )
 def test_other_networks_are_refused(tmp_path, make, line):
     with pytest.raises(FileError) as raised:
-        read(tmp_path, make())
+        files.read(tmp_path, make())
     assert str(raised.value).startswith(f"{tmp_path}/{line}")

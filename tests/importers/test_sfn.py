@@ -136,7 +136,9 @@ def test_other_files_are_refused(tmp_path):
     assert sfn.is_sfn(STATE) and sfn.is_sfn(f"module.{key}" for key in STATE)
     assert not sfn.is_sfn(["g_ema", "d"])
     (tmp_path / "x.pth").write_bytes(writer.torch_zip({"model": {"x": np.zeros(2, np.float32)}}))
-    with pytest.raises(FileError, match=r"x.pth is a file of torch, but of an unknown network: it holds model \(x, …\); "):
+    with pytest.raises(
+        FileError, match=r"x.pth is a file of torch, but of an unknown network: it holds model \(x, …\); "
+    ):
         formats.read(tmp_path / "x.pth")
     state = {key: array for key, array in STATE.items() if "num_batches" not in key}
     (tmp_path / "x.pth").write_bytes(writer.torch_legacy({"model": state}))

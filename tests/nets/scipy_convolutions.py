@@ -6,10 +6,6 @@ import scipy.signal
 FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64.0
 
 
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
 def per_channel(x, kernel, combine):
     """Applies `combine(channel, 2-D kernel)` and sums over input channels."""
     n, c, d = x.shape[0], x.shape[3], kernel.shape[3]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from sdgan_jax.importers import arcface as importer
-from sdgan_jax.nets import resample
 from sdgan_jax.nets.arcface import ArcFace
 from tests.importers import states
 from tests.nets import golden

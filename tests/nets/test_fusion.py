@@ -1,4 +1,4 @@
-"""The fusion network: what its offsets must be, whatever its weights, and its parts against numpy."""
+"""The fusion network: properties of its offsets at random weights, and its parts against numpy."""
 
 import dataclasses
 
@@ -10,7 +10,6 @@ import pytest
 
 from sdgan_jax.config import FusionConfig
 from sdgan_jax.nets.fusion import Face3D, Fusion, feature_side, region_means
-from sdgan_jax.nets.fusion_layers import Regressor
 from tests.training import tiny
 
 N, A, LAYERS, DIM, SIZE, SIDE, K = 2, 4, 4, 6, 16, 8, 3
@@ -45,7 +44,7 @@ def make(config, **inputs):
     params = jax.tree.unflatten(tree, [draw(*leaf.shape, seed=10 + i) for i, leaf in enumerate(leaves)])
 
     apply = jax.jit(
-        lambda params, *given, **more: net.apply({"params": params}, *given, **more), static_argnames="worn"
+        lambda params, *given, **more: net.apply({"params": params}, *given, **more), static_argnames="max_attributes"
     )
     return params, lambda images, attributes, **more: np.asarray(apply(params, images, np.float32(attributes), **more))
 
@@ -70,8 +69,8 @@ def test_offsets_of_several_attributes_add_up(plain):
     offset = plain[1]
     mask, beard = offset(IMAGES, MASK), offset(IMAGES, BEARD)
     assert np.abs(mask - beard).max() > 0.1
-    np.testing.assert_allclose(offset(IMAGES, BOTH, worn=2), mask + beard, rtol=1e-4, atol=1e-4)
-    weighted = offset(IMAGES, [[0.3, 0.5, -2, 0], [0, 0, 0.7, 0]], worn=2)
+    np.testing.assert_allclose(offset(IMAGES, BOTH, max_attributes=2), mask + beard, rtol=1e-4, atol=1e-4)
+    weighted = offset(IMAGES, [[0.3, 0.5, -2, 0], [0, 0, 0.7, 0]], max_attributes=2)
     expected = np.stack((0.5 * mask[0] - 2 * beard[0], 0.7 * beard[1]))
     np.testing.assert_allclose(weighted, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(offset(IMAGES, [[0, 0.5, -2, 0]] * N), -2 * beard, rtol=1e-4, atol=1e-4)
@@ -112,18 +111,6 @@ def test_codes_are_means_over_regions():
     np.testing.assert_array_equal(actual[:, 2], np.zeros((2, 5)))
 
 
-def test_the_regressor_is_a_product_for_each_position():
-    x, net = draw(2, 3, 2, 4), Regressor(num_layers=5, features=7)
-    kernels = {"local": draw(6, 4, 7, seed=1), "layers": draw(7, 6, 5, seed=2)}
-    params = {name: {"kernel": kernel} for name, kernel in kernels.items()}
-    scale, bias = draw(5, 1, seed=3), draw(5, 1, seed=4)
-    actual = jax.jit(net.apply)({"params": params | {"scale": scale, "bias": bias}}, x)
-    hidden = np.maximum(np.einsum("npc,pcd->npd", x.reshape(2, 6, 4), kernels["local"]) / 2, 0)
-    vectors = np.maximum(np.einsum("npd,dpl->nld", hidden, kernels["layers"]) / np.sqrt(6), 0)
-    normal = (vectors - vectors.mean(-1, keepdims=True)) / np.sqrt(vectors.var(-1, keepdims=True) + 1e-5)
-    np.testing.assert_allclose(actual, scale * normal + bias, rtol=1e-4, atol=1e-4)
-
-
 def names(config, **inputs):
     net = Fusion(config, num_attributes=A, num_layers=LAYERS, latent_dim=DIM)
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), IMAGES, jnp.zeros((N, A)), **inputs))
@@ -149,11 +136,11 @@ def test_it_starts_at_zero_and_every_parameter_learns(config):
     inputs = {"face3d": FACE3D} if config.use_3d else {}
     inputs |= {"template": OTHERS} if config.semantic == "template" else {}
     net = Fusion(config, num_attributes=A, num_layers=LAYERS, latent_dim=DIM)
-    target, worn = draw(N, LAYERS, DIM), np.float32([[0, 1, 0, 0], [0, 0, 1, 0]])
+    target, attributes = draw(N, LAYERS, DIM), np.float32([[0, 1, 0, 0], [0, 0, 1, 0]])
 
-    offset = lambda params: net.apply({"params": params}, IMAGES, worn, **inputs)  # noqa: E731
+    offset = lambda params: net.apply({"params": params}, IMAGES, attributes, **inputs)  # noqa: E731
     slope = jax.jit(jax.grad(lambda params: jnp.square(offset(params) - target).sum()))
-    params = jax.jit(lambda: net.init(jax.random.key(0, impl="unsafe_rbg"), IMAGES, worn, **inputs)["params"])()
+    params = jax.jit(lambda: net.init(jax.random.key(0, impl="unsafe_rbg"), IMAGES, attributes, **inputs)["params"])()
     np.testing.assert_array_equal(jax.jit(offset)(params), np.zeros((N, LAYERS, DIM)))
     after = jax.tree.map(lambda x, g: np.asarray(x) - np.float32(0.01) * np.asarray(g), params, slope(params))
     for name, leaf in flax.traverse_util.flatten_dict(slope(after), sep="/").items():
@@ -188,7 +175,7 @@ def test_any_resolution():
         (CONFIG, {"face3d": FACE3D}, "fusion.use_3d is False, so face3d must not be given"),
         (DEEP, {"face3d": dataclasses.replace(FACE3D, image_regions=np.zeros((N, 4, 4, K)))}, "must be .N,8,8,K."),
         (dataclasses.replace(CONFIG, semantic="template"), {}, "'template', so template must be given"),
-        (CONFIG, {"worn": 4}, "worn is 4; it must be from 1 to 3"),
+        (CONFIG, {"max_attributes": 4}, "max_attributes is 4; it must be from 1 to 3"),
     ],
 )
 def test_wrong_inputs_are_named(config, inputs, message):

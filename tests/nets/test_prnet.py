@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from sdgan_jax.importers import prnet as importer
-from sdgan_jax.nets import resample
 from sdgan_jax.nets.prnet import MOMENTUM, ResFCN, upward
 from tests.nets import golden
 

@@ -8,7 +8,7 @@ import pytest
 from sdgan_jax.nets import resample
 from tests.nets import derivatives
 from tests.nets import scipy_convolutions as expected
-from tests.nets.scipy_convolutions import noise
+from tests.nets.random_arrays import noise
 from tests.training import tiny
 
 PLAIN = [resample.convolve_plain, resample.convolve_up_plain, resample.convolve_down_plain]

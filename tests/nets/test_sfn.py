@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from sdgan_jax.importers import sfn as importer
-from sdgan_jax.nets.fusion_layers import LocallyConnected
 from sdgan_jax.nets.sfn import Codes, OfficialFusion, Settings
 from tests.importers import states
 from tests.nets import golden
@@ -69,81 +68,100 @@ def test_the_release():
     assert max(errors.values()) <= 1e-4, errors
 
 
-def torch_network(state, face, template, maps):
-    """The network in torch, from the names and shapes of its state dict and the papers it is made of."""
-    torch = pytest.importorskip("torch")
-    functional = torch.nn.functional
-    state = {key: torch.as_tensor(array) for key, array in state.items()}
-    face, template, maps = (torch.as_tensor(x.transpose(0, 3, 1, 2).copy()) for x in (face, template, maps))
+class TorchNetwork:
+    """The network in torch, from the names and shapes of its state dict and the papers it follows; NCHW."""
 
-    def norm(x, key):
-        parts = (state[f"{key}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
-        return functional.batch_norm(x, *parts)
+    def __init__(self, state):
+        self.torch = pytest.importorskip("torch")
+        self.functional = self.torch.nn.functional
+        self.state = {key: self.torch.as_tensor(array) for key, array in state.items()}
 
-    def conv(x, key, stride=1, padding=None):
-        kernel = state[f"{key}.weight"]
+    def __call__(self, face, template, maps):
+        """Takes NHWC arrays of numpy; returns the offset."""
+        face, template, maps = (self.torch.as_tensor(x.transpose(0, 3, 1, 2).copy()) for x in (face, template, maps))
+        x = self.prelu(self.norm(self.conv(face, "arcfacenet.conv1"), "arcfacenet.bn1"), "arcfacenet.prelu")
+        features = self.trunk(self.functional.max_pool2d(x, 2), "arcfacenet", 1)
+        x = self.norm(self.conv(template, "masknet.conv1"), "masknet.bn1").relu()
+        semantic = self.trunk(x, "masknet", 2)
+        plane = self.code_plane(face, features, self.code_map(maps))
+        return self.regress(self.fuse(semantic, features, plane)).numpy()
+
+    def norm(self, x, key):
+        parts = (self.state[f"{key}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return self.functional.batch_norm(x, *parts)
+
+    def conv(self, x, key, stride=1, padding=None):
+        kernel = self.state[f"{key}.weight"]
         padding = kernel.shape[-1] // 2 if padding is None else padding
-        return functional.conv2d(x, kernel, state.get(f"{key}.bias"), stride, padding)
+        return self.functional.conv2d(x, kernel, self.state.get(f"{key}.bias"), stride, padding)
 
-    def dense(x, key):
-        return functional.linear(x, state[f"{key}.weight"], state[f"{key}.bias"])
+    def dense(self, x, key):
+        return self.functional.linear(x, self.state[f"{key}.weight"], self.state[f"{key}.bias"])
 
-    def prelu(x, key):
-        return functional.prelu(x, state[f"{key}.weight"])
+    def prelu(self, x, key):
+        return self.functional.prelu(x, self.state[f"{key}.weight"])
 
-    def block(x, key, stride):
+    def block(self, x, key, stride):
         shortcut = x
-        if f"{key}.downsample.0.weight" in state:
-            shortcut = norm(conv(x, f"{key}.downsample.0", stride), f"{key}.downsample.1")
+        if f"{key}.downsample.0.weight" in self.state:
+            shortcut = self.norm(self.conv(x, f"{key}.downsample.0", stride), f"{key}.downsample.1")
         if key.startswith("masknet"):
-            y = norm(conv(x, f"{key}.conv1", stride), f"{key}.bn1").relu()
-            return (norm(conv(y, f"{key}.conv2"), f"{key}.bn2") + shortcut).relu()
-        y = norm(conv(norm(x, f"{key}.bn0"), f"{key}.conv1"), f"{key}.bn1")
-        y = norm(conv(prelu(y, f"{key}.prelu"), f"{key}.conv2", stride), f"{key}.bn2")
-        scale = dense(prelu(dense(y.mean((2, 3)), f"{key}.se.fc.0"), f"{key}.se.fc.1"), f"{key}.se.fc.2")
-        return prelu(y * scale.sigmoid()[:, :, None, None] + shortcut, f"{key}.prelu")
+            y = self.norm(self.conv(x, f"{key}.conv1", stride), f"{key}.bn1").relu()
+            return (self.norm(self.conv(y, f"{key}.conv2"), f"{key}.bn2") + shortcut).relu()
+        y = self.norm(self.conv(self.norm(x, f"{key}.bn0"), f"{key}.conv1"), f"{key}.bn1")
+        y = self.norm(self.conv(self.prelu(y, f"{key}.prelu"), f"{key}.conv2", stride), f"{key}.bn2")
+        hidden = self.prelu(self.dense(y.mean((2, 3)), f"{key}.se.fc.0"), f"{key}.se.fc.1")
+        scale = self.dense(hidden, f"{key}.se.fc.2")
+        return self.prelu(y * scale.sigmoid()[:, :, None, None] + shortcut, f"{key}.prelu")
 
-    def trunk(x, key, first):
+    def trunk(self, x, key, first):
         for stage in range(1, 5):
             for index in range(2):
-                x = block(x, f"{key}.layer{stage}.{index}", (first if stage == 1 else 2) if index == 0 else 1)
+                stride = (first if stage == 1 else 2) if index == 0 else 1
+                x = self.block(x, f"{key}.layer{stage}.{index}", stride)
         return x
 
-    x = prelu(norm(conv(face, "arcfacenet.conv1"), "arcfacenet.bn1"), "arcfacenet.prelu")
-    features = trunk(functional.max_pool2d(x, 2), "arcfacenet", 1)
-    semantic = trunk(norm(conv(template, "masknet.conv1"), "masknet.bn1").relu(), "masknet", 2)
+    def code_map(self, x):
+        """The style encoder."""
+        reflected = lambda x: self.functional.pad(x, (1, 1, 1, 1), "reflect")  # noqa: E731
+        for index in (1, 4, 7, 10):
+            key = f"encoder.model.{index}"
+            if index == 1:
+                x = self.conv(reflected(x), key, padding=0)
+            elif index == 10:
+                parts = (self.state[f"{key}.weight"], self.state[f"{key}.bias"])
+                x = self.functional.conv_transpose2d(x, *parts, stride=2, padding=1, output_padding=1)
+            else:
+                x = self.conv(x, key, 2)
+            x = self.functional.leaky_relu(self.functional.instance_norm(x), 0.2)
+        return self.conv(reflected(x), "encoder.model.14", padding=0).tanh()
 
-    x, mirror = maps, (1, 1, 1, 1)
-    for index in (1, 4, 7, 10):
-        key = f"encoder.model.{index}"
-        if index == 1:
-            x = conv(functional.pad(x, mirror, "reflect"), key, padding=0)
-        elif index == 10:
-            parts = (state[f"{key}.weight"], state[f"{key}.bias"])
-            x = functional.conv_transpose2d(x, *parts, stride=2, padding=1, output_padding=1)
-        else:
-            x = conv(x, key, 2)
-        x = functional.leaky_relu(functional.instance_norm(x), 0.2)
-    code_map = conv(functional.pad(x, mirror, "reflect"), "encoder.model.14", padding=0).tanh()
+    def code_plane(self, face, features, code_map):
+        """The codes of the regions, written where the channels of the features are not zero."""
+        inside = self.functional.interpolate(face, size=code_map.shape[2:], mode="nearest").bool()
+        plane = self.torch.zeros_like(features)
+        for n in range(len(face)):
+            for region in range(3):
+                chosen = code_map[n][:, inside[n, region]]
+                code = chosen.mean(1) if chosen.shape[1] else self.torch.zeros(len(code_map[n]))
+                places = features[n, region] != 0
+                plane[n][:, places] = self.dense(code, f"fusion.fc_mu{region}").relu()[:, None]
+        return plane
 
-    inside = functional.interpolate(face, size=code_map.shape[2:], mode="nearest").bool()
-    plane = torch.zeros_like(semantic)
-    for n in range(len(face)):
-        for region in range(3):
-            chosen = code_map[n][:, inside[n, region]]
-            code = chosen.mean(1) if chosen.shape[1] else torch.zeros(len(code_map[n]))
-            plane[n][:, features[n, region] != 0] = dense(code, f"fusion.fc_mu{region}").relu()[:, None]
-    shared = conv(features, "fusion.Spade.mlp_shared.0").relu()
-    blended = {}
-    for name in ("gamma", "beta"):
-        share = state[f"fusion.blending_{name}"].sigmoid()
-        of_codes, of_face = conv(plane, f"fusion.conv_{name}"), conv(shared, f"fusion.Spade.mlp_{name}")
-        blended[name] = share * of_codes + (1 - share) * of_face
-    x = functional.instance_norm(semantic) * (1 + blended["gamma"]) + blended["beta"]
-    x = torch.einsum("ncp,ocp->nop", x.flatten(2), state["regre.tree_connect_1.0.weight"][0, ..., 0]).relu()
-    x = torch.einsum("ndp,lpd->nld", x, state["regre.tree_connect_2.0.weight"][0, ..., 0]).relu()
-    scale, bias = state["regre.in3.weight"], state["regre.in3.bias"]
-    return functional.instance_norm(x, weight=scale, bias=bias).numpy()
+    def fuse(self, semantic, features, plane):
+        shared = self.conv(features, "fusion.Spade.mlp_shared.0").relu()
+        blended = {}
+        for name in ("gamma", "beta"):
+            share = self.state[f"fusion.blending_{name}"].sigmoid()
+            of_codes, of_face = self.conv(plane, f"fusion.conv_{name}"), self.conv(shared, f"fusion.Spade.mlp_{name}")
+            blended[name] = share * of_codes + (1 - share) * of_face
+        return self.functional.instance_norm(semantic) * (1 + blended["gamma"]) + blended["beta"]
+
+    def regress(self, x):
+        state, einsum = self.state, self.torch.einsum
+        x = einsum("ncp,ocp->nop", x.flatten(2), state["regre.tree_connect_1.0.weight"][0, ..., 0]).relu()
+        x = einsum("ndp,lpd->nld", x, state["regre.tree_connect_2.0.weight"][0, ..., 0]).relu()
+        return self.functional.instance_norm(x, weight=state["regre.in3.weight"], bias=state["regre.in3.bias"])
 
 
 def test_a_small_one_is_that_of_torch():
@@ -155,7 +173,7 @@ def test_a_small_one_is_that_of_torch():
     settings, variables = importer.variables_of(state)
     assert settings == SMALL
     actual = jax.jit(OfficialFusion(settings).apply)(variables, *images, maps)
-    expected = torch_network(state, *images, maps)
+    expected = TorchNetwork(state)(*images, maps)
     assert np.abs(actual - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
@@ -166,10 +184,3 @@ def test_codes_are_means_where_a_channel_is_not_zero():
     np.testing.assert_allclose(actual[0, 1], code_map[0, 2:].mean((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(actual[1, 0], code_map[1].mean((0, 1)), rtol=1e-5)
     np.testing.assert_array_equal(actual[1, 2], np.zeros(5))
-
-
-def test_each_position_has_its_own_dense_layer():
-    x, kernel = golden.draw("x", (2, 4, 3)), golden.draw("kernel", (4, 3, 5))
-    actual = LocallyConnected(5).apply({"params": {"kernel": kernel}}, x)
-    for position in range(4):
-        np.testing.assert_allclose(actual[:, position], x[:, position] @ kernel[position] / np.sqrt(3), rtol=1e-5)

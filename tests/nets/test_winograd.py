@@ -8,7 +8,7 @@ import pytest
 from sdgan_jax.nets import winograd
 from tests.nets import derivatives
 from tests.nets import scipy_convolutions as expected
-from tests.nets.scipy_convolutions import noise
+from tests.nets.random_arrays import noise
 from tests.training import tiny
 
 OPERATORS = [winograd.convolve, winograd.convolve_up, winograd.convolve_down]

@@ -140,11 +140,11 @@ def test_a_full_disk_stops_and_names_the_file(folder, monkeypatch):
 
 
 def test_several_images_of_a_photo_have_their_own_styles(folder):
-    assert put_on(folder, Looks(("mask",), seed=0, per_image=4)).startswith("8 images in")
+    assert put_on(folder, Looks(("mask",), ("cloth",), seed=0, per_image=4)).startswith("8 images in")
     table = list(csv.DictReader((folder / "out" / "manifest.csv").open()))
     made = [row for row in table if row["out"]]
     assert [row["out"] for row in made] == [f"{name}.{k}.png" for name in ("a", "more/b") for k in range(4)]
-    assert len({(row["style"], row["colour"]) for row in made}) >= 4
+    assert len({row["colour"] for row in made}) == 8  # cloth has any colour
     with Image.open(folder / "out" / "sheet.png") as sheet:
         assert sheet.width < 9 * 258  # two photos side by side, with three results each
 
@@ -163,6 +163,7 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line(folder):
     result = run(f"--input={folder / 'in'}", f"--out={folder / 'out'}", "--attribute=mask", "--style=round")
     assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr

@@ -8,6 +8,7 @@ import warnings
 import zipfile
 
 import numpy as np
+import optax
 import pytest
 import safetensors.numpy
 
@@ -58,7 +59,7 @@ def mutated(data, rng):
 
 
 def outcome(path, data):
-    """What `archive.read` makes of bytes: "read" or "refused", and never anything else."""
+    """Writes bytes and calls `archive.read`: "read" or "refused"; other exceptions go on."""
     path.write_bytes(data)
     try:
         with warnings.catch_warnings():
@@ -154,7 +155,7 @@ def test_files_that_lie_are_refused(tmp_path, data):
 
 
 def in_little_memory(call):
-    """What a call returns, after a check that it used little memory."""
+    """Returns the result of a call, after a check that it used little memory."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = call()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
@@ -307,6 +308,13 @@ def test_arrays_are_held_against_the_shapes_that_they_must_have(changes, names):
     with pytest.raises(ValueError) as raised:
         archive.take("x", arrays, target, "config.json")
     assert str(raised.value) == f"x does not fit its config.json: {names}"
+
+
+def test_leaves_are_named_by_their_place():
+    state = optax.ScaleByAdamState(count=1, mu={"a": {"b": 2}}, nu=(3, {"c": 4}))
+    assert archive.flatten(state) == {"count": 1, "mu/a/b": 2, "nu/0": 3, "nu/1/c": 4}
+    nested = {"a": {"b": 2, "c": {"d": 3}}, "e": 4}
+    assert archive.unflatten(archive.flatten(nested)) == nested
 
 
 def test_fingerprints_differ_where_trees_do():

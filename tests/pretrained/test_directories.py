@@ -1,4 +1,4 @@
-"""What users give as a model or a network by mistake: one line says what it is and where it belongs."""
+"""Directories that users give as a model or a network by mistake: one line names what each is and where it belongs."""
 
 import json
 import os
@@ -89,11 +89,14 @@ TRAIN = "train into it by `python -m experiments.train --workdir="
         ("none.pkl", f"none.pkl does not exist; a file of weights is converted {CONVERT}FILE --out=DIR`"),
         ("none", f"none does not exist; {TRAIN}none`, or give a training workdir or a model directory"),
         ("empty", f"empty has no config.json: it is empty; {TRAIN}empty`"),
-        ("photos", "photos is no model directory: it has no config.json; give a training workdir or a model directory"),
+        (
+            "photos",
+            "photos is not a model directory: it has no config.json; give a training workdir or a model directory",
+        ),
         ("runs", "runs has no config.json; give runs/ended (or another of the 4 model directories in it)"),
         ("model/weights.safetensors", "model/weights.safetensors is part of the directory model; give model"),
         ("old/weights.npz", "old/weights.npz is part of the directory old; give old"),
-        ("lost", "lost is no model directory: it has no config.json; give a training workdir or a model directory"),
+        ("lost", "lost is not a model directory: it has no config.json; give a training workdir or a"),
         ("lost/weights.safetensors", "lost/weights.safetensors is a file; give a directory"),
         ("model/config.json", "model/config.json is part of the directory model; give model"),
         ("runs/gan/checkpoints", "runs/gan/checkpoints is part of the directory runs/gan; give runs/gan"),
@@ -198,12 +201,12 @@ def test_runs_of_other_kinds_are_told_apart(home, theirs, ours):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"", "it is no JSON: "),
-        (b"{", "it is no JSON: "),
+        (b"", "it is not JSON: "),
+        (b"{", "it is not JSON: "),
         (b'{"dataset": "\xe9"}', "it is not UTF-8 text"),
         ("{}".encode("utf-16"), "it is not UTF-8 text"),
-        (b"[]", "it is no JSON object"),
-        (b"7", "it is no JSON object"),
+        (b"[]", "it is not a JSON object"),
+        (b"7", "it is not a JSON object"),
         (b"[" * 100_000, "its brackets are nested too deeply"),
         (b'{"generator": [1]}', "config.generator is [1]; it must be a group of fields"),
         (b'{"losses": {"r1": {}}}', "config.losses.r1 is {}; it must be a number"),
@@ -216,7 +219,7 @@ def test_runs_of_other_kinds_are_told_apart(home, theirs, ours):
         (b'{"generator": {"latent_dim": 1' + b"0" * 400 + b"}}", "config.generator.latent_dim is 1000"),
         (b'{"losses": {"r1": 1' + b"0" * 400 + b"}}", "config.losses.r1 is 1000"),
         (b'{"losses": {"r1": NaN}}', "config.losses.r1 is nan; it must be"),
-        (b'{"losses": {"r1": ' + b"1" * 10_000 + b"}}", "it is no JSON: "),
+        (b'{"losses": {"r1": ' + b"1" * 10_000 + b"}}", "it is not JSON: "),
         (b'{"generator": {"remat": 1}}', "config.generator.remat is 1; it must be true or false"),
     ],
 )

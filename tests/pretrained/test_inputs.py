@@ -25,6 +25,15 @@ def test_a_resized_ramp_is_the_same_ramp(size):
     np.testing.assert_allclose(resized[0, :, inside], expected, atol=1e-6)
 
 
+def test_shrinking_by_four_weighs_pixels_by_a_triangle_of_four():
+    """Column 8 of 64 lies 2.5 and 1.5 columns from the centres of columns 1 and 2 of 16, which are 5.5 and 9.5."""
+    image = np.zeros((1, 64, 64, 3), np.float32)
+    image[:, :, 8] = 1.0
+    expected = np.zeros(16)
+    expected[1:3] = (1 - np.array([2.5, 1.5]) / 4) / 4
+    np.testing.assert_allclose(inputs.resize(image, 16)[0, 7, :, 0], expected, atol=1e-6)
+
+
 def test_images_of_the_right_size_stay():
     images = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
     assert inputs.resize(images, 8) is images

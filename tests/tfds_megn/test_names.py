@@ -57,9 +57,6 @@ def test_the_configs_of_the_builder_are_those_of_the_grammar():
         assert Builder.get_builder_config(name) is None, name
 
 
-@pytest.mark.parametrize(
-    ("source", "resolution", "name"),
-    [("rendered", 8, "rendered_32"), ("rendered", 128, "rendered_128"), ("rendered", 1024, "rendered_256")],
-)
-def test_the_nearest_size(source, resolution, name):
-    assert names.nearest(source, resolution) == name
+@pytest.mark.parametrize(("resolution", "name"), [(8, "rendered_32"), (128, "rendered_128"), (1024, "rendered_256")])
+def test_the_nearest_size(resolution, name):
+    assert names.nearest_rendered(resolution) == name

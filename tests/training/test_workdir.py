@@ -23,6 +23,7 @@ def test_config_is_kept_beside_the_checkpoints_and_guards_the_workdir(tmp_path, 
     workdir = tmp_path / "a" / "b"
     workdir_lib.save_config(workdir, config)
     assert workdir_lib.load_config(workdir, config_lib.Config) == config
+    assert os.listdir(workdir) == ["config.json"]
     assert json.loads((workdir / "config.json").read_text())["resolution"] == 64
     config.total_steps, config.data_workers = 77, 3
     workdir_lib.save_config(workdir, config)
@@ -33,7 +34,7 @@ def test_config_is_kept_beside_the_checkpoints_and_guards_the_workdir(tmp_path, 
     assert "total_steps" not in str(raised.value)
     assert workdir_lib.load_config(workdir, config_lib.Config).batch_size == 16
     (workdir / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json: it is no JSON"):
+    with pytest.raises(ValueError, match="config.json: it is not JSON"):
         workdir_lib.load_config(workdir, config_lib.Config)
 
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from PIL import Image
 
 import tfds_megn
 from sdgan_jax import pictures
@@ -125,37 +124,24 @@ def wear_photo(
         ValueError: see `wear`.
     """
     known = layouts.megn(position_map.shape[0]) if layout is None else layout
-    box = finding.box_of(position_map, known)
-    side = int(np.ceil(_AROUND * max(box[2] - box[0], box[3] - box[1], 4.0)))
-    work = next((size for size in _SIDES if size >= side), _SIDES[-1])
-    left, top = (int(np.round(0.5 * (box[k] + box[k + 2]) - 0.5 * side)) for k in (0, 1))
-    square = np.array([left + 0.5 * side - 0.5, top + 0.5 * side - 0.5, side])
-    bare = pictures.to_float(alignment.cut(image, square, work))
-    inside = alignment.to_square(position_map, square, work)
-    out, (height, width) = image.copy(), image.shape[:2]
-    rows, columns = slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))
-    part = out[rows, columns]
+    patch = alignment.patch_around(finding.box_of(position_map, known), _AROUND, _SIDES)
+    bare = pictures.to_float(alignment.cut(image, patch.square, patch.size))
+    inside = alignment.to_square(position_map, patch.square, patch.size)
+    out = image.copy()
+    part = patch.view(out)
     colour = pictures.to_float(part)
     touched = np.zeros(part.shape[:2], bool)
     for attribute in sorted(chosen, key=ORDER.index):
         style = chosen[attribute]
         drawn = overlay(jnp.asarray(bare), jnp.asarray(inside, jnp.float32), attribute, style, layout)
-        planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.coverage)])  # [work,work,5]
-        planes = _resized(planes, side)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.coverage)])  # [S,S,5]
+        planes = patch.restore(planes, *image.shape[:2])
         keep = np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3])
         fitted = Overlay(*(jnp.asarray(p) for p in (planes[..., :3], keep, planes[..., 4])))
         touched |= np.asarray((fitted.keep < 1.0) | (fitted.coverage > 0.0))
         colour = np.asarray(apply(jnp.asarray(colour), fitted))
     part[touched] = pictures.to_uint8(colour[touched])
     return out
-
-
-def _resized(planes: np.ndarray, side: int) -> np.ndarray:
-    """Planes f32[W,W,C] at another size, antialiased."""
-    if len(planes) == side:
-        return planes
-    images = (Image.fromarray(planes[..., k]) for k in range(planes.shape[-1]))
-    return np.dstack([np.asarray(plane.resize((side, side), Image.Resampling.BILINEAR)) for plane in images])
 
 
 @partial(jax.jit, static_argnames=("attribute", "samples"))

@@ -198,7 +198,7 @@ def finish_step(config: Config, state: State, w: jax.Array, signs: jax.Array) ->
     """Updates the averages of G and of w, adapts the augmentation, and counts the step.
 
     Args:
-        config: of the networks being trained.
+        config: the config of the networks being trained.
         state: the state after all updates.
         w: f32[D], mean over the batch.
         signs: f32 in [-1,1], mean sign of D's logits of the real images.

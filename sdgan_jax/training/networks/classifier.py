@@ -1,16 +1,13 @@
-"""Trains the attribute classifier on rendered faces, and keeps it for the next evaluation."""
+"""Training of the attribute classifier on rendered faces, and its store beside the data."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import io
-import math
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
 
-import flax.traverse_util
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,252 +18,233 @@ from etils import epath
 from tqdm import auto as tqdm
 
 import tfds_megn
-from sdgan_jax import pictures
+from sdgan_jax import pictures, pretrained
+from sdgan_jax.config.networks import ClassifierConfig
 from sdgan_jax.data import rendered
+from sdgan_jax.data.batches import map_batches
 from sdgan_jax.nets.classifier import FEATURE_DIM, Classifier
+from sdgan_jax.pretrained import AttributeClassifier, directories
+from sdgan_jax.pretrained.archive import Tree
+from sdgan_jax.training import checkpoint, draws, loop, sharding
+from sdgan_jax.training.networks import distortion
+from sdgan_jax.training.sharding import AXIS
 from tfds_megn.data_dir import writing
 
-VERSION = 1  # of everything that shapes the weights; a stored classifier of another version is not used
-STEPS = 900
-BATCH_SIZE = 64
-LEARNING_RATE = 4e-3  # the peak, see `learning_rate`
-WEIGHT_DECAY = 1e-2
-LABEL_SMOOTHING = 0.05
-FACE_WEIGHT = 0.2  # of the second task, see `_loss`
-_EVAL_BATCH = 100
+VERSION = 2  # version of everything that shapes the weights; a stored classifier of another version is not used
+_DISTORTION, _MIRROR = 0, 1  # phases of the PRNG keys
+_WARM = 5  # the warm-up takes 1/_WARM of the run
+_BATCH = 100
+_COLUMNS = 8  # images in a row of the sheet
+
+Network = Callable[[jax.Array], tuple[jax.Array, jax.Array]]  # images f32[N,R,R,3] to logits and features
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainedClassifier:
-    """A classifier and what it is worth.
+@flax.struct.dataclass
+class State:
+    """Everything that a step reads and writes."""
 
-    Attributes:
-        params: the Linen variables of `nets.classifier.Classifier`.
-        resolution: of the images it was trained on, in pixels.
-        held_out_accuracy: share of `held_out_images` rendered faces of people it never saw that it gets
-            right.
-        held_out_images: how many these were.
+    step: jax.Array  # i32, steps done
+    variables: Tree  # the network's params
+    readout: jax.Array  # f32[128,P], from features to face targets; only used in training
+    opt: optax.OptState
+
+
+def train(config: ClassifierConfig, workdir: epath.PathLike, score: Callable[[State], float] | None = None) -> State:
+    """Trains the classifier (see `loop.run`) and writes it into the workdir (`pretrained.write`).
+
+    Args:
+        config: validated.
+        workdir: local or remote directory; made when it is not there.
+        score: judges the state at every checkpoint, higher is better; decides which one is kept as the best.
+
+    Returns:
+        The state after `config.total_steps`.
+
+    Raises:
+        FloatingPointError, KeyboardInterrupt, ValueError: as `loop.run`.
     """
-
-    params: Any
-    resolution: int
-    held_out_accuracy: float
-    held_out_images: int
-
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Classifies images, in batches of one shape.
-
-        Args:
-            images: f32[N,R,R,3] in [-1, 1], of any N and the classifier's resolution.
-
-        Returns:
-            logits f32[N,6], features f32[N,128].
-
-        Raises:
-            ValueError: when the images have another resolution.
-        """
-        if images.shape[1:] != (self.resolution, self.resolution, 3):
-            raise ValueError(f"the classifier was trained at {self.resolution} px; it cannot judge {images.shape[1:]}")
-        logits, features = [], []
-        for start in range(0, len(images), _EVAL_BATCH):
-            batch = images[start : start + _EVAL_BATCH]
-            padding = [(0, _EVAL_BATCH - len(batch))] + [(0, 0)] * 3
-            out = jax.device_get(_apply(self.params, np.pad(batch, padding)))
-            logits.append(out[0][: len(batch)])
-            features.append(out[1][: len(batch)])
-        return np.concatenate(logits), np.concatenate(features)
+    state = loop.run(make_run(config, score), workdir)
+    if jax.process_index() == 0:
+        write(workdir, make_classifier(config, state))
+    return state
 
 
-def load_or_train(config: str, data_dir: str | os.PathLike[str] | None = None) -> TrainedClassifier:
+def make_run(config: ClassifierConfig, score: Callable[[State], float] | None = None, alone: bool = False) -> loop.Run:
+    """Describes a training for `loop.run`; arguments as of `train`, and whether one process takes the whole batch."""
+    faces = rendered.read(config.dataset, "train", config.data_dir)
+    shown = rendered.read(config.dataset, "validation", config.data_dir).images
+    apply = jax.jit(Classifier().apply)
+    targets = face_targets(faces.params)
+    arrays = {"image": faces.images, "label": faces.labels, "face_targets": targets}
+
+    def draw_sheets(state: State) -> dict[str, np.ndarray]:
+        return {"most_certain": sheet(functools.partial(apply, state.variables), shown)}
+
+    return loop.Run(
+        config=config,
+        init=functools.partial(init, config, targets.shape[1]),
+        step=functools.partial(step, config),
+        batches=rendered.Batches(arrays, config.batch_size, config.seed)
+        if alone
+        else rendered.make_batches(config, arrays),
+        put=sharding.put_rows,
+        draw_sheets=draw_sheets,
+        headline=("cross_entropy", "face_error", "accuracy"),
+        remedy="lower --config.learning_rate",
+        score=score,
+    )
+
+
+def face_targets(params: np.ndarray) -> np.ndarray:
+    """Normalises the renderer's parameters f32[N,P] of the training faces to mean 0 and variance 1."""
+    spread = params.std(axis=0)
+    return (params - params.mean(axis=0)) / np.where(spread > 0, spread, np.float32(1.0))
+
+
+def init(config: ClassifierConfig, num_targets: int) -> State:
+    """Returns the state at step 0."""
+    images = jnp.zeros((1, config.resolution, config.resolution, 3))
+    variables = Classifier().init(jax.random.key(config.seed, impl="unsafe_rbg"), images)
+    readout = jnp.zeros((FEATURE_DIM, num_targets))
+    return State(jnp.zeros((), jnp.int32), variables, readout, optimizer(config).init((variables, readout)))
+
+
+def optimizer(config: ClassifierConfig) -> optax.GradientTransformation:
+    """Returns AdamW on clipped gradients: linear warm-up, then half a cosine to 0."""
+    steps, peak = config.total_steps, config.learning_rate
+    rate = optax.warmup_cosine_decay_schedule(0.0, peak, max(1, steps // _WARM), max(2, steps))
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=config.weight_decay))
+
+
+def step(config: ClassifierConfig, state: State, batch: loop.Batch) -> tuple[State, loop.Metrics]:
+    """Makes one update, on one device of a mesh with the axis `data`.
+
+    The loss is the cross-entropy of the attribute plus the squared error of the renderer's parameters, read linearly
+    from the features. With the first task alone the features would lose everything but the attribute (all masks in one
+    point), and a generator with a single face could not be told from real data.
+    """
+    images = pictures.to_float(batch["image"])  # [n,R,R,3]
+    keys, mirror_keys = draws.sample_keys(config.seed, state.step, images.shape[0], (_DISTORTION, _MIRROR))
+    mirrored = jax.vmap(jax.random.bernoulli)(mirror_keys)  # [n]
+    images = jnp.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+    images = jax.vmap(functools.partial(distort, config))(keys, images)
+
+    def loss(learned: tuple) -> tuple[jax.Array, tuple]:
+        variables, readout = learned
+        logits, features = Classifier().apply(variables, images)
+        targets = optax.smooth_labels(jax.nn.one_hot(batch["label"], logits.shape[-1]), config.label_smoothing)
+        attribute = optax.softmax_cross_entropy(logits, targets).mean()
+        # A mirrored face has other parameters, which are unknown: it counts for the attribute only.
+        face = jnp.square(features @ readout - batch["face_targets"]).mean(axis=1)
+        face = 2.0 * jnp.where(mirrored, 0.0, face).mean()
+        hits = jnp.mean(logits.argmax(axis=-1) == batch["label"])
+        return attribute + config.face_weight * face, (attribute, face, hits)
+
+    learned = (state.variables, state.readout)
+    gradient, values = jax.grad(loss, has_aux=True)(learned)
+    gradient, values = jax.lax.pmean((gradient, values), AXIS)
+    change, opt = optimizer(config).update(gradient, state.opt, learned)
+    variables, readout = optax.apply_updates(learned, change)
+    names = ("cross_entropy", "face_error", "accuracy")
+    metrics = {name: jnp.stack((value, jnp.ones(()))) for name, value in zip(names, values, strict=True)}
+    return State(state.step + 1, variables, readout, opt), metrics
+
+
+def distort(config: ClassifierConfig, key: jax.Array, image: jax.Array) -> jax.Array:
+    """Shifts and recolours f32[R,R,3] in [-1,1], so that the classifier accepts generated images and photos."""
+    shift_key, colour_key = jax.random.split(key)
+    image = distortion.shift_pixels(shift_key, image, round(config.shift * image.shape[0]))
+    return distortion.recolour(colour_key, image, config.colour)
+
+
+def classify(network: Network, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes logits f32[N,6] and features f32[N,128] of images f32[N,R,R,3] in [-1,1], in batches."""
+    return map_batches(lambda some: jax.device_get(network(some)), images, size=_BATCH)
+
+
+def accuracy(network: Network, faces: rendered.Faces) -> float:
+    """Returns the share of the faces whose attribute the network recognises."""
+    logits, _ = classify(network, pictures.to_float(faces.images))
+    return float(np.mean(logits.argmax(axis=1) == faces.labels))
+
+
+def make_classifier(config: ClassifierConfig, state: State) -> AttributeClassifier:
+    """Makes the network of a trained state and measures its accuracy on the held-out persons of the test split."""
+    variables, faces = jax.device_get(state.variables), rendered.read(config.dataset, "test", config.data_dir)
+    held_out_accuracy = accuracy(functools.partial(jax.jit(Classifier().apply), variables), faces)
+    return AttributeClassifier(Classifier(), variables, config.resolution, held_out_accuracy, len(faces.labels))
+
+
+def write(path: epath.PathLike, classifier: AttributeClassifier) -> None:
+    """Writes a network directory."""
+    names = ("resolution", "held_out_accuracy", "held_out_images")
+    settings = {name: getattr(classifier, name) for name in names} | {"version": VERSION}
+    pretrained.write(path, "classifier", settings, classifier.variables)
+
+
+def sheet(network: Network, images: np.ndarray) -> np.ndarray:
+    """Draws a row for each attribute: the images u8[N,R,R,3] with the greatest probability of it, u8[H,W,3]."""
+    logits, _ = classify(network, pictures.to_float(images))
+    order = np.argsort(-np.asarray(jax.nn.log_softmax(logits)), axis=0, kind="stable")[:_COLUMNS].T  # [6,columns]
+    shown = images[order.reshape(-1)]
+    return pictures.grid(shown, order.shape[1], row_labels=list(tfds_megn.ATTRIBUTES))
+
+
+def load_or_train(dataset: str, data_dir: str | os.PathLike[str] | None = None) -> AttributeClassifier:
     """Returns the classifier for a rendered data set; trains it when it is not stored beside the data yet.
 
+    It is stored in the workdir `megn_classifier/<dataset>-megn<version>-v<version>/`, where a training that was
+    interrupted is resumed. Where that folder cannot be trained in, the classifier is trained in memory.
+
     Args:
-        config: `rendered_<R>`, a config of `tfds_megn` (which is prepared when it is not there).
-        data_dir: where prepared data live; None or "" is TFDS's default. The classifier is stored in its
-            folder `megn_classifier/`.
+        dataset: `rendered_<R>`, a config of `tfds_megn` (which is prepared when it is not there).
+        data_dir: folder of prepared data; None or "" is TFDS's default.
 
     Returns:
-        The classifier, with its accuracy on the people of the test split.
+        The classifier, with its accuracy on the persons of the test split.
+
+    Raises:
+        KeyboardInterrupt, FloatingPointError: as `loop.run`.
     """
     root = epath.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
-    path = root / "megn_classifier" / f"{config}-megn{tfds_megn.Builder.VERSION}-v{VERSION}.npz"
-    if path.exists():
+    folder = root / "megn_classifier" / f"{dataset}-megn{tfds_megn.Builder.VERSION}-v{VERSION}"
+    if (folder / directories.NETWORK).exists():
         try:
-            return _load(path.read_bytes())
-        except Exception as error:  # damage can make zipfile, zlib and numpy raise nearly anything
-            logging.warning("%s cannot be read (%s); training it again", path, error)
-    faces = rendered.read(config, "train", data_dir)
-    params = train(faces.images, faces.labels, faces.params, STEPS)
-    classifier = TrainedClassifier(params, faces.images.shape[1], 0.0, 0)
-    faces = rendered.read(config, "test", data_dir)
-    logits, _ = classifier(pictures.to_float(faces.images))
-    accuracy = float(np.mean(logits.argmax(axis=1) == faces.labels))
-    classifier = dataclasses.replace(classifier, held_out_accuracy=accuracy, held_out_images=len(faces.labels))
+            return pretrained.attribute_classifier(folder)
+        except (ValueError, OSError) as error:
+            logging.warning("%s; training it again", error)
+    size = rendered.read(dataset, "test", data_dir).images.shape[1]
+    config = ClassifierConfig(dataset=f"megn/{dataset}", resolution=size, data_dir=str(data_dir or ""))
     try:
         with writing(root, rendered.DATA_DIR_FLAG):
-            _store(path, classifier)
-    except OSError as error:
+            if jax.process_count() == 1:
+                return _train_in_folder(config, folder)
+            classifier = make_classifier(config, train_in_memory(config))
+            write(folder, classifier)
+            return classifier
+    except (OSError, ValueError, RuntimeError) as error:  # no space, read-only, in use by another run, damaged
         print(f"the classifier is not kept for the next time: {error}", file=sys.stderr)
-    return classifier
+    return make_classifier(config, train_in_memory(config))
 
 
-def train(images: np.ndarray, labels: np.ndarray, faces: np.ndarray, steps: int, seed: int = 0) -> Any:
-    """Trains a classifier.
-
-    Args:
-        images: u8[N,R,R,3].
-        labels: int[N], ids of attributes.
-        faces: f32[N,P], numbers that describe the face beside the attribute; the features learn to tell them.
-        steps: updates, of 64 images each.
-        seed: of the initial weights, the order and the augmentation.
-
-    Returns:
-        The Linen variables of the classifier.
-    """
-    spread = faces.std(axis=0)
-    told = (faces - faces.mean(axis=0)) / np.where(spread > 0, spread, 1.0)  # [N,P] of mean 0, variance 1
-    net = Classifier()
-    key = jax.random.key(seed, impl="rbg")  # compiles in a fraction of the default's time
-    params = {
-        "net": jax.jit(net.init)(key, jnp.zeros((1, *images.shape[1:]), jnp.float32)),
-        "face": jnp.zeros((FEATURE_DIM, told.shape[1]), jnp.float32),  # linear read-out, not kept
-    }
-    opt_state = _OPTIMISER.init(params)
-    rng = np.random.default_rng(seed)
-    order = np.concatenate([rng.permutation(len(images)) for _ in range(-(-steps * BATCH_SIZE // len(images)))])
-    with tqdm.trange(steps, desc=f"Attribute classifier {images.shape[1]} px", unit="step", mininterval=0.5) as bar:
-        for step in bar:
-            chosen = order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
-            params, opt_state, hits = _update(
-                params,
-                opt_state,
-                np.float32(learning_rate(step / steps)),
-                jax.random.fold_in(key, step),
-                images[chosen],
-                labels[chosen],
-                told[chosen],
-            )
-            if step % 50 == 49:
-                bar.set_postfix(accuracy=f"{float(hits):.2f}")
-    return params["net"]
-
-
-def learning_rate(progress: float) -> float:
-    """Linear from 0 to LEARNING_RATE in the first fifth, then half a cosine to 0; progress in [0, 1]."""
-    return LEARNING_RATE * min(progress / 0.2, 0.5 + 0.5 * math.cos(math.pi * (progress - 0.2) / 0.8))
-
-
-@jax.jit
-def _apply(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return Classifier().apply(params, images)
-
-
-# The learning rate is an argument of `_update`, so that one compiled step serves any number of steps.
-_OPTIMISER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(), optax.add_decayed_weights(WEIGHT_DECAY))
-
-
-@functools.partial(jax.jit, donate_argnums=(0, 1))
-def _update(
-    params: Any,
-    opt_state: Any,
-    learning_rate: jax.Array,
-    key: jax.Array,
-    images: jax.Array,
-    labels: jax.Array,
-    told: jax.Array,
-) -> tuple[Any, Any, jax.Array]:
-    """One step of training; returns the new params and optimiser state, and the share of right answers."""
-    gradients, hits = jax.grad(_loss, has_aux=True)(params, key, images, labels, told)
-    updates, opt_state = _OPTIMISER.update(gradients, opt_state, params)
-    params = jax.tree.map(lambda old, update: old - learning_rate * update, params, updates)
-    return params, opt_state, hits
-
-
-def _loss(
-    params: Any, key: jax.Array, images: jax.Array, labels: jax.Array, told: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Cross-entropy of the attribute, and squared error of the face's numbers told from the features.
-
-    The second task makes the features fit for comparing faces: with the first alone they would forget
-    everything but the attribute (all masks in one point), and a generator with a single face could not be
-    told from real data.
-    """
-    # Odd samples are mirrored: a new face to the first task, but of other numbers, so none to the second.
-    mirrored = jnp.arange(len(images)) % 2 == 1
-    images = jnp.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-    logits, features = Classifier().apply(params["net"], augment(key, images))
-    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), LABEL_SMOOTHING)
-    attribute = optax.softmax_cross_entropy(logits, targets).mean()
-    face = jnp.square(features @ params["face"] - told).mean(axis=1)
-    face = jnp.mean(face, where=~mirrored)
-    return attribute + FACE_WEIGHT * face, jnp.mean(logits.argmax(axis=-1) == labels)
-
-
-def augment(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Shifts, blurs, recolours and adds noise, so that generated images and photos are no foreign land.
-
-    Args:
-        key: PRNG key.
-        images: u8[N,R,R,3].
-
-    Returns:
-        f32[N,R,R,3], about in [-1, 1].
-    """
-    n, resolution = images.shape[:2]
-    draw_key, noise_key = jax.random.split(key)
-    draws = jax.random.uniform(draw_key, (n, 9, 1, 1), minval=-1.0)  # one call: it compiles sooner than nine
-    x = pictures.to_float(images)
-
-    reach = resolution // 32  # a shift by up to 1/32 of the width
-    padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
-    corners = jnp.round((draws[:, :2, 0, 0] + 1.0) * reach).astype(int)  # 0 to 2 reach
-    x = jax.vmap(lambda one, at: jax.lax.dynamic_slice(one, (at[0], at[1], 0), (resolution, resolution, 3)))(
-        padded, corners
-    )
-    x = x + 0.5 * jnp.maximum(draws[:, 2:3], 0.0) * (_blur(x) - x)  # half of the images, by up to half
-    offset = 0.12 * draws[:, 3:4] + 0.06 * draws[:, 4:7].transpose(0, 2, 3, 1)  # brightness and tint
-    x = x * 2.0 ** (0.25 * draws[:, 7:8]) + offset  # contrast
-    sigma = 0.05 * jnp.maximum(draws[:, 8:9], 0.0)
-    return x + sigma * jax.random.normal(noise_key, x.shape)
-
-
-def _blur(x: jax.Array) -> jax.Array:
-    """[1 2 1]/4 along height and width of f32[N,R,R,C], as shifted sums."""
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    x = (x[:, :-2] + 2.0 * x[:, 1:-1] + x[:, 2:]) / 4.0
-    return (x[:, :, :-2] + 2.0 * x[:, :, 1:-1] + x[:, :, 2:]) / 4.0
-
-
-def _store(path: epath.Path, classifier: TrainedClassifier) -> None:
-    """Writes a classifier as npz; whoever reads at the same time sees the whole file or none."""
-    arrays = {
-        f"params/{name}": np.asarray(value)
-        for name, value in flax.traverse_util.flatten_dict(classifier.params, sep="/").items()
-    }
-    content = io.BytesIO()
-    np.savez(
-        content,
-        resolution=classifier.resolution,
-        held_out_accuracy=classifier.held_out_accuracy,
-        held_out_images=classifier.held_out_images,
-        **arrays,
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+def _train_in_folder(config: ClassifierConfig, folder: epath.Path) -> AttributeClassifier:
+    """Trains in a workdir, from its newest checkpoint on; one whose checkpoints are all damaged is begun anew."""
+    print(f"Training the attribute classifier in {folder}", file=sys.stderr)
     try:
-        unfinished.write_bytes(content.getvalue())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        train(config, folder)
+    except checkpoint.DamagedError as error:
+        print(f"{error}; training the classifier from the first step", file=sys.stderr)
+        (folder / directories.CHECKPOINTS).rmtree()
+        train(config, folder)
+    return pretrained.attribute_classifier(folder)
 
 
-def _load(content: bytes) -> TrainedClassifier:
-    """Reads what `_store` wrote."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        params = {name.removeprefix("params/"): file[name] for name in file.files if name.startswith("params/")}
-        return TrainedClassifier(
-            flax.traverse_util.unflatten_dict(params, sep="/"),
-            int(file["resolution"]),
-            float(file["held_out_accuracy"]),
-            int(file["held_out_images"]),
-        )
+def train_in_memory(config: ClassifierConfig) -> State:
+    """Trains on one device of this process and writes nothing; for one process of several and for read-only folders."""
+    run = make_run(config, alone=True)
+    mesh = sharding.make_mesh(config.batch_size, jax.local_devices()[:1])
+    state = jax.jit(run.init, out_shardings=sharding.replicated(mesh))()
+    update = sharding.map_step(run.step, mesh)
+    for _ in tqdm.trange(config.total_steps, desc="Attribute classifier", unit="step", mininterval=0.5):
+        state, _ = update(state, run.put(next(run.batches), mesh))
+    return state

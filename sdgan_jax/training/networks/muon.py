@@ -1,8 +1,8 @@
-"""The optimiser of the networks that are trained by themselves: Muon for the kernels, Adam for all else.
+"""Muon for kernels and Adam for all other parameters: the optimiser of the position and identity networks.
 
-Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024: the momentum of a matrix is brought near
-the orthogonal matrix that is nearest, so that all directions learn alike. PRNet's deep decoder, in which no shortcut
-helps, comes after 700 steps to the loss that Adam (at a rate of 1.5e-3) comes to after 1,300.
+Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024: the momentum of a matrix is replaced by
+(approximately) the nearest orthogonal matrix, so that all directions learn at one speed. PRNet's deep decoder, which
+has no shortcuts, reaches after 700 steps the loss that Adam (at a rate of 1.5e-3) reaches after 1,300.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ import jax
 import optax
 from optax import contrib
 
-WARM = 20  # the peak is reached in this part of the run
-_ADAM = 0.25  # rate of Adam, in Muon's
-_RMS = 0.2  # of an update at the rate 1; about Adam's (Liu et al., "Muon is Scalable for LLM Training", 2025)
+WARM = 20  # the warm-up takes 1/WARM of the run
+_ADAM = 0.25  # learning rate of Adam, as a share of that of Muon
+_RMS = (
+    0.2  # root mean square of an update at rate 1, as Adam has (Liu et al., "Muon is Scalable for LLM Training", 2025)
+)
 
 
 def optimizer(learning_rate: float, total_steps: int, weight_decay: float = 0.0) -> optax.GradientTransformation:
-    """Warmed up, then down half a cosine.
+    """Makes the optimiser: linear warm-up, then half a cosine to 0.
 
     Args:
-        learning_rate: the peak; a quarter of it for what is no kernel.
-        total_steps: of the run; the rate is 0 there.
-        weight_decay: of all, times the rate.
+        learning_rate: the peak for kernels; a quarter of it for all other parameters.
+        total_steps: steps after which the rate is 0.
+        weight_decay: decay of all parameters, times the rate.
+
+    Returns:
+        The optimiser.
     """
 
     def rate(peak: float) -> optax.Schedule:
@@ -41,7 +46,7 @@ def optimizer(learning_rate: float, total_steps: int, weight_decay: float = 0.0)
 
 
 def kernels(params: Any) -> Any:
-    """Which of a tree of parameters are kernels, and their axes as a matrix's: all but the last, and the last."""
+    """Returns the axes of each kernel seen as a matrix (all but the last, and the last); None for other parameters."""
 
     def axes(path: tuple, array: jax.Array) -> contrib.MuonDimensionNumbers | None:
         if getattr(path[-1], "key", None) != "kernel":

@@ -15,7 +15,7 @@ from tests.training import tiny
 
 
 def trees_of(state):
-    """What makes a model, written out: the averaged generator with its noise, D, F, average w and basis."""
+    """Returns the arrays of a model: the averaged generator with its noise, D, F, average w and basis."""
     names = ("ema_g", "buffers_g", "params_d", "params_f", "w_avg", "basis")
     return {name: getattr(state, name) for name in names}
 

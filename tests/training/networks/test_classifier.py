@@ -1,115 +1,188 @@
-"""The classifier's network, training and storage, on synthetic pictures that take seconds."""
+"""The classifier's network, training and store, on synthetic images that take seconds."""
+
+import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sdgan_jax import pictures, pretrained
+from sdgan_jax.config.networks import ClassifierConfig, validate
 from sdgan_jax.data import rendered
-from sdgan_jax.nets.classifier import Classifier
+from sdgan_jax.training import checkpoint, sharding
+from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.networks import classifier as classifier_lib
+from tests.training import tiny
+
+CONFIG = ClassifierConfig(dataset="megn/rendered_32", resolution=32, total_steps=60)
 
 
-def make_split(config, split, data_dir=None):
-    """Noise with a bright bar whose row is the class; one number per picture tells the bar's column."""
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    with tiny.quick_compilation():
+        yield
+
+
+def make_faces(dataset, split, data_dir=None):
+    """Noise with a bright bar whose row is the class; one number per image tells the bar's column."""
+    del dataset, data_dir
     rng = np.random.default_rng({"train": 0, "validation": 1, "test": 2}[split])
-    labels = np.arange(120) % 6
+    labels = (np.arange(120) % 6).astype(np.int32)
     columns = rng.integers(0, 20, 120)
     images = rng.integers(0, 120, (120, 32, 32, 3), dtype=np.uint8)
     for image, label, column in zip(images, labels, columns, strict=True):
         image[5 * label + 1 : 5 * label + 4, column : column + 12] = 250
-    return images, labels.astype(np.int32), columns[:, None].astype(np.float32)
+    return rendered.Faces(images, labels, labels, columns[:, None].astype(np.float32))
 
 
-def make_faces(config, split, data_dir=None):
-    images, labels, columns = make_split(config, split)
-    return rendered.Faces(images, labels, labels, columns)
+@pytest.fixture
+def no_data(monkeypatch):
+    """Synthetic faces instead of rendered ones, and two steps of training."""
+    monkeypatch.setattr(rendered, "read", make_faces)
+    monkeypatch.setattr(ClassifierConfig, "__init__", functools.partialmethod(_short, ClassifierConfig.__init__))
+
+
+def _short(self, full, **fields):
+    full(self, **({"total_steps": 2, "batch_size": 8} | fields))
 
 
 @pytest.fixture(scope="module")
-def params():
-    return classifier_lib.train(*make_split("rendered_32", "train"), steps=60)
+def trained():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendered, "read", make_faces)
+        return classifier_lib.make_classifier(CONFIG, classifier_lib.train_in_memory(CONFIG))
 
 
-def test_learns_and_generalises(params):
-    images, labels, columns = make_split("rendered_32", "test")
-    classifier = classifier_lib.TrainedClassifier(params, 32, 0.0, 0)
-    logits, features = classifier(images / np.float32(127.5) - 1)
+def test_learns_and_generalises(trained):
+    faces = make_faces("", "test")
+    logits, features = classifier_lib.classify(trained, pictures.to_float(faces.images))
     assert logits.shape == (120, 6) and features.shape == (120, 128)
-    assert np.mean(logits.argmax(axis=1) == labels) > 0.9  # 1/6 by chance
-    # The features tell the second task's number apart within a class, more than by chance.
+    right = np.mean(logits.argmax(axis=1) == faces.labels)
+    assert right > 0.9  # 1/6 by chance
+    assert (trained.held_out_accuracy, trained.held_out_images) == (pytest.approx(right), 120)
+    # The features tell the second task's number within a class, better than by chance.
     design = np.concatenate([features, np.ones((120, 1))], axis=1)
-    fit = np.linalg.lstsq(design[:, :], columns, rcond=1e-2)[0]
-    assert np.corrcoef((design @ fit)[:, 0], columns[:, 0])[0, 1] > 0.5
+    fit = np.linalg.lstsq(design, faces.params, rcond=1e-2)[0]
+    assert np.corrcoef((design @ fit)[:, 0], faces.params[:, 0])[0, 1] > 0.5
     np.testing.assert_allclose(features.mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(np.square(features).sum(axis=1), 128, rtol=1e-3)
 
 
-def test_an_image_is_judged_alone(params):
-    images = make_split("rendered_32", "test")[0][:7] / np.float32(127.5) - 1
-    classifier = classifier_lib.TrainedClassifier(params, 32, 0.0, 0)
-    together = classifier(images)[0]
-    alone = np.concatenate([classifier(image[None])[0] for image in images])
-    np.testing.assert_allclose(alone, together, atol=1e-5)
-    with pytest.raises(ValueError, match="trained at 32 px"):
-        classifier(np.zeros((1, 64, 64, 3), np.float32))
-
-
-@pytest.mark.parametrize("resolution", [8, 32, 64, 256])
-def test_any_power_of_two(resolution):
-    images = jax.ShapeDtypeStruct((2, resolution, resolution, 3), jnp.float32)
-    (logits, features), _ = jax.eval_shape(Classifier().init_with_output, jax.random.key(0), images)
-    assert logits.shape == (2, 6) and features.shape == (2, 128)
-
-
-@pytest.mark.parametrize("shape", [(1, 24, 24, 3), (1, 32, 16, 3), (1, 4, 4, 3), (32, 32, 3)])
-def test_other_shapes_are_refused(shape):
-    with pytest.raises(ValueError):
-        Classifier().init(jax.random.key(0), jnp.zeros(shape))
+@pytest.mark.parametrize("change", [{"resolution": 64}, {"label_smoothing": 1.5}, {"dataset": "mnist"}])
+def test_configs_that_do_not_fit_are_refused(change):
+    validate(CONFIG)
+    with pytest.raises(ValueError, match="config.(resolution|label_smoothing|dataset) is "):
+        validate(dataclasses.replace(CONFIG, **change))
 
 
 def test_augmentation_is_mild_and_differs_per_image():
-    images = np.full((200, 32, 32, 3), 160, np.uint8)  # 0.255 in [-1, 1]
-    changed = np.asarray(classifier_lib.augment(jax.random.key(0), jnp.asarray(images)))
-    means = changed.mean(axis=(1, 2, 3))
-    assert abs(means.mean() - 0.255) < 0.05 and 0.02 < means.std() < 0.3
-    # A single bright pixel stays one blob near its place and keeps its light, up to contrast and offset.
-    images = np.zeros((200, 32, 32, 3), np.uint8)
-    images[:, 16, 16] = 255
-    changed = np.asarray(classifier_lib.augment(jax.random.key(1), jnp.asarray(images))).sum(axis=-1)
+    distort = jax.jit(jax.vmap(functools.partial(classifier_lib.distort, CONFIG)))
+    keys = jax.random.split(jax.random.key(0), 200)
+    means = np.asarray(distort(keys, jnp.full((200, 32, 32, 3), 0.25))).mean(axis=(1, 2, 3))
+    assert abs(means.mean() - 0.25) < 0.05 and 0.02 < means.std() < 0.3
+    # A single bright pixel stays one blob within a pixel of its place.
+    images = np.full((200, 32, 32, 3), -0.8, np.float32)
+    images[:, 16, 16] = 0.9
+    changed = np.asarray(distort(keys, images)).sum(axis=-1)
     peaks = np.array([np.unravel_index(image.argmax(), image.shape) for image in changed])
-    assert np.abs(peaks - 16).max() <= 2 and len(np.unique(peaks, axis=0)) > 4
+    assert np.abs(peaks - 16).max() <= 1 and len(np.unique(peaks, axis=0)) == 9
 
 
-def test_stored_beside_the_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(rendered, "read", make_faces)
-    monkeypatch.setattr(classifier_lib, "STEPS", 2)
-    trained = []
-    train = classifier_lib.train
-    monkeypatch.setattr(classifier_lib, "train", lambda *args, **kwargs: trained.append(1) or train(*args, **kwargs))
+def test_a_step_is_the_same_on_any_number_of_devices():
+    faces, config = make_faces("", "train"), dataclasses.replace(CONFIG, batch_size=8)
+    targets = classifier_lib.face_targets(faces.params)
+    np.testing.assert_allclose((targets.mean(), targets.std()), (0, 1), atol=1e-5)
+    results = []
+    for devices in (1, 4):
+        mesh = sharding.make_mesh(8, jax.devices()[:devices])
+        init = functools.partial(classifier_lib.init, config, 1)
+        state = jax.jit(init, out_shardings=sharding.replicated(mesh))()
+        step = sharding.map_step(functools.partial(classifier_lib.step, config), mesh)
+        # Dealt out like cards, so that a sample has the same keys.
+        order = np.arange(8).reshape(-1, devices).T.reshape(-1)
+        batch = {"image": faces.images[order], "label": faces.labels[order], "face_targets": targets[order]}
+        for _ in range(2):  # the rate is 0 in the first
+            state, metrics = step(state, sharding.put_rows(batch, mesh))
+        results.append(jax.device_get((metrics, state.variables)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
+
+
+def test_the_learning_rate_rises_for_a_fifth_and_falls_by_a_cosine():
+    """Read off the weight decay of a parameter whose gradient is 0: the change is -rate * decay * parameter."""
+    config = dataclasses.replace(CONFIG, total_steps=10, learning_rate=0.1, weight_decay=0.5)
+    optimizer, params = classifier_lib.optimizer(config), {"x": jnp.ones(())}
+    state, rates = optimizer.init(params), []
+    for _ in range(10):
+        change, state = optimizer.update({"x": jnp.zeros(())}, state, params)
+        rates.append(float(change["x"]) / -0.5)
+    progress = np.arange(10) / 10
+    expected = 0.1 * np.minimum(progress / 0.2, 0.5 + 0.5 * np.cos(np.pi * (progress - 0.2) / 0.8))
+    np.testing.assert_allclose(rates, expected, atol=1e-6)
+
+
+def test_the_sheet_shows_the_most_certain_of_each_attribute():
+    shades = np.arange(20) * 12
+    images = np.broadcast_to(shades[:, None, None, None], (20, 96, 96, 3)).astype(np.uint8)
+
+    def classify(images):
+        """Attribute k is the more certain the nearer the shade is to 48 k."""
+        shade = (images[:, 0, 0, :1] + 1) * 127.5
+        return np.log(1e-6 + np.maximum(0, 1 - np.abs(shade - 48.0 * np.arange(6)) / 300)), None
+
+    sheet = classifier_lib.sheet(classify, images)
+    middle = sheet[-(6 * 98) + 48 :: 98, -(8 * 98) + 48 :: 98, 0]
+    assert middle.shape == (6, 8)
+    assert middle[0, 0] == 0 and middle[5, 0] == 228
+    assert all(len(set(row)) == 8 for row in middle.tolist())
+
+
+def test_stored_beside_the_data(tmp_path, no_data, monkeypatch, caplog):
     first = classifier_lib.load_or_train("rendered_32", tmp_path)
-    second = classifier_lib.load_or_train("rendered_32", tmp_path)
-    assert len(trained) == 1
-    jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
+    (folder,) = (tmp_path / "megn_classifier").iterdir()
+    assert folder.name == "rendered_32-megn1.0.0-v2"
+    with monkeypatch.context() as patch:
+        patch.setattr(classifier_lib, "train", None)  # the second time does not train
+        second = classifier_lib.load_or_train("rendered_32", tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, first.variables, second.variables)
     assert (second.resolution, second.held_out_images) == (32, 120)
-    assert second.held_out_accuracy == first.held_out_accuracy
-
-    images, labels, _ = make_split("rendered_32", "test")
-    right = second(images / np.float32(127.5) - 1)[0].argmax(axis=1) == labels
+    faces = make_faces("", "test")
+    right = classifier_lib.classify(second, pictures.to_float(faces.images))[0].argmax(axis=1) == faces.labels
     assert second.held_out_accuracy == pytest.approx(right.mean())
+    assert pretrained.read(folder, "classifier")[0]["version"] == 2
 
-    (path,) = (tmp_path / "megn_classifier").iterdir()
-    whole = path.read_bytes()
-    method = whole.index(b"PK\x01\x02") + 10  # of compression, in the zip file's directory; there is none numbered 99
-    path.write_bytes(whole[:method] + b"\x63" + whole[method + 1 :])  # a damaged file is made again
+    (weights,) = folder.glob("weights.*")
+    weights.write_bytes(weights.read_bytes()[:-400])  # a damaged file is written again
     third = classifier_lib.load_or_train("rendered_32", tmp_path)
-    assert len(trained) == 2
-    jax.tree.map(np.testing.assert_array_equal, first.params, third.params)
+    assert "training it again" in caplog.text
+    jax.tree.map(np.testing.assert_array_equal, first.variables, third.variables)
+    weights.write_bytes(b"")  # and so when the checkpoints are damaged too
+    for file in (folder / "checkpoints").rglob("*"):
+        if file.is_file() and file.parent.name == "d":
+            file.write_bytes(b"")
+    fourth = classifier_lib.load_or_train("rendered_32", tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, first.variables, fourth.variables)
+    pretrained.attribute_classifier(folder)
 
 
-def test_a_classifier_that_cannot_be_stored_is_used_and_that_is_said(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(rendered, "read", make_faces)
-    monkeypatch.setattr(classifier_lib, "STEPS", 2)
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on(tmp_path, no_data):
+    config = ClassifierConfig(dataset="megn/rendered_32", resolution=32, total_steps=4)
+    straight = classifier_lib.train(config, tmp_path / "straight")
+    classifier_lib.train(dataclasses.replace(config, total_steps=2), tmp_path / "run")
+    # What a kill between the second and the fourth step leaves has no network.json.
+    (tmp_path / "run" / "network.json").unlink()
+    resumed = classifier_lib.train(config, tmp_path / "run")
+    assert int(resumed.step) == 4
+    for kind, folder in ((straight, "straight"), (resumed, "run")):
+        stored = pretrained.attribute_classifier(tmp_path / folder)
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(kind.variables), stored.variables)
+    with checkpoint.Checkpoints(tmp_path / "run", workdir_lib.load_config(tmp_path / "run", ClassifierConfig)) as kept:
+        assert kept.latest_step == 4
+
+
+def test_a_classifier_that_cannot_be_stored_is_used_and_that_is_said(tmp_path, no_data, monkeypatch, capfd):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "file").write_text("")
     assert classifier_lib.load_or_train("rendered_32", "~/file").held_out_images == 120
@@ -117,3 +190,9 @@ def test_a_classifier_that_cannot_be_stored_is_used_and_that_is_said(tmp_path, m
     assert len(lines) == 1
     assert lines[0].startswith(f"the classifier is not kept for the next time: {tmp_path}/file")
     assert "cannot be written (Not a directory); set --config.data_dir" in lines[0]
+
+
+def test_a_folder_in_use_by_another_training_does_not_end_an_evaluation(tmp_path, no_data, capfd):
+    with workdir_lib.Lock(tmp_path / "megn_classifier" / "rendered_32-megn1.0.0-v2"):
+        assert classifier_lib.load_or_train("rendered_32", tmp_path).held_out_images == 120
+    assert "is not kept for the next time: " in (text := capfd.readouterr().err) and "is in use by another run" in text

@@ -1,4 +1,4 @@
-"""Training of the identity network: that it learns, on several devices; pairs, and verification by hand."""
+"""Training of the identity network: that it learns, on several devices; pairs, and the nearest photographs."""
 
 import dataclasses
 import functools
@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import tfds_megn
 from sdgan_jax import pretrained
 from sdgan_jax.config.networks import IdentityConfig, validate
 from sdgan_jax.data import rendered
 from sdgan_jax.data.rendered import Faces
+from sdgan_jax.evaluation import networks
 from sdgan_jax.training import sharding
 from sdgan_jax.training.networks import identity
 from tests.training import tiny
@@ -56,7 +56,7 @@ def test_it_learns_persons_and_tells_new_ones_apart():
         assert values[-1][0] < 0.5 * values[0][0] and values[-1][1] > values[0][1] + 0.4
         network = jax.jit(functools.partial(NET.apply, jax.device_get(state.variables)))
         pairs = rendered.draw_pairs(new, 60, 2000)
-        table = identity.verify(network, new.images, new.images, pairs)
+        table = networks.verify_pairs(network, new.images, new.images, pairs)
     assert table["as stored"]["accuracy"] > 0.85  # 0.5 by chance
 
 
@@ -76,50 +76,6 @@ def test_a_step_is_the_mean_over_devices(monkeypatch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *results)
 
 
-def test_pairs():
-    faces = make_faces(7)
-    pairs = rendered.draw_pairs(faces, 1000, 300)
-    first, second = [faces.identities[rows] for rows in (pairs.first, pairs.second)]
-    np.testing.assert_array_equal(first == second, pairs.same)
-    assert np.all(faces.labels[pairs.second] > 0) and np.all(pairs.first != pairs.second)
-    # Of each of 7 persons two photographs wear something, and each goes with two others.
-    assert pairs.same.sum() == 7 * 2 * 2 and (~pairs.same).sum() == 300
-    assert len(set(zip(pairs.first[pairs.same], pairs.second[pairs.same], strict=True))) == 28
-    assert set(faces.labels[pairs.first]) == {0, 1, 2}
-    again = rendered.draw_pairs(faces, 1000, 300)
-    np.testing.assert_array_equal(again.second, pairs.second)
-    assert rendered.draw_pairs(faces, 5, 300).same.sum() == 5
-
-
-def test_verification_holds_the_right_pictures_against_each_other():
-    """The network reads a person off the first pixel; what is worn hides it, of half the persons."""
-    persons, photos = 20, 2
-    identities = np.tile(np.arange(persons, dtype=np.int32), photos)
-    plain = np.zeros((persons * photos, 16, 16, 3), np.uint8)
-    plain[:, 0, 0, 0] = 12 * identities
-    stored = plain.copy()
-    stored[(identities % 2 == 0) & (np.arange(40) >= persons), 0, 0, 0] = 255
-    faces = Faces(stored, np.repeat(np.int32([0, 1]), persons), identities, np.zeros((40, 1), np.float32))
-    pairs = rendered.draw_pairs(faces, 20, 1000)
-
-    def network(images):
-        number = jnp.round((images[:, 0, 0, 0] + 1) * 127.5 / 12).astype(int)
-        return jax.nn.one_hot(number, 22)
-
-    table = identity.verify(network, plain, stored, pairs, far=0.01)
-    assert table["neither wears anything"]["accuracy"] == table["neither wears anything"]["tar_at_far"] == 1.0
-    one = table["one wears something"]
-    assert (one["accuracy"], one["tar_at_far"], one["same"], one["different"]) == (0.75, 0.5, 20, 1000)
-    assert table["as stored"]["tar_at_far"] == 0.0  # all who are hidden look the same
-
-
-def test_bare_faces_are_those_of_the_renderer():
-    params = np.stack([tfds_megn.sample_params(identity, 1) for identity in range(2)])
-    images = tfds_megn.render(params, "mask", 16)
-    faces = Faces(images, np.int32([1, 1]), np.int32([0, 1]), params)
-    np.testing.assert_array_equal(rendered.bare(faces), tfds_megn.render(params, "none", 16))
-
-
 def test_what_is_written_is_read(tmp_path):
     variables = jax.jit(NET.init)(jax.random.key(0, impl="unsafe_rbg"), jnp.zeros((1, 16, 16, 3)))
     pretrained.write(tmp_path, "identity", identity.settings(CONFIG), variables)
@@ -128,11 +84,34 @@ def test_what_is_written_is_read(tmp_path):
     np.testing.assert_allclose(found, jax.jit(NET.apply)(variables, images), atol=1e-6)
 
 
+def test_the_nearest_are_those_of_greatest_cosine():
+    """Twelve unit vectors in the plane at chosen angles; person k has the rows k and k + 4 and k + 8."""
+    degrees = np.array([0, 90, 180, 270, 10, 95, 175, 290, -25, 60, 200, 265])
+    embeddings = np.stack([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))], 1)
+    rows = identity.nearest(embeddings, np.tile([3, 5, 7, 9], 3))
+    for number, row in enumerate(rows):
+        away = np.abs((degrees - degrees[number] + 180) % 360 - 180)
+        expected = sorted((a, k) for k, a in enumerate(away) if k != number)[:5]
+        assert row[0] == number
+        np.testing.assert_array_equal(away[row[1:]], [a for a, _ in expected])
+
+
 def test_the_sheet_shows_the_nearest():
-    faces = make_faces(8)
-    network = lambda images: np.asarray(images[:, ::4, ::4].reshape(len(images), -1)) / 10  # noqa: E731
+    """Every photograph is of one colour, which the network embeds as an angle; rows are read off the sheet."""
+    shades = np.arange(12) * 20
+    images = np.broadcast_to(shades[:, None, None, None], (12, 96, 96, 3)).astype(np.uint8)
+    faces = Faces(images, np.zeros(12, np.int32), np.arange(12) // 2, np.zeros((12, 1), np.float32))
+
+    def network(images):
+        angle = (images[:, 0, 0, 0] + 1) * 127.5 / 255
+        return np.stack([np.cos(angle), np.sin(angle)], 1)
+
     sheet = identity.nearest_sheet(network, faces)
-    assert sheet.dtype == np.uint8 and sheet.ndim == 3
+    rows = identity.nearest(network(images / np.float32(127.5) - 1), faces.identities)
+    top = sheet.shape[0] - 6 * 98
+    found = [[int(sheet[top + 98 * i + 48, 2 + 98 * j + 48, 0]) for j in range(6)] for i in range(6)]
+    assert found == [[int(shades[k]) for k in row] for row in rows]
+    assert found[0] == [0, 20, 40, 60, 80, 100]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,9 @@ def test_outputs_and_pixels_are_inverse_and_depth_is_about_the_middle():
             del variables, images
             return prnet.to_output(maps, 64)
 
-    np.testing.assert_allclose(prnet.predict_pixels(Net(), {}, jnp.zeros((1,), jnp.uint8)), maps, atol=1e-4)
+    variables = {"params": {}, "batch_stats": {}}
+    network = pretrained.PositionNetwork(Net(), variables, "prnet", prnet.DEPTH_OFFSET)  # not mirrored
+    np.testing.assert_allclose(network(jnp.zeros((1, 64, 64, 3))), maps, atol=1e-4)
 
 
 def noise(rng, leaf):
@@ -141,5 +143,5 @@ def test_a_run_leaves_a_network_that_corrects_itself(tmp_path):
     prnet.train(config, tmp_path / "run")
     network = pretrained.position_network(tmp_path / "run")
     faces = rendered.read(config.dataset, "test", config.data_dir)
-    corrected, alone = (networks.position_errors(each, faces)["all"]["face"] for each in (network, network.alone))
+    corrected, alone = (networks.measure_position_maps(each, faces)["all"]["face"] for each in (network, network.alone))
     assert len(network.stages) == 2 and corrected < 0.7 * alone, (corrected, alone)

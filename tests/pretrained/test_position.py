@@ -1,7 +1,6 @@
-"""Network directories: written, read, refused; position maps in the pixels of any image."""
+"""Position networks: written, read, refused; maps in the pixels of any image."""
 
 import functools
-import json
 import math
 
 import jax
@@ -12,8 +11,8 @@ import pytest
 from sdgan_jax import pretrained
 from sdgan_jax.face3d import descent
 from sdgan_jax.face3d import layout as layouts
-from sdgan_jax.nets.arcface import ArcFace
 from sdgan_jax.nets.prnet import ResFCN
+from tests.pretrained.settings import change
 from tests.training import tiny
 
 SETTINGS = {"size": 32, "channels": 2, "layout": "megn", "depth_offset": 0.5}
@@ -67,7 +66,7 @@ def test_stages_are_written_and_read_and_correct_the_maps_in_order(tmp_path, wit
     for number in range(2):
         maps = (alone[number] + [0.5, 0.5, 0.0]) / 1.5 - [0.5, 0.5, 0.0]
         for stage in correct:
-            maps = stage(small[number] / 2 + 0.5, jnp.asarray(maps, jnp.float32))
+            maps = stage(small[number], jnp.asarray(maps, jnp.float32))
         expected = (np.asarray(maps) + [0.5, 0.5, 0.0]) * 1.5 - [0.5, 0.5, 0.0]
         assert np.abs(expected - alone[number]).max() > 0.1
         np.testing.assert_allclose(corrected[number], expected, atol=1e-2)
@@ -84,14 +83,6 @@ def test_stages_that_do_not_fit_are_refused(tmp_path, with_stages, stages, line)
     pretrained.write(tmp_path, "prnet", SETTINGS | {"stages": stages}, with_stages)
     with pytest.raises(ValueError, match=line):
         pretrained.position_network(tmp_path)
-
-
-def change(**changes):
-    def edit(folder):
-        values = json.loads((folder / "network.json").read_text()) | changes
-        (folder / "network.json").write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
-
-    return edit
 
 
 def put_objects(folder):
@@ -114,8 +105,8 @@ def cut(folder):
             lambda folder: (folder / "weights.safetensors").unlink(),
             "has no weights.safetensors; give a network directory",
         ),
-        (lambda folder: (folder / "network.json").write_text("{"), "network.json: it is no JSON"),
-        (lambda folder: (folder / "network.json").write_text("[]"), "network.json: it is no JSON object"),
+        (lambda folder: (folder / "network.json").write_text("{"), "network.json: it is not JSON"),
+        (lambda folder: (folder / "network.json").write_text("[]"), "network.json: it is not a JSON object"),
         (
             lambda folder: (folder / "network.json").write_bytes(b'{"kind": "\xff"}'),
             "network.json: it is not UTF-8 text",
@@ -213,73 +204,3 @@ def test_where_the_face_is_on_the_maps():
         network = pretrained.PositionNetwork(ResFCN(256), missing, "prnet", 0.0)
         with pytest.raises(ValueError, match="convert it again by experiments.convert --prnet_uv=FOLDER"):
             _ = network.uv_layout
-
-
-IDENTITY = {"blocks": [1], "widths": [4], "embedding_dim": 3, "resolution": 8, "crop": [0.25, 0.125, 0.75, 0.625]}
-
-
-@pytest.fixture(scope="module")
-def identity_variables():
-    shapes = jax.eval_shape(
-        ArcFace((1,), (4,), 3).init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 3), "float32")
-    )
-    rng = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: 0.5 + rng.random(leaf.shape, np.float32), shapes)
-
-
-def test_identity_is_that_of_the_crop(tmp_path, identity_variables):
-    """An image that is constant within the crop, whatever is around it, is the constant image, at any size."""
-    pretrained.write(tmp_path, "identity", IDENTITY, identity_variables)
-    network = pretrained.identity_network(tmp_path)
-    assert network.crop == (0.25, 0.125, 0.75, 0.625)
-    net = ArcFace((1,), (4,), 3)
-    colour = np.array([0.5, -0.25, 0.75], np.float32)
-    expected = jax.jit(net.apply)(identity_variables, np.broadcast_to(colour, (1, 8, 8, 3)))
-    for size in (8, 40):  # the crop grows, and shrinks
-        images = np.random.default_rng(1).uniform(-1, 1, (1, size, size, 3)).astype(np.float32)
-        images[:, size // 4 : 3 * size // 4, size // 8 : 5 * size // 8] = colour
-        np.testing.assert_allclose(jax.jit(network)(images), expected, atol=1e-6)
-    with pytest.raises(ValueError, match=r"images must be \[N,R,R,3\], got \[8, 8, 3\]"):
-        network(np.zeros((8, 8, 3), np.float32))
-
-
-def test_identity_without_a_crop_sees_the_whole_image(tmp_path, identity_variables):
-    pretrained.write(tmp_path, "identity", IDENTITY | {"crop": None}, identity_variables)
-    network = pretrained.identity_network(tmp_path)
-    image = np.random.default_rng(1).uniform(-1, 1, (1, 8, 8, 3)).astype(np.float32)
-    expected = jax.jit(network.net.apply)(identity_variables, image)
-    np.testing.assert_allclose(jax.jit(network)(image), expected, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("changes", "line"),
-    [
-        ({"crop": [0.1, 0.2, 0.3]}, "describes no network: crop must be null, or top, left, bottom and right"),
-        ({"crop": [0.5, 0.2, 0.3, 0.9]}, "describes no network: crop must be null, or top"),
-        ({"crop": [0.0, 0.2, 0.9, 1.1]}, "describes no network: crop must be null, or top"),
-        ({"crop": "face"}, "describes no network"),
-        ({"widths": [4, 8]}, "describes no network"),
-        ({"widths": 4}, "describes no network"),
-        ({"blocks": [10**9]}, "describes no network: blocks is .1000000000.; it must be from 1 to 200"),
-        ({"blocks": [1] * 17}, "describes no network: blocks has 17 numbers"),
-        ({"crop": [0.1, "a", 0.9, 1]}, "describes no network"),
-        ({"crop": 3}, "describes no network"),
-        ({"resolution": 9}, "describes no network: images must be"),
-        ({"embedding_dim": 5}, r"weights.safetensors does not fit its network.json: \d+ arrays differ"),
-        ({"resolution": None}, "network.json lacks the setting 'resolution'"),
-    ],
-)
-def test_other_identity_networks_get_one_line(tmp_path, identity_variables, changes, line):
-    pretrained.write(tmp_path, "identity", IDENTITY, identity_variables)
-    change(**changes)(tmp_path)
-    with pytest.raises(ValueError, match=line):
-        pretrained.identity_network(tmp_path)
-
-
-def test_networks_of_other_kinds_and_none(tmp_path, identity_variables):
-    pretrained.write(tmp_path, "identity", IDENTITY, identity_variables)
-    with pytest.raises(ValueError, match="is a network of the kind identity; one of the kind sfn is needed"):
-        pretrained.fusion_network(tmp_path)
-    for read in (pretrained.fusion_network, pretrained.identity_network):
-        with pytest.raises(FileNotFoundError, match="none does not exist; give a network directory of the kind"):
-            read(tmp_path.parent / "none")

@@ -1,0 +1,78 @@
+"""Attribute classifiers: the attribute of a face, and features that the metrics compare."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from etils import epath
+
+from sdgan_jax.nets.classifier import Classifier
+from sdgan_jax.pretrained import storage
+from sdgan_jax.pretrained.archive import Tree
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AttributeClassifier:
+    """Attributes and features of faces. Pure: its caller compiles it.
+
+    Attributes:
+        net: the network.
+        variables: its `params`.
+        resolution: side of the images that it takes.
+        held_out_accuracy: its accuracy on rendered faces of held-out persons.
+        held_out_images: number of these faces.
+    """
+
+    net: Classifier
+    variables: Tree
+    resolution: int
+    held_out_accuracy: float
+    held_out_images: int
+
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Classifies images.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1], R the classifier's resolution.
+
+        Returns:
+            logits f32[N,6], features f32[N,128].
+
+        Raises:
+            ValueError: the images have another resolution.
+        """
+        if images.shape[1:] != (self.resolution, self.resolution, 3):
+            raise ValueError(f"the classifier was trained at {self.resolution} px; it cannot judge {images.shape[1:]}")
+        logits, features = self.net.apply(self.variables, images)
+        return jnp.asarray(logits), jnp.asarray(features)
+
+
+def attribute_classifier(path: epath.PathLike) -> AttributeClassifier:
+    """Reads an attribute classifier.
+
+    Args:
+        path: a network directory.
+
+    Returns:
+        The network.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is of another kind, damaged, or does not fit together.
+    """
+    net = Classifier()
+
+    def shapes(settings: dict[str, Any]) -> Tree:
+        storage.check_sizes(settings, resolution=1024, held_out_images=1 << 31)
+        if not 0 <= settings["held_out_accuracy"] <= 1:
+            raise ValueError("held_out_accuracy must be from 0 to 1")
+        images = jax.ShapeDtypeStruct((1, settings["resolution"], settings["resolution"], 3), jnp.float32)
+        return jax.eval_shape(net.init, jax.random.key(0), images)
+
+    settings, variables = storage.read(path, "classifier", shapes)
+    return AttributeClassifier(
+        net, variables, settings["resolution"], settings["held_out_accuracy"], settings["held_out_images"]
+    )
