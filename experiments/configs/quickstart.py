@@ -1,16 +1,11 @@
-r"""The quickstart: ten minutes on two CPU cores, 32×32 faces, from the weights in experiments/weights/faces32 on.
+"""The quickstart: 32×32 faces on two CPU cores in less than ten minutes, from the weights in experiments/weights/faces32.
 
 python -m experiments.train
 
 Hardware: any two cores. Expect masks, sunglasses and beards on different people, attribute accuracy about 0.9.
 
-From scratch, ten minutes give coloured blobs. Those weights (184 kimg, 50 minutes on two busy cores) come from
-    python -m experiments.train --config=experiments/configs/faces32.py --workdir=runs/first --config.total_steps=6019 \
-        --config.losses.attribute_g=1.0
-    python -m experiments.train --config=experiments/configs/faces32.py --workdir=runs/second \
-        --config.total_steps=5470 --config.init=runs/first --config.seed=2 --config.ema_rampup=1.0
-    python -c "import sdgan_jax; sdgan_jax.load('runs/second').save('experiments/weights/faces32', 'float16')"
-and contain no F; the quickstart trains one from scratch.
+From scratch, ten minutes give blobs with attributes. An earlier version of this code trained the weights for 184 kimg;
+`--config=experiments/configs/faces32.py` trains such weights from scratch. They contain no F; the quickstart trains F.
 """
 
 import pathlib
