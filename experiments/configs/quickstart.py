@@ -1,4 +1,4 @@
-"""The quickstart: 32×32 faces on two CPU cores in less than ten minutes, from the weights in experiments/weights/faces32.
+"""The quickstart: 32×32 faces on two CPU cores in ten minutes, from the weights in experiments/weights/faces32 on.
 
 python -m experiments.train
 
