@@ -26,13 +26,11 @@ class ArcFace(nn.Module):
         blocks: number of residual blocks in each stage.
         widths: number of channels in each stage.
         embedding_dim: length E of the embedding.
-        dropout: share of the last map's numbers that training leaves out.
     """
 
     blocks: tuple[int, ...] = (3, 4, 14, 3)
     widths: tuple[int, ...] = (64, 128, 256, 512)
     embedding_dim: int = 512
-    dropout: float = 0.4
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -44,7 +42,7 @@ class ArcFace(nn.Module):
         Args:
             images: f32[N,S,S,3] in [-1,1]; S is a multiple of 2 ** stages.
             train: normalise by the statistics of the batch, whose moving averages are in the collection
-                `batch_stats`, and drop out, which takes an rng `dropout`.
+                `batch_stats`.
 
         Returns:
             f32[N,E], unit vectors.
@@ -63,7 +61,6 @@ class ArcFace(nn.Module):
                 x = Block(width, stride, name=f"block_{index}")(x, train)
                 index += 1
         x = norm(name="output_norm")(x)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
         x = nn.Dense(self.embedding_dim, name="embedding")(x.reshape(x.shape[0], -1))  # [N,E]
         x = norm(name="embedding_norm")(x)
         return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)

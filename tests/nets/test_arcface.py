@@ -79,7 +79,7 @@ def test_a_small_one_is_that_of_torch(monkeypatch, backend, train):
     images, towards = golden.draw("images", (5, SIZE, SIZE, 3)), golden.draw("towards", (5, EMBEDDING))
     settings, variables = importer.variables_of(state)
     assert settings == {"blocks": BLOCKS, "widths": WIDTHS, "embedding_dim": EMBEDDING, "resolution": SIZE}
-    net = ArcFace(BLOCKS, WIDTHS, EMBEDDING, dropout=0.0)
+    net = ArcFace(BLOCKS, WIDTHS, EMBEDDING)
 
     def loss(params, images):
         all_variables = {"params": params, "batch_stats": variables["batch_stats"]}
@@ -110,7 +110,7 @@ def test_a_small_one_is_that_of_torch(monkeypatch, backend, train):
 def test_running_averages_follow_the_batch():
     net, images = ArcFace((1,), (16,), 8), golden.draw("images", (6, 8, 8, 3))
     variables = jax.jit(net.init)(jax.random.key(0, impl="unsafe_rbg"), images)
-    apply = jax.jit(lambda v: net.apply(v, images, True, rngs={"dropout": jax.random.key(1)}, mutable="batch_stats"))
+    apply = jax.jit(lambda v: net.apply(v, images, True, mutable="batch_stats"))
     changes = apply(variables)[1]["batch_stats"]
     kernel = np.asarray(variables["params"]["input"]["kernel"])
     first = jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))

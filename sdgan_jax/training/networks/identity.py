@@ -81,7 +81,7 @@ def train(config: IdentityConfig, workdir: epath.PathLike, score: Callable[[Stat
 
 def network(config: IdentityConfig) -> ArcFace:
     """Makes the network of a config, without parameters."""
-    return ArcFace(tuple(config.blocks), tuple(config.widths), config.embedding_dim, dropout=0.0)
+    return ArcFace(tuple(config.blocks), tuple(config.widths), config.embedding_dim)
 
 
 def settings(config: IdentityConfig) -> dict:
