@@ -15,6 +15,7 @@ from sdgan_jax.data.rendered import Faces
 from sdgan_jax.evaluation import networks
 from sdgan_jax.training import sharding
 from sdgan_jax.training.networks import identity
+from tests.data.noise_faces import make_faces
 from tests.training import tiny
 
 CONFIG = IdentityConfig(
@@ -22,16 +23,6 @@ CONFIG = IdentityConfig(
 )
 STILL = {"rotation": 0.0, "scale": 0.0, "shift": 0.0, "colour": 0.0, "occlusion": 0.0}
 NET = identity.network(CONFIG)
-
-
-def make_faces(persons, photos=3):
-    """Noise: a person is a pattern, a photograph a little of another; labels go from 0 to 2."""
-    rng = np.random.default_rng(0)
-    patterns = rng.integers(0, 256, (persons, 4, 4, 3)).repeat(4, 1).repeat(4, 2)
-    images = np.concatenate([0.7 * patterns + 0.3 * rng.integers(0, 256, patterns.shape) for _ in range(photos)])
-    identities = np.tile(10 + np.arange(persons, dtype=np.int32), photos)
-    labels = np.repeat(np.arange(photos, dtype=np.int32), persons)
-    return Faces(images.astype(np.uint8), labels, identities, np.zeros((len(images), 2), np.float32))
 
 
 def start(config, devices, persons):
