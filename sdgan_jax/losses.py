@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +107,29 @@ def arcface(
 def reconstruction(a: jax.Array, b: jax.Array) -> jax.Array:
     """Computes the mean absolute difference (L1) of two arrays of one shape."""
     return jnp.abs(a - b).mean()
+
+
+def perceptual(a: Sequence[jax.Array], b: Sequence[jax.Array]) -> jax.Array:
+    """Computes the distance of two images on features of a frozen network.
+
+    The vectors of all positions are normalised to unit length, and their squared distances averaged over the positions
+    and the layers: LPIPS (Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric")
+    with equal weights for all channels.
+
+    Args:
+        a: features f32[N,h,w,C] of each layer, such as of `pretrained.PerceptualNetwork`.
+        b: likewise.
+
+    Returns:
+        f32[N], from 0 to 4.
+    """
+    distances = [jnp.square(_unit(x) - _unit(y)).sum(-1).mean((1, 2)) for x, y in zip(a, b, strict=True)]
+    return jnp.stack(distances).mean(0)
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    """Returns `x` with vectors of unit length along the last axis."""
+    return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-8)
 
 
 def r1(discriminate: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:

@@ -18,6 +18,7 @@ from sdgan_jax.latents import Attribute
 from sdgan_jax.networks import Networks
 from sdgan_jax.training.gan import weights
 
+_NETS = (("D", "params_d"), ("F", "params_f"), ("E", "params_e"))
 BATCH = 16  # images drawn in one call of the device
 
 
@@ -68,7 +69,7 @@ class Model:
         """Writes the model directory `path`: `config.json` and `weights.safetensors`, "float16" at half the size."""
         trees = {"ema_g": self.params["G"]["params"], "buffers_g": self.params["G"]["buffers"]}
         trees |= {name: self.params[name] for name in ("basis", "w_avg")}
-        trees |= {f"params_{net.lower()}": self.params[net] for net in "DF" if net in self.params}
+        trees |= {f"params_{net.lower()}": self.params[net] for net in "DFE" if net in self.params}
         weights.write(path, self.config, trees, np.dtype(dtype))
 
     def map(self, z: ArrayLike, label: ArrayLike | None = None) -> jax.Array:
@@ -284,4 +285,4 @@ def _params(trees: dict[str, Any]) -> dict[str, Any]:
     """Renames the fields of a state (`weights.FIELDS`) to the keys of `Model.params`."""
     params = {"G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]}}
     params |= {name: trees[name] for name in ("basis", "w_avg")}
-    return params | {net: trees[name] for net, name in (("D", "params_d"), ("F", "params_f")) if trees.get(name)}
+    return params | {net: trees[name] for net, name in _NETS if trees.get(name)}

@@ -16,6 +16,7 @@ from sdgan_jax.config import Config
 from sdgan_jax.face3d import embedding
 from sdgan_jax.latents import Latents
 from sdgan_jax.nets.discriminator import Discriminator
+from sdgan_jax.nets.encoder import Encoder
 from sdgan_jax.nets.fusion import Face3D, Fusion, feature_side
 from sdgan_jax.nets.generator import Generator, Noise
 from sdgan_jax.pretrained import IdentityNetwork, PositionNetwork
@@ -34,6 +35,7 @@ class Networks:
     generator: Generator
     discriminator: Discriminator
     fusion: Fusion
+    encoder: Encoder | None = None  # only in the recipe `staged`
     position: PositionNetwork | None = None  # frozen; gives F the 3D shape of its face
     identity: IdentityNetwork | None = None  # frozen; embeds faces for the identity loss
     templates: np.ndarray | None = None  # f32[A-1,R,R,3], an image of each attribute, where F takes images of them
@@ -110,6 +112,16 @@ class Networks:
         images = jnp.zeros((1, self.config.resolution, self.config.resolution, 3))
         attributes = jnp.zeros((1, self.config.num_attributes))
         return self.fusion.init(key, images, attributes, *self.fusion_inputs(images, attributes))["params"]
+
+    def init_e(self, key: jax.Array) -> Tree:
+        """Returns fresh parameters of E."""
+        assert self.encoder is not None
+        return self.encoder.init(key, jnp.zeros((1, self.config.resolution, self.config.resolution, 3)))["params"]
+
+    def encode(self, params_e: Tree, images: jax.Array, w_avg: jax.Array) -> jax.Array:
+        """Computes the latents w+ f32[N,L,D] of faces f32[N,R,R,3] in [-1,1]: the average w plus E's output."""
+        assert self.encoder is not None
+        return w_avg + _array(self.encoder.apply({"params": params_e}, images))
 
     def fusion_inputs(self, images: jax.Array, attributes: jax.Array) -> tuple[Face3D | None, jax.Array | None]:
         """Returns the 3D face and the template f32[N,R,R,3] that F takes beside image and attributes.
@@ -198,6 +210,9 @@ def make_networks(config: Config) -> Networks:
         generator=Generator(config.generator, config.resolution),
         discriminator=Discriminator(config.discriminator, config.num_attributes),
         fusion=Fusion(config.fusion, config.num_attributes, offsets, config.generator.latent_dim),
+        encoder=Encoder(config.encoder, config.num_layers, config.generator.latent_dim)
+        if config.recipe == "staged"
+        else None,
         position=pretrained.position_network(config.fusion.position_network) if use_3d else None,
         identity=pretrained.identity_network(config.losses.identity_network) if embeds else None,
         templates=_templates(config) if learns_f and config.fusion.semantic == "template" else None,

@@ -1,13 +1,18 @@
 """All hyperparameters with defaults and ranges: of a GAN (`gan`) and of networks trained by themselves (`networks`)."""
 
 from sdgan_jax.config.gan import (
+    STAGES,
     AdamConfig,
     AugmentConfig,
     Config,
     DiscriminatorConfig,
+    EditLossConfig,
+    EncoderConfig,
+    EncoderLossConfig,
     FusionConfig,
     GeneratorConfig,
     LossConfig,
+    StagedConfig,
     auto,
     validate,
 )
@@ -15,17 +20,22 @@ from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetCon
 from sdgan_jax.config.storage import Kind, from_values, to_json
 
 __all__ = [
+    "STAGES",
     "AdamConfig",
     "AugmentConfig",
     "ClassifierConfig",
     "Config",
     "DiscriminatorConfig",
+    "EditLossConfig",
+    "EncoderConfig",
+    "EncoderLossConfig",
     "FusionConfig",
     "GeneratorConfig",
     "IdentityConfig",
     "Kind",
     "LossConfig",
     "PRNetConfig",
+    "StagedConfig",
     "auto",
     "from_values",
     "to_json",

@@ -14,6 +14,8 @@ from sdgan_jax.config import ranges
 from sdgan_jax.config.ranges import BelowOne, Count, Natural, NonNegative, Path, Positive, Range, Seed, Share
 from tfds_megn import names
 
+STAGES = ("gan", "encoder", "basis", "fusion")  # of the recipe `staged`
+
 
 @dataclasses.dataclass
 class GeneratorConfig:
@@ -59,6 +61,18 @@ class FusionConfig:
     use_3d: bool = False  # also modulates by codes of regions of the face's 3D maps
     position_network: Path = ""  # directory of the frozen PRNet of these maps; "" for the project's own
     spade: bool = True  # fuses by SPADE and ACE; else by a convolution of the concatenated features
+    removal: bool = False  # separate offsets for taking an attribute off; else those of putting it on, negated
+
+
+@dataclasses.dataclass
+class EncoderConfig:
+    """Encoder E from a face to its latents w+, trained in the second stage of the `staged` recipe."""
+
+    width: Count = 32  # channels in the first stage of the trunk; each later stage has twice as many
+    width_max: Count = 128
+    blocks: Annotated[int, Range(1, 64)] = 1  # residual blocks in a stage
+    hidden: Count = 512  # size of the layer between trunk and latents
+    rank: Count = 64  # rank of each layer's difference from the w that all layers share
 
 
 @dataclasses.dataclass
@@ -105,6 +119,43 @@ class AugmentConfig:
 
 
 @dataclasses.dataclass
+class EncoderLossConfig:
+    """Weights of E's loss terms; G is frozen."""
+
+    pixels: NonNegative = 1.0  # L1 to the face on an image pyramid
+    perceptual: NonNegative = 1.0  # distance on features of frozen networks
+    latent: NonNegative = 0.1  # squared distance to the w of faces that G drew
+    pull: NonNegative = 0.01  # squared distance of real faces' w to the average w, around which G is trained best
+
+
+@dataclasses.dataclass
+class EditLossConfig:
+    """Weights of F's loss terms in the stage `fusion`; G and D are frozen."""
+
+    pixels: NonNegative = 1.0  # L1 to the target
+    perceptual: NonNegative = 1.0  # distance on features of frozen networks
+    identity: NonNegative = 0.2  # negative cosine of identity embeddings, edited face to unedited face
+    attribute: NonNegative = 0.1  # cross-entropy of D's attribute head
+    adversarial: NonNegative = 0.05  # non-saturating loss of D
+    offset: NonNegative = 1e-3  # mean square of O
+
+
+@dataclasses.dataclass
+class StagedConfig:
+    """The `staged` recipe of the paper: G and D, then the encoder E, the basis B, and the fusion network F."""
+
+    stages: tuple[str, ...] = STAGES  # those to run, in this order
+    encoder_steps: Natural = 20_000
+    fusion_steps: Natural = 20_000
+    basis: Literal["random", "means", "svm", "paired"] = "paired"  # estimator of B; "random" keeps the B of G
+    basis_samples: Count = 20_000  # latents, or faces for "paired", that the estimators see
+    targets: Count = 8_000  # pairs of a face and its target, prepared once for the stage `fusion`
+    sample_share: Share = 0.0  # share of the pairs whose face is drawn by G; the others are faces of the data set
+    encoder_losses: EncoderLossConfig = dataclasses.field(default_factory=EncoderLossConfig)
+    edit_losses: EditLossConfig = dataclasses.field(default_factory=EditLossConfig)
+
+
+@dataclasses.dataclass
 class Config:
     """Config of a run: data, networks, losses, optimisers, and the intervals of its output."""
 
@@ -131,6 +182,7 @@ class Config:
     generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = dataclasses.field(default_factory=DiscriminatorConfig)
     fusion: FusionConfig = dataclasses.field(default_factory=FusionConfig)
+    encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)  # only in the recipe `staged`
 
     # The decomposition: latent + strength * (B[y] + O)
     latent_space: Literal["z", "w"] = "z"  # space in which B and O are added; in w, O has a vector for each layer
@@ -140,12 +192,15 @@ class Config:
     source: Literal["data", "latent"] = "data"
 
     # Learning
+    recipe: Literal["joint", "staged"] = "joint"  # G, D and F at once (the pseudo-code), or in stages (the paper)
+    staged: StagedConfig = dataclasses.field(default_factory=StagedConfig)
     losses: LossConfig = dataclasses.field(default_factory=LossConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     style_mixing: Share = 0.0  # share of images whose layers take w from two latents (StyleGAN2: 0.9)
     adam_g: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_d: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_f: AdamConfig = dataclasses.field(default_factory=AdamConfig)
+    adam_e: AdamConfig = dataclasses.field(default_factory=lambda: AdamConfig(1e-3, 0.9, 0.99))
     fusion_every: Natural = 1  # steps from one update of F to the next; 0 for no updates
     ema_kimg: NonNegative = 10.0  # half-life of G's moving average, in thousands of images
     ema_rampup: NonNegative = 0.05  # the half-life is at most this share of the images seen
@@ -246,6 +301,8 @@ def validate(config: Config) -> Config:
         )
     if config.attributes[:1] != ("none",):
         raise ValueError(f"config.attributes is {config.attributes}; the first must be 'none'")
+    if config.recipe == "staged":
+        _check_stages(config)
     if config.discriminator.multi_scale and config.augment.pipeline != "none":
         raise ValueError(
             "config.discriminator.multi_scale and config.augment.pipeline exclude each other: augmentation transforms "
@@ -263,3 +320,12 @@ def validate(config: Config) -> Config:
                 f"{config.num_layers // 2}, from 4 up"
             )
     return config
+
+
+def _check_stages(config: Config) -> None:
+    """Checks the fields of the `staged` recipe."""
+    stages = config.staged.stages
+    if not stages or [name for name in STAGES if name in stages] != list(stages):
+        raise ValueError(f"config.staged.stages is {stages}; it must be some of {STAGES}, in this order")
+    if config.latent_space != "w":
+        raise ValueError("config.recipe is 'staged', whose latents are those of w; set --config.latent_space=w")

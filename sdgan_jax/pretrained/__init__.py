@@ -3,6 +3,7 @@
 from sdgan_jax.pretrained.classifier import AttributeClassifier, attribute_classifier
 from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
 from sdgan_jax.pretrained.official_fusion import OfficialFusionNetwork, fusion_network
+from sdgan_jax.pretrained.perceptual import PerceptualNetwork, perceptual_network
 from sdgan_jax.pretrained.position import PositionNetwork, position_network
 from sdgan_jax.pretrained.storage import SHIPPED, read, write
 
@@ -11,10 +12,12 @@ __all__ = [
     "AttributeClassifier",
     "IdentityNetwork",
     "OfficialFusionNetwork",
+    "PerceptualNetwork",
     "PositionNetwork",
     "attribute_classifier",
     "fusion_network",
     "identity_network",
+    "perceptual_network",
     "position_network",
     "read",
     "write",

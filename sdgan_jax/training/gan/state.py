@@ -14,6 +14,8 @@ from sdgan_jax.config import AdamConfig, Config
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained.archive import Tree
 
+_ENCODER = 5  # folded into the key of E's parameters
+
 
 class State(flax.struct.PyTreeNode):
     """All arrays that a step reads and writes, and that a checkpoint contains."""
@@ -22,11 +24,13 @@ class State(flax.struct.PyTreeNode):
     params_g: Tree
     params_d: Tree
     params_f: Tree
+    params_e: Tree  # {} in the recipe `joint`
     ema_g: Tree  # moving average of params_g; samples are drawn with it
     buffers_g: Tree  # G's constant noise
     opt_g: Tree
     opt_d: Tree
     opt_f: Tree
+    opt_e: Tree
     w_avg: jax.Array  # f32[D]
     basis: jax.Array  # f32[A,D], unit rows, `none` zero
     path_mean: jax.Array  # f32, moving average of G's path length
@@ -41,22 +45,26 @@ class State(flax.struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Optimizers:
-    """Adam for each of G, D, F."""
+    """Adam for each of G, D, F, E."""
 
     g: optax.GradientTransformation
     d: optax.GradientTransformation
     f: optax.GradientTransformation
+    e: optax.GradientTransformation
 
 
 def make_optimizers(config: Config) -> Optimizers:
-    """Returns Adam for G, D and F, corrected for the additional updates of lazy regularisation.
+    """Returns Adam for G, D, F and E, corrected for the additional updates of lazy regularisation.
 
     A regulariser every k steps makes k + 1 updates in k steps. With c = k / (k + 1), the learning rate is multiplied by
     c and the betas are raised to the power c, so that k + 1 updates move as far as k (Karras et al. 2020, appendix B).
     """
     every = config.intervals
     return Optimizers(
-        _adam(config.adam_g, every["path_length"]), _adam(config.adam_d, every["r1"]), _adam(config.adam_f)
+        _adam(config.adam_g, every["path_length"]),
+        _adam(config.adam_d, every["r1"]),
+        _adam(config.adam_f),
+        _adam(config.adam_e),
     )
 
 
@@ -82,22 +90,25 @@ def init_state(nets: Networks) -> State:
     """Returns the state at step 0, all arrays f32 except `step`; pure, so it can be compiled."""
     config, optimizers = nets.config, make_optimizers(nets.config)
     # Hundreds of random arrays: with threefry keys they take half a minute to compile on CPU.
-    key_g, key_d, key_f, key_basis = jax.random.split(jax.random.key(config.seed, impl="unsafe_rbg"), 4)
+    key_g, key_d, key_f, key_basis = jax.random.split(key := jax.random.key(config.seed, impl="unsafe_rbg"), 4)
     dim, images = config.generator.latent_dim, jnp.zeros((1, config.resolution, config.resolution, 3))
     variables_g = nets.generator.init(key_g, jnp.zeros((1, dim)))
     params_d = nets.discriminator.init(key_d, images, jnp.zeros((1, config.discriminator.label_dim)))["params"]
     params_f = nets.init_f(key_f) if config.num_attributes > 1 else {}
+    params_e = nets.init_e(jax.random.fold_in(key, _ENCODER)) if nets.encoder is not None else {}
     params_g = variables_g["params"]
     return State(
         step=jnp.zeros((), jnp.int32),
         params_g=params_g,
         params_d=params_d,
         params_f=params_f,
+        params_e=params_e,
         ema_g=jax.tree.map(jnp.copy, params_g),
         buffers_g=variables_g["buffers"],
         opt_g=optimizers.g.init(params_g),
         opt_d=optimizers.d.init(params_d),
         opt_f=optimizers.f.init(params_f),
+        opt_e=optimizers.e.init(params_e) if params_e else {},
         w_avg=jnp.zeros(dim),
         basis=latents.random_basis(key_basis, config.num_attributes, dim),
         path_mean=jnp.zeros(()),

@@ -23,7 +23,7 @@ from sdgan_jax.training import checkpoint
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.gan.state import State, init_state
 
-OPTIONAL = ("params_d", "params_f")  # fields of the state that imported weights may lack
+OPTIONAL = ("params_d", "params_f", "params_e")  # fields of the state that imported weights may lack
 FIELDS = ("ema_g", "buffers_g", *OPTIONAL, "w_avg", "basis")  # fields of the state that make the model
 
 # Arrays with an axis of attributes: the axis, and the id of its first attribute (0 is none).
@@ -32,6 +32,7 @@ _ATTRIBUTE_AXIS = {
     "params_d/attribute/kernel": (1, 0),
     "params_d/attribute/bias": (0, 0),
     "params_f/embedding": (0, 1),
+    "params_f/removal": (0, 1),
 }
 
 

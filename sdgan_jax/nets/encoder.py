@@ -1,0 +1,51 @@
+"""Encoder E of the `staged` recipe: from a face to its latents w+.
+
+A residual trunk reads the face. As in e4e (Tov et al. 2021, "Designing an Encoder for StyleGAN Image Manipulation"),
+the latents are one w, shared by all layers, plus a small difference for each: latents near the w of G are
+those that can be edited.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sdgan_jax.config import EncoderConfig
+from sdgan_jax.nets import resample
+from sdgan_jax.nets.layers import EqualDense, scaled_normal
+from sdgan_jax.nets.se_resnet import SEResNet
+
+SIDE = 4  # side of the feature map that the latents are read from
+MOST_PIXELS = 256  # larger images are averaged down
+
+
+class Encoder(nn.Module):
+    """Network from images to differences of w+ from the average w; all layers start with the same difference."""
+
+    config: EncoderConfig
+    num_layers: int
+    latent_dim: int
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Encodes faces.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1], R a power of two, at least 8.
+
+        Returns:
+            f32[N,num_layers,latent_dim].
+        """
+        while images.shape[1] > MOST_PIXELS:
+            images = resample.box_downsample(images)
+        halvings = (images.shape[1] // SIDE).bit_length() - 1
+        widths = [min(self.config.width << stage, self.config.width_max) for stage in range(halvings)]
+        trunk = SEResNet(widths, [1] + [2] * (halvings - 1), self.config.blocks, norm="group", name="face")
+        x = trunk(images)  # [N,4,4,C]
+        x = EqualDense(self.config.hidden, activate=True, name="hidden")(x.reshape(x.shape[0], -1))
+        shared = EqualDense(self.latent_dim, name="shared")(x)  # [N,D]
+        down = self.param("down", scaled_normal(1.0), (self.num_layers, self.config.hidden, self.config.rank))
+        up = self.param("up", nn.initializers.zeros, (self.num_layers, self.config.rank, self.latent_dim))
+        codes = jnp.einsum("nh,lhr->nlr", x, down) / self.config.hidden**0.5
+        return shared[:, None] + jnp.einsum("nlr,lrd->nld", codes, up)

@@ -1,0 +1,77 @@
+"""Perceptual features: outputs of inner layers of the frozen position and identity networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+from etils import epath
+
+from sdgan_jax.nets.prnet import to_input
+from sdgan_jax.pretrained import inputs
+from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
+from sdgan_jax.pretrained.position import PositionNetwork, position_network
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PerceptualNetwork:
+    """Features for `losses.perceptual`, as a pure function.
+
+    The position network knows shapes, the identity network knows colours and details of people. Together they are
+    sensitive to what makes a face, and both were trained on faces with attributes.
+
+    Attributes:
+        position: the position network.
+        identity: the identity network.
+    """
+
+    position: PositionNetwork
+    identity: IdentityNetwork
+
+    def __call__(self, images: jax.Array) -> tuple[jax.Array, ...]:
+        """Computes features.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1], of any size R.
+
+        Returns:
+            f32[N,h,w,C] for each layer: a half, a quarter, … of the networks' input sides, down to 8.
+
+        Raises:
+            ValueError: the images are not [N,R,R,3].
+        """
+        inputs.check_squares(images)
+        position, identity = self.position, self.identity
+        variables = {name: position.variables[name] for name in ("params", "batch_stats")}
+        of_shape = _block_outputs(position.net, variables, to_input(inputs.resize(images, position.net.size)))
+        of_person = _block_outputs(identity.net, identity.variables, inputs.resize(images, identity.resolution))
+        return (*of_shape[1::2], *of_person)  # the position network has two blocks of each size
+
+
+def perceptual_network(position: epath.PathLike = "", identity: epath.PathLike = "") -> PerceptualNetwork:
+    """Reads the networks whose features are compared.
+
+    Args:
+        position: a network directory; "" for the position network that comes with the project.
+        identity: likewise of the identity network.
+
+    Returns:
+        The network.
+
+    Raises:
+        FileNotFoundError, ValueError: as `position_network` and `identity_network`.
+    """
+    return PerceptualNetwork(position_network(position), identity_network(identity))
+
+
+def _block_outputs(net: Any, variables: Any, images: jax.Array) -> list[jax.Array]:
+    """Returns the outputs of the submodules `block_0`, `block_1`, … of a network."""
+    _, state = net.apply(
+        variables,
+        images,
+        capture_intermediates=lambda module, _: module.name is not None and module.name.startswith("block_"),
+        mutable=["intermediates"],
+    )
+    found = state["intermediates"]
+    return [found[f"block_{index}"]["__call__"][0] for index in range(len(found))]
