@@ -2,6 +2,7 @@
 
 python -m experiments.train                                                     (the quickstart, on two CPU cores)
 python -m experiments.train --config=experiments/configs/faces64.py --workdir=DIR
+python -m experiments.train --config=experiments/configs/staged64.py --workdir=DIR      (the paper's recipe, in stages)
 python -m experiments.train --config=experiments/configs/prnet64.py --workdir=DIR       (position maps)
 python -m experiments.train --config=experiments/configs/identity64.py --workdir=DIR    (identity embeddings)
 python -m experiments.train --config=experiments/configs/classifier64.py --workdir=DIR  (attributes)
@@ -27,6 +28,7 @@ from sdgan_jax.config import ClassifierConfig, Config, IdentityConfig, PRNetConf
 from sdgan_jax.data import stream
 from sdgan_jax.evaluation import attributes, networks, report
 from sdgan_jax.networks import make_networks
+from sdgan_jax.pretrained import directories
 from sdgan_jax.training import gan, sharding
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.networks import classifier, identity, prnet
@@ -64,8 +66,10 @@ def main(argv: Sequence[str]) -> None:
     state = training.train(config, workdir)
     if jax.process_index():
         return
-    print(f"Pictures:    {workdir / 'samples'}")
-    print(f"Checkpoint:  {workdir / 'checkpoints' / str(int(state.step))}")
+    folder = directories.checkpoint_of(workdir)[0]  # of the last stage, in the recipe `staged`
+    newest = folder / directories.CHECKPOINTS / str(int(state.step))
+    print(f"Pictures:    {folder / 'samples'}")
+    print(f"Checkpoint:  {newest if newest.exists() else folder}")
     training.conclude(workdir)
 
 
@@ -79,7 +83,8 @@ class Training(NamedTuple):
 def train_gan(config: Config, workdir: epath.Path) -> Any:
     """Trains SD-GAN. What it needs is prepared first, so that mistakes show before the classifier is trained."""
     nets = make_networks(config)
-    if not EVALUATE.value:
+    learns_g = config.recipe == "joint" or "gan" in config.staged.stages
+    if not EVALUATE.value or not learns_g:
         return gan.train(nets, workdir)
     gan.check(config, workdir)
     with sharding.first_process_first():

@@ -16,7 +16,7 @@ from typing import Any
 
 from etils import epath
 
-from sdgan_jax.config import Config
+from sdgan_jax.config import STAGES, Config
 from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
 
 CONFIG = "config.json"
@@ -93,12 +93,22 @@ def checkpoint_of(path: epath.PathLike) -> tuple[epath.Path, int | None]:
     """Splits the path of a checkpoint, `<workdir>/checkpoints/<step>`.
 
     Returns:
-        The workdir and the step; for any other path, the path and None.
+        The workdir and the step; for the workdir of the recipe `staged`, its last stage that has a model, and None; for
+        any other path, the path and None.
     """
     for place in (epath.Path(path), _real(epath.Path(path))):
         if place.name.isdecimal() and place.parent.name == CHECKPOINTS and (place.parent.parent / CONFIG).exists():
             return place.parent.parent, int(place.name)
-    return epath.Path(path), None
+    folder = epath.Path(path)
+    stages = [] if _has_arrays(folder) else [folder / stage for stage in reversed(STAGES)]
+    return next((stage for stage in stages if _has_arrays(stage)), folder), None
+
+
+def _has_arrays(folder: epath.Path) -> bool:
+    """Returns whether a folder contains checkpoints or weights."""
+    checkpoints = folder / CHECKPOINTS
+    saved = checkpoints.exists() and any(path.name.isdecimal() for path in checkpoints.iterdir())
+    return saved or weights_of(folder) is not None
 
 
 def check_model(folder: epath.Path) -> None:

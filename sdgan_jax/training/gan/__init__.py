@@ -1,5 +1,5 @@
-"""A run of SD-GAN: its state, its step, its pictures and its weights."""
+"""A run of SD-GAN: its state, its steps, its pictures and its weights."""
 
-from sdgan_jax.training.gan.run import check, train
+from sdgan_jax.training.gan.recipe import check, train
 
 __all__ = ["check", "train"]

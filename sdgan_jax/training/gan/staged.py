@@ -1,0 +1,98 @@
+"""The `staged` recipe, that of the paper: G and D; the encoder E; the prior basis B; the fusion network F.
+
+Every stage is a training of its own, in a folder of its name in the workdir, that starts from the model of the stage
+before it (the first one from `config.init`), and only changes what it learns:
+
+    gan      G and D, on faces with and without attributes: the `joint` recipe without F
+    encoder  E, from a face to its latents; G is frozen
+    basis    B, estimated from latents of G or of E
+    fusion   F: G(w + B[y] + F(X, y)) resembles the face X with the attribute y; G, D, E and B are frozen
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from etils import epath
+
+from sdgan_jax.config import STAGES, Config
+from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained import directories
+from sdgan_jax.training import workdir as workdir_lib
+from sdgan_jax.training.gan import basis, encoder_step, fusion_step, run
+from sdgan_jax.training.gan.run import Score
+from sdgan_jax.training.gan.state import State
+
+_TRAINERS = {"gan": run.train, "encoder": encoder_step.train, "basis": basis.train, "fusion": fusion_step.train}
+
+
+def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -> State:
+    """Runs the stages that `config.staged.stages` names; a stage that has been finished is not run again.
+
+    Args:
+        nets: the networks of a validated config whose recipe is `staged`.
+        workdir: local or remote directory; made when it is not there. It is a model directory from its first stage on:
+            that of the last stage with a model.
+        score: judges the checkpoints of the stage `gan`; as in `run.train`.
+
+    Returns:
+        The state after the last stage.
+
+    Raises:
+        FloatingPointError, KeyboardInterrupt, ValueError, FileNotFoundError: as `run.train`.
+    """
+    config, folder = nets.config, epath.Path(workdir)
+    check(config, folder)
+    workdir_lib.save_config(folder, config)
+    model, state = config.init, None
+    for stage in config.staged.stages:
+        print(f"Stage {stage}: {folder / stage}")
+        of_stage = dataclasses.replace(nets, config=stage_config(config, stage, model, folder))
+        state = _TRAINERS[stage](of_stage, folder / stage, score if stage == "gan" else None)
+        model = str(folder / stage)
+    assert state is not None  # `check` refuses a config without stages
+    return state
+
+
+def stage_config(config: Config, stage: str, model: str, workdir: epath.Path) -> Config:
+    """Returns the config of a stage.
+
+    Args:
+        config: config of all stages.
+        stage: name of the stage.
+        model: the model directory that the stage starts from, "" for none. The length of the basis is that of this model,
+            where the stage `basis` measured it.
+        workdir: the folder of all stages. A stage that has been started keeps its length of the basis.
+    """
+    steps = {"encoder": config.staged.encoder_steps, "fusion": config.staged.fusion_steps}
+    changes: dict[str, Any] = {"init": model, "total_steps": steps.get(stage, config.total_steps)}
+    started = workdir / stage
+    before = started if (started / directories.CONFIG).exists() else directories.checkpoint_of(model)[0]
+    if model and stage != "basis":
+        changes["basis_length"] = workdir_lib.load_config(before, Config).basis_length
+    if stage == "gan":
+        changes["fusion_every"] = 0
+    return dataclasses.replace(config, **changes, staged=dataclasses.replace(config.staged, stages=(stage,)))
+
+
+def check(config: Config, workdir: epath.PathLike) -> None:
+    """Refuses configs whose stages lack what they start from. Takes seconds and prepares no data.
+
+    Args:
+        config: validated.
+        workdir: the folder of the run.
+
+    Raises:
+        ValueError, FileNotFoundError: a field, or what it names, does not fit.
+    """
+    first = config.staged.stages[0]
+    if first != "gan" and not config.init:
+        before = STAGES[: STAGES.index(first)]
+        raise ValueError(
+            f"config.staged.stages starts with {first!r}, which needs the model of the stages before it "
+            f"({', '.join(before)}); set --config.init=DIR to a model directory"
+        )
+    if config.num_attributes < 2:
+        raise ValueError("config.attributes is ('none',); the recipe `staged` needs attributes; leave the field out")
+    run.check(config, epath.Path(workdir) / first)
