@@ -109,7 +109,7 @@ def reconstruction(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.abs(a - b).mean()
 
 
-def perceptual(a: Sequence[jax.Array], b: Sequence[jax.Array]) -> jax.Array:
+def perceptual(a: Sequence[jax.Array], b: Sequence[jax.Array], weights: jax.Array | None = None) -> jax.Array:
     """Computes the distance of two images on features of a frozen network.
 
     The vectors of all positions are normalised to unit length, and their squared distances averaged over the positions
@@ -119,12 +119,16 @@ def perceptual(a: Sequence[jax.Array], b: Sequence[jax.Array]) -> jax.Array:
     Args:
         a: features f32[N,h,w,C] of each layer, such as of `pretrained.PerceptualNetwork`.
         b: likewise.
+        weights: f32[N,R,R], positive weights of the places in the images, of any size R; None for equal weights.
 
     Returns:
         f32[N], from 0 to 4.
     """
-    distances = [jnp.square(_unit(x) - _unit(y)).sum(-1).mean((1, 2)) for x, y in zip(a, b, strict=True)]
-    return jnp.stack(distances).mean(0)
+    distances = [jnp.square(_unit(x) - _unit(y)).sum(-1) for x, y in zip(a, b, strict=True)]  # [N,h,w]
+    if weights is None:
+        return jnp.stack([d.mean((1, 2)) for d in distances]).mean(0)
+    shares = [jax.image.resize(weights, d.shape, "linear", antialias=True) for d in distances]
+    return jnp.stack([(s * d).sum((1, 2)) / s.sum((1, 2)) for s, d in zip(shares, distances, strict=True)]).mean(0)
 
 
 def _unit(x: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 from etils import epath
 from jax.typing import ArrayLike
 
-from sdgan_jax import inversion, latents
+from sdgan_jax import blending, inversion, latents
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.latents import Attribute
 from sdgan_jax.networks import Networks
@@ -60,6 +61,7 @@ class Model:
         self._discriminate = jax.jit(nets.discriminate)
         self._offset = jax.jit(nets.offset, static_argnames="max_attributes")
         self._to_w_plus = jax.jit(nets.to_w_plus)
+        self._blend = jax.jit(blending.blend)
 
     def take(self, trees: dict[str, Any]) -> None:
         """Replaces the weights by others of the same config, such as a later state; nothing is compiled again."""
@@ -167,18 +169,21 @@ class Model:
         label = self._label(label, images.shape[0], self.config.discriminator.label_dim)
         return self._discriminate(self.params["D"], images, label)
 
-    def offset(self, images: ArrayLike, attribute: Attribute) -> jax.Array:
+    def offset(
+        self, images: ArrayLike, attribute: Attribute = "none", remove: str | Sequence[str] | None = None
+    ) -> jax.Array:
         """Returns the offset O that F adds to the prior basis for these faces.
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
             attribute: as in `generate`.
+            remove: a name or a list of names to take off; a model that has not learned to gives the negated offset.
 
         Returns:
             f32[N,D] in z, or f32[N,L,D] in w+, as the config's latent space is; zeros for "none".
         """
         images = self._images(images)
-        attributes = latents.attribute_weights(attribute, self.config.attributes, images.shape[0])
+        attributes = latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove)
         count = max(1, np.count_nonzero(attributes[:, 1:], axis=1).max(initial=0))
         offset = self._offset(self.params.get("F", {}), images, jnp.asarray(attributes), max_attributes=int(count))
         return offset[:, 0] if self.config.latent_space == "z" else offset
@@ -191,44 +196,80 @@ class Model:
         )
         return map_batches(find, images, size=BATCH)
 
-    def edit(self, images: ArrayLike, attribute: Attribute, strength: float = 1.0) -> jax.Array:
-        """Adds an attribute to given faces: G(latent + strength · (B[y] + O)), latent by `invert`, O by `offset`.
+    def edit(
+        self,
+        images: ArrayLike,
+        attribute: Attribute = "none",
+        strength: float = 1.0,
+        remove: str | Sequence[str] | None = None,
+    ) -> jax.Array:
+        """Puts attributes on given faces, or takes them off: G(latent + strength · (B[y] + O)), O by `offset`.
+
+        The latent is that of `encode` for a model with an encoder, else that of `invert`. The edit is blended into the
+        given face (`blending`): what it does not change stays as it was.
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
             attribute: as in `generate`.
-            strength: 0 gives the reconstruction of the face.
+            strength: 0 gives the face back.
+            remove: a name or a list of names to take off.
 
         Returns:
             f32[N,R,R,3], about [-1,1].
+
+        Raises:
+            ValueError: for an unknown attribute, one that is added and removed, a strength that is not finite, or
+                another shape.
         """
-        return self.edit_latent(self.invert(images), images, attribute, strength)
+        images = self._images(images)
+        latents.attribute_weights(
+            attribute, self.config.attributes, images.shape[0], remove
+        )  # before minutes of search
+        find = self.encode if "E" in self.params else self.invert
+        return self.edit_latent(find(images), images, attribute, strength, remove)
 
     def edit_latent(
-        self, latent: jax.Array, images: ArrayLike, attribute: Attribute, strength: float = 1.0
+        self,
+        latent: jax.Array,
+        images: ArrayLike,
+        attribute: Attribute = "none",
+        strength: float = 1.0,
+        remove: str | Sequence[str] | None = None,
+        blend: bool = True,
     ) -> jax.Array:
         """Edits faces whose latents are known, so that several edits share one `invert`.
 
         Args:
-            latent: the latents of the faces, as `invert` returns them.
+            latent: the latents of the faces, as `encode` or `invert` returns them.
             images: f32[N,R,R,3] in [-1,1], the faces, which F sees.
             attribute: as in `generate`.
-            strength: 0 gives the reconstruction of the face.
+            strength: 0 gives the face back, or its reconstruction without `blend`.
+            remove: as in `edit`.
+            blend: blends the edit into `images`; False returns what G draws.
 
         Returns:
             f32[N,R,R,3], about [-1,1].
+
+        Raises:
+            ValueError: as `edit`.
         """
         images = self._images(images)
         _check_finite(strength=strength)
-        attributes = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0]))
-        offset = self.offset(images, attribute)
-        if self.config.latent_space == "z":
-            w_plus = self._to_w_plus(
-                self.params["G"], latent, attributes, self.params["basis"], offset=offset[:, None], strength=strength
-            )
-        else:
-            w_plus = self.nets.edit(latent, attributes, self.params["basis"], offset, strength)
-        return self._synthesize(w_plus, "const")
+        attributes = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove))
+        edited = self._draw_moved(latent, attributes, self.offset(images, attribute, remove), strength)
+        if not blend:
+            return edited
+        plain = self._draw_moved(latent, attributes, jnp.zeros(()), 0.0)
+        return map_batches(self._blend, images, plain, edited, size=BATCH)
+
+    def _draw_moved(self, latent: jax.Array, attributes: jax.Array, offset: jax.Array, strength: float) -> jax.Array:
+        """Draws latent + strength · (B[y] + O), in the latent space of the config."""
+        basis = self.params["basis"]
+        if self.config.latent_space == "w":
+            return self._synthesize(self.nets.edit(latent, attributes, basis, offset, strength), "const")
+        offset = jnp.broadcast_to(offset, latent.shape)[:, None]
+        moved = self._to_w_plus(self.params["G"], latent, attributes, basis, offset=offset, strength=strength)
+        return self._synthesize(moved, "const")
 
     def _synthesize(self, w_plus: jax.Array, noise: str | jax.Array) -> jax.Array:
         """Draws w+ f32[N,L,D] in equal batches, so that any N compiles once."""
