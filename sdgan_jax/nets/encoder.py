@@ -1,9 +1,9 @@
 """Encoder E of the `staged` recipe: from a face to its latents w+.
 
 A residual trunk reads the face, with 4×4 pixels folded into one from the start: on a CPU, layers at the full resolution
-would take more time than all others together. As in e4e (Tov et al. 2021, "Designing an Encoder for StyleGAN Image Manipulation"),
-the latents are one w, shared by all layers, plus a small difference for each: latents near the w of G are
-those that can be edited.
+would take more time than all others together. As in e4e (Tov et al. 2021, "Designing an Encoder for StyleGAN Image
+Manipulation"), the latents are one w, shared by all layers, plus a small difference for each: latents near the w of G
+are those that can be edited.
 """
 
 from __future__ import annotations
