@@ -61,8 +61,8 @@ def stage_config(config: Config, stage: str, model: str, workdir: epath.Path) ->
     Args:
         config: config of all stages.
         stage: name of the stage.
-        model: the model directory that the stage starts from, "" for none. The length of the basis is that of this model,
-            where the stage `basis` measured it.
+        model: the model directory that the stage starts from, "" for none. The length of the basis is that of this
+            model, where the stage `basis` measured it.
         workdir: the folder of all stages. A stage that has been started keeps its length of the basis.
     """
     steps = {"encoder": config.staged.encoder_steps, "fusion": config.staged.fusion_steps}

@@ -1,16 +1,12 @@
 """The stages of the recipe `staged`: their configs, what is refused, and a run of all four."""
 
 import dataclasses
-import json
 
-import numpy as np
 import pytest
 
-import sdgan_jax
 from sdgan_jax import config as c
-from sdgan_jax.networks import make_networks
 from sdgan_jax.training import gan
-from sdgan_jax.training.gan import staged, weights
+from sdgan_jax.training.gan import staged
 from tests.training import tiny
 
 
