@@ -1,8 +1,8 @@
-"""Measures a model: attribute accuracy, diversity, distances to real images; or its edits against true edited faces.
+"""Measures a model: accuracy, share of faces, diversity, distances to real images; or its edits of test persons.
 
-python -m experiments.evaluate --model=DIR --out=DIR
-python -m experiments.evaluate --model=DIR --benchmark=edits --out=DIR                        (rendered test persons)
-python -m experiments.evaluate --model=DIR --benchmark=edits --input=FOLDER --out=DIR         (your labelled photos)
+python -m experiments.evaluate --out=DIR [--model=DIR]                       (the project's own model, or another)
+python -m experiments.evaluate --benchmark=edits --out=DIR                   (edits against true edited faces)
+python -m experiments.evaluate --benchmark=edits --input=FOLDER --out=DIR    (edits of your labelled photos)
 
 The benchmark `edits` puts each attribute on faces and takes it off, by the prior basis alone and by SD-GAN, and by the
 models of --variants, and holds the results against the true image of the same face.
@@ -21,7 +21,7 @@ from sdgan_jax import outputs
 from sdgan_jax.evaluation import attributes, edit_report, edits, report
 from tfds_megn.listing import printable
 
-MODEL = launch.define_path("model", None, "training workdir or converted model directory", required=True)
+MODEL = launch.define_model()
 OUT = launch.define_path("out", None, "folder for tables, JSON and sheets", required=True)
 BENCHMARK = flags.DEFINE_enum(
     "benchmark", "attributes", ["attributes", "edits"], "attributes: generated faces; edits: edited faces"
@@ -34,6 +34,7 @@ NUM_IMAGES = flags.DEFINE_integer(
     lower_bound=6,
 )
 DATA_DIR = launch.define_path("data_dir", "", "where prepared data live; the model's own by default")
+CLASSIFIER = launch.define_path("classifier", "", "attribute classifier directory; the project's own if empty")
 SEED = launch.define_seed("seed", 0, "random seed of the latents; not used by --benchmark=edits")
 VARIANTS = flags.DEFINE_list(
     "variants", [], "with --benchmark=edits: more rows, such as no_3d=DIR,concatenation=DIR: models with another F"
@@ -57,6 +58,7 @@ def main(argv: Sequence[str]) -> None:
             NUM_IMAGES.value or edits.NUM_PERSONS,
             {name: sdgan_jax.load(path) for name, path in variants.items()},
             INPUT.value,
+            CLASSIFIER.value,
         )
         print(edit_report.table(results))
     else:
@@ -68,6 +70,7 @@ def main(argv: Sequence[str]) -> None:
             DATA_DIR.value,
             NUM_IMAGES.value or attributes.NUM_IMAGES,
             SEED.value,
+            CLASSIFIER.value,
         )
         print(report.table(results))
     print(f"Table, JSON and pictures: {printable(OUT.value)}")

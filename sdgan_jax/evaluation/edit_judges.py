@@ -15,7 +15,7 @@ from sdgan_jax.data import rendered
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.evaluation.edit_cases import Case
 from sdgan_jax.metrics import frechet, monotonicity, region, verification
-from sdgan_jax.pretrained import AttributeClassifier, PerceptualNetwork, inputs
+from sdgan_jax.pretrained import AttributeClassifier, PerceptualNetwork
 
 THRESHOLD = 0.1  # of the mean difference of the colours, in [-1,1]: a pixel above it counts as changed
 TOLERANCE = 0.02  # fall of a probability that still counts as rising
@@ -58,7 +58,7 @@ class Judges:
         self.classifier, self.perceptual = classifier, perceptual
 
         def classify(images: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return classifier(inputs.resize(pictures.to_float(images), classifier.resolution))
+            return classifier(pictures.to_float(images))
 
         def see(images: jax.Array) -> tuple[Any, ...]:
             floats = pictures.to_float(images)

@@ -24,7 +24,7 @@ from sdgan_jax.evaluation.edit_cases import Case
 from sdgan_jax.evaluation.edit_judges import Judges, Seen, Values
 from sdgan_jax.evaluation.edit_rows import Editors
 from sdgan_jax.model import Model
-from sdgan_jax.training.networks import classifier as classifier_lib
+from sdgan_jax.pretrained import storage
 
 NUM_PERSONS = 144  # in all; a third for each seed
 RISING_FACES = 24  # faces of each case that are edited at all strengths
@@ -40,20 +40,22 @@ def evaluate_edits(
     num_persons: int = NUM_PERSONS,
     variants: Mapping[str, Model] | None = None,
     photos: str | os.PathLike[str] | None = None,
+    classifier_path: str | os.PathLike[str] = "",
 ) -> dict[str, Any]:
     """Measures the edits of a model, and writes tables and sheets.
 
     Writes `edits.txt`, `edits.json`, `edits.png` (each attribute put on) and `edits_<attribute>.png` (put on and taken
-    off) into `out_dir`. Prepares the rendered data, and trains the classifier, when they are not there yet.
+    off) into `out_dir`. Prepares the rendered data when they are not there yet.
 
     Args:
         model: the model, with attributes of `tfds_megn`.
-        path: its directory, beside whose weights `bases.safetensors` is looked for.
+        path: its directory, where `bases.safetensors` is looked for; "" for that of the project's own model.
         out_dir: folder for the results, local or remote.
         data_dir: folder of prepared data; None or "" is the model's own `config.data_dir`, else TFDS's default.
         num_persons: number of test persons, a third for each seed.
         variants: models with another F of the same G, by the names of their rows, such as `no_3d`.
         photos: labelled photos to use instead of rendered persons, see `edit_cases.photo_cases`.
+        classifier_path: network directory of the classifier; "" for the one that comes with the project.
 
     Returns:
         The results as written to `edits.json`, see `summarise`.
@@ -67,7 +69,7 @@ def evaluate_edits(
     names = tuple(config.attributes)
     check_attributes(names)
     outputs.check_own([out_dir / name for name in edit_report.files(names)], edit_report.BY)
-    bases = edit_rows.read_bases(path, names, config.generator.latent_dim)
+    bases = edit_rows.read_bases(path or storage.SHIPPED_MODEL, names, config.generator.latent_dim)
     editors = Editors(model, bases, variants or {})
     data_dir = data_dir or config.data_dir or None
     dataset = samples.rendered_config(config.dataset, config.resolution)
@@ -77,7 +79,7 @@ def evaluate_edits(
     else:
         cases = edit_cases.rendered_cases(faces, names, num_persons, config.resolution)
     judges = Judges(
-        classifier_lib.load_or_train(dataset, data_dir),
+        pretrained.attribute_classifier(classifier_path),
         pretrained.perceptual_network(config.fusion.position_network, config.losses.identity_network),
     )
     out_dir.mkdir(parents=True, exist_ok=True)
