@@ -6,16 +6,19 @@ The cases come from rendered test persons, whose true edits are known, or from l
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
+import sys
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 from tqdm import auto as tqdm
 
 import tfds_megn
 from sdgan_jax import latents
 from sdgan_jax.data import rendered
-from tfds_megn import photo_folder, photos
+from tfds_megn import photo_folder
 from tfds_megn.listing import printable
 
 SEEDS = 3  # parts of the test persons, each measured on its own
@@ -119,14 +122,14 @@ def photo_cases(folder: str | os.PathLike[str], names: Sequence[str], size: int)
         photo: photo_folder.convert_photo((photo, size))
         for photo, size in tqdm.tqdm(tasks, desc="Photos", unit="photo", mininterval=0.5)
     }
-    skipped = [found.image for found in converted.values() if isinstance(found.image, str)]
-    usable = {photo: found for photo, found in converted.items() if isinstance(found.image, bytes)}
-    photo_folder.report(dataclasses.replace(collection, skipped=(*collection.skipped, *skipped)), usable)
+    unusable = [found.image for found in converted.values() if isinstance(found.image, str)]
+    for line in (*collection.notes, *(f"skipped {line}" for line in (*collection.skipped, *unusable))):
+        print(line, file=sys.stderr)
     by_name: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for photo, found in usable.items():
+    for photo, found in converted.items():
         label = tfds_megn.ATTRIBUTES[photo.label]
         if sum(photo.attributes) < 2 and label in by_name and isinstance(found.image, bytes):
-            by_name[label].append(photos.read_photo(found.image, photo.name))
+            by_name[label].append(np.asarray(Image.open(io.BytesIO(found.image))))
     looks = {name: np.stack(images) for name, images in by_name.items() if len(images) >= FEWEST}
     nothing = np.zeros((0, size, size, 3), np.uint8)
     cases = []
@@ -135,6 +138,6 @@ def photo_cases(folder: str | os.PathLike[str], names: Sequence[str], size: int)
     cases += [Case(name, True, looks[name], None, looks.get("none", nothing)) for name in names[1:] if name in looks]
     if not cases:
         raise ValueError(
-            f"--input={printable(folder)}: no attribute, nor none, has {FEWEST} photos labelled with it alone"
+            f"--input={printable(folder)}: no label has {FEWEST} photos of its own; photos with several are not used"
         )
     return cases

@@ -92,11 +92,13 @@ def _sheet(images: Mapping[str, Mapping[str, np.ndarray]], chosen: Mapping[str, 
 
 def _block(title: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
     """Formats one table as lines."""
-    width = max(len(name) for name in (title, *rows)) + 2
-    lines = [f"{title:<{width}}" + "".join(f"{column:>14}" for column in columns)]
-    for name, values in rows.items():
-        lines.append(f"{name:<{width}}" + "".join(f"{_cell(column, values[column]):>14}" for column in columns))
-    return lines
+    cells = [[title, *columns]]
+    cells += [[name, *(_cell(column, values[column]) for column in columns)] for name, values in rows.items()]
+    widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]
+    return [
+        line[0].ljust(widths[0]) + "".join(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+        for line in cells
+    ]
 
 
 def _cell(column: str, value: Mapping[str, Any]) -> str:
