@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from sdgan_jax.nets import resample
+
 
 def adversarial_g(fake: jax.Array, kind: str) -> jax.Array:
     """Computes G's adversarial loss.
@@ -107,6 +109,27 @@ def arcface(
 def reconstruction(a: jax.Array, b: jax.Array) -> jax.Array:
     """Computes the mean absolute difference (L1) of two arrays of one shape."""
     return jnp.abs(a - b).mean()
+
+
+def pyramid(a: jax.Array, b: jax.Array, error: Callable[[jax.Array], jax.Array] = jnp.abs) -> jax.Array:
+    """Computes the difference of images, averaged over the scales of their pyramids: R, R/2, …, 4 pixels.
+
+    Coarse scales compare pose and colour, which fine scales alone only notice where edges already overlap.
+
+    Args:
+        a: f32[N,R,R,3], R a power of two, at least 4.
+        b: likewise.
+        error: function of each difference whose mean is taken: its magnitude (L1), or `jnp.square`.
+
+    Returns:
+        f32[N].
+    """
+    errors = []
+    while True:
+        errors.append(error(a - b).mean((1, 2, 3)))
+        if a.shape[1] <= 4:
+            return jnp.stack(errors).mean(0)
+        a, b = resample.box_downsample(a), resample.box_downsample(b)
 
 
 def perceptual(a: Sequence[jax.Array], b: Sequence[jax.Array], weights: jax.Array | None = None) -> jax.Array:

@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 from jax.typing import ArrayLike
 
-from sdgan_jax import blending, inversion, latents
+from sdgan_jax import blending, inversion, latents, pretrained
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.latents import Attribute
 from sdgan_jax.networks import Networks
@@ -47,13 +47,13 @@ def load(path: epath.PathLike | None = None, best: bool = False) -> Model:
 
 
 class Model:
-    """G (moving average), D, F and the prior basis of a training, with the functions that users call.
+    """G (moving average), D, F, E and the prior basis of a training, with the functions that users call.
 
     Attributes:
         nets: the networks as pure functions of their parameters.
         config: the config of the training.
-        params: the trees of arrays `G` (params and buffers), `D`, `F`, and the arrays `basis` f32[A,D] with unit rows
-            and `w_avg` f32[D]. Imported weights have no `F`, and some have no `D`.
+        params: the trees of arrays `G` (params and buffers), `D`, `F`, `E`, and the arrays `basis` f32[A,D] with unit
+            rows and `w_avg` f32[D]. Imported weights have no `F` and no `E`, and some have no `D`.
     """
 
     def __init__(self, nets: Networks, trees: dict[str, Any]):
@@ -67,6 +67,7 @@ class Model:
         self._offset = jax.jit(nets.offset, static_argnames="max_attributes")
         self._to_w_plus = jax.jit(nets.to_w_plus)
         self._blend = jax.jit(blending.blend)
+        self._encode = jax.jit(nets.encode)
 
     def take(self, trees: dict[str, Any]) -> None:
         """Replaces the weights by others of the same config, such as a later state; nothing is compiled again."""
@@ -193,13 +194,52 @@ class Model:
         offset = self._offset(self.params.get("F", {}), images, jnp.asarray(attributes), max_attributes=int(count))
         return offset[:, 0] if self.config.latent_space == "z" else offset
 
-    def invert(self, images: ArrayLike) -> jax.Array:
-        """Finds latents z f32[N,D], or w+ f32[N,L,D], that reproduce images f32[N,R,R,3]; see `inversion`."""
+    def encode(self, images: ArrayLike) -> jax.Array:
+        """Computes the latents w+ of faces by the encoder E alone, without a search.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1].
+
+        Returns:
+            f32[N,L,D].
+
+        Raises:
+            ValueError: the model has no encoder, or for another shape.
+        """
+        if "E" not in self.params:
+            raise ValueError(
+                "this model has no encoder; find latents by `invert`, or train one: the stage 'encoder' of "
+                "--config.recipe=staged"
+            )
         images = self._images(images)
-        find = functools.partial(
-            inversion.invert, self.nets, self.params["G"], self.params["w_avg"], self.params["basis"]
-        )
+        encode = functools.partial(self._encode, self.params["E"], w_avg=self.params["w_avg"])
+        return map_batches(encode, images, size=BATCH)
+
+    def invert(self, images: ArrayLike, steps: int | None = None) -> jax.Array:
+        """Finds latents that reproduce faces, by a search that starts at E(x) where the model has E; see `inversion`.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1].
+            steps: steps of the search; None for `inversion.default_steps`. Each number is compiled once.
+
+        Returns:
+            z f32[N,D] where the config's latent space is "z", else w+ f32[N,L,D].
+
+        Raises:
+            ValueError: steps is negative, or for another shape.
+        """
+        images, params_e = self._images(images), self.params.get("E")
+        steps = inversion.default_steps(params_e) if steps is None else steps
+        if steps < 0:
+            raise ValueError(f"steps is {steps}; it must be 0 or more")
+        model = (self.params["G"], params_e, self.params["w_avg"], self.params["basis"])
+        find = functools.partial(inversion.invert, self.nets, self._features if params_e else None, *model, steps=steps)
         return map_batches(find, images, size=BATCH)
+
+    @functools.cached_property
+    def _features(self) -> pretrained.PerceptualNetwork:
+        """The frozen network of the perceptual distance, read when it is first needed."""
+        return pretrained.perceptual_network()
 
     def edit(
         self,
@@ -227,9 +267,8 @@ class Model:
                 another shape.
         """
         images = self._images(images)
-        latents.attribute_weights(
-            attribute, self.config.attributes, images.shape[0], remove
-        )  # before minutes of search
+        # Names are checked before the search, which takes minutes without an encoder.
+        latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove)
         find = self.encode if "E" in self.params else self.invert
         return self.edit_latent(find(images), images, attribute, strength, remove)
 
