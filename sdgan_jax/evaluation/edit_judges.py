@@ -118,14 +118,15 @@ class Judges:
         result["frechet"] = frechet.frechet_distance(seen.features, references) if enough else None
         return result
 
-    def monotone(self, case: Case, draw: Callable[[float], np.ndarray]) -> float:
+    def monotone(self, case: Case, draw: Callable[[float, int | None], np.ndarray], count: int | None = None) -> float:
         """Measures the share of the faces whose probability of the target rises over `STRENGTHS`.
 
         Args:
             case: the case.
-            draw: from a strength to the edited faces u8[N,R,R,3].
+            draw: from a strength and the number of faces to the first edited faces u8[n,R,R,3].
+            count: number of faces; None for all.
         """
-        values = np.stack([self.probabilities(draw(strength), case.target) for strength in STRENGTHS])
+        values = np.stack([self.probabilities(draw(strength, count), case.target) for strength in STRENGTHS])
         return float(monotonicity.rises(values, TOLERANCE).mean())
 
     def measure_verification(self, faces: rendered.Faces) -> dict[str, float | int] | None:

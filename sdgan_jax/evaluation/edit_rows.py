@@ -120,9 +120,7 @@ class Editors:
             moved = functools.cache(self._start(name, mover, case, faces))
             yield Row(name, functools.partial(self._blended, faces, moved), True)
             if name == "sdgan":
-                yield Row(
-                    UNBLENDED, lambda strength, count, moved=moved: pictures.to_uint8(moved(strength, count)), True
-                )
+                yield Row(UNBLENDED, functools.partial(_unblended, moved), True)
 
     def names(self, removes: bool) -> list[str]:
         """Returns the names of the rows of a case, in their order."""

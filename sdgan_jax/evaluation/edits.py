@@ -167,7 +167,7 @@ def _measure_case(
         seen = source if row.name == "source" else judges.see(edited)
         values = judges.compare(case, seen, source, truth, references)
         if row.has_strength:
-            values["monotone"] = judges.monotone(case, lambda strength, row=row: row.draw(strength, RISING_FACES))
+            values["monotone"] = judges.monotone(case, row.draw, RISING_FACES)
         rows[row.name] = values
         images[row.name] = edited[: edit_report.SHOWN]
         bar.update()

@@ -99,7 +99,8 @@ def test_without_truth_only_some_columns_are_measured(judges):
 def test_monotone_counts_the_faces_whose_probability_rises(judges):
     case = Case("mask", False, SOURCES, None, SOURCES)
 
-    def draw(strength):
+    def draw(strength, count):
+        assert count is None
         made = faces((0, 0, 0), (0, 0, 0))
         made[0, ..., 0] = int(160 * strength)  # rises
         made[1, ..., 0] = int(255 * min(strength, 1.5 - strength))  # rises and falls; the third stays
