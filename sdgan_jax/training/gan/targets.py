@@ -119,8 +119,8 @@ def make_pairs(nets: Networks, trees: dict[str, Tree], count: int, split: str, p
     drawn = round(config.staged.sample_share * count) if split == "train" else 0
     dress = _Dresser(config, nets.position, put_on or _wear)
     plain, worn = np.empty((2, count, config.resolution, config.resolution, 3), np.uint8)
-    chosen = np.zeros(count, bool)  # rows whose face G draws, spread evenly
-    chosen[np.arange(drawn) * count // max(drawn, 1)] = True
+    chosen = np.zeros(count, bool)  # rows whose face G draws
+    chosen[np.random.default_rng(config.seed).permutation(count)[:drawn]] = True
     w_plus = np.zeros((drawn, config.num_layers, config.generator.latent_dim), np.float32)
     with tqdm.tqdm(total=count, desc=f"Faces with attributes, {split}", unit="face", mininterval=0.5) as bar:
         if drawn:
@@ -149,7 +149,7 @@ def _rendered(
     """Returns rendered faces u8[n,R,R,3] without and with their attributes; a short split is used several times."""
     del dress
     faces = rendered.read(config.dataset, split, config.data_dir, len(attributes))
-    rows = np.arange(len(attributes)) % len(faces.labels)
+    rows = _cycle(len(attributes), len(faces.labels))
     params, labels = faces.params[rows], [tfds_megn.ATTRIBUTES[label] for label in faces.labels[rows]]
     wanted = [config.attributes[attribute] for attribute in attributes]
     results = []
@@ -169,8 +169,14 @@ def _photographed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns faces u8[n,R,R,3] of a data set without attribute, used several times if need be, and wearing one."""
     plain = stream.plain_images(config, len(attributes), split)
-    plain = plain[np.arange(len(attributes)) % len(plain)]
+    plain = plain[_cycle(len(attributes), len(plain))]
     return plain, dress(plain, attributes, bar)
+
+
+def _cycle(count: int, faces: int) -> np.ndarray:
+    """Returns the faces i32[count] of pairs; each cycle through all faces is shifted, so that it differs."""
+    rows = np.arange(count)
+    return (rows + rows // faces) % faces
 
 
 @dataclasses.dataclass(frozen=True)
