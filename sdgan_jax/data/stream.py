@@ -208,11 +208,11 @@ def first_images(config: Config, count: int, split: str = "validation") -> Batch
     Raises:
         ValueError, FileNotFoundError: see `train_iterator`.
     """
-    return _stack(list(itertools.islice(in_order(config, split), count)))
+    return _stack(list(itertools.islice(_in_order(config, split), count)))
 
 
-def in_order(config: Config, split: str) -> Iterator[Batch]:
-    """Yields batches of one image: those of the split, then those of the training split; see `train_iterator`."""
+def _in_order(config: Config, split: str) -> Iterator[Batch]:
+    """Yields batches of one image: those of the split, then those of the training split."""
     splits = _split_names(_open(config, "train"))
     for name in dict.fromkeys([split, "train"]):
         if name in splits:
