@@ -1,7 +1,9 @@
-"""Inversion: the latent of a given face, found by optimisation, from which an edit of a photo starts.
+"""Inversion: the latent of a given face, from which an edit of a photo starts.
 
-The loss is the mean squared difference at every scale of an image pyramid, so pose and colour are fitted first and
-detail later (a simplified form of the projector of Karras et al. 2020, without a perceptual network).
+With an encoder E the search starts at E(x) and needs few steps. Its loss is L1 on an image pyramid and a perceptual
+distance; a pull keeps the latent near E(x), where it can be edited. Without E the search starts at the average latent
+and compares pixels alone, by their mean squared difference at every scale of the pyramid, so pose and colour are fitted
+first and detail later (a simplified form of the projector of Karras et al. 2020).
 """
 
 from __future__ import annotations
@@ -12,60 +14,78 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sdgan_jax.nets import resample
+from sdgan_jax import losses
 from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained import PerceptualNetwork
 from sdgan_jax.pretrained.archive import Tree
 
-STEPS = 300
+STEPS = 300  # from the average latent
 LEARNING_RATE = 0.05
 PULL = 2e-3  # weight of the squared distance to the average latent, near which G is trained best
+STEPS_E = 50  # from E(x)
+LEARNING_RATE_E = 0.02
+PULL_E = 0.1  # weight of the squared distance to E(x)
 
 
-def pyramid_distance(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Returns the mean squared difference of images f32[N,R,R,3], averaged over the scales R, R/2, ..., 4; f32[N]."""
-    distances = []
-    while True:
-        distances.append(jnp.square(a - b).mean((1, 2, 3)))
-        if a.shape[1] <= 4:
-            return jnp.stack(distances).mean(0)
-        a, b = resample.box_downsample(a), resample.box_downsample(b)
+def default_steps(params_e: Tree | None) -> int:
+    """Returns the number of steps of `invert`: STEPS_E with an encoder, else STEPS."""
+    return STEPS_E if params_e else STEPS
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def invert(nets: Networks, variables_g: Tree, w_avg: jax.Array, basis: jax.Array, images: jax.Array) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="steps")
+def invert(
+    nets: Networks,
+    features: PerceptualNetwork | None,
+    variables_g: Tree,
+    params_e: Tree | None,
+    w_avg: jax.Array,
+    basis: jax.Array,
+    images: jax.Array,
+    *,
+    steps: int,
+) -> jax.Array:
     """Finds latents that reproduce images.
 
     Args:
         nets: the networks of the model.
+        features: frozen network of the perceptual distance; needed with an encoder only.
         variables_g: variables of G, buffers included.
-        w_avg: f32[D], the start of the search in w+.
+        params_e: parameters of E, or None for a model without it.
+        w_avg: f32[D], the start of the search in w+ without an encoder.
         basis: f32[A,D]; the latents found are those of `none`.
         images: f32[N,R,R,3] in [-1,1].
+        steps: steps of Adam, from 0 on.
 
     Returns:
         z f32[N,D] where the config's latent space is "z", else w+ f32[N,L,D].
     """
-    config = nets.config
-    plain = jnp.zeros((images.shape[0], config.num_attributes))
+    config, count, centre = nets.config, images.shape[0], jnp.zeros(())
     if config.latent_space == "z":
-        keys = jax.random.split(jax.random.key(0), images.shape[0])
+        keys = jax.random.split(jax.random.key(0), count)
         start = jax.vmap(lambda key: jax.random.normal(key, w_avg.shape))(keys)
-        centre = jnp.zeros(())
+    elif params_e:
+        start = centre = nets.encode(params_e, images, w_avg)
     else:
-        start = jnp.broadcast_to(w_avg, (images.shape[0], config.num_layers, w_avg.shape[0]))
-        centre = start
+        start = centre = jnp.broadcast_to(w_avg, (count, config.num_layers, w_avg.shape[0]))
+    plain = jnp.zeros((count, config.num_attributes))
+    wanted = features(images) if params_e and features else None
+    rate, pull = (LEARNING_RATE_E, PULL_E) if params_e else (LEARNING_RATE, PULL)
 
     def loss(latent: jax.Array) -> jax.Array:
         w_plus = nets.to_w_plus(variables_g, latent, plain, basis) if config.latent_space == "z" else latent
-        distance = pyramid_distance(nets.synthesize(variables_g, w_plus, "const"), images).sum()
-        return distance + PULL * jnp.square(latent - centre).mean(tuple(range(1, latent.ndim))).sum()
+        drawn = nets.synthesize(variables_g, w_plus, "const")
+        if features and wanted:
+            distance = losses.pyramid(drawn, images) + losses.perceptual(features(drawn), wanted)
+        else:
+            distance = losses.pyramid(drawn, images, jnp.square)
+        return (distance + pull * jnp.square(latent - centre).mean(tuple(range(1, latent.ndim)))).sum()
 
-    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, STEPS))
+    optimizer = optax.adam(optax.cosine_decay_schedule(rate, max(steps, 1)))
 
     def improve(carry: tuple[jax.Array, Tree], _: None) -> tuple[tuple[jax.Array, Tree], None]:
         latent, state = carry
         change, state = optimizer.update(jax.grad(loss)(latent), state)
         return (latent + change, state), None
 
-    (latent, _), _ = jax.lax.scan(improve, (start, optimizer.init(start)), None, length=STEPS)
+    (latent, _), _ = jax.lax.scan(improve, (start, optimizer.init(start)), None, length=steps)
     return latent

@@ -197,7 +197,7 @@ def edit(
 
     Args:
         latent: f32[N,D] (z or w) or f32[N,L,D] (w+).
-        attributes: f32[N,A] weights, multi-hot.
+        attributes: f32[N,A] weights: 1 puts an attribute on, -1 takes it off.
         basis: f32[A,D], row 0 zero.
         offset: like `latent`, or 0.
         strength: 0 leaves the latent alone, 1 is the full edit.
@@ -293,26 +293,26 @@ def to_w_plus(
     return edit(pull(mapping(latent)), attributes, basis, 0.0 if offset is None else offset, strength)
 
 
-def attribute_weights(attribute: Attribute, names: Sequence[str], count: int) -> np.ndarray:
+def attribute_weights(
+    attribute: Attribute, names: Sequence[str], count: int, remove: str | Sequence[str] | None = None
+) -> np.ndarray:
     """Returns the weights f32[N,A] of the attributes that a user asks for.
 
     Args:
         attribute: a name, a list of names (their sum), or ids int[N], one a sample.
         names: all names, `none` first.
         count: N.
+        remove: a name or a list of names to take off each face.
 
     Returns:
-        f32[N,A] multi-hot; column 0 is 1 where no other is.
+        f32[N,A]: 1 for an attribute to put on, -1 for one to take off; column 0 is 1 where no other is set.
 
     Raises:
-        ValueError: for an unknown name or id, naming the known ones.
+        ValueError: for an unknown name or id, naming the known ones; for an attribute to put on and to take off.
     """
     weights = np.zeros((count, len(names)), np.float32)
     if isinstance(attribute, str) or (isinstance(attribute, Sequence) and all(isinstance(a, str) for a in attribute)):
-        for name in [attribute] if isinstance(attribute, str) else attribute:
-            if name not in names:
-                raise ValueError(f"unknown attribute {name!r}; the known ones are {', '.join(names)}")
-            weights[:, list(names).index(name)] = 1.0
+        weights[:, _columns(attribute, names)] = 1.0
     else:
         ids = np.asarray(attribute)
         if ids.shape != (count,) or not np.issubdtype(ids.dtype, np.integer):
@@ -320,5 +320,20 @@ def attribute_weights(attribute: Attribute, names: Sequence[str], count: int) ->
         if ids.size and (ids.min() < 0 or ids.max() >= len(names)):
             raise ValueError(f"attribute ids must be from 0 to {len(names) - 1}; got {ids.min()} to {ids.max()}")
         weights[np.arange(count), ids] = 1.0
-    weights[:, 0] = weights[:, 1:].sum(1) == 0
+    for column in _columns(remove or (), names):
+        if column == 0:
+            raise ValueError(f"{names[0]!r} cannot be removed; the attributes are {', '.join(names[1:])}")
+        if weights[:, column].any():
+            raise ValueError(f"{names[column]!r} cannot be added and removed at once")
+        weights[:, column] = -1.0
+    weights[:, 0] = ~weights[:, 1:].any(1)
     return weights
+
+
+def _columns(chosen: str | Sequence[str], names: Sequence[str]) -> list[int]:
+    """Returns the places of names among all names; raises `ValueError` for an unknown one."""
+    chosen = [chosen] if isinstance(chosen, str) else chosen
+    for name in chosen:
+        if name not in names:
+            raise ValueError(f"unknown attribute {name!r}; the known ones are {', '.join(names)}")
+    return [list(names).index(name) for name in chosen]

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from sdgan_jax.nets import resample
+
 
 def adversarial_g(fake: jax.Array, kind: str) -> jax.Array:
     """Computes G's adversarial loss.
@@ -109,7 +111,28 @@ def reconstruction(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.abs(a - b).mean()
 
 
-def perceptual(a: Sequence[jax.Array], b: Sequence[jax.Array]) -> jax.Array:
+def pyramid(a: jax.Array, b: jax.Array, error: Callable[[jax.Array], jax.Array] = jnp.abs) -> jax.Array:
+    """Computes the difference of images, averaged over the scales of their pyramids: R, R/2, …, 4 pixels.
+
+    Coarse scales compare pose and colour, which fine scales alone only notice where edges already overlap.
+
+    Args:
+        a: f32[N,R,R,3], R a power of two, at least 4.
+        b: likewise.
+        error: function of each difference whose mean is taken: its magnitude (L1), or `jnp.square`.
+
+    Returns:
+        f32[N].
+    """
+    errors = []
+    while True:
+        errors.append(error(a - b).mean((1, 2, 3)))
+        if a.shape[1] <= 4:
+            return jnp.stack(errors).mean(0)
+        a, b = resample.box_downsample(a), resample.box_downsample(b)
+
+
+def perceptual(a: Sequence[jax.Array], b: Sequence[jax.Array], weights: jax.Array | None = None) -> jax.Array:
     """Computes the distance of two images on features of a frozen network.
 
     The vectors of all positions are normalised to unit length, and their squared distances averaged over the positions
@@ -119,12 +142,16 @@ def perceptual(a: Sequence[jax.Array], b: Sequence[jax.Array]) -> jax.Array:
     Args:
         a: features f32[N,h,w,C] of each layer, such as of `pretrained.PerceptualNetwork`.
         b: likewise.
+        weights: f32[N,R,R], positive weights of the places in the images, of any size R; None for equal weights.
 
     Returns:
         f32[N], from 0 to 4.
     """
-    distances = [jnp.square(_unit(x) - _unit(y)).sum(-1).mean((1, 2)) for x, y in zip(a, b, strict=True)]
-    return jnp.stack(distances).mean(0)
+    distances = [jnp.square(_unit(x) - _unit(y)).sum(-1) for x, y in zip(a, b, strict=True)]  # [N,h,w]
+    if weights is None:
+        return jnp.stack([d.mean((1, 2)) for d in distances]).mean(0)
+    shares = [jax.image.resize(weights, d.shape, "linear", antialias=True) for d in distances]
+    return jnp.stack([(s * d).sum((1, 2)) / s.sum((1, 2)) for s, d in zip(shares, distances, strict=True)]).mean(0)
 
 
 def _unit(x: jax.Array) -> jax.Array:

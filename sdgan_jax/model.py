@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 from etils import epath
 from jax.typing import ArrayLike
 
-from sdgan_jax import inversion, latents
+from sdgan_jax import blending, inversion, latents, pretrained
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.latents import Attribute
 from sdgan_jax.networks import Networks
@@ -41,13 +42,13 @@ def load(path: epath.PathLike, best: bool = False) -> Model:
 
 
 class Model:
-    """G (moving average), D, F and the prior basis of a training, with the functions that users call.
+    """G (moving average), D, F, E and the prior basis of a training, with the functions that users call.
 
     Attributes:
         nets: the networks as pure functions of their parameters.
         config: the config of the training.
-        params: the trees of arrays `G` (params and buffers), `D`, `F`, and the arrays `basis` f32[A,D] with unit rows
-            and `w_avg` f32[D]. Imported weights have no `F`, and some have no `D`.
+        params: the trees of arrays `G` (params and buffers), `D`, `F`, `E`, and the arrays `basis` f32[A,D] with unit
+            rows and `w_avg` f32[D]. Imported weights have no `F` and no `E`, and some have no `D`.
     """
 
     def __init__(self, nets: Networks, trees: dict[str, Any]):
@@ -60,6 +61,8 @@ class Model:
         self._discriminate = jax.jit(nets.discriminate)
         self._offset = jax.jit(nets.offset, static_argnames="max_attributes")
         self._to_w_plus = jax.jit(nets.to_w_plus)
+        self._blend = jax.jit(blending.blend)
+        self._encode = jax.jit(nets.encode)
 
     def take(self, trees: dict[str, Any]) -> None:
         """Replaces the weights by others of the same config, such as a later state; nothing is compiled again."""
@@ -167,68 +170,145 @@ class Model:
         label = self._label(label, images.shape[0], self.config.discriminator.label_dim)
         return self._discriminate(self.params["D"], images, label)
 
-    def offset(self, images: ArrayLike, attribute: Attribute) -> jax.Array:
+    def offset(
+        self, images: ArrayLike, attribute: Attribute = "none", remove: str | Sequence[str] | None = None
+    ) -> jax.Array:
         """Returns the offset O that F adds to the prior basis for these faces.
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
             attribute: as in `generate`.
+            remove: a name or a list of names to take off; a model that has not learned to gives the negated offset.
 
         Returns:
             f32[N,D] in z, or f32[N,L,D] in w+, as the config's latent space is; zeros for "none".
         """
         images = self._images(images)
-        attributes = latents.attribute_weights(attribute, self.config.attributes, images.shape[0])
+        attributes = latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove)
         count = max(1, np.count_nonzero(attributes[:, 1:], axis=1).max(initial=0))
         offset = self._offset(self.params.get("F", {}), images, jnp.asarray(attributes), max_attributes=int(count))
         return offset[:, 0] if self.config.latent_space == "z" else offset
 
-    def invert(self, images: ArrayLike) -> jax.Array:
-        """Finds latents z f32[N,D], or w+ f32[N,L,D], that reproduce images f32[N,R,R,3]; see `inversion`."""
+    def encode(self, images: ArrayLike) -> jax.Array:
+        """Computes the latents w+ of faces by the encoder E alone, without a search.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1].
+
+        Returns:
+            f32[N,L,D].
+
+        Raises:
+            ValueError: the model has no encoder, or for another shape.
+        """
+        if "E" not in self.params:
+            raise ValueError(
+                "this model has no encoder; find latents by `invert`, or train one: the stage 'encoder' of "
+                "--config.recipe=staged"
+            )
         images = self._images(images)
-        find = functools.partial(
-            inversion.invert, self.nets, self.params["G"], self.params["w_avg"], self.params["basis"]
-        )
+        encode = functools.partial(self._encode, self.params["E"], w_avg=self.params["w_avg"])
+        return map_batches(encode, images, size=BATCH)
+
+    def invert(self, images: ArrayLike, steps: int | None = None) -> jax.Array:
+        """Finds latents that reproduce faces, by a search that starts at E(x) where the model has E; see `inversion`.
+
+        Args:
+            images: f32[N,R,R,3] in [-1,1].
+            steps: steps of the search; None for `inversion.default_steps`. Each number is compiled once.
+
+        Returns:
+            z f32[N,D] where the config's latent space is "z", else w+ f32[N,L,D].
+
+        Raises:
+            ValueError: steps is negative, or for another shape.
+        """
+        images, params_e = self._images(images), self.params.get("E")
+        steps = inversion.default_steps(params_e) if steps is None else steps
+        if steps < 0:
+            raise ValueError(f"steps is {steps}; it must be 0 or more")
+        model = (self.params["G"], params_e, self.params["w_avg"], self.params["basis"])
+        find = functools.partial(inversion.invert, self.nets, self._features if params_e else None, *model, steps=steps)
         return map_batches(find, images, size=BATCH)
 
-    def edit(self, images: ArrayLike, attribute: Attribute, strength: float = 1.0) -> jax.Array:
-        """Adds an attribute to given faces: G(latent + strength · (B[y] + O)), latent by `invert`, O by `offset`.
+    @functools.cached_property
+    def _features(self) -> pretrained.PerceptualNetwork:
+        """The frozen network of the perceptual distance, read when it is first needed."""
+        return pretrained.perceptual_network()
+
+    def edit(
+        self,
+        images: ArrayLike,
+        attribute: Attribute = "none",
+        strength: float = 1.0,
+        remove: str | Sequence[str] | None = None,
+    ) -> jax.Array:
+        """Puts attributes on given faces, or takes them off: G(latent + strength · (B[y] + O)), O by `offset`.
+
+        The latent is that of `encode` for a model with an encoder, else that of `invert`. The edit is blended into the
+        given face (`blending`): what it does not change stays as it was.
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
             attribute: as in `generate`.
-            strength: 0 gives the reconstruction of the face.
+            strength: 0 gives the face back.
+            remove: a name or a list of names to take off.
 
         Returns:
             f32[N,R,R,3], about [-1,1].
+
+        Raises:
+            ValueError: for an unknown attribute, one that is added and removed, a strength that is not finite, or
+                another shape.
         """
-        return self.edit_latent(self.invert(images), images, attribute, strength)
+        images = self._images(images)
+        # Names are checked before the search, which takes minutes without an encoder.
+        latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove)
+        find = self.encode if "E" in self.params else self.invert
+        return self.edit_latent(find(images), images, attribute, strength, remove)
 
     def edit_latent(
-        self, latent: jax.Array, images: ArrayLike, attribute: Attribute, strength: float = 1.0
+        self,
+        latent: jax.Array,
+        images: ArrayLike,
+        attribute: Attribute = "none",
+        strength: float = 1.0,
+        remove: str | Sequence[str] | None = None,
+        blend: bool = True,
     ) -> jax.Array:
         """Edits faces whose latents are known, so that several edits share one `invert`.
 
         Args:
-            latent: the latents of the faces, as `invert` returns them.
+            latent: the latents of the faces, as `encode` or `invert` returns them.
             images: f32[N,R,R,3] in [-1,1], the faces, which F sees.
             attribute: as in `generate`.
-            strength: 0 gives the reconstruction of the face.
+            strength: 0 gives the face back, or its reconstruction without `blend`.
+            remove: as in `edit`.
+            blend: blends the edit into `images`; False returns what G draws.
 
         Returns:
             f32[N,R,R,3], about [-1,1].
+
+        Raises:
+            ValueError: as `edit`.
         """
         images = self._images(images)
         _check_finite(strength=strength)
-        attributes = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0]))
-        offset = self.offset(images, attribute)
-        if self.config.latent_space == "z":
-            w_plus = self._to_w_plus(
-                self.params["G"], latent, attributes, self.params["basis"], offset=offset[:, None], strength=strength
-            )
-        else:
-            w_plus = self.nets.edit(latent, attributes, self.params["basis"], offset, strength)
-        return self._synthesize(w_plus, "const")
+        attributes = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove))
+        edited = self._draw_moved(latent, attributes, self.offset(images, attribute, remove), strength)
+        if not blend:
+            return edited
+        plain = self._draw_moved(latent, attributes, jnp.zeros(()), 0.0)
+        return map_batches(self._blend, images, plain, edited, size=BATCH)
+
+    def _draw_moved(self, latent: jax.Array, attributes: jax.Array, offset: jax.Array, strength: float) -> jax.Array:
+        """Draws latent + strength · (B[y] + O), in the latent space of the config."""
+        basis = self.params["basis"]
+        if self.config.latent_space == "w":
+            return self._synthesize(self.nets.edit(latent, attributes, basis, offset, strength), "const")
+        offset = jnp.broadcast_to(offset, latent.shape)[:, None]
+        moved = self._to_w_plus(self.params["G"], latent, attributes, basis, offset=offset, strength=strength)
+        return self._synthesize(moved, "const")
 
     def _synthesize(self, w_plus: jax.Array, noise: str | jax.Array) -> jax.Array:
         """Draws w+ f32[N,L,D] in equal batches, so that any N compiles once."""

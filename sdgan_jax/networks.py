@@ -84,16 +84,23 @@ class Networks:
         return [augmentation.augment(keys, scales[-1], p)]
 
     def offset(
-        self, params_f: Tree, images: jax.Array, attributes: jax.Array, max_attributes: int | None = None
+        self,
+        params_f: Tree,
+        images: jax.Array,
+        attributes: jax.Array,
+        max_attributes: int | None = None,
+        position_maps: jax.Array | None = None,
     ) -> jax.Array:
         """Computes the offsets O = F(X, Y): zero for `none`, and for a model without F.
 
         Args:
             params_f: parameters of F, or {} for a model without F.
             images: f32[N,R,R,3] in [-1,1].
-            attributes: f32[N,A] weights.
+            attributes: f32[N,A] weights, negative for attributes to take off.
             max_attributes: largest number of attributes in a row; None for the largest number in the training data of
                 the config: 1 where its attribute loss is a softmax, else all.
+            position_maps: f32[N,S,S,3], the position network's output for the images, where it is known already; the
+                network is then not run.
 
         Returns:
             f32[N,1,D] in z, f32[N,L,D] in w+.
@@ -104,7 +111,7 @@ class Networks:
             max_attributes = 1 if self.config.losses.attribute_kind == "softmax" else self.config.num_attributes - 1
         if self.templates is not None:
             max_attributes = 1  # F sees one template per row
-        face3d, template = self.fusion_inputs(images, attributes)
+        face3d, template = self.fusion_inputs(images, attributes, position_maps)
         return _array(self.fusion.apply({"params": params_f}, images, attributes, face3d, template, max_attributes))
 
     def init_f(self, key: jax.Array) -> Tree:
@@ -123,14 +130,17 @@ class Networks:
         assert self.encoder is not None
         return w_avg + _array(self.encoder.apply({"params": params_e}, images))
 
-    def fusion_inputs(self, images: jax.Array, attributes: jax.Array) -> tuple[Face3D | None, jax.Array | None]:
+    def fusion_inputs(
+        self, images: jax.Array, attributes: jax.Array, position_maps: jax.Array | None = None
+    ) -> tuple[Face3D | None, jax.Array | None]:
         """Returns the 3D face and the template f32[N,R,R,3] that F takes beside image and attributes.
 
-        Each is None where the config does without it.
+        Each is None where the config does without it. For the arguments see `offset`.
         """
         face3d, template = None, None
         if self.position is not None:
-            maps = jax.lax.stop_gradient(self.position(images))
+            maps = self.position(images) if position_maps is None else position_maps
+            maps = jax.lax.stop_gradient(maps)
             face3d = embedding.embed(images, maps, self.position.uv_layout, feature_side(self.config.resolution))
         if self.templates is not None:
             template = jnp.asarray(self.templates)[jnp.abs(attributes[:, 1:]).argmax(-1)]

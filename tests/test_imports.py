@@ -17,6 +17,7 @@ RANK = {
     "sdgan_jax.pictures": 1,
     "sdgan_jax.nets": 2,
     "sdgan_jax.augmentation": 3,
+    "sdgan_jax.blending": 3,
     "sdgan_jax.face3d": 3,
     "sdgan_jax.latents": 3,
     "sdgan_jax.losses": 3,

@@ -125,6 +125,32 @@ def test_attribute_weights_of_names(asked, row):
     np.testing.assert_array_equal(weights, [row, row])
 
 
+@pytest.mark.parametrize(
+    ("asked", "remove", "row"),
+    [
+        ("none", "beard", [0, 0, -1, 0]),
+        ([], ["mask", "glasses"], [0, -1, 0, -1]),
+        ("glasses", ("mask",), [0, -1, 0, 1]),
+        ("none", [], [1, 0, 0, 0]),
+    ],
+)
+def test_attribute_weights_of_a_removal(asked, remove, row):
+    np.testing.assert_array_equal(latents.attribute_weights(asked, NAMES, 2, remove), [row, row])
+
+
+@pytest.mark.parametrize(
+    ("remove", "message"),
+    [
+        ("hat", "unknown attribute 'hat'; the known ones are none, mask, beard, glasses"),
+        ("none", "'none' cannot be removed; the attributes are mask, beard, glasses"),
+        (["beard", "mask"], "'mask' cannot be added and removed at once"),
+    ],
+)
+def test_attribute_weights_refuses_removals(remove, message):
+    with pytest.raises(ValueError, match=message):
+        latents.attribute_weights("mask", NAMES, 2, remove)
+
+
 def test_attribute_weights_of_ids():
     weights = latents.attribute_weights(np.array([3, 0, 1]), NAMES, 3)
     np.testing.assert_array_equal(weights, [[0, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]])

@@ -147,3 +147,18 @@ def test_path_lengths_of_a_linear_generator():
         lambda w: ((w * scale).sum(1) @ np.float32(a)).reshape(2, 4, 4, 3), w_plus, np.float32(y)
     )
     np.testing.assert_allclose(lengths, expected * np.sqrt((1 + 4 + 0) / 3), rtol=1e-5)
+
+
+def test_perceptual_weights_places():
+    """Weights of an image in which one half counts alone: the distance of that half."""
+    a, b = ([draw(2, 8, 8, 5, seed=seed), draw(2, 4, 4, 3, seed=seed + 1)] for seed in (0, 7))
+    left = np.zeros((2, 16, 16), np.float32)
+    left[..., :8] = 1
+    actual = losses.perceptual(a, b, left)
+    expected = []
+    for x, y in zip(a, b, strict=True):
+        x, y = (z / np.linalg.norm(z, axis=-1, keepdims=True) for z in (x, y))
+        shares = left.reshape(2, x.shape[1], -1, x.shape[1], 16 // x.shape[1]).mean((2, 4))
+        expected.append((np.square(x - y).sum(-1) * shares).sum((1, 2)) / shares.sum((1, 2)))
+    np.testing.assert_allclose(actual, np.mean(expected, 0), rtol=0.15)  # the halves meet softly
+    np.testing.assert_allclose(losses.perceptual(a, b, np.full((2, 16, 16), 3.0)), losses.perceptual(a, b), rtol=1e-5)

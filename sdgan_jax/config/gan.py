@@ -70,11 +70,11 @@ class FusionConfig:
 class EncoderConfig:
     """Encoder E from a face to its latents w+, trained in the second stage of the `staged` recipe."""
 
-    width: Count = 32  # channels in the first stage of the trunk; each later stage has twice as many
+    width: Count = 64  # channels in the first stage of the trunk; each later stage has twice as many
     width_max: Count = 128
     blocks: Annotated[int, Range(1, 64)] = 1  # residual blocks in a stage
-    hidden: Count = 512  # size of the layer between trunk and latents
-    rank: Count = 64  # rank of each layer's difference from the w that all layers share
+    hidden: Count = 384  # size of the layer between trunk and latents
+    rank: Count = 32  # rank of each layer's difference from the w that all layers share
 
 
 @dataclasses.dataclass

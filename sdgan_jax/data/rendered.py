@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,13 +14,14 @@ import tensorflow_datasets as tfds
 from tqdm import auto as tqdm
 
 import tfds_megn
+from sdgan_jax.config import Config
 from sdgan_jax.config.networks import NetworkConfig
 from tfds_megn import uv, workers
 from tfds_megn.data_dir import writing
 
 DATA_DIR_FLAG = "--config.data_dir (--data_dir of evaluate and measure)"
 _MAPS_PER_TASK = 200
-_BARE_PER_TASK = 50
+_IMAGES_PER_TASK = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +45,14 @@ class Faces:
         return Faces(*(getattr(self, field.name)[:count] for field in dataclasses.fields(self)))
 
 
-def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = None) -> Faces:
+def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = None, count: int | None = None) -> Faces:
     """Reads a split into memory; the data set is prepared when it is not there yet.
 
     Args:
         dataset: `rendered_<R>`, a config of `tfds_megn`; `megn/` in front is accepted.
         split: `train`, `validation` or `test`, or a TFDS slice of one.
         data_dir: folder of prepared data; None or "" is TFDS's default.
+        count: greatest number of faces, the first of the split; None for all.
 
     Returns:
         The faces in the order of the split.
@@ -60,7 +62,7 @@ def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = Non
     """
     with writing(data_dir or tfds.core.constants.DATA_DIR, DATA_DIR_FLAG):
         source: Sequence[Any] = tfds_megn.data_source(dataset, split, data_dir=data_dir or None)
-    examples = source.__getitems__(range(len(source)))  # type: ignore[attr-defined]
+    examples = source.__getitems__(range(len(source))[:count])  # type: ignore[attr-defined]
     return Faces(
         np.stack([example["image"] for example in examples]),
         np.array([example["label"] for example in examples], np.int32),
@@ -112,10 +114,32 @@ def draw_pairs(faces: Faces, same: int, different: int, seed: int = 0) -> Pairs:
 
 def bare(faces: Faces) -> np.ndarray:
     """Renders the same photographs without an attribute, u8[N,R,R,3]."""
-    size = faces.images.shape[1]
-    render = functools.partial(tfds_megn.render, attribute="none", size=size)
-    tasks = [faces.params[first : first + _BARE_PER_TASK] for first in range(0, len(faces.params), _BARE_PER_TASK)]
-    return np.concatenate(list(workers.map_ordered(render, tasks)))
+    return render(faces.params, ["none"] * len(faces.params), faces.images.shape[1])
+
+
+def render(
+    params: np.ndarray, attributes: Sequence[str], size: int, advance: Callable[[int], object] = int
+) -> np.ndarray:
+    """Renders faces in worker processes.
+
+    Args:
+        params: f32[N,P], parameters of the renderer.
+        attributes: N names of attributes.
+        size: side of the images in pixels.
+        advance: called with the number of images after each part of the work.
+
+    Returns:
+        u8[N,size,size,3].
+    """
+    images = np.empty((len(params), size, size, 3), np.uint8)
+    for name in sorted(set(attributes)):
+        rows = np.flatnonzero([attribute == name for attribute in attributes])
+        parts = [rows[first : first + _IMAGES_PER_TASK] for first in range(0, len(rows), _IMAGES_PER_TASK)]
+        draw = functools.partial(tfds_megn.render, attribute=name, size=size)
+        for part, drawn in zip(parts, workers.map_ordered(draw, [params[part] for part in parts]), strict=True):
+            images[part] = drawn
+            advance(len(part))
+    return images
 
 
 def position_maps(params: np.ndarray, size: int) -> np.ndarray:
@@ -137,7 +161,7 @@ def position_maps(params: np.ndarray, size: int) -> np.ndarray:
     return maps
 
 
-def make_batches(config: NetworkConfig, arrays: dict[str, np.ndarray]) -> Batches:
+def make_batches(config: Config | NetworkConfig, arrays: dict[str, np.ndarray]) -> Batches:
     """Makes this process's batches of a run.
 
     Args:

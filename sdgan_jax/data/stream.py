@@ -211,6 +211,21 @@ def first_images(config: Config, count: int, split: str = "validation") -> Batch
     return _stack(list(itertools.islice(_in_order(config, split), count)))
 
 
+def plain_images(config: Config, count: int, split: str = "train") -> np.ndarray:
+    """Returns the first images of a split that have no attribute; for arguments and errors see `first_images`.
+
+    Returns:
+        u8[count,R,R,3]; fewer where the data set has fewer.
+
+    Raises:
+        ValueError: there is none, or as `train_iterator`.
+    """
+    plain = (batch["image"] for batch in _in_order(config, split) if batch["attributes"][0, 0])
+    if not (images := list(itertools.islice(plain, count))):
+        raise ValueError(f"{config.dataset} has no image without an attribute, which edits could start from")
+    return np.concatenate(images)
+
+
 def _in_order(config: Config, split: str) -> Iterator[Batch]:
     """Yields batches of one image: those of the split, then those of the training split."""
     splits = _split_names(_open(config, "train"))

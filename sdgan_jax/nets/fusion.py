@@ -47,8 +47,9 @@ def feature_side(resolution: int) -> int:
 class Fusion(nn.Module):
     """Network from an image, attributes and, depending on the config, 3D maps or a template to offsets of the latent.
 
-    Each attribute has its own offset, and the offsets of several attributes add up. `none` gives exactly zero. Before
-    the first update all offsets are zero, because the scale of the regressor starts at 0.
+    Each attribute has its own offset, and the offsets of several attributes add up. `none` gives exactly zero. An
+    attribute of a negative weight is taken off: by an offset of its own (config.removal), else by the negated one.
+    Before the first update all offsets are zero, because the scale of the regressor starts at 0.
     """
 
     config: FusionConfig
@@ -69,7 +70,7 @@ class Fusion(nn.Module):
 
         Args:
             images: f32[N,R,R,3] in [-1,1], R a power of two, at least 8.
-            attributes: f32[N,A] weights; column 0 (`none`) is ignored.
+            attributes: f32[N,A] weights, negative to take off; column 0 (`none`) is ignored.
             face3d: 3D shape of the faces; required by config.use_3d.
             template: f32[N,R,R,3] in [-1,1], an image of each row's attribute; required by config.semantic "template".
             max_attributes: greatest number of attributes in a row; of more, those with the largest |weight| count. The
@@ -86,19 +87,38 @@ class Fusion(nn.Module):
         weights = jnp.take_along_axis(attributes[:, 1:], order, 1)
         face = _trunk(SEResNet, "face", self.config, images)  # [N,h,w,C]
         codes = RegionCodes(self.config, face.shape[-1], name="style")(face3d) if face3d is not None else None
-        semantic = self._semantic(order, face, template)  # [N,M,h,w,C]
+        semantic = self._semantic(order, weights < 0, face, template)  # [N,M,h,w,C]
         fuse = (Modulate if self.config.spade else Concatenate)(self.config, name="fuse")
         x = fuse(semantic, face, codes, face3d.image_regions if face3d is not None else None)  # [N·M,h,w,C]
         x = Regressor(self.num_layers, self.latent_dim, scale_init=0.0, name="regressor")(x)
         x = x.reshape(*order.shape, self.num_layers, self.latent_dim)
-        return jnp.einsum("nk,nkld->nld", weights, x)
+        return jnp.einsum("nk,nkld->nld", jnp.abs(weights) if self.config.removal else weights, x)
 
-    def _semantic(self, order: jax.Array, face: jax.Array, template: jax.Array | None) -> jax.Array:
-        """Returns features f32[N,M,h,w,C] of the attributes i32[N,M], shaped like the features of the face."""
+    def _semantic(
+        self, order: jax.Array, taken_off: jax.Array, face: jax.Array, template: jax.Array | None
+    ) -> jax.Array:
+        """Returns features of attributes, shaped like those of the face.
+
+        Args:
+            order: i32[N,M], the attributes; 0 is the first after `none`.
+            taken_off: bool[N,M], the attributes that are taken off.
+            face: f32[N,h,w,C].
+            template: see `__call__`.
+
+        Returns:
+            f32[N,M,h,w,C].
+        """
+        shape = (self.num_attributes - 1, *face.shape[1:])
         if template is not None:
-            return _trunk(ResNet, "template", self.config, template)[:, None]
-        embedding = self.param("embedding", scaled_normal(1.0), (self.num_attributes - 1, *face.shape[1:]))
-        return jnp.take(embedding, order, axis=0)
+            put_on = _trunk(ResNet, "template", self.config, template)[:, None]
+        else:
+            put_on = jnp.take(self.param("embedding", scaled_normal(1.0), shape), order, axis=0)
+        if not self.config.removal:
+            return put_on
+        removal = jnp.take(self.param("removal", scaled_normal(1.0), shape), order, axis=0)
+        if template is not None:
+            removal = put_on + removal
+        return jnp.where(taken_off[..., None, None, None], removal, put_on)
 
     def _check(self, images: jax.Array, face3d: Face3D | None, template: jax.Array | None, max_attributes: int) -> None:
         """Raises ValueError for inputs that do not fit the config."""

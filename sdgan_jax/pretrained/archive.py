@@ -50,13 +50,14 @@ def fingerprint(tree: Tree) -> str:
     return found.hexdigest()
 
 
-def write(file: epath.PathLike, tree: Tree, dtype: np.dtype | type = np.float32) -> None:
+def write(file: epath.PathLike, tree: Tree, dtype: np.dtype | type | None = np.float32) -> None:
     """Writes a safetensors file in one piece.
 
     Args:
         file: local or remote.
         tree: tree of arrays.
-        dtype: type of the stored numbers: float32, or float16 for half the size. Bools stay bools.
+        dtype: type of the stored numbers: float32, or float16 for half the size; None for the type of each array.
+            Bools stay bools.
     """
     arrays = {}
     for name, leaf in flatten(jax.device_get(tree)).items():
@@ -85,7 +86,7 @@ def read(file: epath.PathLike) -> dict[str, np.ndarray]:
         command = f"python -m experiments.convert --source={folder} --out=DIR"
         print(f"{file} is in the old format; rewrite it by `{command}`", file=sys.stderr)
     with np.errstate(all="ignore"):  # a number too large for float32 becomes infinite
-        return {k: v if v.dtype == bool else v.astype(np.float32, copy=False) for k, v in _load(file).items()}
+        return {k: v if v.dtype == bool else v.astype(np.float32, copy=False) for k, v in load(file).items()}
 
 
 def rewrite(source: epath.PathLike, target: epath.PathLike) -> None:
@@ -98,13 +99,13 @@ def rewrite(source: epath.PathLike, target: epath.PathLike) -> None:
     Raises:
         ValueError, OSError: see `read` and `write`.
     """
-    arrays = _load(source)
+    arrays = load(source)
     halves = all(array.dtype in (bool, np.float16) for array in arrays.values())
     write(target, unflatten(arrays), np.float16 if halves else np.float32)
 
 
-def _load(file: epath.PathLike) -> dict[str, np.ndarray]:
-    """Returns the arrays of a file as they are stored; raises as `read`."""
+def load(file: epath.PathLike) -> dict[str, np.ndarray]:
+    """Reads a file of arrays; they have the types that they are stored in. For argument and errors see `read`."""
     data = epath.Path(file).read_bytes()
     try:
         arrays = _from_npz(data) if epath.Path(file).suffix == ".npz" else _from_safetensors(data)

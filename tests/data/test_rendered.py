@@ -31,6 +31,14 @@ def test_bare_faces_are_those_of_the_renderer():
     np.testing.assert_array_equal(rendered.bare(faces), tfds_megn.render(params, "none", 16))
 
 
+def test_rendered_faces_wear_what_is_asked_for():
+    params = np.stack([tfds_megn.sample_params(identity) for identity in range(4)])
+    names, counted = ["mask", "none", "beard", "mask"], []
+    images = rendered.render(params, names, 16, counted.append)
+    np.testing.assert_array_equal(images, tfds_megn.render(params, names, 16))
+    assert sum(counted) == 4
+
+
 def test_position_maps_are_those_of_the_renderer():
     params = np.stack([tfds_megn.sample_params(identity) for identity in range(3)])
     maps = rendered.position_maps(params, 16)

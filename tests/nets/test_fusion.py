@@ -76,6 +76,37 @@ def test_offsets_of_several_attributes_add_up(plain):
     np.testing.assert_allclose(offset(IMAGES, [[0, 0.5, -2, 0]] * N), -2 * beard, rtol=1e-4, atol=1e-4)
 
 
+def test_removal_has_maps_of_its_own():
+    """With weights of -1 the network is that with `removal` in the place of `embedding`, at weights of 1."""
+    params, offset = make(dataclasses.replace(CONFIG, removal=True))
+    off = [[0, -1, 0, 0]] * N
+    given = {name: leaf for name, leaf in params.items() if name != "removal"}
+    net = Fusion(CONFIG, num_attributes=A, num_layers=LAYERS, latent_dim=DIM)
+    expected = net.apply({"params": given | {"embedding": params["removal"]}}, IMAGES, np.float32(MASK))
+    np.testing.assert_allclose(offset(IMAGES, off), expected, rtol=1e-3, atol=1e-4)
+    on = net.apply({"params": given}, IMAGES, np.float32(MASK))
+    np.testing.assert_allclose(offset(IMAGES, MASK), on, rtol=1e-3, atol=1e-4)
+    assert np.abs(offset(IMAGES, off) + on).max() > 0.1  # not the negated one
+    weighted = offset(IMAGES, [[0, -0.5, 2, 0]] * N, max_attributes=2)
+    np.testing.assert_allclose(weighted, 0.5 * expected + 2 * offset(IMAGES, BEARD), rtol=1e-3, atol=1e-3)
+
+
+def test_removal_is_added_to_the_features_of_the_template():
+    params, offset = make(dataclasses.replace(CONFIG, removal=True, semantic="template"), template=OTHERS)
+    assert params["removal"].shape[0] == A - 1
+    on, off = offset(IMAGES, MASK, template=OTHERS), offset(IMAGES, [[0, -1, 0, 0]] * N, template=OTHERS)
+    assert np.abs(on + off).max() > 0.1 and np.abs(on - off).max() > 0.1
+    net = Fusion(
+        dataclasses.replace(CONFIG, removal=True, semantic="template"),
+        num_attributes=A,
+        num_layers=LAYERS,
+        latent_dim=DIM,
+    )
+    still = params | {"removal": np.zeros_like(params["removal"])}
+    again = net.apply({"params": still}, IMAGES, -np.float32(MASK), None, OTHERS)
+    np.testing.assert_allclose(again, on, rtol=1e-3, atol=1e-4)
+
+
 def test_offsets_depend_on_their_own_face_alone(plain):
     offset = plain[1]
     one, other = offset(IMAGES, MASK), offset(np.stack((IMAGES[0], OTHERS[1])), MASK)
@@ -130,13 +161,15 @@ def test_switches_change_the_parameters():
     assert plain - imaged == {"embedding"} and {name.split("/")[0] for name in imaged - plain} == {"template"}
 
 
-@pytest.mark.parametrize("config", [DEEP, dataclasses.replace(DEEP, spade=False, semantic="template")])
+@pytest.mark.parametrize(
+    "config", [dataclasses.replace(DEEP, removal=True), dataclasses.replace(DEEP, spade=False, semantic="template")]
+)
 def test_it_starts_at_zero_and_every_parameter_learns(config):
     """One step along the gradient moves the scale from zero; then there is a gradient for all."""
     inputs = {"face3d": FACE3D} if config.use_3d else {}
     inputs |= {"template": OTHERS} if config.semantic == "template" else {}
     net = Fusion(config, num_attributes=A, num_layers=LAYERS, latent_dim=DIM)
-    target, attributes = draw(N, LAYERS, DIM), np.float32([[0, 1, 0, 0], [0, 0, 1, 0]])
+    target, attributes = draw(N, LAYERS, DIM), np.float32([[0, 1, 0, 0], [0, 0, -1, 0]])
 
     offset = lambda params: net.apply({"params": params}, IMAGES, attributes, **inputs)  # noqa: E731
     slope = jax.jit(jax.grad(lambda params: jnp.square(offset(params) - target).sum()))

@@ -13,20 +13,35 @@ from sdgan_jax.photos import editing
 
 
 class Model:
-    """Its latents are the faces; it counts those that it inverts, and fails when `allowed` of them are reached."""
+    """Its latents are the faces; it counts those that it inverts, and fails when `allowed` of them are reached.
 
-    def __init__(self, allowed=1000, weight=1.0):
+    A mask is red: it sets the first colour to 1. A beard that is taken off sets the last one to -1.
+    """
+
+    def __init__(self, allowed=1000, weight=1.0, encoder=False):
         self.config = types.SimpleNamespace(resolution=32, attributes=("none", "mask", "beard"))
         self.params, self.allowed, self.batches = {"G": {"weight": np.float32(weight)}}, allowed, []
+        self.params |= {"E": {"weight": np.float32(0)}} if encoder else {}
+        self.steps = []
 
-    def invert(self, faces):
+    def invert(self, faces, steps="usual"):
         self.batches.append(len(faces))
+        self.steps.append(steps)
         if sum(self.batches) > self.allowed:
             raise KeyboardInterrupt
         return faces
 
-    def edit_latent(self, latent, faces, attribute, strength=1.0):
+    def encode(self, faces):
+        self.steps.append("encoder")
+        return faces
+
+    def edit_latent(self, latent, faces, attribute, strength=1.0, remove=(), blend=True):
         if attribute == "none":
+            assert not blend
+            return latent
+        if remove == ["beard"]:
+            latent = latent * np.float32([1, 1, 0]) - np.float32([0, 0, 1])
+        if not attribute:
             return latent
         return latent * np.array([1 - strength, 1, 1], np.float32) + np.array([strength, 0, 0], np.float32)
 
@@ -41,9 +56,10 @@ def folder(tmp_path):
     return epath.Path(tmp_path)
 
 
-def edit(folder, model, attributes=("mask",), strength=1.0):
+def edit(folder, model, attributes=("mask",), remove=(), strength=1.0, steps=None):
     out = folder / "out"
-    return editing.edit_photos(model, photo_files.find(folder / "in", out), out, attributes, strength)
+    wanted = editing.Edit(attributes, remove, strength, steps)
+    return editing.edit_photos(model, photo_files.find(folder / "in", out), out, wanted)
 
 
 def rows(folder):
@@ -67,6 +83,33 @@ def test_photos_are_edited_in_full_batches(folder):
         assert sheet.height < 13 * 100  # 24 photos, two in a row
 
 
+@pytest.mark.parametrize(
+    ("attributes", "colour", "column", "label"),
+    [((), (0, 5, 0), "", "no beard"), (("mask",), (255, 5, 0), "mask", "mask+no beard")],
+)
+def test_attributes_are_taken_off(folder, attributes, colour, column, label):
+    edit(folder, Model(), attributes, ("beard",))
+    assert editing.Edit(attributes, ("beard",)).label == label
+    assert (np.asarray(Image.open(folder / "out" / "01.png")) == colour).all()
+    row = next(row for row in rows(folder) if row["out"] == "01.png")
+    assert (row["attribute"], row["remove"], row["strength"]) == (column, "beard", "1.0")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "steps", "expected"),
+    [(False, None, "usual"), (False, 7, 7), (True, None, "encoder"), (True, 7, 7), (True, 0, 0)],
+)
+def test_latents_are_found_by_encoder_or_optimisation(folder, encoder, steps, expected):
+    model = Model(encoder=encoder)
+    edit(folder, model, steps=steps)
+    assert set(model.steps) == {expected}
+
+
+def test_no_steps_need_an_encoder(folder):
+    with pytest.raises(ValueError, match="--steps=0: this model has no encoder"):
+        edit(folder, Model(), steps=0)
+
+
 def test_a_stopped_call_goes_on_where_it_was(folder):
     with pytest.raises(KeyboardInterrupt, match="17 of 40 photos done; the same command goes on there"):
         edit(folder, Model(allowed=16))  # sixteen, and the broken one
@@ -79,7 +122,9 @@ def test_a_stopped_call_goes_on_where_it_was(folder):
     assert not model.batches
 
 
-@pytest.mark.parametrize("other", [{"strength": 0.5}, {"attributes": ("beard",)}, {"weight": 2.0}])
+@pytest.mark.parametrize(
+    "other", [{"strength": 0.5}, {"attributes": ("beard",)}, {"remove": ("beard",)}, {"steps": 3}, {"weight": 2.0}]
+)
 def test_another_edit_or_model_makes_all_anew(folder, other):
     edit(folder, Model())
     model = Model(weight=other.pop("weight", 1.0))
@@ -91,7 +136,7 @@ def test_another_edit_or_model_makes_all_anew(folder, other):
     ("attributes", "message"),
     [
         (("hat",), "unknown attribute 'hat'; the known ones are none, mask, beard"),
-        ((), "no attribute is given; the known"),
+        ((), "no attribute is given; set --attribute or --remove to some of mask, beard"),
     ],
 )
 def test_attributes_are_checked_before_the_photos_are_read(folder, attributes, message):

@@ -327,3 +327,12 @@ def test_fingerprints_differ_where_trees_do():
     ]
     assert len({archive.fingerprint(tree) for tree in trees}) == 5
     assert archive.fingerprint({"a": 1.0, "b": 2.0}) == archive.fingerprint({"b": 2.0, "a": 1.0})
+
+
+def test_arrays_can_keep_their_types(tmp_path):
+    tree = {"image": np.arange(12, dtype=np.uint8).reshape(3, 4), "map": np.float16([0.1, 3]), "row": np.int32([7])}
+    archive.write(tmp_path / "x.safetensors", tree, None)
+    stored = archive.load(tmp_path / "x.safetensors")
+    assert {name: array.dtype for name, array in stored.items()} == {k: v.dtype for k, v in tree.items()}
+    for name, array in tree.items():
+        np.testing.assert_array_equal(stored[name], array)

@@ -16,6 +16,7 @@ from sdgan_jax.training.gan.state import State
 
 ROWS = 8  # faces on the X_hat sheet
 PAIRS = 4  # rows of sources, and of their X_rec, on the X_rec sheet
+COLUMNS = 8  # faces in a row of the sheet of E
 LATENT_SEED = 1234  # apart from the keys of training, so the latents of the sheets are not trained on
 
 
@@ -66,5 +67,33 @@ def make_sheets(nets: Networks, reals: dict[str, np.ndarray] | None) -> Callable
             "x_hat": pictures.grid(x_hat, count, column_labels=names),
             "x_rec": pictures.grid(rows, count, labels, names if reals is None else None),
         }
+
+    return draw_sheets
+
+
+def make_encoded(nets: Networks, reals: np.ndarray) -> Callable[[State], dict[str, np.ndarray]]:
+    """Returns the function that draws the sheet `encoded` of a state: rows of real faces x, below each G(E(x)).
+
+    Args:
+        nets: the networks being trained; they have an encoder.
+        reals: u8[n,R,R,3], real faces, n >= 1.
+
+    Returns:
+        A function from the state to {"encoded": u8[H,W,3]}.
+    """
+    columns = min(COLUMNS, len(reals))
+    count = len(reals) // columns * columns
+    reals = reals[:count]
+
+    @jax.jit
+    def rebuild(state: State, images: jax.Array) -> jax.Array:
+        w_plus = nets.encode(state.params_e, images, state.w_avg)
+        return nets.synthesize(state.variables_ema, w_plus, "const")
+
+    def draw_sheets(state: State) -> dict[str, np.ndarray]:
+        rebuilt = pictures.to_uint8(np.asarray(rebuild(state, pictures.to_float(reals))))
+        shape = (-1, columns, *reals.shape[1:])
+        rows = np.stack((reals.reshape(shape), rebuilt.reshape(shape)), 1).reshape(-1, *reals.shape[1:])
+        return {"encoded": pictures.grid(rows, columns, ["x", "G(E(x))"] * (count // columns))}
 
     return draw_sheets

@@ -1,0 +1,144 @@
+"""The stage `encoder` of the `staged` recipe: E learns the latents w+ of faces, and G stays as it is.
+
+    x real:            w = E(x);  L1 on a pyramid and a perceptual distance of G(w) to x;  |w - w_avg|²
+    x = G(w0) drawn:   |E(x) - w0|², where w0 = w + B[y] with the attributes y of the batch
+
+The drawn faces teach E latents that are exactly known, those of faces with attributes among them; the real faces teach
+it what the data set contains beyond them. The pull towards the average w keeps E where G has learned.
+
+The step is written for one device of a mesh with the axis `data`; `sharding.map_step` maps it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from etils import epath
+
+from sdgan_jax import losses, pictures, pretrained
+from sdgan_jax.data import stream
+from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained import PerceptualNetwork, directories
+from sdgan_jax.pretrained.archive import Tree
+from sdgan_jax.training import accumulation, loop, sharding
+from sdgan_jax.training.draws import sample_keys
+from sdgan_jax.training.gan import inputs, run, sheets, weights
+from sdgan_jax.training.gan.inputs import Batch
+from sdgan_jax.training.gan.state import State, apply_gradient, init_state, make_optimizers
+from sdgan_jax.training.loop import Metrics
+from sdgan_jax.training.sharding import AXIS
+
+LOSSES = ("l_pixels", "l_perceptual", "l_latent", "l_pull")
+_LATENT = 0  # phase of the random numbers, see `sample_keys`
+_FACES = 32  # on the sheet
+
+Values = dict[str, jax.Array]  # name -> f32
+
+
+@flax.struct.dataclass
+class Rows:
+    """The samples of a device, or a part of them."""
+
+    real: jax.Array  # f32[n,R,R,3] in [-1,1]
+    attributes: jax.Array  # f32[n,A], of the drawn faces
+    z: jax.Array  # f32[n,D], of the drawn faces
+
+
+def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], float] | None = None) -> State:
+    """Trains E for the generator of the model directory `config.init`; see `loop.run`.
+
+    The sheet `encoded` shows rows of real faces x, and below each its G(E(x)).
+
+    Args:
+        nets: the networks of a validated config with the recipe `staged`.
+        workdir: local or remote directory; made when it is not there.
+        score: as in `run.train`.
+
+    Returns:
+        The state after `config.total_steps`; only `step`, `params_e` and `opt_e` differ from the state at the start.
+
+    Raises:
+        FloatingPointError, KeyboardInterrupt: as `loop.run`.
+        ValueError, FileNotFoundError: the workdir, the data or the devices do not fit the config, or it names no
+            generator.
+    """
+    config = nets.config
+    run.check(config, workdir)
+    if not config.init and not (epath.Path(workdir) / directories.CHECKPOINTS).exists():
+        raise ValueError("the stage 'encoder' needs a trained generator; set --config.init=DIR, a model directory")
+    with sharding.first_process_first():  # it prepares the dataset, where that is not done yet
+        batches = stream.train_iterator(config, jax.process_index(), jax.process_count())
+    what = loop.Run(
+        config=config,
+        init=functools.partial(init_state, nets),
+        step=make_step(nets, pretrained.perceptual_network()),
+        batches=batches,
+        put=inputs.put_batch,
+        draw_sheets=sheets.make_encoded(nets, stream.first_images(config, _FACES)["image"]),
+        headline=LOSSES,
+        remedy="lower the learning rate (--config.adam_e.learning_rate)",
+        start=functools.partial(weights.start_from, config=config, path=config.init) if config.init else None,
+        score=score,
+    )
+    return loop.run(what, workdir)
+
+
+def make_step(nets: Networks, features: PerceptualNetwork) -> Callable[[State, Batch], tuple[State, Metrics]]:
+    """Returns the per-device step `(state, batch) -> (state, metrics)`, pure."""
+    return functools.partial(_step, nets, features, make_optimizers(nets.config).e)
+
+
+def _step(
+    nets: Networks,
+    features: PerceptualNetwork,
+    optimizer: optax.GradientTransformation,
+    state: State,
+    batch: Batch,
+) -> tuple[State, Metrics]:
+    config = nets.config
+    real = pictures.to_float(batch["image"])  # [n,R,R,3]
+    (keys,) = sample_keys(config.seed, state.step, real.shape[0], (_LATENT,))
+    z = jax.vmap(lambda key: jax.random.normal(key, (config.generator.latent_dim,)))(keys)
+    compute = jax.grad(functools.partial(loss_e, nets, features, state), has_aux=True)
+    gradient, values = jax.lax.pmean(
+        accumulation.mean_over_parts(
+            lambda rows: compute(state.params_e, rows), Rows(real, batch["attributes"], z), config.accumulate, 1
+        ),
+        AXIS,
+    )
+    params_e, opt_e = apply_gradient(optimizer, gradient, state.opt_e, state.params_e)
+    state = state.replace(step=state.step + 1, params_e=params_e, opt_e=opt_e)
+    return state, {name: jnp.stack((value, jnp.ones(()))) for name, value in values.items()}
+
+
+def loss_e(
+    nets: Networks, features: PerceptualNetwork, state: State, params_e: Tree, rows: Rows
+) -> tuple[jax.Array, Values]:
+    """Returns E's loss and its four terms, means over the samples.
+
+    Args:
+        nets: the networks; their averaged generator is `state.variables_ema`, drawn without random noise.
+        features: frozen network of the perceptual distance.
+        state: the frozen parts: G, basis and w_avg.
+        params_e: parameters of E.
+        rows: the samples.
+    """
+    weights_e, variables, count = nets.config.staged.encoder_losses, state.variables_ema, rows.real.shape[0]
+    w_drawn = nets.to_w_plus(variables, rows.z, rows.attributes, state.basis)  # [n,L,D]
+    drawn = nets.synthesize(variables, w_drawn, "const")
+    w_both = nets.encode(params_e, jnp.concatenate((rows.real, drawn)), state.w_avg)  # [2n,L,D]
+    w_real = w_both[:count]
+    rebuilt = nets.synthesize(variables, w_real, "const")
+    values = {
+        "l_pixels": losses.pyramid(rebuilt, rows.real).mean(),
+        "l_perceptual": losses.perceptual(features(rebuilt), features(rows.real)).mean(),
+        "l_latent": jnp.square(w_both[count:] - w_drawn).mean(),
+        "l_pull": jnp.square(w_real - state.w_avg).mean(),
+    }
+    factors = (weights_e.pixels, weights_e.perceptual, weights_e.latent, weights_e.pull)
+    return sum((f * values[name] for f, name in zip(factors, LOSSES, strict=True)), jnp.zeros(())), values
