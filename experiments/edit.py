@@ -1,7 +1,7 @@
 """Edits photos with a model: writes a PNG with the attribute for each photo, and a sheet of before and after.
 
-python -m experiments.edit --model=DIR --input=FILE_OR_FOLDER --attribute=mask[,eyeglasses] --strength=1.0 --out=DIR
-python -m experiments.edit --model=DIR --input=FILE_OR_FOLDER --remove=eyeglasses --out=DIR
+python -m experiments.edit --input=FILE_OR_FOLDER --attribute=mask[,eyeglasses] --strength=1.0 --out=DIR [--model=DIR]
+python -m experiments.edit --input=FILE_OR_FOLDER --remove=eyeglasses --out=DIR
 
 Photos of any size and shape are cropped to their central square and resized to the model's resolution. The edit is
 blended into the photo: what it does not change stays as it was. sheet.png shows the first photos, the model's
@@ -22,7 +22,7 @@ from experiments import launch
 from sdgan_jax.data import photo_files
 from sdgan_jax.photos import editing
 
-MODEL = launch.define_path("model", None, "training workdir or model directory", required=True)
+MODEL = launch.define_model()
 INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)
 OUT = launch.define_path("out", None, "folder for the edited images, sheet.png and manifest.csv", required=True)
 ATTRIBUTE = flags.DEFINE_list("attribute", [], "name, or several separated by commas to wear at once")

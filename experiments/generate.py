@@ -1,6 +1,6 @@
 """Generates faces with an attribute: one PNG each, and a sheet of the first ones.
 
-python -m experiments.generate --model=DIR --attribute=mask --seeds=0-15 --truncation=0.7 --out=DIR
+python -m experiments.generate --attribute=mask --seeds=0-15 --truncation=0.7 --out=DIR [--model=DIR]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sdgan_jax.config import Config
 from sdgan_jax.model import BATCH
 from tfds_megn.listing import printable
 
-MODEL = launch.define_path("model", None, "training workdir or model directory", required=True)
+MODEL = launch.define_model()
 OUT = launch.define_path("out", None, "folder for the images and their sheet", required=True)
 ATTRIBUTE = flags.DEFINE_list("attribute", ["none"], "name, or several separated by commas to wear them at once")
 SEEDS = flags.DEFINE_string(

@@ -49,6 +49,13 @@ def define_path(name: str, default: str | None, help: str, required: bool = Fals
     return flags.DEFINE(_PathParser(), name, default, help, required=required)
 
 
+def define_model() -> flags.FlagHolder[Any]:
+    """Defines the flag that takes the model, for `sdgan_jax.load`."""
+    return define_path(
+        "model", "", "training workdir, one of its checkpoints, or model directory; the project's own model if empty"
+    )
+
+
 def define_seed(name: str, default: int, help: str) -> flags.FlagHolder[Any]:
     """Defines a flag that takes a random seed."""
     return flags.DEFINE_integer(name, default, help, lower_bound=0, upper_bound=MAX_SEED)

@@ -1,4 +1,4 @@
-"""Measures position maps, identity and wearing on rendered faces of people that the networks never saw.
+"""Measures position maps, identity, attributes and wearing on rendered faces of people that the networks never saw.
 
 python -m experiments.measure --out=DIR                                     (the networks that come with the project)
 python -m experiments.measure --prnet=runs/prnet64 --identity=runs/identity64 --out=DIR --input=FOLDER     (others)
@@ -22,9 +22,10 @@ from sdgan_jax.evaluation import networks
 OUT = launch.define_path("out", None, "folder for the tables and pictures", required=True)
 PRNET = launch.define_path("prnet", "", "position network directory; the project's own if empty")
 IDENTITY = launch.define_path("identity", "", "identity network directory; the project's own if empty")
+CLASSIFIER = launch.define_path("classifier", "", "attribute classifier directory; the project's own if empty")
 DATASET = flags.DEFINE_string("dataset", "megn/rendered_64", "rendered faces; their test split is measured on")
 DATA_DIR = launch.define_path("data_dir", "", "where prepared data live; TFDS's default if empty")
-FACES = flags.DEFINE_integer("faces", 1200, "faces to measure position maps and verification on", lower_bound=60)
+FACES = flags.DEFINE_integer("faces", 1200, "faces to measure the three networks on", lower_bound=60)
 WORN = flags.DEFINE_integer("worn", 24, "faces to compare wearing on", lower_bound=6)
 INPUT = launch.define_path("input", None, "photo, or folder of photos, to draw position maps over")
 
@@ -37,9 +38,10 @@ def main(argv: Sequence[str]) -> None:
     outputs.check_own([out / name for name in (networks.RESULTS, *networks.SHEETS)], networks.BY)
     photos = photo_files.find(epath.Path(INPUT.value), out) if INPUT.value else []
     position, embedder = pretrained.position_network(PRNET.value), pretrained.identity_network(IDENTITY.value)
+    judge = pretrained.attribute_classifier(CLASSIFIER.value)
     networks.known_layout(position)  # before the data are prepared
     faces = rendered.read(DATASET.value, "test", DATA_DIR.value).first(FACES.value)
-    networks.measure_networks(out, position, embedder, faces, WORN.value, photos)
+    networks.measure_networks(out, position, embedder, judge, faces, WORN.value, photos)
 
 
 if __name__ == "__main__":

@@ -17,18 +17,19 @@ from sdgan_jax import blending, inversion, latents, pretrained
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.latents import Attribute
 from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained import directories, storage
 from sdgan_jax.training.gan import weights
 
 _NETS = (("D", "params_d"), ("F", "params_f"), ("E", "params_e"))
 BATCH = 16  # images drawn in one call of the device
 
 
-def load(path: epath.PathLike, best: bool = False) -> Model:
+def load(path: epath.PathLike | None = None, best: bool = False) -> Model:
     """Opens a model.
 
     Args:
         path: a training workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a converted model
-            directory; local or remote (`gs://…`).
+            directory; local or remote (`gs://…`). None or "" for the model that comes with the project.
         best: takes the checkpoint of a workdir with the best score instead of the newest.
 
     Returns:
@@ -38,6 +39,10 @@ def load(path: epath.PathLike, best: bool = False) -> Model:
         FileNotFoundError: there is no model; the message says what to do.
         ValueError: the directory is damaged, or its arrays do not fit its config.
     """
+    if not path:
+        path = storage.SHIPPED_MODEL
+        if directories.weights_of(path) is None:
+            raise FileNotFoundError(f"no model comes with this installation ({path} has no weights); name a model")
     return Model(*weights.read(path, best))
 
 

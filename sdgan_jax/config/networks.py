@@ -80,20 +80,20 @@ class IdentityConfig:
 class ClassifierConfig:
     """The attribute classifier that generated images are judged by."""
 
-    dataset: str = "megn/rendered_64"
+    dataset: str = "megn/rendered_64_n60000"
     data_dir: Path = ""
     resolution: Literal[32, 64, 128, 256] = 64  # side of the images
 
-    batch_size: Count = 64  # over all devices
-    total_steps: Count = 900
-    learning_rate: NonNegative = 4e-3  # Adam's peak rate, after a fifth of the run; then half a cosine to 0
+    batch_size: Count = 32  # over all devices
+    total_steps: Count = 3000
+    learning_rate: NonNegative = 6e-3  # Muon's peak rate, after a twentieth of the run; then half a cosine to 0
     weight_decay: NonNegative = 1e-2
     label_smoothing: Share = 0.05
     face_weight: NonNegative = 0.2  # weight of the regression of the renderer's parameters from the features
     seed: Seed = 0
     log_every: Count = 100  # steps
-    sample_every: Count = 300  # steps
-    checkpoint_every: Count = 300  # steps
+    sample_every: Count = 500  # steps
+    checkpoint_every: Count = 500  # steps
     keep_checkpoints: Count = 1  # the newest ones; the best is kept beside them
 
     # Augmentation

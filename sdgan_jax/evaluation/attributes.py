@@ -1,9 +1,10 @@
 """Evaluation of a model: attribute accuracy, within-class diversity, distances to real images, and sheets.
 
-All numbers rest on one attribute classifier, trained on rendered faces (`training.networks.classifier`). The distances
-use its features, not Inception's, and are named so. Real images are rendered faces of persons that neither the
-classifier nor, when it was trained on rendered faces, the model has seen: the test split, and the validation split as
-reference.
+There are two judges. The attribute classifier, trained on rendered faces (`training.networks.classifier`), gives
+accuracies and distances; these use its features, not Inception's, and are named so. The position network, which learned
+nothing of attributes, gives the share of images that it takes for a face (`finding.score_aligned`). Real images are
+rendered faces of persons that neither the judges nor, when it was trained on rendered faces, the model has seen: the
+test split, and the validation split as reference.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
+from tqdm import auto as tqdm
 
 import tfds_megn
-from sdgan_jax import outputs, pictures
+from sdgan_jax import outputs, pictures, pretrained
 from sdgan_jax.data import rendered
 from sdgan_jax.evaluation import report, samples
+from sdgan_jax.face3d import finding
 from sdgan_jax.metrics import accuracy, diversity, frechet, kid
 from sdgan_jax.model import Model
 from sdgan_jax.networks import Networks
@@ -31,9 +34,11 @@ from sdgan_jax.training.networks import classifier as classifier_lib
 
 NUM_IMAGES = 960  # generated images, all classes together; about as many as there are real images in the test split
 SCORE_IMAGES = 300  # images generated to score a checkpoint
+LOOKED_AT = 80  # images of each class, generated and real, that the position network looks at
 
 # f32[N,R,R,3] -> logits f32[N,6], features f32[N,D]
 ClassifierFn = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+IsFaceFn = Callable[[np.ndarray], np.ndarray]  # u8[N,R,R,3] -> bool[N]
 ByClass = Mapping[str, np.ndarray]  # images u8[N,R,R,3] of each attribute
 
 
@@ -43,12 +48,12 @@ def evaluate_model(
     data_dir: str | os.PathLike[str] | None = None,
     num_images: int = NUM_IMAGES,
     seed: int = 0,
+    classifier_path: str | os.PathLike[str] = "",
 ) -> dict[str, Any]:
     """Generates images of every attribute by a model, measures them, and writes tables and sheets.
 
     Writes `metrics.txt`, `metrics.json`, `samples.png` (a row per attribute) and `samples_<attribute>.png` (generated
-    rows, then real rows) into `out_dir`. Prepares the rendered data and trains the classifier when they are not stored
-    yet in `data_dir`.
+    rows, then real rows) into `out_dir`. Prepares the rendered data when they are not in `data_dir` yet.
 
     Args:
         model: as `sdgan_jax.load` returns it; `config` and `generate` are used.
@@ -56,10 +61,11 @@ def evaluate_model(
         data_dir: folder of prepared data; None or "" is the model's own `config.data_dir`, else TFDS's default.
         num_images: number of images to generate, all attributes together.
         seed: random seed of the latents; those of attribute i come from `fold_in(key(seed), i)`.
+        classifier_path: network directory of the classifier; "" for the one that comes with the project.
 
     Returns:
-        The dict of `measure_attributes`, and `classifier` (its data set, held-out accuracy and number of held-out
-        images).
+        The dict of `measure_attributes`, `dataset` (the real images), and `classifier` (its accuracy on held-out images
+        of its own data set, and their number).
 
     Raises:
         FileExistsError: a file that was not written by an evaluation is in the way.
@@ -74,19 +80,18 @@ def evaluate_model(
     data_dir = data_dir or model.config.data_dir or None
     config = samples.rendered_config(model.config.dataset, model.config.resolution)
 
-    classifier = classifier_lib.load_or_train(config, data_dir)
+    classifier = pretrained.attribute_classifier(classifier_path)
     generated = samples.draw_samples(model, names, per_class, seed)
     reals = {}
     for split in ("test", "validation"):
         faces = rendered.read(config, split, data_dir)
         reals[split] = {name: faces.images[faces.labels == i][:per_class] for i, name in enumerate(names)}
-    side = classifier.resolution
-    judged = {name: pictures.resize(images, side, side) for name, images in generated.items()}
 
     classify = functools.partial(classifier_lib.classify, jax.jit(classifier))
-    results = measure_attributes(judged, reals["test"], reals["validation"], classify)
+    is_face = make_is_face(pretrained.position_network())
+    results = measure_attributes(generated, reals["test"], reals["validation"], classify, is_face)
+    results["dataset"] = f"megn/{config}"
     results["classifier"] = {
-        "dataset": f"megn/{config}",
         "held_out_accuracy": classifier.held_out_accuracy,
         "held_out_images": classifier.held_out_images,
     }
@@ -97,7 +102,7 @@ def evaluate_model(
 
 
 def _check(names: tuple[str, ...], per_class: int, num_images: int, out_dir: epath.Path) -> None:
-    """Refuses what cannot be evaluated, and files of the user in the way, before anything is trained."""
+    """Refuses what cannot be evaluated, and files of the user in the way, before anything is drawn."""
     if names != tuple(tfds_megn.ATTRIBUTES):
         raise ValueError(
             f"the model's attributes are {', '.join(names)}; the classifier knows {', '.join(tfds_megn.ATTRIBUTES)}"
@@ -112,8 +117,8 @@ def _check(names: tuple[str, ...], per_class: int, num_images: int, out_dir: epa
 def make_score(nets: Networks) -> Callable[[State], float]:
     """Makes the function that scores the checkpoints of a run: minus the Fréchet distance of `measure_attributes`.
 
-    The first process prepares the rendered data and trains the classifier where they are not stored yet; the others
-    wait for it. Every process must call this.
+    The first process prepares the rendered data where they are not stored yet; the others wait for it. Every process
+    must call this.
 
     Args:
         nets: the networks being trained.
@@ -128,10 +133,9 @@ def make_score(nets: Networks) -> Callable[[State], float]:
     with sharding.first_process_first():
         if jax.process_index():
             return _no_score
-        classifier = classifier_lib.load_or_train(dataset, data_dir)
         faces = rendered.read(dataset, "validation", data_dir)
     chosen = np.concatenate([np.flatnonzero(faces.labels == i)[:per_class] for i in range(len(names))])
-    classify = functools.partial(classifier_lib.classify, jax.jit(classifier))
+    classify = functools.partial(classifier_lib.classify, jax.jit(pretrained.attribute_classifier()))
     _, real = classify(pictures.to_float(faces.images[chosen]))
     model: Model | None = None
 
@@ -142,7 +146,6 @@ def make_score(nets: Networks) -> Callable[[State], float]:
             model = Model(nets, trees)
         model.take(trees)
         made = np.concatenate(list(samples.draw_samples(model, names, per_class, quiet=True).values()))
-        made = pictures.resize(made, classifier.resolution, classifier.resolution)
         return -frechet.frechet_distance(classify(pictures.to_float(made))[1], real)
 
     return score
@@ -153,8 +156,21 @@ def _no_score(state: State) -> float:
     raise AssertionError("only the first process scores")
 
 
+def make_is_face(network: pretrained.PositionNetwork) -> IsFaceFn:
+    """Makes the function that tells which images, aligned as rendered faces are, a position network takes for a face.
+
+    These are the images whose `finding.score_aligned` is below `finding.THRESHOLD`.
+    """
+    predict = jax.jit(network.single_pass)
+    return lambda images: finding.score_aligned(images, predict, network.uv_layout) < finding.THRESHOLD
+
+
 def measure_attributes(
-    images_by_class: ByClass, reals_by_class: ByClass, references_by_class: ByClass, classifier: ClassifierFn
+    images_by_class: ByClass,
+    reals_by_class: ByClass,
+    references_by_class: ByClass,
+    classifier: ClassifierFn,
+    is_face: IsFaceFn,
 ) -> dict[str, Any]:
     """Measures generated images against real ones.
 
@@ -166,10 +182,11 @@ def measure_attributes(
         reals_by_class: real u8[M,R,R,3] for each attribute.
         references_by_class: other real u8[K,R,R,3] for each attribute, of other persons.
         classifier: f32[N,R,R,3] in [-1,1] to (logits, features).
+        is_face: u8[N,R,R,3] to bool[N]; looks at the first `LOOKED_AT` images of each class, generated and real.
 
     Returns:
-        A dict of plain numbers, lists and dicts (JSON), with `attribute_accuracy`, `diversity`, `classifier_kid`,
-        `classifier_frechet_distance`, `confusion_matrix`, `attributes` and `images`.
+        A dict of plain numbers, lists and dicts (JSON), with `attribute_accuracy`, `face_share`, `diversity`,
+        `classifier_kid`, `classifier_frechet_distance`, `confusion_matrix`, `attributes` and `images`.
 
     Raises:
         ValueError: the classes differ, or one has fewer than two images.
@@ -195,6 +212,7 @@ def measure_attributes(
             "real": accuracy.accuracy(confusion["real"]),
             "real_per_class": dict(zip(names, accuracy.accuracy_per_class(confusion["real"]).tolist(), strict=True)),
         },
+        "face_share": _face_share(images_by_class, reals_by_class, is_face),
         "diversity": _diversity(names, features["generated"], features["real"]),
         "classifier_kid": {
             "generated": kid.kernel_distance(pooled["generated"], pooled["real"])[0],
@@ -208,6 +226,7 @@ def measure_attributes(
         "images": {
             **{kind: sum(len(images) for images in by_class.values()) for kind, by_class in sets.items()},
             "in_distances": count * len(names),
+            "looked_at": sum(min(LOOKED_AT, len(images)) for images in images_by_class.values()),
         },
     }
 
@@ -220,6 +239,22 @@ def _check_sets(sets: Mapping[str, ByClass], names: list[str]) -> None:
         for name, images in by_class.items():
             if len(images) < 2:
                 raise ValueError(f"there are {len(images)} {kind} images of {name}; the metrics need at least 2")
+
+
+def _face_share(generated: ByClass, real: ByClass, is_face: IsFaceFn) -> dict[str, Any]:
+    """Compares the shares of generated and of real images that are taken for a face; a ratio of 0/0 is None."""
+    shares: dict[str, list[float]] = {"generated": [], "real": []}
+    with tqdm.tqdm(total=2 * len(generated), desc="Looking for faces", unit="class", mininterval=0.5) as bar:
+        for kind, by_class in (("generated", generated), ("real", real)):
+            for images in by_class.values():
+                shares[kind].append(float(np.mean(is_face(images[:LOOKED_AT]))))
+                bar.update()
+
+    def row(made: float, true: float) -> dict[str, float | None]:
+        return {"generated": made, "real": true, "ratio": made / true if true else None}
+
+    per_class = dict(zip(generated, map(row, *shares.values()), strict=True))
+    return {"overall": row(*(float(np.mean(values)) for values in shares.values())), "per_class": per_class}
 
 
 def _diversity(names: list[str], generated: list[np.ndarray], real: list[np.ndarray]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Accuracy of the position and identity networks on rendered faces of held-out persons, whose ground truth is known."""
+"""Accuracy of the position, identity and attribute networks on rendered faces of held-out persons, truth known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdgan_jax import outputs, pictures
 from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
 from sdgan_jax.data import photo_files, rendered
 from sdgan_jax.data.batches import map_batches
-from sdgan_jax.evaluation import report
+from sdgan_jax.evaluation import attributes, report
 from sdgan_jax.evaluation.report import Table
 from sdgan_jax.face3d import drawing, finding, geometry
 from sdgan_jax.face3d import layout as layouts
@@ -27,7 +27,7 @@ from sdgan_jax.metrics import landmarks as landmark_metrics
 from sdgan_jax.metrics import verification
 from sdgan_jax.nets.classifier import Classifier
 from sdgan_jax.nets.prnet import ResFCN
-from sdgan_jax.pretrained import IdentityNetwork, PositionNetwork
+from sdgan_jax.pretrained import AttributeClassifier, IdentityNetwork, PositionNetwork
 from sdgan_jax.training.networks import classifier, identity, prnet
 from tfds_megn.listing import printable
 
@@ -40,7 +40,7 @@ _ATTIRE_SHOWN = 6  # faces on the sheet of attire
 _MAPS_SHOWN = 12  # faces on the sheet of position maps
 _PHOTOS_SHOWN = 100  # photos on their sheet
 _CELL = 128  # side of a face on the sheet of attire
-_SCORED_MAPS, _SCORED_PAIRS = 600, 1200  # validation faces that score a checkpoint of each network
+_SCORED_MAPS, _SCORED_FACES = 600, 1200  # validation faces that score a checkpoint: of PRNet; of the others
 _BATCH = 64
 
 
@@ -48,11 +48,12 @@ def measure_networks(
     out: epath.PathLike,
     position: PositionNetwork,
     embedder: IdentityNetwork,
+    judge: AttributeClassifier,
     faces: rendered.Faces,
     attire_faces: int,
     photos: Sequence[photo_files.PhotoFile] = (),
 ) -> dict[str, Any]:
-    """Measures position maps, verification and attire; prints the tables and writes them with sheets into a folder.
+    """Measures position maps, verification, attributes and attire; prints tables, writes them and sheets into a folder.
 
     Writes `measurements.json`, `position_maps.png`, `worn.png` and, with photos, `photos.png`.
 
@@ -60,6 +61,7 @@ def measure_networks(
         out: folder for the results, local or remote.
         position: position network of MEGN's layout.
         embedder: identity network.
+        judge: attribute classifier.
         faces: rendered faces of held-out persons.
         attire_faces: number of these faces to compare attire on.
         photos: photos to draw position maps over.
@@ -84,6 +86,7 @@ def measure_networks(
         enter("uncorrected", "without its stages", measure_position_maps(position.alone, faces))
     pictures.write_png(out / "position_maps.png", map_sheet(position, faces.images[:_MAPS_SHOWN]), BY)
     enter("verification", "verification", measure_verification(embedder, faces))
+    enter("attributes", "attributes", measure_attributes(judge, position, faces))
     overlaps, sheet = measure_attire_overlap(position, faces.params[:attire_faces])
     enter("worn", "worn regions", overlaps)
     pictures.write_png(out / "worn.png", sheet, BY)
@@ -114,7 +117,7 @@ def make_position_score(config: PRNetConfig) -> Callable[[prnet.State], float]:
 
 def make_identity_score(config: IdentityConfig) -> Callable[[identity.State], float]:
     """Makes the score of the identity network's checkpoints: its verification accuracy where one face has attire."""
-    faces = rendered.read(config.dataset, "validation", config.data_dir).first(_SCORED_PAIRS)
+    faces = rendered.read(config.dataset, "validation", config.data_dir).first(_SCORED_FACES)
     bare, pairs = rendered.bare(faces), rendered.draw_pairs(faces, SAME, DIFFERENT)
     embed = jax.jit(identity.network(config).apply)
 
@@ -127,7 +130,7 @@ def make_identity_score(config: IdentityConfig) -> Callable[[identity.State], fl
 
 def make_classifier_score(config: ClassifierConfig) -> Callable[[classifier.State], float]:
     """Makes the score of the attribute classifier's checkpoints: its accuracy on validation faces."""
-    faces = rendered.read(config.dataset, "validation", config.data_dir)
+    faces = rendered.read(config.dataset, "validation", config.data_dir).first(_SCORED_FACES)
     apply = jax.jit(Classifier().apply)
     return lambda state: classifier.accuracy(functools.partial(apply, state.variables), faces)
 
@@ -158,13 +161,38 @@ def measure_position_maps(network: PositionNetwork, faces: rendered.Faces) -> Ta
         "face": landmark_metrics.normalised_mean_error(found[:, layout.face, :2], truth[:, layout.face, :2], landmarks),
         "face_3d": landmark_metrics.normalised_mean_error(found[:, layout.face], truth[:, layout.face], landmarks),
     }
-    groups = {name: faces.labels == index for index, name in enumerate(tfds_megn.ATTRIBUTES)}
-    groups |= {"any attribute": faces.labels > 0, "all": faces.labels >= 0}
+    return _group(errors, faces.labels)
+
+
+def _group(columns: dict[str, np.ndarray], labels: np.ndarray) -> Table:
+    """Averages values of faces over those of each attribute, those with any, and all; adds the number of faces."""
+    groups = {name: labels == index for index, name in enumerate(tfds_megn.ATTRIBUTES)}
+    groups |= {"any attribute": labels > 0, "all": labels >= 0}
     return {
-        name: {column: float(values[rows].mean()) for column, values in errors.items()} | {"faces": int(rows.sum())}
+        name: {column: float(values[rows].mean()) for column, values in columns.items()} | {"faces": int(rows.sum())}
         for name, rows in groups.items()
         if rows.any()
     }
+
+
+def measure_attributes(judge: AttributeClassifier, position: PositionNetwork, faces: rendered.Faces) -> Table:
+    """Measures the two judges of `evaluation.attributes` on real images.
+
+    Args:
+        judge: attribute classifier.
+        position: position network of MEGN's layout.
+        faces: rendered faces of any resolution.
+
+    Returns:
+        For the faces with each attribute, with any, and for all: the share whose attribute the classifier recognises,
+        the share that the position network takes for a face, and the number of faces.
+    """
+    logits, _ = classifier.classify(jax.jit(judge), pictures.to_float(faces.images))
+    columns = {
+        "recognised": logits.argmax(axis=1) == faces.labels,
+        "a face": attributes.make_is_face(position)(faces.images),
+    }
+    return _group(columns, faces.labels)
 
 
 def landmark_errors(found: np.ndarray, truth: np.ndarray, layout: layouts.Layout) -> np.ndarray:

@@ -45,27 +45,33 @@ def table(results: Mapping[str, Any]) -> str:
     """Formats the results of `evaluate_model` as text; each block explains its numbers."""
     names, counts = results["attributes"], results["images"]
     scores, spread, judge = results["attribute_accuracy"], results["diversity"], results["classifier"]
+    share = results["face_share"]
     kid_, frechet_ = results["classifier_kid"], results["classifier_frechet_distance"]
     width = max(map(len, names)) + 2
     lines = [
-        f"{counts['generated']} generated images, {counts['real']} real ones ({judge['dataset']}, test)",
+        f"{counts['generated']} generated images, {counts['real']} real ones ({results['dataset']}, test)",
         "",
-        f"Attribute accuracy: {scores['overall']:.3f}",
-        "  Share of the generated images in which the classifier sees the attribute that was asked for.",
-        f"  The classifier itself is right on {judge['held_out_accuracy']:.3f} of {judge['held_out_images']} "
-        "real images of people it never saw; 1/6 = 0.167 is guessing.",
+        f"Attribute accuracy: {scores['overall']:.3f} (real images: {scores['real']:.3f})",
+        "  Share of the images in which the classifier sees the attribute that was asked for; 1/6 = 0.167 is",
+        f"  guessing. On {judge['held_out_images']} images of its own data set, of people it never saw: "
+        f"{judge['held_out_accuracy']:.3f}.",
+        "",
+        f"Share of faces: {share['overall']['generated']:.3f} (real images: {share['overall']['real']:.3f})",
+        f"  Share of {counts['looked_at']} images that the position network, which learned nothing of attributes,",
+        f"  takes for a face. Generated / real: {_ratio(share['overall'])}.",
         "",
         f"Within-class diversity, generated / real: {spread['mean_ratio']:.3f}",
         "  Mean distance between the classifier features of two faces with the same attribute, as a share of",
         "  that for real faces: 1 is as varied as real faces, 0 is always the same face.",
         "",
-        f"{'':{width}}{'accuracy':>10}{'real':>8}{'diversity':>12}{'real':>8}{'ratio':>8}",
+        f"{'':{width}}{'accuracy':>9}{'real':>7}{'faces':>8}{'real':>7}{'ratio':>7}{'diversity':>11}{'real':>7}{'ratio':>7}",
     ]
     for name in names:
-        row = spread["per_class"][name]
+        row, faces = spread["per_class"][name], share["per_class"][name]
         lines.append(
-            f"{name:{width}}{scores['per_class'][name]:10.3f}{scores['real_per_class'][name]:8.3f}"
-            f"{row['generated']:12.2f}{row['real']:8.2f}{row['ratio']:8.3f}"
+            f"{name:{width}}{scores['per_class'][name]:9.3f}{scores['real_per_class'][name]:7.3f}"
+            f"{faces['generated']:8.3f}{faces['real']:7.3f}{_ratio(faces):>7}"
+            f"{row['generated']:11.2f}{row['real']:7.2f}{row['ratio']:7.3f}"
         )
     lines += [
         "",
@@ -82,6 +88,11 @@ def table(results: Mapping[str, Any]) -> str:
     for name, row in zip(names, results["confusion_matrix"], strict=True):
         lines.append(f"{name:{width}}" + "".join(f"{count:{width}d}" for count in row))
     return "\n".join(lines) + "\n"
+
+
+def _ratio(shares: Mapping[str, float | None]) -> str:
+    """Formats the ratio of two shares; a dash where it is unknown."""
+    return "-" if shares["ratio"] is None else f"{shares['ratio']:.3f}"
 
 
 def text(title: str, table: Table) -> str:

@@ -8,7 +8,8 @@ and these alone are scored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from sdgan_jax.face3d import alignment
 from sdgan_jax.face3d.layout import Layout, mean_params
 
 Predict = Callable[[np.ndarray], np.ndarray]
+Place = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # a photo as `_levels`, a square of it, and one of `_FRAMES`
 
 THRESHOLD = 0.0125  # largest score of a face, see `Found`
 SIZE = 256  # side of the network's input frames in pixels
@@ -37,7 +39,7 @@ _MISSHAPEN = 0.25  # see `_shape_error`; faces in photos have up to 0.15, a mean
 _FINE, _COARSE = 1 / 64, 6 / 64  # widths of the Gaussians for a texel and its neighbourhood, in sides of the UV square
 _FAINTEST = 3.0  # added contrast, so that noise on plain areas does not count; in levels of 255
 # Frames of a square: shift to the right and down in sides; scale; clockwise rotation of the content in degrees. The
-# first is the square itself. The search uses the first two, the score of a candidate all.
+# first is the square itself. The search and `score_aligned` use the first two, the score of a candidate all.
 _FRAMES = np.array([
     (0.0, 0.0, 1.0, 0.0), (0.08, -0.06, 1.15, 0.0),
     (-0.08, 0.06, 0.9, 0.0), (0.12, 0.1, 1.0, 0.0), (-0.12, -0.1, 1.0, 0.0), (0.0, 0.0, 1.3, 0.0),
@@ -105,6 +107,25 @@ def find(image: np.ndarray, predict: Predict, layout: Layout, framing: Framing =
     return None
 
 
+def score_aligned(images: np.ndarray, predict: Predict, layout: Layout) -> np.ndarray:
+    """Scores images that are framed as in training, such as generated faces: nothing is searched.
+
+    The score is that of `Found`, but with one other frame instead of ten, which is enough where the framing is right.
+
+    Args:
+        images: u8[N,R,R,3].
+        predict: as in `find`.
+        layout: layout of the maps.
+
+    Returns:
+        f64[N]: below `THRESHOLD` the network takes the image for a face; infinite for what has no shape of a face.
+    """
+    side = images.shape[1]
+    square = np.array([0.5 * side - 0.5, 0.5 * side - 0.5, side])
+    maps = _predict([([image], square, frame) for image in images for frame in _FRAMES[:2]], predict)
+    return np.array([_score([image], square, list(itertools.islice(maps, 2)), layout).score for image in images])
+
+
 def _search(
     levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, framing: Framing
 ) -> Found | None:
@@ -118,11 +139,8 @@ def _search(
         points = _predict_landmarks(levels, squares, _FRAMES[:1], predict, layout)[:, 0]
         points = points[_plausible(points, squares)]
     squares = _frame_as_trained(points, framing)
-    maps = list(_predict(levels, squares, _FRAMES, predict))
-    candidates = [
-        _score(levels, square, maps[k * len(_FRAMES) : (k + 1) * len(_FRAMES)], layout)
-        for k, square in enumerate(squares)
-    ]
+    maps = _predict([(levels, square, frame) for square in squares for frame in _FRAMES], predict)
+    candidates = [_score(levels, square, list(itertools.islice(maps, len(_FRAMES))), layout) for square in squares]
     return min((one for one in candidates if np.isfinite(one.score)), key=lambda one: one.score, default=None)
 
 
@@ -249,21 +267,19 @@ def _predict_landmarks(
     levels: list[np.ndarray], squares: np.ndarray, frames: np.ndarray, predict: Predict, layout: Layout
 ) -> np.ndarray:
     """Predicts the landmarks f32[N,F,68,2], x and y in the photo, from each frame of each square."""
-    points = [_landmarks(one, layout)[:, :2] for one in _predict(levels, squares, frames, predict)]
+    maps = _predict([(levels, square, frame) for square in squares for frame in frames], predict)
+    points = [_landmarks(one, layout)[:, :2] for one in maps]
     return np.array(points, np.float32).reshape(len(squares), len(frames), len(layout.landmarks), 2)
 
 
-def _predict(
-    levels: list[np.ndarray], squares: np.ndarray, frames: np.ndarray, predict: Predict
-) -> Iterator[np.ndarray]:
-    """Yields the position map f32[S,S,3], in pixels of the photo, from each frame of each square, in their order."""
-    places = [(square, frame) for square in squares for frame in frames]
+def _predict(places: Sequence[Place], predict: Predict) -> Iterator[np.ndarray]:
+    """Yields the position map f32[S,S,3], in pixels of the photo, from each frame of a square, in their order."""
     for first in range(0, len(places), _BATCH):
-        some = [(_move(square, frame), frame[3]) for square, frame in places[first : first + _BATCH]]
+        some = [(levels, _move(square, frame), frame[3]) for levels, square, frame in places[first : first + _BATCH]]
         full = np.zeros((_BATCH, SIZE, SIZE, 3), np.float32)  # one shape: one compilation
-        for k, (square, degrees) in enumerate(some):
+        for k, (levels, square, degrees) in enumerate(some):
             full[k] = pictures.to_float(_cut_frame(levels, square, degrees))
-        for found, (square, degrees) in zip(np.asarray(predict(full)), some, strict=False):
+        for found, (_, square, degrees) in zip(np.asarray(predict(full)), some, strict=False):
             yield alignment.from_square(found, square, SIZE, degrees).astype(np.float32)
 
 

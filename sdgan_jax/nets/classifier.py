@@ -13,9 +13,9 @@ _GROUPS = 8  # groups of channels that are normalised together
 class Classifier(nn.Module):
     """Residual network from an image to attribute logits and a feature vector.
 
-    A 3×3 convolution at full resolution; then stages that each halve the resolution by folding 2×2 pixels
-    into channels and a 1×1 convolution, and add two 3×3 convolutions to it (one in the last, at 4×4). At
-    resolution r there are 512 / r channels (8 to 64), so every stage costs about the same and a large image
+    2×2 pixels are folded into channels, for a 3×3 convolution at half the resolution; then stages that each halve
+    the resolution by folding again and a 1×1 convolution, and add two 3×3 convolutions to it (one in the last, at
+    4×4). At resolution r there are 512 / r channels (8 to 64), so every stage costs about the same and a large image
     needs only a few stages more. Group normalisation: no state, the same result in any batch.
 
     Works at any power of two from 8 px; `training.networks.classifier` trains it at 32 to 256 px.
@@ -41,7 +41,9 @@ class Classifier(nn.Module):
         resolution = images.shape[1]
         if resolution < 8 or resolution & (resolution - 1):
             raise ValueError(f"the classifier needs a power of two of at least 8 px, got {resolution}")
-        x = nn.relu(nn.Conv(_channels(resolution), (3, 3))(images))  # [N,R,R,C]
+        resolution //= 2
+        x = nn.relu(nn.Conv(_channels(resolution), (3, 3))(_fold(images)))  # [N,R/2,R/2,C]
+        x = _residual(x, convolutions=2 if resolution > 4 else 1)
         while resolution > 4:
             resolution //= 2
             x = nn.Dense(_channels(resolution))(_fold(x))  # [N,r,r,C]

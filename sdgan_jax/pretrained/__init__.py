@@ -5,10 +5,11 @@ from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
 from sdgan_jax.pretrained.official_fusion import OfficialFusionNetwork, fusion_network
 from sdgan_jax.pretrained.perceptual import PerceptualNetwork, perceptual_network
 from sdgan_jax.pretrained.position import PositionNetwork, position_network
-from sdgan_jax.pretrained.storage import SHIPPED, read, write
+from sdgan_jax.pretrained.storage import SHIPPED, SHIPPED_MODEL, read, write
 
 __all__ = [
     "SHIPPED",
+    "SHIPPED_MODEL",
     "AttributeClassifier",
     "IdentityNetwork",
     "OfficialFusionNetwork",

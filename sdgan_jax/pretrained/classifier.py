@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from etils import epath
 
 from sdgan_jax.nets.classifier import Classifier
-from sdgan_jax.pretrained import storage
+from sdgan_jax.pretrained import inputs, storage
 from sdgan_jax.pretrained.archive import Tree
 
 
@@ -21,7 +21,7 @@ class AttributeClassifier:
     Attributes:
         net: the network.
         variables: its `params`.
-        resolution: side of the images that it takes.
+        resolution: side of the network's input in pixels.
         held_out_accuracy: its accuracy on rendered faces of held-out persons.
         held_out_images: number of these faces.
     """
@@ -36,32 +36,31 @@ class AttributeClassifier:
         """Classifies images.
 
         Args:
-            images: f32[N,R,R,3] in [-1,1], R the classifier's resolution.
+            images: f32[N,R,R,3] in [-1,1], of any size R.
 
         Returns:
-            logits f32[N,6], features f32[N,128].
+            logits f32[N,6] in the order of `tfds_megn.ATTRIBUTES`, features f32[N,128].
 
         Raises:
-            ValueError: the images have another resolution.
+            ValueError: the images are not [N,R,R,3].
         """
-        if images.shape[1:] != (self.resolution, self.resolution, 3):
-            raise ValueError(f"the classifier was trained at {self.resolution} px; it cannot judge {images.shape[1:]}")
-        logits, features = self.net.apply(self.variables, images)
+        inputs.check_squares(images)
+        logits, features = self.net.apply(self.variables, inputs.resize(images, self.resolution))
         return jnp.asarray(logits), jnp.asarray(features)
 
 
-def attribute_classifier(path: epath.PathLike) -> AttributeClassifier:
+def attribute_classifier(path: epath.PathLike = "") -> AttributeClassifier:
     """Reads an attribute classifier.
 
     Args:
-        path: a network directory.
+        path: a network directory; "" for the one that comes with the project.
 
     Returns:
         The network.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is of another kind, damaged, or does not fit together.
+        FileNotFoundError: the directory contains no network.
+        ValueError: the network is of another kind or damaged, or its weights do not fit its settings.
     """
     net = Classifier()
 
@@ -72,7 +71,7 @@ def attribute_classifier(path: epath.PathLike) -> AttributeClassifier:
         images = jax.ShapeDtypeStruct((1, settings["resolution"], settings["resolution"], 3), jnp.float32)
         return jax.eval_shape(net.init, jax.random.key(0), images)
 
-    settings, variables = storage.read(path, "classifier", shapes)
+    settings, variables = storage.read(path or storage.SHIPPED / "classifier64", "classifier", shapes)
     return AttributeClassifier(
         net, variables, settings["resolution"], settings["held_out_accuracy"], settings["held_out_images"]
     )

@@ -36,7 +36,7 @@ RUNS = {
 USES = {
     "prnet": "--network of experiments.wear or --config.fusion.position_network",
     "identity": "--config.losses.identity_network",
-    "classifier": "the folder megn_classifier of --data_dir",
+    "classifier": "--classifier of experiments.evaluate and experiments.measure",
     "sfn": "sdgan_jax.pretrained.fusion_network",
 }
 _WEIGHTS_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".index", ".safetensors", ".bin", ".h5", ".onnx")

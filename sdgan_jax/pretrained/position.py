@@ -65,6 +65,15 @@ class PositionNetwork:
             maps = jax.vmap(functools.partial(descent.correct, stage=stage, layout=self.uv_layout))(small, maps)
         return pictures.scale_positions(maps, ratio)
 
+    def single_pass(self, images: jax.Array) -> jax.Array:
+        """Regresses position maps by the network alone, without mirrored image and stages, in half the time.
+
+        Arguments, results and errors are those of a call.
+        """
+        inputs.check_squares(images)
+        size, ratio = self.net.size, images.shape[1] / self.net.size
+        return pictures.scale_positions(self._maps(inputs.resize(images, size)), ratio)
+
     def _maps(self, images: jax.Array) -> jax.Array:
         """Applies the network to images f32[N,size,size,3] in [-1,1]; the maps are in pixels of these."""
         variables = {name: self.variables[name] for name in ("params", "batch_stats")}

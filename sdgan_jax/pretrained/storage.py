@@ -2,7 +2,7 @@
 
 A network directory contains `network.json`, the kind and the settings of the network, and `weights.safetensors`, its
 arrays by names such as "params/conv/kernel" and "batch_stats/norm/mean". Nothing in it is ever executed. The networks
-that come with the project are in `sdgan_jax/weights/`.
+that come with the project are in `sdgan_jax/weights/`, and so is the model (a model directory, see `directories`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sdgan_jax.pretrained.archive import Tree
 
 MOST_ITEMS = 16  # numbers in a setting that is a list
 SHIPPED = epath.Path(__file__).parents[1] / "weights"
+SHIPPED_MODEL = SHIPPED / "sdgan64"  # a model directory
 
 
 def write(
@@ -30,7 +31,7 @@ def write(
 
     Args:
         path: the directory, local or remote; created if missing.
-        kind: kind of the network: "prnet", "identity" or "sfn".
+        kind: kind of the network, one of `directories.USES`.
         settings: sizes and options that rebuild the network; plain numbers, texts and lists.
         variables: collections of the network, `params` among them.
         dtype: type of the stored numbers: float32, or float16 for half the size.

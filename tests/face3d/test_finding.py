@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import tfds_megn
 from sdgan_jax import pretrained
@@ -117,7 +117,8 @@ def test_each_frame_shows_the_same_place():
 
     photo = np.zeros((200, 220, 3), np.uint8)
     photo[98:103, 58:63, 0], photo[98:103, 158:163, 2] = 255, 255
-    maps = list(finding._predict([photo], np.array([[110.0, 104.0, 180.0]]), finding._FRAMES, between))
+    square = np.array([110.0, 104.0, 180.0])
+    maps = list(finding._predict([([photo], square, frame) for frame in finding._FRAMES], between))
     truth = LAYOUT.head * 47 + [110, 100, 0]
     assert len(maps) == len(finding._FRAMES)
     for one in maps:
@@ -167,6 +168,38 @@ def test_frames_that_do_not_agree_are_no_face_whatever_is_seen():
     assert finding.find(with_a_face(lambda face: face), Unsure(0.06), LAYOUT) is None
 
 
+class Drifting:
+    """`see_square`, but so many pixels too far right in every other frame; and a count of the frames."""
+
+    def __init__(self, pixels):
+        self.pixels, self.frames = pixels, 0
+
+    def __call__(self, images):
+        self.frames += len(images)
+        maps = see_square(images)
+        maps[1::2, ..., 0] += self.pixels
+        return maps
+
+
+def test_aligned_images_are_scored_by_what_two_frames_disagree():
+    """A face is seen in the first and the third image, none in the second, and no green in the last."""
+    faces = [with_a_face(turn) for turn in (np.asarray, np.flipud, np.asarray)]
+    photos = np.stack([*faces, painted(300, 300, 0, 0, 0)])
+    predict = Drifting(1.0)
+    once = finding.score_aligned(photos, predict, LAYOUT)
+    assert predict.frames == 8  # two for each image
+    assert once[0] == once[2] < finding.THRESHOLD
+    # A pixel of the frame is 1.15 * 300 / 256 of the photo; the landmarks' box follows from the mean head.
+    points = LAYOUT.head[LAYOUT.landmark_texels][:, :2] * 100
+    disagreement = 1.15 * 300 / 256 / np.hypot(*np.ptp(points, axis=0))
+    unlikeness = once[:2] / disagreement
+    assert unlikeness[0] < 0.2 and 0.5 < unlikeness[1] < 2
+    twice = finding.score_aligned(photos, Drifting(2.0), LAYOUT)
+    np.testing.assert_allclose(twice[:3], 2 * once[:3], rtol=0.1)  # the predictor reads whole pixels
+    assert once[3] > finding.THRESHOLD  # the mean answer moves with the frame
+    assert np.isinf(finding.score_aligned(photos[:1], Counting(np.full_like(MEAN, np.nan)), LAYOUT)).all()
+
+
 @pytest.mark.parametrize("form", [(0.4, 1, 1), (1, 1, 0), (1, 1, -1)])
 def test_what_has_no_shape_of_a_face_is_refused(form):
     """However well its frames agree: too narrow, flat, or hollow."""
@@ -196,6 +229,20 @@ def test_rendered_faces_are_found_and_turned_ones_are_not():
         assert found is not None
         np.testing.assert_allclose(found.box, [*truth.min(0), *truth.max(0)], atol=0.1 * np.ptp(truth))
         assert finding.find(photo[::-1, ::-1], predict, square, network.framing) is None
+
+
+@pytest.mark.slow
+def test_rendered_faces_are_taken_for_faces_and_noise_blurred_and_turned_ones_are_not():
+    """By the network that comes with the project, at 64 pixels; blurred to a blob by a Gaussian of 4 pixels."""
+    network = pretrained.position_network()
+    params = np.stack([tfds_megn.sample_params(10 * k + 9, k) for k in range(6)])
+    faces = tfds_megn.render(params, list(range(6)), 64)
+    blur = ImageFilter.GaussianBlur(4)
+    blobs = np.stack([np.asarray(Image.fromarray(face).filter(blur)) for face in faces])
+    noise = np.random.default_rng(0).integers(0, 255, faces.shape).astype(np.uint8)
+    images = np.concatenate([faces, blobs, noise, faces[:, ::-1]])
+    scores = finding.score_aligned(images, jax.jit(network.single_pass), network.uv_layout).reshape(4, 6)
+    assert (scores < finding.THRESHOLD).tolist() == [[True] * 6, [False] * 6, [False] * 6, [False] * 6]
 
 
 def test_the_framing_is_that_of_the_rendered_faces():

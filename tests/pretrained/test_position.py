@@ -43,6 +43,21 @@ def test_what_is_written_is_read(tmp_path, variables, dtype):
     assert settings == SETTINGS and jax.tree.structure(read) == jax.tree.structure(variables)
 
 
+def test_a_single_pass_is_half_of_the_average_with_the_mirrored_image(tmp_path, variables):
+    """In images of half the network's size: maps of the mirrored image, mirrored back, are the other half."""
+    pretrained.write(tmp_path, "prnet", SETTINGS, variables)
+    network = pretrained.position_network(tmp_path)
+    images = np.random.default_rng(2).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
+    with tiny.quick_compilation():
+        both, one, other = (
+            np.asarray(jax.jit(each)(x))
+            for each, x in ((network, images), (network.single_pass, images), (network.single_pass, images[:, :, ::-1]))
+        )
+    other = other[:, :, ::-1] * [-1.0, 1.0, 1.0] + [15.0, 0.0, 0.0]
+    assert np.abs(one - other).max() > 0.01
+    np.testing.assert_allclose(both, (one + other) / 2, atol=1e-3)
+
+
 @pytest.fixture(scope="module")
 def with_stages(variables):
     """The network's variables with two stages of 3 and 5 components, small."""

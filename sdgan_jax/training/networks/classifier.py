@@ -1,10 +1,8 @@
-"""Training of the attribute classifier on rendered faces, and its store beside the data."""
+"""Training of the attribute classifier on rendered faces."""
 
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections.abc import Callable
 
 import flax.struct
@@ -12,10 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tensorflow_datasets as tfds
-from absl import logging
 from etils import epath
-from tqdm import auto as tqdm
 
 import tfds_megn
 from sdgan_jax import pictures, pretrained
@@ -23,18 +18,16 @@ from sdgan_jax.config.networks import ClassifierConfig
 from sdgan_jax.data import rendered
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.nets.classifier import FEATURE_DIM, Classifier
-from sdgan_jax.pretrained import AttributeClassifier, directories
+from sdgan_jax.pretrained import AttributeClassifier
 from sdgan_jax.pretrained.archive import Tree
-from sdgan_jax.training import checkpoint, draws, loop, sharding
-from sdgan_jax.training.networks import distortion
+from sdgan_jax.training import draws, loop, sharding
+from sdgan_jax.training.networks import distortion, muon
 from sdgan_jax.training.sharding import AXIS
-from tfds_megn.data_dir import writing
 
-VERSION = 2  # version of everything that shapes the weights; a stored classifier of another version is not used
 _DISTORTION, _MIRROR = 0, 1  # phases of the PRNG keys
-_WARM = 5  # the warm-up takes 1/_WARM of the run
 _BATCH = 100
 _COLUMNS = 8  # images in a row of the sheet
+_SHOWN = 600  # validation faces that the sheet is chosen from
 
 Network = Callable[[jax.Array], tuple[jax.Array, jax.Array]]  # images f32[N,R,R,3] to logits and features
 
@@ -69,10 +62,10 @@ def train(config: ClassifierConfig, workdir: epath.PathLike, score: Callable[[St
     return state
 
 
-def make_run(config: ClassifierConfig, score: Callable[[State], float] | None = None, alone: bool = False) -> loop.Run:
-    """Describes a training for `loop.run`; arguments as of `train`, and whether one process takes the whole batch."""
+def make_run(config: ClassifierConfig, score: Callable[[State], float] | None = None) -> loop.Run:
+    """Describes a training for `loop.run`; arguments as of `train`."""
     faces = rendered.read(config.dataset, "train", config.data_dir)
-    shown = rendered.read(config.dataset, "validation", config.data_dir).images
+    shown = rendered.read(config.dataset, "validation", config.data_dir).first(_SHOWN).images
     apply = jax.jit(Classifier().apply)
     targets = face_targets(faces.params)
     arrays = {"image": faces.images, "label": faces.labels, "face_targets": targets}
@@ -84,9 +77,7 @@ def make_run(config: ClassifierConfig, score: Callable[[State], float] | None = 
         config=config,
         init=functools.partial(init, config, targets.shape[1]),
         step=functools.partial(step, config),
-        batches=rendered.Batches(arrays, config.batch_size, config.seed)
-        if alone
-        else rendered.make_batches(config, arrays),
+        batches=rendered.make_batches(config, arrays),
         put=sharding.put_rows,
         draw_sheets=draw_sheets,
         headline=("cross_entropy", "face_error", "accuracy"),
@@ -110,10 +101,8 @@ def init(config: ClassifierConfig, num_targets: int) -> State:
 
 
 def optimizer(config: ClassifierConfig) -> optax.GradientTransformation:
-    """Returns AdamW on clipped gradients: linear warm-up, then half a cosine to 0."""
-    steps, peak = config.total_steps, config.learning_rate
-    rate = optax.warmup_cosine_decay_schedule(0.0, peak, max(1, steps // _WARM), max(2, steps))
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=config.weight_decay))
+    """Returns `muon.optimizer`."""
+    return muon.optimizer(config.learning_rate, config.total_steps, config.weight_decay)
 
 
 def step(config: ClassifierConfig, state: State, batch: loop.Batch) -> tuple[State, loop.Metrics]:
@@ -178,7 +167,7 @@ def make_classifier(config: ClassifierConfig, state: State) -> AttributeClassifi
 def write(path: epath.PathLike, classifier: AttributeClassifier) -> None:
     """Writes a network directory."""
     names = ("resolution", "held_out_accuracy", "held_out_images")
-    settings = {name: getattr(classifier, name) for name in names} | {"version": VERSION}
+    settings = {name: getattr(classifier, name) for name in names}
     pretrained.write(path, "classifier", settings, classifier.variables)
 
 
@@ -188,63 +177,3 @@ def sheet(network: Network, images: np.ndarray) -> np.ndarray:
     order = np.argsort(-np.asarray(jax.nn.log_softmax(logits)), axis=0, kind="stable")[:_COLUMNS].T  # [6,columns]
     shown = images[order.reshape(-1)]
     return pictures.grid(shown, order.shape[1], row_labels=list(tfds_megn.ATTRIBUTES))
-
-
-def load_or_train(dataset: str, data_dir: str | os.PathLike[str] | None = None) -> AttributeClassifier:
-    """Returns the classifier for a rendered data set; trains it when it is not stored beside the data yet.
-
-    It is stored in the workdir `megn_classifier/<dataset>-megn<version>-v<version>/`, where a training that was
-    interrupted is resumed. Where that folder cannot be trained in, the classifier is trained in memory.
-
-    Args:
-        dataset: `rendered_<R>`, a config of `tfds_megn` (which is prepared when it is not there).
-        data_dir: folder of prepared data; None or "" is TFDS's default.
-
-    Returns:
-        The classifier, with its accuracy on the persons of the test split.
-
-    Raises:
-        KeyboardInterrupt, FloatingPointError: as `loop.run`.
-    """
-    root = epath.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
-    folder = root / "megn_classifier" / f"{dataset}-megn{tfds_megn.Builder.VERSION}-v{VERSION}"
-    if (folder / directories.NETWORK).exists():
-        try:
-            return pretrained.attribute_classifier(folder)
-        except (ValueError, OSError) as error:
-            logging.warning("%s; training it again", error)
-    size = rendered.read(dataset, "test", data_dir).images.shape[1]
-    config = ClassifierConfig(dataset=f"megn/{dataset}", resolution=size, data_dir=str(data_dir or ""))
-    try:
-        with writing(root, rendered.DATA_DIR_FLAG):
-            if jax.process_count() == 1:
-                return _train_in_folder(config, folder)
-            classifier = make_classifier(config, train_in_memory(config))
-            write(folder, classifier)
-            return classifier
-    except (OSError, ValueError, RuntimeError) as error:  # no space, read-only, in use by another run, damaged
-        print(f"the classifier is not kept for the next time: {error}", file=sys.stderr)
-    return make_classifier(config, train_in_memory(config))
-
-
-def _train_in_folder(config: ClassifierConfig, folder: epath.Path) -> AttributeClassifier:
-    """Trains in a workdir, from its newest checkpoint on; one whose checkpoints are all damaged is begun anew."""
-    print(f"Training the attribute classifier in {folder}", file=sys.stderr)
-    try:
-        train(config, folder)
-    except checkpoint.DamagedError as error:
-        print(f"{error}; training the classifier from the first step", file=sys.stderr)
-        (folder / directories.CHECKPOINTS).rmtree()
-        train(config, folder)
-    return pretrained.attribute_classifier(folder)
-
-
-def train_in_memory(config: ClassifierConfig) -> State:
-    """Trains on one device of this process and writes nothing; for one process of several and for read-only folders."""
-    run = make_run(config, alone=True)
-    mesh = sharding.make_mesh(config.batch_size, jax.local_devices()[:1])
-    state = jax.jit(run.init, out_shardings=sharding.replicated(mesh))()
-    update = sharding.map_step(run.step, mesh)
-    for _ in tqdm.trange(config.total_steps, desc="Attribute classifier", unit="step", mininterval=0.5):
-        state, _ = update(state, run.put(next(run.batches), mesh))
-    return state
