@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from tqdm import auto as tqdm
 import tfds_megn
 from sdgan_jax.config import Config
 from sdgan_jax.config.networks import NetworkConfig
-from tfds_megn import names, uv, workers
+from tfds_megn import uv, workers
 from tfds_megn.data_dir import writing
 
 DATA_DIR_FLAG = "--config.data_dir (--data_dir of evaluate and measure)"
@@ -42,25 +42,7 @@ class Faces:
 
     def first(self, count: int) -> Faces:
         """Returns the first `count` faces, or all where there are fewer."""
-        return self.take(np.arange(min(count, len(self.labels))))
-
-    def take(self, rows: np.ndarray) -> Faces:
-        """Returns the faces of some rows, int[M]."""
-        return Faces(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
-
-
-def nearest_config(dataset: str, resolution: int) -> str:
-    """Returns the rendered data set that a model is compared with: its own, or the nearest in size.
-
-    Args:
-        dataset: TFDS name of the data set that the model was trained on.
-        resolution: resolution of the model in pixels.
-
-    Returns:
-        A name such as `rendered_64`.
-    """
-    name = names.parse(dataset)
-    return name.config if name and name.source == names.RENDERED else names.nearest_rendered(resolution)
+        return Faces(*(getattr(self, field.name)[:count] for field in dataclasses.fields(self)))
 
 
 def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = None, count: int | None = None) -> Faces:
@@ -78,29 +60,9 @@ def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = Non
     Raises:
         OSError: the data cannot be written there.
     """
-    source = _open(dataset, split, data_dir)
-    return _faces(source, range(len(source))[:count])
-
-
-def read_parts(
-    dataset: str, split: str, data_dir: str | os.PathLike[str] | None, count: int, size: int
-) -> Iterator[Faces]:
-    """Yields the first `count` faces of a split (fewer where it is smaller) in parts of `size`; see `read`."""
-    source = _open(dataset, split, data_dir)
-    count = min(count, len(source))
-    for first in range(0, count, size):
-        yield _faces(source, range(first, min(first + size, count)))
-
-
-def _open(dataset: str, split: str, data_dir: str | os.PathLike[str] | None) -> Sequence[Any]:
-    """Opens a split for random access; the data set is prepared when it is not there yet."""
     with writing(data_dir or tfds.core.constants.DATA_DIR, DATA_DIR_FLAG):
-        return tfds_megn.data_source(dataset, split, data_dir=data_dir or None)
-
-
-def _faces(source: Sequence[Any], rows: range) -> Faces:
-    """Reads rows of a split."""
-    examples = source.__getitems__(rows)  # type: ignore[attr-defined]
+        source: Sequence[Any] = tfds_megn.data_source(dataset, split, data_dir=data_dir or None)
+    examples = source.__getitems__(range(len(source))[:count])  # type: ignore[attr-defined]
     return Faces(
         np.stack([example["image"] for example in examples]),
         np.array([example["label"] for example in examples], np.int32),

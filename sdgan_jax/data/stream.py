@@ -208,7 +208,7 @@ def first_images(config: Config, count: int, split: str = "validation") -> Batch
     Raises:
         ValueError, FileNotFoundError: see `train_iterator`.
     """
-    return _stack(list(itertools.islice(in_order(config, split), count)))
+    return _stack(list(itertools.islice(_in_order(config, split), count)))
 
 
 def plain_images(config: Config, count: int, split: str = "train") -> np.ndarray:
@@ -220,14 +220,14 @@ def plain_images(config: Config, count: int, split: str = "train") -> np.ndarray
     Raises:
         ValueError: there is none, or as `train_iterator`.
     """
-    plain = (batch["image"] for batch in in_order(config, split) if batch["attributes"][0, 0])
+    plain = (batch["image"] for batch in _in_order(config, split) if batch["attributes"][0, 0])
     if not (images := list(itertools.islice(plain, count))):
         raise ValueError(f"{config.dataset} has no image without an attribute, which edits could start from")
     return np.concatenate(images)
 
 
-def in_order(config: Config, split: str) -> Iterator[Batch]:
-    """Yields batches of one image: those of the split, then those of the training split; see `train_iterator`."""
+def _in_order(config: Config, split: str) -> Iterator[Batch]:
+    """Yields batches of one image: those of the split, then those of the training split."""
     splits = _split_names(_open(config, "train"))
     for name in dict.fromkeys([split, "train"]):
         if name in splits:

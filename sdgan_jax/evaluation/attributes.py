@@ -78,7 +78,7 @@ def evaluate_model(
     _check(names, per_class, num_images, out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     data_dir = data_dir or model.config.data_dir or None
-    config = rendered.nearest_config(model.config.dataset, model.config.resolution)
+    config = samples.rendered_config(model.config.dataset, model.config.resolution)
 
     classifier = pretrained.attribute_classifier(classifier_path)
     generated = samples.draw_samples(model, names, per_class, seed)
@@ -128,7 +128,7 @@ def make_score(nets: Networks) -> Callable[[State], float]:
         best possible.
     """
     config = nets.config
-    dataset, data_dir = rendered.nearest_config(config.dataset, config.resolution), config.data_dir or None
+    dataset, data_dir = samples.rendered_config(config.dataset, config.resolution), config.data_dir or None
     names, per_class = tuple(config.attributes), SCORE_IMAGES // config.num_attributes
     with sharding.first_process_first():
         if jax.process_index():

@@ -1,4 +1,4 @@
-"""Generated images to measure a model on."""
+"""Generated images to measure a model on, and the rendered data set to compare them with."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tqdm import auto as tqdm
 
 from sdgan_jax import pictures
 from sdgan_jax.data.batches import map_batches
+from tfds_megn import names as dataset_names
 
 _BATCH = 32
 
@@ -44,3 +45,17 @@ def draw_samples(
             latents = jax.random.normal(key, (per_class, model.config.generator.latent_dim))
             generated[name] = map_batches(functools.partial(generate, name=name), latents, size=_BATCH)
     return generated
+
+
+def rendered_config(dataset: str, resolution: int) -> str:
+    """Returns the rendered data set that a model is compared with: its own, or the nearest in size.
+
+    Args:
+        dataset: TFDS name of the data set that the model was trained on.
+        resolution: resolution of the model in pixels.
+
+    Returns:
+        A name such as `rendered_64`.
+    """
+    name = dataset_names.parse(dataset)
+    return name.config if name and name.source == dataset_names.RENDERED else dataset_names.nearest_rendered(resolution)

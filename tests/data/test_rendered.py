@@ -64,18 +64,3 @@ def test_batches_of_processes_are_parts_of_one_batch():
 def test_batches_that_cannot_be_are_refused(size, processes, line):
     with pytest.raises(ValueError, match=line):
         rendered.Batches({"x": np.arange(20)}, size, 0, (0, processes))
-
-
-@pytest.mark.parametrize(
-    "dataset, resolution, expected",
-    [
-        ("megn/rendered_64", 64, "rendered_64"),
-        ("megn/rendered_32_n600", 32, "rendered_32_n600"),
-        ("megn/rendered_64:1.0.0", 64, "rendered_64"),
-        ("megn/photos_128", 128, "rendered_128"),
-        ("megn/photos_1024", 1024, "rendered_256"),
-        ("mnist", 16, "rendered_32"),
-    ],
-)
-def test_what_a_model_is_held_against(dataset, resolution, expected):
-    assert rendered.nearest_config(dataset, resolution) == expected

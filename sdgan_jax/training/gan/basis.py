@@ -134,11 +134,10 @@ def _run(nets: Networks, workdir: epath.Path) -> None:
     print(said)
     dataset = rendered.nearest_config(config.dataset, config.resolution)
     classifier = classifier_lib.load_or_train(dataset, config.data_dir or None)
-    samples = sample(nets, state, classifier, source.config.attributes)
+    probe = make_probe(nets, state, classifier)
+    samples = sample(nets, state, probe, source.config.attributes)
     found, accuracy = estimate(nets, state, samples, "params_e" in trees, source.config.num_attributes > 1)
     length = _length_of(config, found[config.staged.basis])
-
-    probe = make_probe(nets, state, classifier)
     results = {
         "model": str(config.init),
         "estimator": config.staged.basis,
@@ -160,15 +159,13 @@ def _run(nets: Networks, workdir: epath.Path) -> None:
     outputs.write_json(workdir / basis_report.JSON, results, basis_report.BY)  # last: its presence means all is there
 
 
-def sample(
-    nets: Networks, state: State, classifier: AttributeClassifier, drawn: tuple[str, ...] = ("none",)
-) -> Samples:
+def sample(nets: Networks, state: State, probe: basis_report.Probe, drawn: tuple[str, ...]) -> Samples:
     """Draws `config.staged.basis_samples` latents of G, and judges their faces.
 
     Args:
         nets: the networks.
         state: its averaged G draws; its basis moves the latents.
-        classifier: judges the faces.
+        probe: judges the faces.
         drawn: attributes that G was trained with; each is drawn equally often. With `none` alone (a plain G) no
             latent is moved.
 
@@ -182,8 +179,6 @@ def sample(
     z = np.asarray(jax.random.normal(key, (count, config.generator.latent_dim)))
     wanted = np.eye(config.num_attributes, dtype=np.float32)[ids[np.arange(count) % len(ids)]]
     to_w = jax.jit(lambda variables, basis, z, wanted: nets.to_w_plus(variables, z, wanted, basis)[:, 0])
-    probe = make_probe(nets, state, classifier)
-
     with tqdm.tqdm(total=-(-count // _BATCH), desc="Judging latents", unit="batch", mininterval=0.5) as bar:
 
         def judge(z: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -250,23 +245,21 @@ def make_probe(nets: Networks, state: State, classifier: AttributeClassifier) ->
     """Makes the functions that draw and judge the faces of latents w of the averaged G."""
     config, variables = nets.config, state.variables_ema
 
-    @jax.jit
     def draw(variables: Tree, w: jax.Array) -> jax.Array:
         return nets.synthesize(variables, latents.broadcast_layers(w, config.num_layers), "const")
 
-    @jax.jit
     def judge(variables: Tree, w: jax.Array) -> jax.Array:
         images = jnp.clip(draw(variables, w), -1.0, 1.0)
         return classifier(inputs.resize(images, classifier.resolution))[0]
 
+    def in_batches(function: Callable[[Tree, jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:
+        compiled = jax.jit(function)
+        return lambda w: map_batches(lambda some: np.asarray(compiled(variables, some)), w, size=_BATCH)
+
     keys = jax.vmap(jax.random.key)(jnp.arange(_PLAIN))
     z = jax.vmap(lambda key: jax.random.normal(key, (config.generator.latent_dim,)))(keys)
-    return basis_report.Probe(
-        draw=lambda w: pictures.to_uint8(map_batches(lambda s: np.asarray(draw(variables, s)), w, size=_BATCH)),
-        judge=lambda w: map_batches(lambda some: np.asarray(judge(variables, some)), w, size=_BATCH),
-        columns=attribute_columns(config),
-        plain=np.asarray(nets.map(variables, z)),
-    )
+    columns, w = attribute_columns(config), jax.jit(nets.map)(variables, z)
+    return basis_report.Probe(in_batches(draw), in_batches(judge), columns, np.asarray(w))
 
 
 def attribute_columns(config: Config) -> list[int]:

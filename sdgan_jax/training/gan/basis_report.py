@@ -29,7 +29,7 @@ class Probe(NamedTuple):
     """Functions that draw and judge the faces of latents, and latents to apply them to.
 
     Attributes:
-        draw: faces u8[N,R,R,3] of w f32[N,D].
+        draw: faces f32[N,R,R,3], about [-1,1], of w f32[N,D].
         judge: the classifier's logits f32[N,C] for these faces.
         columns: column of the logits of each attribute of the model.
         plain: w f32[N,D] of faces that no basis has moved.
@@ -125,7 +125,7 @@ def draw_traversal(probe: Probe, config: Config, directions: Directions, length:
         _move(probe.plain[:ROWS], row, strength * length) for row in directions.rows[1:] for strength in STRENGTHS
     ]  # (A-1)·S arrays of [ROWS,D]
     stacked = np.stack(w).reshape(config.num_attributes - 1, len(STRENGTHS), ROWS, -1).swapaxes(1, 2)
-    images = probe.draw(stacked.reshape(-1, stacked.shape[-1]))
+    images = pictures.to_uint8(probe.draw(stacked.reshape(-1, stacked.shape[-1])))
     labels = [name if number == 0 else "" for name in config.attributes[1:] for number in range(ROWS)]
     return pictures.grid(images, len(STRENGTHS), labels, [f"{strength:g}" for strength in STRENGTHS])
 
