@@ -26,7 +26,7 @@ from experiments import launch, presets
 from sdgan_jax import model, pretrained
 from sdgan_jax.config import ClassifierConfig, Config, IdentityConfig, PRNetConfig
 from sdgan_jax.data import stream
-from sdgan_jax.evaluation import attributes, networks, report
+from sdgan_jax.evaluation import attributes, edit_report, edits, networks, report
 from sdgan_jax.networks import make_networks
 from sdgan_jax.pretrained import directories
 from sdgan_jax.training import gan, sharding
@@ -49,6 +49,7 @@ COORDINATOR = flags.DEFINE_string(
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes there are", lower_bound=1)
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0", lower_bound=0)
 _LONGEST_EVALUATION = 3600  # seconds
+_EDITED = 48  # test persons whose edits are measured; `experiments.evaluate --benchmark=edits` takes more
 EVALUATE = flags.DEFINE_bool("evaluate", True, "score checkpoints, and measure the model at the end")
 
 
@@ -93,11 +94,15 @@ def train_gan(config: Config, workdir: epath.Path) -> Any:
 
 
 def evaluate_gan(workdir: epath.Path) -> None:
-    """Measures SD-GAN and prints the table."""
-    if EVALUATE.value:
-        results = attributes.evaluate_model(model.load(workdir), workdir / "evaluation")
-        print(report.table(results))
-        print(f"Table, JSON and sheets: {workdir / 'evaluation'}")
+    """Measures SD-GAN, and its edits where it has an encoder, and prints the tables."""
+    if not EVALUATE.value:
+        return
+    trained, out = model.load(workdir), workdir / "evaluation"
+    print(report.table(attributes.evaluate_model(trained, out)))
+    if {"E", "F"} <= set(trained.params):
+        print(edit_report.short_table(edits.evaluate_edits(trained, workdir, out, num_persons=_EDITED)))
+        print(f"Before, after and the truth: {out / 'edits.png'}")
+    print(f"Tables, JSON and sheets: {out}")
 
 
 def train_network(

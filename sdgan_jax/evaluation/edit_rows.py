@@ -188,7 +188,7 @@ def read_bases(path: epath.PathLike, config_attributes: tuple[str, ...], dim: in
     """Reads the bases that the stage `basis` has written beside a model.
 
     Args:
-        path: a model directory or a checkpoint.
+        path: a model directory, a checkpoint, or the workdir of the recipe `staged`.
         config_attributes: the model's attributes.
         dim: D, size of its latents.
 
@@ -198,8 +198,10 @@ def read_bases(path: epath.PathLike, config_attributes: tuple[str, ...], dim: in
     Raises:
         ValueError: the file is damaged or belongs to a model with other attributes or latents.
     """
-    file = directories.checkpoint_of(path)[0] / BASES
-    if not file.exists():
+    folder = directories.checkpoint_of(path)[0]
+    files = [folder / BASES, folder.parent / "basis" / BASES]  # the second is that of another stage of the same run
+    file = next((file for file in files if file.exists()), None)
+    if file is None:
         return {}
     arrays = archive.read(file)
     shape = (len(config_attributes), dim)
