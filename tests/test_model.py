@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import sdgan_jax
-from sdgan_jax import inversion
+from sdgan_jax import config as c
+from sdgan_jax import losses
 from sdgan_jax import model as model_lib
 from sdgan_jax.networks import make_networks
 from sdgan_jax.pretrained import storage
@@ -213,6 +214,8 @@ def test_a_sample_does_not_depend_on_its_batch(model, count):
         (lambda m: m.offset(np.zeros((1, 8, 8, 3), np.uint8), "mask"), r"images must be .*; got uint8\[1, 8, 8, 3\]"),
         (lambda m: m.generate(Z, "mask", strength=float("nan")), "strength is nan; it must be a finite number"),
         (lambda m: m.generate(Z, truncation=float("inf")), "truncation is inf"),
+        (lambda m: m.encode(IMAGES), "this model has no encoder; find latents by `invert`, or train one: the stage"),
+        (lambda m: m.invert(IMAGES, steps=-1), "steps is -1; it must be 0 or more"),
         (
             lambda m: m.generate(Z, truncation=0.5, truncation_cutoff=-3),
             "truncation_cutoff is -3; the layers are 0 to 4",
@@ -225,22 +228,14 @@ def test_errors_are_one_line(model, call, message):
     assert "\n" not in str(raised.value)
 
 
-def test_pyramid_distance():
-    """8 and 4 pixels: the mean of the squared difference at both."""
-    a, b = IMAGES, np.roll(IMAGES, 1, axis=0)
-    boxes = (a - b).reshape(N, 4, 2, 4, 2, 3).mean((2, 4))
-    expected = (np.square(a - b).mean((1, 2, 3)) + np.square(boxes).mean((1, 2, 3))) / 2
-    np.testing.assert_allclose(inversion.pyramid_distance(a, b), expected, rtol=1e-5)
-
-
 def test_inversion_and_edit(model):
     """Faces that the model drew itself are found again; what an edit adds is the basis and the offset."""
     faces = model.generate(Z[:2], truncation=0.5)
     average = model.synthesize(np.repeat(model.params["w_avg"][None], 2, 0))
     latent = model.invert(faces)
-    found = np.asarray(inversion.pyramid_distance(model.synthesize(latent), faces))
+    found = np.asarray(losses.pyramid(model.synthesize(latent), faces, np.square))
     assert latent.shape == (2, LAYERS, DIM)
-    assert (found < 0.1 * np.asarray(inversion.pyramid_distance(average, faces))).all()
+    assert (found < 0.1 * np.asarray(losses.pyramid(average, faces, np.square))).all()
     close(model.edit(faces, "mask", strength=0.0), model.synthesize(latent))
     move = LENGTH * np.asarray(model.params["basis"][1]) + np.asarray(model.offset(faces, "mask"))
     close(model.edit(faces, "mask", strength=0.5), model.synthesize(np.asarray(latent) + 0.5 * move))
@@ -254,3 +249,43 @@ def test_editing_in_z():
     basis, offset = np.asarray(model.params["basis"][2]), np.asarray(model.offset(faces, "beard"))
     expected = model.synthesize(model.map(z + 0.5 * (LENGTH * basis + offset)))
     close(model.edit(faces, "beard", strength=0.5), expected)
+
+
+STAGED = tiny.config(
+    recipe="staged",
+    latent_space="w",
+    basis_length=LENGTH,
+    encoder=c.EncoderConfig(width=4, width_max=4, hidden=8, rank=2),
+)
+
+
+@pytest.fixture(scope="module")
+def with_encoder():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_lib.pretrained, "perceptual_network", lambda: lambda images: (images + 2.0,))
+        yield make(STAGED)
+
+
+def test_encode_is_the_average_w_plus_the_encoder(with_encoder):
+    model = with_encoder
+    difference = model.nets.encoder.apply({"params": model.params["E"]}, IMAGES)
+    latent = model.encode(IMAGES)
+    assert latent.shape == (N, LAYERS, DIM)
+    close(latent, np.asarray(model.params["w_avg"]) + np.asarray(difference))
+    close(model.invert(IMAGES, steps=0), latent)
+
+
+def test_inversion_with_an_encoder_starts_there_and_comes_nearer(with_encoder):
+    model = with_encoder
+    encoded, found = (
+        np.asarray(losses.pyramid(model.synthesize(latent), IMAGES))
+        for latent in (model.encode(IMAGES), model.invert(IMAGES))
+    )
+    assert (found < 0.9 * encoded).all()
+
+
+def test_the_encoder_is_saved(with_encoder, tmp_path):
+    with_encoder.save(tmp_path)
+    loaded = sdgan_jax.load(tmp_path)
+    assert set(loaded.params) == {"G", "D", "F", "E", "basis", "w_avg"}
+    np.testing.assert_array_equal(loaded.encode(IMAGES), with_encoder.encode(IMAGES))
