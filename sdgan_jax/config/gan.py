@@ -150,7 +150,7 @@ class StagedConfig:
     encoder_steps: Natural = 20_000
     fusion_steps: Natural = 20_000
     basis: Estimator = "paired"  # estimator of B; "random" keeps the B of G
-    basis_samples: Count = 20_000  # latents, or faces for "paired", that the estimators see
+    basis_samples: Count = 20_000  # latents that the estimators of B see, and most pairs of faces for "paired"
     targets: Count = 8_000  # pairs of a face and its target, prepared once for the stage `fusion`
     sample_share: Share = 0.0  # share of the pairs whose face is drawn by G; the others are faces of the data set
     encoder_losses: EncoderLossConfig = dataclasses.field(default_factory=EncoderLossConfig)

@@ -21,22 +21,21 @@ from tqdm import auto as tqdm
 import tfds_megn
 from sdgan_jax import latents, outputs, pictures, pretrained
 from sdgan_jax.config import ESTIMATORS, Config
-from sdgan_jax.data import rendered
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.latents import Directions
 from sdgan_jax.networks import Networks
-from sdgan_jax.pretrained import AttributeClassifier, archive, directories, inputs
+from sdgan_jax.pretrained import AttributeClassifier, archive, directories
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import sharding
 from sdgan_jax.training import workdir as workdir_lib
-from sdgan_jax.training.gan import basis_report, pairs, weights
+from sdgan_jax.training.gan import basis_report, targets, weights
 from sdgan_jax.training.gan.state import State, init_state
-from sdgan_jax.training.networks import classifier as classifier_lib
 
 BASES = "bases.safetensors"  # `rows` and `lengths` of all estimators
 _SAMPLES = 77  # folded into the key of the latents
 _PLAIN = 200  # latents that the report moves: those of the random seeds 0, 1, …, as `experiments.generate` draws them
 _BATCH = 32
+_SAME = 0.2  # relative change of the basis up to which the model keeps its F
 
 
 class Samples(NamedTuple):
@@ -129,14 +128,15 @@ def _run(nets: Networks, workdir: epath.Path) -> None:
         raise ValueError("config.init is empty; the stage basis starts from a model directory")
     source, trees = weights.read(config.init)
     check(config, source.config, trees)
+    if source.config.num_attributes > 1:  # the B that the model has is as long as its own config says
+        nets = dataclasses.replace(nets, config=dataclasses.replace(config, basis_length=source.config.basis_length))
     outputs.check_own([workdir / name for name in basis_report.FILES], basis_report.BY)
     state, said = weights.start_from(_fresh_state(nets), config, config.init)
     print(said)
-    dataset = rendered.nearest_config(config.dataset, config.resolution)
-    classifier = classifier_lib.load_or_train(dataset, config.data_dir or None)
+    classifier = pretrained.attribute_classifier()
     probe = make_probe(nets, state, classifier)
     samples = sample(nets, state, probe, source.config.attributes)
-    found, accuracy = estimate(nets, state, samples, "params_e" in trees, source.config.num_attributes > 1)
+    found, accuracy = estimate(nets, state, samples, trees)
     length = _length_of(config, found[config.staged.basis])
     results = {
         "model": str(config.init),
@@ -144,7 +144,6 @@ def _run(nets: Networks, workdir: epath.Path) -> None:
         "basis_length": length,
         "samples": len(samples.w),
         "classifier": {
-            "dataset": f"megn/{dataset}",
             "held_out_accuracy": classifier.held_out_accuracy,
             "held_out_images": classifier.held_out_images,
         },
@@ -153,8 +152,11 @@ def _run(nets: Networks, workdir: epath.Path) -> None:
     basis_report.write(workdir, probe, config, found, results)
     arrays = {name: directions._asdict() for name, directions in found.items()}
     archive.write(workdir / BASES, arrays)
-    state = state.replace(basis=jnp.asarray(found[config.staged.basis].rows))
     held = {name: getattr(state, name) for name in weights.FIELDS if name in trees}
+    held["basis"] = found[config.staged.basis].rows
+    if "params_f" in held and _change(nets.config.basis_length * state.basis, length * held["basis"]) > _SAME:
+        del held["params_f"]
+        print("  F is left out: it was trained with another basis; train it again by the stage fusion")
     weights.write(workdir, dataclasses.replace(config, basis_length=length), held)
     outputs.write_json(workdir / basis_report.JSON, results, basis_report.BY)  # last: its presence means all is there
 
@@ -194,16 +196,15 @@ def sample(nets: Networks, state: State, probe: basis_report.Probe, drawn: tuple
 
 
 def estimate(
-    nets: Networks, state: State, samples: Samples, has_encoder: bool, labelled: bool
+    nets: Networks, state: State, samples: Samples, trees: dict[str, Tree]
 ) -> tuple[dict[str, Directions], np.ndarray]:
     """Applies all estimators.
 
     Args:
         nets: the networks.
-        state: its basis is the estimator `random`; its E encodes the pairs of `paired`.
+        state: its basis is the estimator `random`.
         samples: see `sample`.
-        has_encoder: whether E is trained; without it `paired` is left out.
-        labelled: whether the data set has labels, see `pairs.worn_pairs`.
+        trees: the model; without `params_e` in it there is no `paired`.
 
     Returns:
         The directions by the name of the estimator, and the held-out accuracy f32[A] of the SVMs.
@@ -218,27 +219,28 @@ def estimate(
         "svm": svm,
         "svm_conditional": latents.conditional_basis(svm, samples.w, samples.labels),
     }
-    if has_encoder:
-        found["paired"] = _paired(nets, state, labelled)
+    if "params_e" in trees:
+        found["paired"] = _paired(nets, trees)
     return found, accuracy
 
 
-def _paired(nets: Networks, state: State, labelled: bool) -> Directions:
-    """Encodes pairs of faces and applies the estimator `paired`."""
-    config, count = nets.config, nets.config.staged.basis_samples
-    encode = jax.jit(lambda params, w_avg, faces: nets.encode(params, pictures.to_float(faces), w_avg).mean(axis=1))
-    some = functools.partial(encode, state.params_e, state.w_avg)
-    if pairs.is_rendered(config):
-        parts = pairs.rendered_pairs(config, count)
-    else:
-        position = nets.position or pretrained.position_network(config.fusion.position_network)
-        parts = pairs.worn_pairs(config, count, position, labelled)
-    encoded = [
-        (*(map_batches(lambda faces: np.asarray(some(faces)), faces, size=_BATCH) for faces in part[:2]), part.labels)
-        for part in parts
-    ]
-    attired, plain, labels = (np.concatenate(arrays) for arrays in zip(*encoded, strict=True))
-    return latents.paired_basis(attired, plain, labels, config.num_attributes)
+def _paired(nets: Networks, trees: dict[str, Tree]) -> Directions:
+    """Encodes the pairs of faces of the stage `fusion`, at most one for each sample, and applies `paired`."""
+    config = nets.config
+    count = min(config.staged.basis_samples, config.staged.targets)
+    made = targets.make_pairs(nets, trees, count, "train")
+
+    @jax.jit
+    def encode(params_e: Tree, w_avg: jax.Array, faces: jax.Array) -> jax.Array:
+        return nets.encode(params_e, pictures.to_float(faces), w_avg).mean(axis=1)  # [n,L,D] -> [n,D]
+
+    edited, unedited = (
+        map_batches(lambda some: np.asarray(encode(trees["params_e"], trees["w_avg"], some)), made[name], size=_BATCH)
+        for name in ("target", "source")
+    )
+    labels = np.abs(made["attributes"]).argmax(axis=1)
+    signs = made["attributes"].sum(axis=1)[:, None]  # -1 where the attribute was taken off
+    return latents.paired_basis(signs * edited, signs * unedited, labels, config.num_attributes)
 
 
 def make_probe(nets: Networks, state: State, classifier: AttributeClassifier) -> basis_report.Probe:
@@ -249,8 +251,7 @@ def make_probe(nets: Networks, state: State, classifier: AttributeClassifier) ->
         return nets.synthesize(variables, latents.broadcast_layers(w, config.num_layers), "const")
 
     def judge(variables: Tree, w: jax.Array) -> jax.Array:
-        images = jnp.clip(draw(variables, w), -1.0, 1.0)
-        return classifier(inputs.resize(images, classifier.resolution))[0]
+        return classifier(jnp.clip(draw(variables, w), -1.0, 1.0))[0]
 
     def in_batches(function: Callable[[Tree, jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:
         compiled = jax.jit(function)
@@ -271,6 +272,12 @@ def log_odds(logits: np.ndarray) -> np.ndarray:
     """Returns log(p / (1 - p)) f32[N,C] of the softmax p of logits f32[N,C]; finite where p rounds to 0 or 1."""
     others = np.where(np.eye(logits.shape[1], dtype=bool), -np.inf, logits[:, None])  # [N,C,C]
     return logits - np.asarray(jax.nn.logsumexp(others, axis=-1))
+
+
+def _change(before: jax.Array, after: np.ndarray) -> float:
+    """Returns the largest change of a row f32[A,D], relative to its length; 0 for rows that stay."""
+    change, length = (np.linalg.norm(rows, axis=1)[1:] for rows in (after - np.asarray(before), np.asarray(before)))
+    return float((change / np.maximum(length, 1e-12)).max())
 
 
 def _length_of(config: Config, directions: Directions) -> float:

@@ -149,8 +149,8 @@ def table(results: Mapping[str, Any]) -> str:
     lines = [
         f"Basis of {results['model']} from {results['samples']} latents of G: {results['estimator']}, "
         f"length {results['basis_length']:.2f}",
-        f"  Judge: the attribute classifier of {judge['dataset']}, right on {judge['held_out_accuracy']:.3f} of "
-        f"{judge['held_out_images']} faces of people it never saw.",
+        f"  Judge: the attribute classifier, right on {judge['held_out_accuracy']:.3f} of {judge['held_out_images']} "
+        "rendered faces of people it never saw.",
         "",
         "Natural length of each direction: distance from faces without the attribute to faces with it",
         _row("", [*names, "mean"]),

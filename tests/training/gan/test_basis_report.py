@@ -55,7 +55,7 @@ def test_table_and_json(probe):
     assert results["cosines"] == {"random means": {"mask": 1.0, "beard": 0.0}}
     assert results["estimators"]["random"]["basis_length"] == 4.0
     assert results["estimators"]["means"]["basis_length"] == 2.0  # beard, which has no direction, does not count
-    judge = {"dataset": "megn/rendered_64", "held_out_accuracy": 0.9, "held_out_images": 10}
+    judge = {"held_out_accuracy": 0.9, "held_out_images": 10}
     results = {"model": "m", "samples": 4, "estimator": "random", "basis_length": 4.0, "classifier": judge} | results
     json.dumps(results, allow_nan=False)
     text = basis_report.table(results)
