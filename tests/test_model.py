@@ -8,6 +8,7 @@ import sdgan_jax
 from sdgan_jax import inversion
 from sdgan_jax import model as model_lib
 from sdgan_jax.networks import make_networks
+from sdgan_jax.pretrained import storage
 from sdgan_jax.training.gan import weights
 from tests.training import tiny
 
@@ -64,6 +65,37 @@ def test_a_saved_model_is_loaded(model, tmp_path):
     np.testing.assert_array_equal(loaded.generate(Z, "beard"), model.generate(Z, "beard"))
     basis = np.asarray(model.params["basis"]).astype(np.float16)
     np.testing.assert_array_equal(sdgan_jax.load(tmp_path / "half").params["basis"], basis)
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_without_a_path_the_model_of_the_project_is_loaded(model, tmp_path, monkeypatch, path):
+    model.save(tmp_path, "float16")
+    monkeypatch.setattr(storage, "SHIPPED_MODEL", tmp_path)
+    loaded = sdgan_jax.load(path)
+    assert loaded.config == W_SPACE
+    basis = np.asarray(model.params["basis"]).astype(np.float16)
+    np.testing.assert_array_equal(loaded.params["basis"], basis)
+
+
+def test_an_installation_without_a_model_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "SHIPPED_MODEL", tmp_path / "sdgan64")
+    with pytest.raises(FileNotFoundError, match="no model comes with this installation .*; name a model") as raised:
+        sdgan_jax.load()
+    assert "\n" not in str(raised.value)
+
+
+def test_the_model_of_the_project_is_small_and_draws_faces():
+    """With the classifier that it is measured by, at most 16 MB."""
+    if not storage.SHIPPED_MODEL.exists():
+        pytest.skip("no model comes with this tree")
+    folders = (storage.SHIPPED_MODEL, storage.SHIPPED / "classifier64")
+    assert sum(file.stat().length for folder in folders for file in folder.iterdir()) <= 16e6
+    shipped = sdgan_jax.load()
+    assert shipped.config.resolution == 64 and {"G", "D", "F", "basis"} <= set(shipped.params)
+    z = draw(2, shipped.config.generator.latent_dim)
+    faces = np.asarray(shipped.generate(z, "mask"))
+    assert faces.shape == (2, 64, 64, 3) and np.isfinite(faces).all()
+    assert 0.1 < faces.std() < 1.0 and np.abs(faces - np.asarray(shipped.generate(z))).mean() > 0.01
 
 
 def test_take_replaces_the_weights(model):
