@@ -34,7 +34,7 @@ COLUMNS = {  # name -> explanation
     "monotone": "share of the faces whose probability of the attribute rises monotonically, strength 0 to 1.5",
 }
 WITHOUT_TRUTH = ("accuracy", "id_source", "frechet", "monotone")  # the columns that need no true edited faces
-_BATCH = 32
+_BATCH = 16
 _PAIRS, _PAIR_FACES = 2000, 1200  # pairs that the identity network is tested on; faces that they are drawn from
 
 Values = dict[str, float | None]  # value of each column

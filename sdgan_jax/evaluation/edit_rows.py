@@ -23,7 +23,7 @@ BASES = (
 )
 UNBLENDED = "sdgan (unblended)"
 RESERVED = ("source", "true", "inversion", "wear", "basis", "sdgan", UNBLENDED)
-_BATCH = 32
+_BATCH = 16
 _ALIKE = 2e-3  # greatest difference of the arrays of one G, relative to their largest number: float16 against float32
 
 Draw = Callable[[float, int | None], np.ndarray]  # strength, number of the first faces -> u8[N,R,R,3]

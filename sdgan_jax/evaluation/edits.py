@@ -27,7 +27,7 @@ from sdgan_jax.model import Model
 from sdgan_jax.pretrained import storage
 
 NUM_PERSONS = 144  # in all; a third for each seed
-RISING_FACES = 24  # faces of each case that are edited at all strengths
+RISING_FACES = 16  # faces of each case that are edited at all strengths
 TRUE = "true"  # the row of the true edited faces: the best that any edit can reach
 Measured = dict[str, dict[str, Values]]  # case -> row -> column
 
