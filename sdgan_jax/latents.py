@@ -5,11 +5,14 @@
 B is the semantic prior basis, one fixed direction per attribute, and O the offset that the fusion network predicts for
 each face (SD-GAN, arXiv 2207.05300). Several attributes are added. Training, generation, editing and evaluation all
 move latents by the functions of this module.
+
+B has four estimators: `random_basis`, `means_basis`, `svm_basis` (with `conditional_basis`) and `paired_basis`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import flax.struct
 import jax
@@ -17,6 +20,23 @@ import jax.numpy as jnp
 import numpy as np
 
 Attribute = str | Sequence[str] | np.ndarray | jax.Array
+
+EXTREMES = 0.02  # share of the latents on either side that `svm_basis` separates (InterFaceGAN)
+SVM_TRAINING = 0.7  # share of these that the SVM learns from; the others measure it (InterFaceGAN)
+FEWEST = 4  # latents with an attribute, below which its direction is not estimated
+
+
+class Directions(NamedTuple):
+    """Directions of all attributes in latent space, as an estimator returns them.
+
+    Attributes:
+        rows: f32[A,D] of unit length; zero for `none`, and for an attribute with fewer than `FEWEST` latents.
+        lengths: f32[A], natural lengths: the mean distance along the row from latents without any attribute to those
+            with this one; 0 where the row is zero.
+    """
+
+    rows: np.ndarray
+    lengths: np.ndarray
 
 
 @flax.struct.dataclass
@@ -42,6 +62,128 @@ def random_basis(key: jax.Array, num_attributes: int, dim: int) -> jax.Array:
     rows = jax.random.normal(key, (num_attributes - 1, dim))
     rows = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
     return jnp.concatenate((jnp.zeros((1, dim)), rows))
+
+
+def means_basis(latents: np.ndarray, labels: np.ndarray, num_attributes: int) -> Directions:
+    """Estimates directions as differences of class means: the mean latent of attribute y minus that of `none`.
+
+    Args:
+        latents: f32[N,D].
+        labels: int[N], attribute ids; latents with another number belong to no class.
+        num_attributes: A, `none` included.
+
+    Returns:
+        The directions.
+    """
+    members = [latents[labels == attribute] for attribute in range(num_attributes)]
+    rows = np.zeros((num_attributes, latents.shape[1]), np.float32)
+    for attribute in range(1, num_attributes):
+        if min(len(members[0]), len(members[attribute])) >= FEWEST:
+            rows[attribute] = members[attribute].mean(axis=0) - members[0].mean(axis=0)
+    return _with_lengths(_unit(rows), latents, labels)
+
+
+def svm_basis(
+    latents: np.ndarray, scores: np.ndarray, labels: np.ndarray, seed: int = 0
+) -> tuple[Directions, np.ndarray]:
+    """Estimates directions as normals of linear SVMs (InterFaceGAN, Shen et al. 2020).
+
+    For each attribute the latents are sorted by its score. A linear SVM separates those with the highest scores from
+    those with the lowest, 2 % of all on either side; it learns from 70 % of them and is measured on the others. The
+    direction is the unit normal of its boundary.
+
+    Args:
+        latents: f32[N,D].
+        scores: f32[N,A], such as the log odds of each attribute by a classifier.
+        labels: int[N], attribute ids, for the natural lengths; see `means_basis`.
+        seed: random seed of the split.
+
+    Returns:
+        The directions, and f32[A], the accuracy of each SVM on the held-out latents; NaN where there is no SVM.
+
+    Raises:
+        ValueError: there are too few latents.
+    """
+    from sklearn import svm  # here, since it takes a second to import
+
+    count = max(FEWEST, round(EXTREMES * len(latents)))
+    if len(latents) < 2 * count:
+        raise ValueError(f"an SVM needs at least {2 * FEWEST} latents; there are {len(latents)}")
+    learned = round(SVM_TRAINING * count)
+    rng, num_attributes = np.random.default_rng(seed), scores.shape[1]
+    rows = np.zeros((num_attributes, latents.shape[1]), np.float32)
+    accuracy = np.full(num_attributes, np.nan, np.float32)
+    sides = np.repeat((1, 0), count).reshape(2, count)
+    for attribute in range(1, num_attributes):
+        if min((labels == 0).sum(), (labels == attribute).sum()) < FEWEST:
+            continue
+        order = np.argsort(scores[:, attribute], kind="stable")
+        extremes = np.stack([rng.permutation(order[-count:]), rng.permutation(order[:count])])  # [2,count]
+        train, test = extremes[:, :learned], extremes[:, learned:]
+        machine = svm.SVC(kernel="linear").fit(latents[train.ravel()], sides[:, :learned].ravel())
+        accuracy[attribute] = machine.score(latents[test.ravel()], sides[:, learned:].ravel())
+        rows[attribute] = machine.coef_[0]
+    return _with_lengths(_unit(rows), latents, labels), accuracy
+
+
+def paired_basis(attired: np.ndarray, plain: np.ndarray, labels: np.ndarray, num_attributes: int) -> Directions:
+    """Estimates directions from pairs: the mean of E(face wearing y) - E(same face), E the encoder.
+
+    Args:
+        attired: f32[N,D], latents of faces with an attribute.
+        plain: f32[N,D], latents of the same faces without it.
+        labels: int[N], the attribute of each pair.
+        num_attributes: A, `none` included.
+
+    Returns:
+        The directions; the natural length is the norm of the mean.
+    """
+    rows = np.zeros((num_attributes, attired.shape[1]), np.float32)
+    for attribute in range(1, num_attributes):
+        if (labels == attribute).sum() >= FEWEST:
+            rows[attribute] = (attired - plain)[labels == attribute].mean(axis=0)
+    return Directions(_unit(rows), np.linalg.norm(rows, axis=1))
+
+
+def conditional_basis(directions: Directions, latents: np.ndarray, labels: np.ndarray) -> Directions:
+    """Removes from each direction those of all other attributes (`project_out`); arguments as of `means_basis`."""
+    rows = directions.rows
+    removed = [project_out(row, np.delete(rows, attribute, axis=0)) for attribute, row in enumerate(rows)]
+    return _with_lengths(np.stack(removed), latents, labels)
+
+
+def project_out(direction: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Removes other directions from one, InterFaceGAN's conditional manipulation: n - Σ_k a_k m_k.
+
+    The coefficients solve the Gram system M Mᵀ a = M n, so that the result is orthogonal to all rows m_k of M. With one
+    other direction of unit length this is n - (n·m) m.
+
+    Args:
+        direction: f32[D].
+        others: f32[K,D]; zero rows count for nothing.
+
+    Returns:
+        f32[D] of unit length; zero where the others span the direction.
+    """
+    coefficients = np.linalg.lstsq(others @ others.T, others @ direction)[0]  # the Gram matrix may be singular
+    rest = direction - coefficients @ others
+    vanished = np.linalg.norm(rest) <= 1e-4 * np.linalg.norm(direction)
+    return np.zeros_like(direction) if vanished else (rest / np.linalg.norm(rest)).astype(np.float32)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Scales the rows of f32[A,D] to unit length; rows of zeros stay."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+
+
+def _with_lengths(rows: np.ndarray, latents: np.ndarray, labels: np.ndarray) -> Directions:
+    """Measures along each unit row of f32[A,D] the distance of its class mean from that of `none`."""
+    lengths = np.zeros(len(rows), np.float32)
+    for attribute in np.flatnonzero(rows.any(axis=1)):
+        there, here = (latents[labels == number] @ rows[attribute] for number in (attribute, 0))
+        lengths[attribute] = there.mean() - here.mean()
+    return Directions(rows, lengths)
 
 
 def edit(

@@ -171,3 +171,97 @@ def test_attribute_weights_refuses(asked, message):
     with pytest.raises(ValueError, match=message) as raised:
         latents.attribute_weights(asked, NAMES, 2)
     assert "\n" not in str(raised.value)
+
+
+def cosine(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def planted(count=4000, dim=8, distance=1.5):
+    """Gaussian latents of three classes; classes 1 and 2 are moved along two directions that are not orthogonal."""
+    rng = np.random.default_rng(3)
+    axes = np.zeros((3, dim), np.float32)
+    axes[1, 0], axes[2, :2] = 1.0, (0.6, 0.8)
+    labels = np.arange(count) % 3
+    return (rng.standard_normal((count, dim)) + distance * axes[labels]).astype(np.float32), labels, axes
+
+
+def test_means_basis_is_the_difference_of_means():
+    latents_, labels, axes = planted()
+    rows, lengths = latents.means_basis(latents_, labels, 3)
+    assert not rows[0].any() and lengths[0] == 0
+    for attribute in (1, 2):
+        difference = latents_[labels == attribute].mean(0) - latents_[labels == 0].mean(0)
+        np.testing.assert_allclose(rows[attribute], difference / np.linalg.norm(difference), atol=1e-5)
+        assert lengths[attribute] == pytest.approx(np.linalg.norm(difference), rel=1e-4)
+        assert cosine(rows[attribute], axes[attribute]) > 0.99 and lengths[attribute] == pytest.approx(1.5, abs=0.15)
+
+
+def test_an_attribute_that_is_hardly_seen_has_no_direction():
+    latents_, labels, _ = planted(60)
+    labels = np.where(labels == 2, -1, labels)
+    labels[:2] = 2  # fewer than FEWEST
+    scores = np.stack((latents_[:, 3], latents_[:, 0], latents_[:, 1]), 1)
+    svm, accuracy = latents.svm_basis(latents_, scores, labels)
+    for rows, lengths in (latents.means_basis(latents_, labels, 3), svm):
+        assert rows[1].any() and not rows[2].any() and lengths[2] == 0
+    assert np.isnan(accuracy[[0, 2]]).all() and np.isfinite(accuracy[1])
+    with pytest.raises(ValueError, match="needs at least 8 latents; there are 7"):
+        latents.svm_basis(latents_[:7], scores[:7], labels[:7])
+
+
+def test_svm_basis_of_two_points_is_the_line_between_them():
+    """The boundary of the largest margin between two points is perpendicular to their difference."""
+    points = np.float32([[1, 2, 0], [4, -2, 12]])  # the difference has length 13
+    high = np.arange(400) % 2
+    scores = np.stack((np.zeros(400), high - 0.5), 1)
+    (rows, lengths), accuracy = latents.svm_basis(points[high], scores, high)
+    np.testing.assert_allclose(rows[1], np.float32([3, -4, 12]) / 13, atol=1e-5)
+    assert lengths[1] == pytest.approx(13, rel=1e-5) and accuracy[1] == 1
+
+
+def test_svm_basis_finds_the_direction_that_the_scores_follow():
+    latents_, labels, axes = planted(20000)
+    rng = np.random.default_rng(0)
+    scores = np.stack((latents_[:, 5], latents_ @ axes[1], rng.standard_normal(20000)), 1)
+    (rows, lengths), accuracy = latents.svm_basis(latents_, scores, labels, seed=1)
+    assert cosine(rows[1], axes[1]) > 0.97 and accuracy[1] == 1
+    assert 0.3 < accuracy[2] < 0.7  # scores without a relation to the latents: 240 held-out latents, 6 sigma
+    moved = latents_ @ rows[1]
+    assert lengths[1] == pytest.approx(moved[labels == 1].mean() - moved[labels == 0].mean(), rel=1e-4)
+
+
+def test_paired_basis_is_the_mean_difference():
+    plain, labels = draw(300, DIM), np.arange(300) % 3
+    shift = np.float32([[0] * DIM, [3, 4, 0, 0, 0, 0], [0, 0, 0, 0, 0, -2]])
+    noise = draw(300, DIM, seed=1)
+    for attribute in range(3):
+        noise[labels == attribute] -= noise[labels == attribute].mean(0)
+    rows, lengths = latents.paired_basis(plain + shift[labels] + noise, plain, labels, 4)
+    np.testing.assert_allclose(rows[:3], [[0] * DIM, [0.6, 0.8, 0, 0, 0, 0], [0, 0, 0, 0, 0, -1]], atol=1e-5)
+    np.testing.assert_allclose(lengths, [0, 5, 2, 0], atol=1e-5)
+    assert not rows[3].any()  # no pair of it
+
+
+def test_project_out_one_direction():
+    direction, other = np.float32([0.6, 0.8, 0.0]), np.float32([[1, 0, 0]])
+    np.testing.assert_allclose(latents.project_out(direction, other), [0, 1, 0], atol=1e-6)
+
+
+def test_project_out_several_directions_as_least_squares_does():
+    direction, others = draw(40), draw(4, 40, seed=2)
+    others[3] = 2 * others[0] - others[1]  # a singular Gram matrix
+    result = latents.project_out(direction, np.concatenate((others, np.zeros((1, 40), np.float32))))
+    q, _ = np.linalg.qr(others[:3].T)
+    expected = direction - q @ (q.T @ direction)
+    np.testing.assert_allclose(result, expected / np.linalg.norm(expected), atol=1e-5)
+    np.testing.assert_allclose(others @ result, 0, atol=1e-4)
+    assert not latents.project_out(others[0] - others[2], others).any()
+
+
+def test_conditional_basis_leaves_nothing_of_the_other_directions():
+    latents_, labels, axes = planted()
+    plain = latents.Directions(axes, np.float32([0, 1.5, 1.5]))
+    rows, lengths = latents.conditional_basis(plain, latents_, labels)
+    np.testing.assert_allclose(rows[:, :2], [[0, 0], [0.8, -0.6], [0, 1]], atol=1e-6)
+    assert lengths == pytest.approx([0, 1.5 * 0.8, 1.5 * 0.8], abs=0.15)

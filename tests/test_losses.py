@@ -126,6 +126,37 @@ def test_reconstruction_is_the_mean_absolute_difference():
     assert losses.reconstruction(a, b) == 6.0 / 4
 
 
+@pytest.mark.parametrize(("error", "by_numpy"), [(jnp.abs, np.abs), (jnp.square, np.square)])
+def test_pyramid_averages_over_scales(error, by_numpy):
+    a, b = draw(3, 16, 16, 3), draw(3, 16, 16, 3, seed=1)
+    expected = []
+    for size in (16, 8, 4):
+        cells = (a - b).reshape(3, size, 16 // size, size, 16 // size, 3).mean((2, 4))
+        expected.append(by_numpy(cells).mean((1, 2, 3)))
+    np.testing.assert_allclose(losses.pyramid(a, b, error), np.mean(expected, 0), rtol=1e-5)
+
+
+def test_pyramid_is_l1_by_default():
+    image = np.zeros((1, 4, 4, 3), np.float32)
+    assert losses.pyramid(image, image - 0.5) == 0.5
+
+
+def test_perceptual_is_two_minus_twice_the_cosine():
+    """|a - b|² = 2 - 2 cos(a, b) for unit vectors, averaged over positions and then over layers."""
+    a, b = ([draw(2, 4, 4, 5, seed=s), draw(2, 2, 2, 7, seed=s + 1)] for s in (0, 2))
+    layers = []
+    for x, y in zip(a, b, strict=True):
+        cosine = (x * y).sum(-1) / (np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1))
+        layers.append((2 - 2 * cosine).mean((1, 2)))
+    np.testing.assert_allclose(losses.perceptual(a, b), np.mean(layers, 0), rtol=1e-5)
+
+
+def test_perceptual_distances_go_from_0_to_4_and_ignore_lengths():
+    a = [draw(2, 4, 4, 5), draw(2, 2, 2, 7)]
+    np.testing.assert_allclose(losses.perceptual(a, [3 * x for x in a]), 0.0, atol=1e-6)
+    np.testing.assert_allclose(losses.perceptual(a, [-2 * x for x in a]), 4.0, rtol=1e-6)
+
+
 def test_r1_of_a_quadratic_discriminator():
     """D(x) = <a, x²> + <b, x> has the gradient 2ax + b."""
     images, a, b = draw(3, 4, 4, 3), draw(4, 4, 3, seed=1), draw(4, 4, 3, seed=2)

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 import sdgan_jax
-from sdgan_jax import inversion
+from sdgan_jax import blending
+from sdgan_jax import config as c
 from sdgan_jax import model as model_lib
 from sdgan_jax.networks import make_networks
+from sdgan_jax.pretrained import storage
 from sdgan_jax.training.gan import weights
 from tests.training import tiny
 
@@ -15,6 +17,14 @@ N, A, LAYERS, DIM, SIZE = 3, 3, 4, 12, 8
 LENGTH = 3.0
 W_SPACE = tiny.config(latent_space="w", basis_length=LENGTH)
 Z_SPACE = tiny.config(latent_space="z", basis_length=LENGTH)
+NAMES = tiny.ATTRIBUTES
+ENCODING = tiny.config(
+    latent_space="w",
+    basis_length=LENGTH,
+    recipe="staged",
+    encoder=c.EncoderConfig(width=4, width_max=4, hidden=8, rank=2),
+    fusion=c.FusionConfig(width=8, width_max=8, blocks=1, kernel=3, removal=True),
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,6 +41,11 @@ def make(config):
 @pytest.fixture(scope="module")
 def model():
     return make(W_SPACE)
+
+
+@pytest.fixture(scope="module")
+def encoding():
+    return make(ENCODING)
 
 
 def draw(*shape, seed=0):
@@ -64,6 +79,37 @@ def test_a_saved_model_is_loaded(model, tmp_path):
     np.testing.assert_array_equal(loaded.generate(Z, "beard"), model.generate(Z, "beard"))
     basis = np.asarray(model.params["basis"]).astype(np.float16)
     np.testing.assert_array_equal(sdgan_jax.load(tmp_path / "half").params["basis"], basis)
+
+
+@pytest.mark.parametrize("path", [None, ""])
+def test_without_a_path_the_model_of_the_project_is_loaded(model, tmp_path, monkeypatch, path):
+    model.save(tmp_path, "float16")
+    monkeypatch.setattr(storage, "SHIPPED_MODEL", tmp_path)
+    loaded = sdgan_jax.load(path)
+    assert loaded.config == W_SPACE
+    basis = np.asarray(model.params["basis"]).astype(np.float16)
+    np.testing.assert_array_equal(loaded.params["basis"], basis)
+
+
+def test_an_installation_without_a_model_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "SHIPPED_MODEL", tmp_path / "sdgan64")
+    with pytest.raises(FileNotFoundError, match="no model comes with this installation .*; name a model") as raised:
+        sdgan_jax.load()
+    assert "\n" not in str(raised.value)
+
+
+def test_the_model_of_the_project_is_small_and_draws_faces():
+    """With the classifier that it is measured by, at most 16 MB."""
+    if not storage.SHIPPED_MODEL.exists():
+        pytest.skip("no model comes with this tree")
+    folders = (storage.SHIPPED_MODEL, storage.SHIPPED / "classifier64")
+    assert sum(file.stat().length for folder in folders for file in folder.iterdir()) <= 16e6
+    shipped = sdgan_jax.load()
+    assert shipped.config.resolution == 64 and {"G", "D", "F", "basis"} <= set(shipped.params)
+    z = draw(2, shipped.config.generator.latent_dim)
+    faces = np.asarray(shipped.generate(z, "mask"))
+    assert faces.shape == (2, 64, 64, 3) and np.isfinite(faces).all()
+    assert 0.1 < faces.std() < 1.0 and np.abs(faces - np.asarray(shipped.generate(z))).mean() > 0.01
 
 
 def test_take_replaces_the_weights(model):
@@ -193,25 +239,62 @@ def test_errors_are_one_line(model, call, message):
     assert "\n" not in str(raised.value)
 
 
-def test_pyramid_distance():
-    """8 and 4 pixels: the mean of the squared difference at both."""
-    a, b = IMAGES, np.roll(IMAGES, 1, axis=0)
-    boxes = (a - b).reshape(N, 4, 2, 4, 2, 3).mean((2, 4))
-    expected = (np.square(a - b).mean((1, 2, 3)) + np.square(boxes).mean((1, 2, 3))) / 2
-    np.testing.assert_allclose(inversion.pyramid_distance(a, b), expected, rtol=1e-5)
+def squared_distance(a, b):
+    """The mean of the squared difference at 8 and 4 pixels."""
+    difference = np.asarray(a) - np.asarray(b)
+    boxes = difference.reshape(len(difference), 4, 2, 4, 2, 3).mean((2, 4))
+    return (np.square(difference).mean((1, 2, 3)) + np.square(boxes).mean((1, 2, 3))) / 2
 
 
 def test_inversion_and_edit(model):
-    """Faces that the model drew itself are found again; what an edit adds is the basis and the offset."""
+    """Faces that the model drew itself are found again; an edit adds basis and offset to the latent found."""
     faces = model.generate(Z[:2], truncation=0.5)
     average = model.synthesize(np.repeat(model.params["w_avg"][None], 2, 0))
     latent = model.invert(faces)
-    found = np.asarray(inversion.pyramid_distance(model.synthesize(latent), faces))
+    found = np.asarray(squared_distance(model.synthesize(latent), faces))
     assert latent.shape == (2, LAYERS, DIM)
-    assert (found < 0.1 * np.asarray(inversion.pyramid_distance(average, faces))).all()
-    close(model.edit(faces, "mask", strength=0.0), model.synthesize(latent))
+    assert (found < 0.1 * np.asarray(squared_distance(average, faces))).all()
+    close(model.edit(faces, "mask", strength=0.0), faces)
     move = LENGTH * np.asarray(model.params["basis"][1]) + np.asarray(model.offset(faces, "mask"))
-    close(model.edit(faces, "mask", strength=0.5), model.synthesize(np.asarray(latent) + 0.5 * move))
+    edited = model.synthesize(np.asarray(latent) + 0.5 * move)
+    close(model.edit(faces, "mask", strength=0.5), blending.blend(faces, model.synthesize(latent), edited))
+
+
+@pytest.mark.parametrize(
+    ("asked", "worn"),
+    [
+        ({"attribute": "mask"}, {1: 1}),
+        ({"remove": "beard"}, {2: -1}),
+        ({"attribute": "beard", "remove": ["mask"]}, {1: -1, 2: 1}),
+    ],
+)
+def test_edits_with_an_encoder(encoding, asked, worn):
+    """The latent is E's; attributes put on and taken off add up; without a blend the result is G's picture."""
+    latent = np.asarray(encoding.encode(IMAGES))
+    offset = sum(
+        np.asarray(encoding.offset(IMAGES, NAMES[k]) if sign > 0 else encoding.offset(IMAGES, remove=NAMES[k]))
+        for k, sign in worn.items()
+    )
+    move = LENGTH * sum(sign * np.asarray(encoding.params["basis"][k]) for k, sign in worn.items()) + offset
+    drawn = encoding.synthesize(latent + 0.7 * move)
+    close(encoding.edit_latent(latent, IMAGES, **asked, strength=0.7, blend=False), drawn)
+    blended = blending.blend(IMAGES, encoding.synthesize(latent), drawn)
+    close(encoding.edit(IMAGES, **asked, strength=0.7), blended)
+
+
+def test_the_offset_of_a_removal(model, encoding):
+    """Negated without maps of its own, else another one."""
+    close(model.offset(IMAGES, remove="mask"), -np.asarray(model.offset(IMAGES, "mask")))
+    on, off = (np.asarray(encoding.offset(IMAGES, **ask)) for ask in ({"attribute": "mask"}, {"remove": "mask"}))
+    assert np.abs(off + on).max() > 0.1 * np.abs(on).max()
+
+
+def test_edits_that_cannot_be_are_refused_before_the_search(encoding, monkeypatch):
+    monkeypatch.setattr(encoding, "encode", lambda images: 1 / 0)
+    with pytest.raises(ValueError, match="'mask' cannot be added and removed at once"):
+        encoding.edit(IMAGES, "mask", remove="mask")
+    with pytest.raises(ValueError, match="unknown attribute 'hat'"):
+        encoding.edit(IMAGES, remove="hat")
 
 
 def test_editing_in_z():
@@ -220,5 +303,6 @@ def test_editing_in_z():
     z = np.asarray(model.invert(faces))
     assert z.shape == (1, DIM)
     basis, offset = np.asarray(model.params["basis"][2]), np.asarray(model.offset(faces, "beard"))
-    expected = model.synthesize(model.map(z + 0.5 * (LENGTH * basis + offset)))
+    edited = model.synthesize(model.map(z + 0.5 * (LENGTH * basis + offset)))
+    expected = blending.blend(faces, model.synthesize(model.map(z)), edited)
     close(model.edit(faces, "beard", strength=0.5), expected)

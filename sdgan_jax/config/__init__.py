@@ -1,6 +1,7 @@
 """All hyperparameters with defaults and ranges: of a GAN (`gan`) and of networks trained by themselves (`networks`)."""
 
 from sdgan_jax.config.gan import (
+    ESTIMATORS,
     STAGES,
     AdamConfig,
     AugmentConfig,
@@ -20,6 +21,7 @@ from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetCon
 from sdgan_jax.config.storage import Kind, from_values, to_json
 
 __all__ = [
+    "ESTIMATORS",
     "STAGES",
     "AdamConfig",
     "AugmentConfig",

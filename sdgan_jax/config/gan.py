@@ -8,13 +8,15 @@ afterwards. The config is stored as JSON beside the checkpoints, so that a workd
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from sdgan_jax.config import ranges
 from sdgan_jax.config.ranges import BelowOne, Count, Natural, NonNegative, Path, Positive, Range, Seed, Share
 from tfds_megn import names
 
 STAGES = ("gan", "encoder", "basis", "fusion")  # of the recipe `staged`
+Estimator = Literal["random", "means", "svm", "svm_conditional", "paired"]  # of the basis
+ESTIMATORS: tuple[str, ...] = get_args(Estimator)
 
 
 @dataclasses.dataclass
@@ -147,8 +149,8 @@ class StagedConfig:
     stages: tuple[str, ...] = STAGES  # those to run, in this order
     encoder_steps: Natural = 20_000
     fusion_steps: Natural = 20_000
-    basis: Literal["random", "means", "svm", "paired"] = "paired"  # estimator of B; "random" keeps the B of G
-    basis_samples: Count = 20_000  # latents, or faces for "paired", that the estimators see
+    basis: Estimator = "paired"  # estimator of B; "random" keeps the B of G
+    basis_samples: Count = 20_000  # latents that the estimators of B see, and most pairs of faces for "paired"
     targets: Count = 8_000  # pairs of a face and its target, prepared once for the stage `fusion`
     sample_share: Share = 0.0  # share of the pairs whose face is drawn by G; the others are faces of the data set
     encoder_losses: EncoderLossConfig = dataclasses.field(default_factory=EncoderLossConfig)

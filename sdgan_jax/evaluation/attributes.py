@@ -206,12 +206,7 @@ def measure_attributes(
     pooled = {kind: np.concatenate([f[:count] for f in features[kind]]) for kind in sets}
     return {
         "attributes": names,
-        "attribute_accuracy": {
-            "overall": accuracy.accuracy(confusion["generated"]),
-            "per_class": dict(zip(names, accuracy.accuracy_per_class(confusion["generated"]).tolist(), strict=True)),
-            "real": accuracy.accuracy(confusion["real"]),
-            "real_per_class": dict(zip(names, accuracy.accuracy_per_class(confusion["real"]).tolist(), strict=True)),
-        },
+        "attribute_accuracy": _accuracies(names, confusion["generated"], confusion["real"]),
         "face_share": _face_share(images_by_class, reals_by_class, is_face),
         "diversity": _diversity(names, features["generated"], features["real"]),
         "classifier_kid": {
@@ -239,6 +234,17 @@ def _check_sets(sets: Mapping[str, ByClass], names: list[str]) -> None:
         for name, images in by_class.items():
             if len(images) < 2:
                 raise ValueError(f"there are {len(images)} {kind} images of {name}; the metrics need at least 2")
+
+
+def _accuracies(names: list[str], generated: np.ndarray, real: np.ndarray) -> dict[str, Any]:
+    """Returns the accuracies, overall and of each class, that follow from two confusion matrices."""
+    made, true = (accuracy.accuracy_per_class(matrix).tolist() for matrix in (generated, real))
+    return {
+        "overall": accuracy.accuracy(generated),
+        "per_class": dict(zip(names, made, strict=True)),
+        "real": accuracy.accuracy(real),
+        "real_per_class": dict(zip(names, true, strict=True)),
+    }
 
 
 def _face_share(generated: ByClass, real: ByClass, is_face: IsFaceFn) -> dict[str, Any]:

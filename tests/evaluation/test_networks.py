@@ -64,6 +64,24 @@ def test_a_perfect_map_has_no_error():
     assert list(table) == ["none", "mask", "any attribute", "all"]
 
 
+def test_both_judges_are_measured_on_each_attribute(monkeypatch):
+    """The classifier sees a mask in every face but those of even shade; faces are taken for faces from shade 3 on."""
+    images = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    labels = np.int32([0, 1, 0, 1, 0, 1, 2, 2])
+    some = rendered.Faces(images, labels, labels, np.zeros((8, 1), np.float32))
+
+    def judge(pixels):
+        even = jnp.round((pixels[:, 0, 0, 0] + 1) * 127.5).astype(int) % 2 == 0
+        return jnp.where(even[:, None], jax.nn.one_hot(0, 6), jax.nn.one_hot(1, 6)), pixels[:, 0, 0]
+
+    monkeypatch.setattr(networks.attributes, "make_is_face", lambda network: lambda found: found[:, 0, 0, 0] >= 3)
+    table = networks.measure_attributes(judge, None, some)
+    assert table["none"] == {"recognised": 1.0, "a face": pytest.approx(1 / 3), "faces": 3}
+    assert table["mask"] == {"recognised": 1.0, "a face": pytest.approx(2 / 3), "faces": 3}
+    assert table["eyeglasses"] == {"recognised": 0.0, "a face": 1.0, "faces": 2}
+    assert table["all"] == {"recognised": 0.75, "a face": pytest.approx(5 / 8), "faces": 8}
+
+
 def test_the_overlap_of_two_regions():
     first, second = np.zeros((4, 4)), np.zeros((4, 4))
     first[:2], second[1:3] = 1.0, 1.0

@@ -185,17 +185,17 @@ def test_aligned_images_are_scored_by_what_two_frames_disagree():
     """A face is seen in the first and the third image, none in the second, and no green in the last."""
     faces = [with_a_face(turn) for turn in (np.asarray, np.flipud, np.asarray)]
     photos = np.stack([*faces, painted(300, 300, 0, 0, 0)])
-    predict = Drifting(1.0)
+    predict = Drifting(4.0)
     once = finding.score_aligned(photos, predict, LAYOUT)
     assert predict.frames == 8  # two for each image
     assert once[0] == once[2] < finding.THRESHOLD
-    # A pixel of the frame is 1.15 * 300 / 256 of the photo; the landmarks' box follows from the mean head.
+    # A pixel of that frame is 1.15 * 300 / 256 of the photo; the landmarks' box follows from the mean head.
     points = LAYOUT.head[LAYOUT.landmark_texels][:, :2] * 100
-    disagreement = 1.15 * 300 / 256 / np.hypot(*np.ptp(points, axis=0))
+    disagreement = 4 * 1.15 * 300 / 256 / np.hypot(*np.ptp(points, axis=0))
     unlikeness = once[:2] / disagreement
     assert unlikeness[0] < 0.2 and 0.5 < unlikeness[1] < 2
-    twice = finding.score_aligned(photos, Drifting(2.0), LAYOUT)
-    np.testing.assert_allclose(twice[:3], 2 * once[:3], rtol=0.1)  # the predictor reads whole pixels
+    twice = finding.score_aligned(photos, Drifting(8.0), LAYOUT)
+    np.testing.assert_allclose(twice[:3], 2 * once[:3], rtol=0.05)  # the predictor reads whole pixels
     assert once[3] > finding.THRESHOLD  # the mean answer moves with the frame
     assert np.isinf(finding.score_aligned(photos[:1], Counting(np.full_like(MEAN, np.nan)), LAYOUT)).all()
 
@@ -232,7 +232,7 @@ def test_rendered_faces_are_found_and_turned_ones_are_not():
 
 
 @pytest.mark.slow
-def test_rendered_faces_are_taken_for_faces_and_noise_blurred_and_turned_ones_are_not():
+def test_rendered_faces_are_taken_for_faces_and_blobs_and_noise_are_not():
     """By the network that comes with the project, at 64 pixels; blurred to a blob by a Gaussian of 4 pixels."""
     network = pretrained.position_network()
     params = np.stack([tfds_megn.sample_params(10 * k + 9, k) for k in range(6)])
@@ -240,9 +240,9 @@ def test_rendered_faces_are_taken_for_faces_and_noise_blurred_and_turned_ones_ar
     blur = ImageFilter.GaussianBlur(4)
     blobs = np.stack([np.asarray(Image.fromarray(face).filter(blur)) for face in faces])
     noise = np.random.default_rng(0).integers(0, 255, faces.shape).astype(np.uint8)
-    images = np.concatenate([faces, blobs, noise, faces[:, ::-1]])
-    scores = finding.score_aligned(images, jax.jit(network.single_pass), network.uv_layout).reshape(4, 6)
-    assert (scores < finding.THRESHOLD).tolist() == [[True] * 6, [False] * 6, [False] * 6, [False] * 6]
+    images = np.concatenate([faces, blobs, noise])
+    scores = finding.score_aligned(images, jax.jit(network.single_pass), network.uv_layout).reshape(3, 6)
+    assert (scores < finding.THRESHOLD).tolist() == [[True] * 6, [False] * 6, [False] * 6]
 
 
 def test_the_framing_is_that_of_the_rendered_faces():

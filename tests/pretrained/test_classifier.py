@@ -26,8 +26,15 @@ def test_an_image_is_judged_alone(network, images):
     together = classify(images)[0]
     alone = np.concatenate([classify(image[None])[0] for image in images])
     np.testing.assert_allclose(alone, together, atol=1e-5)
-    with pytest.raises(ValueError, match="trained at 16 px"):
-        network(np.zeros((1, 64, 64, 3), np.float32))
+
+
+def test_images_of_any_size_are_judged(network, images):
+    """By jax.image, to the side of the network."""
+    large = np.repeat(np.repeat(images, 2, 1), 2, 2)
+    small = np.asarray(jax.image.resize(large, (5, 16, 16, 3), "linear", antialias=True))
+    np.testing.assert_allclose(jax.jit(network)(large)[0], jax.jit(network)(small)[0], atol=1e-5)
+    with pytest.raises(ValueError, match=r"images must be \[N,R,R,3\]"):
+        network(np.zeros((1, 64, 32, 3), np.float32))
 
 
 def test_a_written_classifier_is_read(network, images, tmp_path):

@@ -23,7 +23,7 @@ from etils import epath
 from sdgan_jax import losses, pictures, pretrained
 from sdgan_jax.data import stream
 from sdgan_jax.networks import Networks
-from sdgan_jax.pretrained import PerceptualNetwork, directories
+from sdgan_jax.pretrained import PerceptualNetwork
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import accumulation, loop, sharding
 from sdgan_jax.training.draws import sample_keys
@@ -69,7 +69,7 @@ def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], floa
     """
     config = nets.config
     run.check(config, workdir)
-    if not config.init and not (epath.Path(workdir) / directories.CHECKPOINTS).exists():
+    if not config.init:
         raise ValueError("the stage 'encoder' needs a trained generator; set --config.init=DIR, a model directory")
     with sharding.first_process_first():  # it prepares the dataset, where that is not done yet
         batches = stream.train_iterator(config, jax.process_index(), jax.process_count())
@@ -82,7 +82,7 @@ def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], floa
         draw_sheets=sheets.make_encoded(nets, stream.first_images(config, _FACES)["image"]),
         headline=LOSSES,
         remedy="lower the learning rate (--config.adam_e.learning_rate)",
-        start=functools.partial(weights.start_from, config=config, path=config.init) if config.init else None,
+        start=functools.partial(weights.start_from, config=config, path=config.init),
         score=score,
     )
     return loop.run(what, workdir)

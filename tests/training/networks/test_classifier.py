@@ -1,4 +1,4 @@
-"""The classifier's network, training and store, on synthetic images that take seconds."""
+"""The classifier's training, on synthetic images that take seconds."""
 
 import dataclasses
 import functools
@@ -39,20 +39,17 @@ def make_faces(dataset, split, data_dir=None):
 
 @pytest.fixture
 def no_data(monkeypatch):
-    """Synthetic faces instead of rendered ones, and two steps of training."""
+    """Synthetic faces instead of rendered ones."""
     monkeypatch.setattr(rendered, "read", make_faces)
-    monkeypatch.setattr(ClassifierConfig, "__init__", functools.partialmethod(_short, ClassifierConfig.__init__))
-
-
-def _short(self, full, **fields):
-    full(self, **({"total_steps": 2, "batch_size": 8} | fields))
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendered, "read", make_faces)
-        return classifier_lib.make_classifier(CONFIG, classifier_lib.train_in_memory(CONFIG))
+        classifier_lib.train(CONFIG, workdir)
+    return pretrained.attribute_classifier(workdir)
 
 
 def test_learns_and_generalises(trained):
@@ -109,19 +106,6 @@ def test_a_step_is_the_same_on_any_number_of_devices():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
 
 
-def test_the_learning_rate_rises_for_a_fifth_and_falls_by_a_cosine():
-    """Read off the weight decay of a parameter whose gradient is 0: the change is -rate * decay * parameter."""
-    config = dataclasses.replace(CONFIG, total_steps=10, learning_rate=0.1, weight_decay=0.5)
-    optimizer, params = classifier_lib.optimizer(config), {"x": jnp.ones(())}
-    state, rates = optimizer.init(params), []
-    for _ in range(10):
-        change, state = optimizer.update({"x": jnp.zeros(())}, state, params)
-        rates.append(float(change["x"]) / -0.5)
-    progress = np.arange(10) / 10
-    expected = 0.1 * np.minimum(progress / 0.2, 0.5 + 0.5 * np.cos(np.pi * (progress - 0.2) / 0.8))
-    np.testing.assert_allclose(rates, expected, atol=1e-6)
-
-
 def test_the_sheet_shows_the_most_certain_of_each_attribute():
     shades = np.arange(20) * 12
     images = np.broadcast_to(shades[:, None, None, None], (20, 96, 96, 3)).astype(np.uint8)
@@ -138,37 +122,9 @@ def test_the_sheet_shows_the_most_certain_of_each_attribute():
     assert all(len(set(row)) == 8 for row in middle.tolist())
 
 
-def test_stored_beside_the_data(tmp_path, no_data, monkeypatch, caplog):
-    first = classifier_lib.load_or_train("rendered_32", tmp_path)
-    (folder,) = (tmp_path / "megn_classifier").iterdir()
-    assert folder.name == "rendered_32-megn1.0.0-v2"
-    with monkeypatch.context() as patch:
-        patch.setattr(classifier_lib, "train", None)  # the second time does not train
-        second = classifier_lib.load_or_train("rendered_32", tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, first.variables, second.variables)
-    assert (second.resolution, second.held_out_images) == (32, 120)
-    faces = make_faces("", "test")
-    right = classifier_lib.classify(second, pictures.to_float(faces.images))[0].argmax(axis=1) == faces.labels
-    assert second.held_out_accuracy == pytest.approx(right.mean())
-    assert pretrained.read(folder, "classifier")[0]["version"] == 2
-
-    (weights,) = folder.glob("weights.*")
-    weights.write_bytes(weights.read_bytes()[:-400])  # a damaged file is written again
-    third = classifier_lib.load_or_train("rendered_32", tmp_path)
-    assert "training it again" in caplog.text
-    jax.tree.map(np.testing.assert_array_equal, first.variables, third.variables)
-    weights.write_bytes(b"")  # and so when the checkpoints are damaged too
-    for file in (folder / "checkpoints").rglob("*"):
-        if file.is_file() and file.parent.name == "d":
-            file.write_bytes(b"")
-    fourth = classifier_lib.load_or_train("rendered_32", tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, first.variables, fourth.variables)
-    pretrained.attribute_classifier(folder)
-
-
 @pytest.mark.slow
 def test_an_interrupted_training_goes_on(tmp_path, no_data):
-    config = ClassifierConfig(dataset="megn/rendered_32", resolution=32, total_steps=4)
+    config = ClassifierConfig(dataset="megn/rendered_32", resolution=32, batch_size=8, total_steps=4)
     straight = classifier_lib.train(config, tmp_path / "straight")
     classifier_lib.train(dataclasses.replace(config, total_steps=2), tmp_path / "run")
     # What a kill between the second and the fourth step leaves has no network.json.
@@ -180,19 +136,3 @@ def test_an_interrupted_training_goes_on(tmp_path, no_data):
         jax.tree.map(np.testing.assert_array_equal, jax.device_get(kind.variables), stored.variables)
     with checkpoint.Checkpoints(tmp_path / "run", workdir_lib.load_config(tmp_path / "run", ClassifierConfig)) as kept:
         assert kept.latest_step == 4
-
-
-def test_a_classifier_that_cannot_be_stored_is_used_and_that_is_said(tmp_path, no_data, monkeypatch, capfd):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "file").write_text("")
-    assert classifier_lib.load_or_train("rendered_32", "~/file").held_out_images == 120
-    lines = [line for line in capfd.readouterr().err.split("\n") if "not kept" in line]
-    assert len(lines) == 1
-    assert lines[0].startswith(f"the classifier is not kept for the next time: {tmp_path}/file")
-    assert "cannot be written (Not a directory); set --config.data_dir" in lines[0]
-
-
-def test_a_folder_in_use_by_another_training_does_not_end_an_evaluation(tmp_path, no_data, capfd):
-    with workdir_lib.Lock(tmp_path / "megn_classifier" / "rendered_32-megn1.0.0-v2"):
-        assert classifier_lib.load_or_train("rendered_32", tmp_path).held_out_images == 120
-    assert "is not kept for the next time: " in (text := capfd.readouterr().err) and "is in use by another run" in text

@@ -1,0 +1,302 @@
+"""Stage `basis` of the recipe `staged`: the prior basis B in w, by all estimators, with a report.
+
+G draws faces of random latents, and the attribute classifier judges them; the estimators of `latents` find the
+directions. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from tqdm import auto as tqdm
+
+import tfds_megn
+from sdgan_jax import latents, outputs, pictures, pretrained
+from sdgan_jax.config import ESTIMATORS, Config
+from sdgan_jax.data.batches import map_batches
+from sdgan_jax.latents import Directions
+from sdgan_jax.networks import Networks
+from sdgan_jax.pretrained import AttributeClassifier, archive, directories
+from sdgan_jax.pretrained.archive import Tree
+from sdgan_jax.training import sharding
+from sdgan_jax.training import workdir as workdir_lib
+from sdgan_jax.training.gan import basis_report, targets, weights
+from sdgan_jax.training.gan.state import State, init_state
+
+BASES = "bases.safetensors"  # `rows` and `lengths` of all estimators
+_SAMPLES = 77  # folded into the key of the latents
+_PLAIN = 200  # latents that the report moves: those of the random seeds 0, 1, …, as `experiments.generate` draws them
+_BATCH = 32
+_SAME = 0.2  # relative change of the basis up to which the model keeps its F
+
+
+class Samples(NamedTuple):
+    """Latents of G and the attributes that the classifier sees in their faces.
+
+    Attributes:
+        w: f32[N,D].
+        scores: f32[N,A], log odds of each attribute of the config.
+        labels: i32[N], the likeliest attribute, an id of the config; -1 for one that the config lacks.
+    """
+
+    w: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+
+
+def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], float] | None = None) -> State:
+    """Estimates B and writes a model directory with it; returns at once where the result is there already.
+
+    The model is `config.init` with the B of the estimator `config.staged.basis`: unit rows, and `basis_length` set to
+    the mean of the natural lengths of its directions. Beside it are written `bases.safetensors` (all estimators),
+    `basis.json` and `basis.txt` (the report), and `traversal_<estimator>.png`.
+
+    Args:
+        nets: the networks of a validated config.
+        workdir: local or remote directory; made when it is not there.
+        score: not used; the other stages take it.
+
+    Returns:
+        The state of the new model.
+
+    Raises:
+        ValueError, FileNotFoundError, FileExistsError: config, model and workdir do not fit together, or an attribute
+            has no direction.
+        OSError: the results cannot be written.
+    """
+    del score
+    workdir, config = epath.Path(workdir), nets.config
+    with sharding.first_process_first():
+        if not _is_done(workdir, config):
+            with outputs.alone_in(workdir):
+                _run(nets, workdir)
+    return weights.start_from(_fresh_state(nets), config, workdir)[0]
+
+
+def check(config: Config, source: Config, trees: dict[str, Tree]) -> None:
+    """Checks that a basis can be estimated for a model.
+
+    Args:
+        config: config of the stage.
+        source: config of the model that it starts from.
+        trees: arrays of that model, as `weights.read` returns them.
+
+    Raises:
+        ValueError: the model does not fit; the message says what to change.
+    """
+    if config.latent_space != "w" or source.latent_space != "w":
+        raise ValueError(f"{config.init} adds its basis to z (config.latent_space); a basis is estimated in w only")
+    if source.generator.label_dim:
+        raise ValueError(f"{config.init} is a conditional network, whose latents depend on a class; give another model")
+    if config.num_attributes == 1:
+        raise ValueError("config.attributes is ('none',); name the attributes that the basis is to have")
+    if unknown := [name for name in config.attributes if name not in tfds_megn.ATTRIBUTES]:
+        raise ValueError(
+            f"the attribute classifier does not know {', '.join(unknown)}; it knows {', '.join(tfds_megn.ATTRIBUTES)}"
+        )
+    if config.staged.basis == "paired" and "params_e" not in trees:
+        raise ValueError(
+            f"{config.init} has no encoder, which the estimator paired needs; train one by the stage encoder "
+            f"(config.staged.stages), or choose another: {', '.join(n for n in ESTIMATORS if n != 'paired')}"
+        )
+
+
+def _is_done(workdir: epath.Path, config: Config) -> bool:
+    """Returns whether the result is in the workdir; raises `ValueError` where that of another config is."""
+    if (workdir / directories.CONFIG).exists():
+        length = workdir_lib.load_config(workdir, Config).basis_length  # which the stage has set
+        workdir_lib.check_config(workdir, dataclasses.replace(config, basis_length=length))
+    return (workdir / basis_report.JSON).exists()
+
+
+def _fresh_state(nets: Networks) -> State:
+    return jax.jit(functools.partial(init_state, nets))()
+
+
+def _run(nets: Networks, workdir: epath.Path) -> None:
+    """Estimates, measures and writes."""
+    config = nets.config
+    if not config.init:
+        raise ValueError("config.init is empty; the stage basis starts from a model directory")
+    source, trees = weights.read(config.init)
+    check(config, source.config, trees)
+    if source.config.num_attributes > 1:  # the B that the model has is as long as its own config says
+        nets = dataclasses.replace(nets, config=dataclasses.replace(config, basis_length=source.config.basis_length))
+    outputs.check_own([workdir / name for name in basis_report.FILES], basis_report.BY)
+    state, said = weights.start_from(_fresh_state(nets), config, config.init)
+    print(said)
+    classifier = pretrained.attribute_classifier()
+    probe = make_probe(nets, state, classifier)
+    samples = sample(nets, state, probe, source.config.attributes)
+    found, accuracy = estimate(nets, state, samples, trees)
+    length = _length_of(config, found[config.staged.basis])
+    results = {
+        "model": str(config.init),
+        "estimator": config.staged.basis,
+        "basis_length": length,
+        "samples": len(samples.w),
+        "classifier": {
+            "held_out_accuracy": classifier.held_out_accuracy,
+            "held_out_images": classifier.held_out_images,
+        },
+        **basis_report.measure(probe, config, found, accuracy, samples.labels),
+    }
+    basis_report.write(workdir, probe, config, found, results)
+    arrays = {name: directions._asdict() for name, directions in found.items()}
+    archive.write(workdir / BASES, arrays)
+    held = {name: getattr(state, name) for name in weights.FIELDS if name in trees}
+    held["basis"] = found[config.staged.basis].rows
+    if "params_f" in held and _change(nets.config.basis_length * state.basis, length * held["basis"]) > _SAME:
+        del held["params_f"]
+        print("  F is left out: it was trained with another basis; train it again by the stage fusion")
+    weights.write(workdir, dataclasses.replace(config, basis_length=length), held)
+    outputs.write_json(workdir / basis_report.JSON, results, basis_report.BY)  # last: its presence means all is there
+
+
+def sample(nets: Networks, state: State, probe: basis_report.Probe, drawn: tuple[str, ...]) -> Samples:
+    """Draws `config.staged.basis_samples` latents of G, and judges their faces.
+
+    Args:
+        nets: the networks.
+        state: its averaged G draws; its basis moves the latents.
+        probe: judges the faces.
+        drawn: attributes that G was trained with; each is drawn equally often. With `none` alone (a plain G) no
+            latent is moved.
+
+    Returns:
+        The samples.
+    """
+    config, variables = nets.config, state.variables_ema
+    ids = np.array([i for i, name in enumerate(config.attributes) if name in drawn])
+    count = config.staged.basis_samples
+    key = jax.random.fold_in(jax.random.key(config.seed), _SAMPLES)
+    z = np.asarray(jax.random.normal(key, (count, config.generator.latent_dim)))
+    wanted = np.eye(config.num_attributes, dtype=np.float32)[ids[np.arange(count) % len(ids)]]
+    to_w = jax.jit(lambda variables, basis, z, wanted: nets.to_w_plus(variables, z, wanted, basis)[:, 0])
+    with tqdm.tqdm(total=-(-count // _BATCH), desc="Judging latents", unit="batch", mininterval=0.5) as bar:
+
+        def judge(z: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            w = np.asarray(to_w(variables, state.basis, z, wanted))
+            bar.update()
+            return w, probe.judge(w)
+
+        w, logits = map_batches(judge, z, wanted, size=_BATCH)
+    columns = attribute_columns(config)
+    ours = np.full(logits.shape[1], -1, np.int32)
+    ours[columns] = np.arange(len(columns))
+    return Samples(w, log_odds(logits)[:, columns], ours[logits.argmax(axis=1)])
+
+
+def estimate(
+    nets: Networks, state: State, samples: Samples, trees: dict[str, Tree]
+) -> tuple[dict[str, Directions], np.ndarray]:
+    """Applies all estimators.
+
+    Args:
+        nets: the networks.
+        state: its basis is the estimator `random`.
+        samples: see `sample`.
+        trees: the model; without `params_e` in it there is no `paired`.
+
+    Returns:
+        The directions by the name of the estimator, and the held-out accuracy f32[A] of the SVMs.
+    """
+    config = nets.config
+    lengths = np.full(config.num_attributes, config.basis_length, np.float32)
+    lengths[0] = 0
+    svm, accuracy = latents.svm_basis(samples.w, samples.scores, samples.labels, config.seed)
+    found = {
+        "random": Directions(np.asarray(state.basis), lengths),
+        "means": latents.means_basis(samples.w, samples.labels, config.num_attributes),
+        "svm": svm,
+        "svm_conditional": latents.conditional_basis(svm, samples.w, samples.labels),
+    }
+    if "params_e" in trees:
+        found["paired"] = _paired(nets, trees)
+    return found, accuracy
+
+
+def _paired(nets: Networks, trees: dict[str, Tree]) -> Directions:
+    """Encodes the pairs of faces of the stage `fusion`, at most one for each sample, and applies `paired`."""
+    config = nets.config
+    count = min(config.staged.basis_samples, config.staged.targets)
+    made = targets.make_pairs(nets, trees, count, "train")
+
+    @jax.jit
+    def encode(params_e: Tree, w_avg: jax.Array, faces: jax.Array) -> jax.Array:
+        return nets.encode(params_e, pictures.to_float(faces), w_avg).mean(axis=1)  # [n,L,D] -> [n,D]
+
+    edited, unedited = (
+        map_batches(lambda some: np.asarray(encode(trees["params_e"], trees["w_avg"], some)), made[name], size=_BATCH)
+        for name in ("target", "source")
+    )
+    labels = np.abs(made["attributes"]).argmax(axis=1)
+    signs = made["attributes"].sum(axis=1)[:, None]  # -1 where the attribute was taken off
+    return latents.paired_basis(signs * edited, signs * unedited, labels, config.num_attributes)
+
+
+def make_probe(nets: Networks, state: State, classifier: AttributeClassifier) -> basis_report.Probe:
+    """Makes the functions that draw and judge the faces of latents w of the averaged G."""
+    config, variables = nets.config, state.variables_ema
+
+    def draw(variables: Tree, w: jax.Array) -> jax.Array:
+        return nets.synthesize(variables, latents.broadcast_layers(w, config.num_layers), "const")
+
+    def judge(variables: Tree, w: jax.Array) -> jax.Array:
+        return classifier(jnp.clip(draw(variables, w), -1.0, 1.0))[0]
+
+    def in_batches(function: Callable[[Tree, jax.Array], jax.Array]) -> Callable[[np.ndarray], np.ndarray]:
+        compiled = jax.jit(function)
+        return lambda w: map_batches(lambda some: np.asarray(compiled(variables, some)), w, size=_BATCH)
+
+    keys = jax.vmap(jax.random.key)(jnp.arange(_PLAIN))
+    z = jax.vmap(lambda key: jax.random.normal(key, (config.generator.latent_dim,)))(keys)
+    columns, w = attribute_columns(config), jax.jit(nets.map)(variables, z)
+    return basis_report.Probe(in_batches(draw), in_batches(judge), columns, np.asarray(w))
+
+
+def attribute_columns(config: Config) -> list[int]:
+    """Returns the column of the classifier's logits for each attribute of the config."""
+    return [tfds_megn.ATTRIBUTES.index(name) for name in config.attributes]
+
+
+def log_odds(logits: np.ndarray) -> np.ndarray:
+    """Returns log(p / (1 - p)) f32[N,C] of the softmax p of logits f32[N,C]; finite where p rounds to 0 or 1."""
+    others = np.where(np.eye(logits.shape[1], dtype=bool), -np.inf, logits[:, None])  # [N,C,C]
+    return logits - np.asarray(jax.nn.logsumexp(others, axis=-1))
+
+
+def _change(before: jax.Array, after: np.ndarray) -> float:
+    """Returns the largest change of a row f32[A,D], relative to its length; 0 for rows that stay."""
+    change, length = (np.linalg.norm(rows, axis=1)[1:] for rows in (after - np.asarray(before), np.asarray(before)))
+    return float((change / np.maximum(length, 1e-12)).max())
+
+
+def _length_of(config: Config, directions: Directions) -> float:
+    """Returns the basis length of the written model: the mean of the natural lengths.
+
+    Raises:
+        ValueError: an attribute has no direction, or the directions lead away from their attributes.
+    """
+    estimator = config.staged.basis
+    missing = [n for n, row in zip(config.attributes[1:], directions.rows[1:], strict=True) if not row.any()]
+    if missing:
+        raise ValueError(
+            f"the estimator {estimator} has no direction for {', '.join(missing)}: among "
+            f"{config.staged.basis_samples} samples fewer than {latents.FEWEST} show it (or none shows a plain face); "
+            "take more samples, or another estimator"
+        )
+    length = float(directions.lengths[1:].mean())
+    if not (math.isfinite(length) and length > 0):
+        raise ValueError(
+            f"the directions of the estimator {estimator} have the mean length {length:.3g}; choose another"
+        )
+    return length

@@ -1,0 +1,179 @@
+"""The stage `encoder`: its loss by hand, its gradient by finite differences, and what stays frozen."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sdgan_jax import config as c
+from sdgan_jax import pictures
+from sdgan_jax.networks import make_networks
+from sdgan_jax.training import sharding
+from sdgan_jax.training.gan import encoder_step, inputs, sheets, weights
+from sdgan_jax.training.gan.encoder_step import Rows
+from tests.training import tiny
+
+LENGTH, D, LAYERS, STEPS = 3.0, 12, 4, 40
+WEIGHTS = c.EncoderLossConfig(pixels=2.0, perceptual=3.0, latent=0.5, pull=0.25)
+
+
+def make_config(**fields):
+    base = {
+        "recipe": "staged",
+        "latent_space": "w",
+        "basis_length": LENGTH,
+        "encoder": c.EncoderConfig(width=4, width_max=4, hidden=8, rank=2),
+        "staged": c.StagedConfig(encoder_losses=WEIGHTS),
+        "adam_e": c.AdamConfig(0.01, 0.9, 0.99, epsilon=0.01),
+    }
+    return tiny.config(**(base | fields))
+
+
+CONFIG = make_config()
+
+
+def features(images):
+    """Stands for the frozen networks: two layers of products of colours."""
+    small = images.reshape(-1, 4, 2, 4, 2, 3).mean((2, 4))
+    return images * images[..., ::-1] + 0.5, jnp.concatenate((small, small**2), -1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    with tiny.quick_compilation():
+        yield
+
+
+def make_rows(count=3, seed=0):
+    rng = np.random.default_rng(seed)
+    attributes = np.eye(3, dtype=np.float32)[np.arange(count) % 3]
+    attributes[-1] = [0, 1, 1]
+    real = np.tanh(rng.standard_normal((count, 8, 8, 3)))
+    return Rows(np.float32(real), attributes, np.float32(rng.standard_normal((count, D))))
+
+
+def distance_by_hand(a, b):
+    """The perceptual distance of two images by `features`, as two minus twice the cosine."""
+    total = []
+    for x, y in zip(features(a), features(b), strict=True):
+        x, y = np.asarray(x), np.asarray(y)
+        cosine = (x * y).sum(-1) / (np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1))
+        total.append((2 - 2 * cosine).mean())
+    return np.mean(total)
+
+
+def test_the_loss_by_hand():
+    nets, state, rows = make_networks(CONFIG), tiny.random_state(CONFIG), make_rows()
+    variables = {"params": state.ema_g, "buffers": state.buffers_g}
+    draw = jax.jit(lambda w: nets.synthesize(variables, w, "const"))
+    encode = jax.jit(lambda images: nets.encoder.apply({"params": state.params_e}, images))
+    w = np.asarray(jax.jit(nets.map)(variables, rows.z)) + LENGTH * rows.attributes @ state.basis
+    w_plus = np.repeat(w[:, None], LAYERS, 1)
+    difference = np.asarray(encode(rows.real))
+    rebuilt = np.asarray(draw(state.w_avg + difference))
+    halves = (rebuilt - rows.real).reshape(3, 4, 2, 4, 2, 3).mean((2, 4))
+    expected = {
+        "l_pixels": (np.abs(rebuilt - rows.real).mean() + np.abs(halves).mean()) / 2,
+        "l_perceptual": distance_by_hand(rebuilt, rows.real),
+        "l_latent": np.square(state.w_avg + np.asarray(encode(draw(w_plus))) - w_plus).mean(),
+        "l_pull": np.square(difference).mean(),
+    }
+    compute = jax.jit(functools.partial(encoder_step.loss_e, nets, features))
+    total, values = compute(state, state.params_e, rows)
+    assert set(values) == set(encoder_step.LOSSES)
+    for name, value in expected.items():
+        np.testing.assert_allclose(values[name], value, rtol=1e-3, err_msg=name)
+    by_hand = [factor * expected[name] for factor, name in zip((2.0, 3.0, 0.5, 0.25), encoder_step.LOSSES, strict=True)]
+    np.testing.assert_allclose(total, sum(by_hand), rtol=1e-3)
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    """Along the gradient itself, in float64."""
+    nets, h = make_networks(CONFIG), 1e-5
+    with jax.enable_x64(True):
+        state, rows = jax.tree.map(
+            lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, (tiny.random_state(CONFIG), make_rows())
+        )
+
+        def loss(params):
+            return encoder_step.loss_e(nets, features, state, params, rows)[0]
+
+        compute, gradient = jax.jit(loss), jax.jit(jax.grad(loss))(state.params_e)
+        squared = sum(float(np.square(g).sum()) for g in jax.tree.leaves(gradient))
+        ends = [
+            compute(jax.tree.map(lambda p, g, h=s * h / squared**0.5: p + h * g, state.params_e, gradient))
+            for s in (1, -1)
+        ]
+        np.testing.assert_allclose((ends[0] - ends[1]) / (2 * h), squared**0.5, rtol=1e-3)
+
+
+def run(config, devices, steps):
+    mesh = sharding.make_mesh(config.batch_size, jax.devices()[:devices])
+    state = jax.device_put(tiny.random_state(config), sharding.replicated(mesh))
+    step = sharding.map_step(encoder_step.make_step(make_networks(config), features), mesh)
+    history = []
+    for _ in range(steps):
+        state, metrics = step(state, inputs.put_batch(tiny.random_batch(), mesh))
+        history.append({name: float(value) for name, (value, _) in metrics.items()})
+    return jax.device_get(state), history
+
+
+@pytest.fixture(scope="module")
+def four():
+    return run(CONFIG, devices=4, steps=STEPS)
+
+
+def total(values):
+    return sum(f * values[name] for f, name in zip((2.0, 3.0, 0.5, 0.25), encoder_step.LOSSES, strict=True))
+
+
+def test_the_loss_falls_and_all_but_e_is_frozen(four):
+    state, history = four
+    assert total(history[-1]) < 0.8 * total(history[0])
+    before = dict(tiny.named_leaves(tiny.random_state(CONFIG)))
+    changed = {name.split("/")[0] for name, leaf in tiny.named_leaves(state) if not np.array_equal(leaf, before[name])}
+    assert changed == {"step", "params_e", "opt_e"}
+    assert state.step == STEPS and tiny.count(state.opt_e) == STEPS
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_one_device_and_parts_of_a_batch_give_the_same(four, accumulate):
+    state, history = run(make_config(accumulate=accumulate), devices=1, steps=3)
+    for found, expected in zip(history, four[1], strict=False):
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-3, err_msg=name)
+
+
+def test_training_writes_the_sheet_and_needs_a_generator(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder_step.pretrained, "perceptual_network", lambda: features)
+    config = make_config(
+        data_dir=str(tmp_path / "data"), total_steps=2, log_every=1, sample_every=2, checkpoint_every=2
+    )
+    with pytest.raises(ValueError, match="the stage 'encoder' needs a trained generator; set --config.init=DIR"):
+        encoder_step.train(make_networks(config), tmp_path / "run")
+    model = tiny.random_state(CONFIG)
+    weights.write(tmp_path / "model", CONFIG, {name: getattr(model, name) for name in weights.FIELDS})
+    config.init = str(tmp_path / "model")
+    state = jax.device_get(encoder_step.train(make_networks(config), tmp_path / "run"))
+    assert state.step == 2
+    for name in ("ema_g", "buffers_g", "w_avg", "basis"):
+        for (leaf, a), (_, b) in zip(
+            tiny.named_leaves(getattr(state, name)), tiny.named_leaves(getattr(model, name)), strict=True
+        ):
+            np.testing.assert_array_equal(a, b, err_msg=f"{name}/{leaf}")
+    assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == ["encoded_000002.png"]
+
+
+def test_each_row_of_the_sheet_has_its_reconstruction_below():
+    nets, state = make_networks(CONFIG), tiny.random_state(CONFIG)
+    reals = tiny.random_batch()["image"][:9]  # the ninth does not fill a row
+    sheet = sheets.make_encoded(nets, reals)(state)["encoded"]
+    variables = {"params": state.ema_g, "buffers": state.buffers_g}
+    rebuild = jax.jit(
+        lambda x: nets.synthesize(variables, nets.encode(state.params_e, x, state.w_avg), "const")
+    )
+    rebuilt = pictures.to_uint8(np.asarray(rebuild(pictures.to_float(reals[:8]))))
+    expected = pictures.grid(np.concatenate((reals[:8], rebuilt)), 8, ["x", "G(E(x))"])
+    assert np.abs(sheet.astype(int) - expected).max() <= 1
