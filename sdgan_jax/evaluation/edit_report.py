@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from sdgan_jax import pictures
+from sdgan_jax import outputs, pictures
 from sdgan_jax.evaluation.edit_judges import COLUMNS, WITHOUT_TRUTH
 from sdgan_jax.evaluation.report import BY
 
@@ -17,12 +17,23 @@ SHOWN = 8  # faces of each case that are kept for the sheets
 OVERVIEW = 3  # persons on the sheet of all attributes
 SHORT_COLUMNS = ("accuracy", "of_ceiling", "l1_inside", "l1_outside", "perceptual")
 
-__all__ = ["BY", "files", "short_table", "table", "write_sheets"]
-
 
 def files(names: Sequence[str]) -> list[str]:
     """Returns the names of the files that the benchmark writes, for the attributes of a model."""
     return ["edits.txt", "edits.json", "edits.png", *(f"edits_{name}.png" for name in names[1:])]
+
+
+def write(
+    out_dir: str | os.PathLike[str],
+    results: Mapping[str, Any],
+    images: Mapping[str, Mapping[str, np.ndarray]],
+    names: Sequence[str],
+) -> None:
+    """Writes `edits.json`, `edits.txt` and the sheets; for the arguments see `table` and `write_sheets`."""
+    out_dir = epath.Path(out_dir)
+    outputs.write_json(out_dir / "edits.json", results, BY)
+    outputs.write_text(out_dir / "edits.txt", table(results), BY)
+    write_sheets(out_dir, images, names)
 
 
 def table(results: Mapping[str, Any]) -> str:

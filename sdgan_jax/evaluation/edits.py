@@ -71,17 +71,13 @@ def evaluate_edits(
     outputs.check_own([out_dir / name for name in edit_report.files(names)], edit_report.BY)
     bases = edit_rows.read_bases(path or storage.SHIPPED_MODEL, names, config.generator.latent_dim)
     editors = Editors(model, bases, variants or {})
-    data_dir = data_dir or config.data_dir or None
     dataset = samples.rendered_config(config.dataset, config.resolution)
-    faces = rendered.read(dataset, "test", data_dir)
+    faces = rendered.read(dataset, "test", data_dir or config.data_dir or None)
     if photos:
         cases = [edit_cases.photo_cases(photos, names, config.resolution)]
     else:
         cases = edit_cases.rendered_cases(faces, names, num_persons, config.resolution)
-    judges = Judges(
-        pretrained.attribute_classifier(classifier_path),
-        pretrained.perceptual_network(config.fusion.position_network, config.losses.identity_network),
-    )
+    judges = Judges(pretrained.attribute_classifier(classifier_path), pretrained.perceptual_network())
     out_dir.mkdir(parents=True, exist_ok=True)
     measured, shown = measure(editors, judges, cases)
     results = {
@@ -90,9 +86,7 @@ def evaluate_edits(
         "faces": {case.name: len(case.sources) for case in cases[0]},
         **summarise(measured),
     }
-    outputs.write_json(out_dir / "edits.json", results, edit_report.BY)
-    outputs.write_text(out_dir / "edits.txt", edit_report.table(results), edit_report.BY)
-    edit_report.write_sheets(out_dir, shown, names)
+    edit_report.write(out_dir, results, shown, names)
     return results
 
 
