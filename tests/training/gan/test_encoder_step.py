@@ -171,9 +171,7 @@ def test_each_row_of_the_sheet_has_its_reconstruction_below():
     reals = tiny.random_batch()["image"][:9]  # the ninth does not fill a row
     sheet = sheets.make_encoded(nets, reals)(state)["encoded"]
     variables = {"params": state.ema_g, "buffers": state.buffers_g}
-    rebuild = jax.jit(
-        lambda x: nets.synthesize(variables, nets.encode(state.params_e, x, state.w_avg), "const")
-    )
+    rebuild = jax.jit(lambda x: nets.synthesize(variables, nets.encode(state.params_e, x, state.w_avg), "const"))
     rebuilt = pictures.to_uint8(np.asarray(rebuild(pictures.to_float(reals[:8]))))
     expected = pictures.grid(np.concatenate((reals[:8], rebuilt)), 8, ["x", "G(E(x))"])
     assert np.abs(sheet.astype(int) - expected).max() <= 1
