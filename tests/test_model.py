@@ -18,13 +18,6 @@ LENGTH = 3.0
 W_SPACE = tiny.config(latent_space="w", basis_length=LENGTH)
 Z_SPACE = tiny.config(latent_space="z", basis_length=LENGTH)
 NAMES = tiny.ATTRIBUTES
-ENCODING = tiny.config(
-    latent_space="w",
-    basis_length=LENGTH,
-    recipe="staged",
-    encoder=c.EncoderConfig(width=4, width_max=4, hidden=8, rank=2),
-    fusion=c.FusionConfig(width=8, width_max=8, blocks=1, kernel=3, removal=True),
-)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,11 +34,6 @@ def make(config):
 @pytest.fixture(scope="module")
 def model():
     return make(W_SPACE)
-
-
-@pytest.fixture(scope="module")
-def encoding():
-    return make(ENCODING)
 
 
 def draw(*shape, seed=0):
@@ -255,6 +243,22 @@ def test_inversion_and_edit(model):
     close(model.edit(faces, "mask", strength=0.5), blending.blend(faces, model.synthesize(latent), edited))
 
 
+STAGED = tiny.config(
+    recipe="staged",
+    latent_space="w",
+    basis_length=LENGTH,
+    encoder=c.EncoderConfig(width=4, width_max=4, hidden=8, rank=2),
+    fusion=c.FusionConfig(width=8, width_max=8, blocks=1, kernel=3, removal=True),
+)
+
+
+@pytest.fixture(scope="module")
+def with_encoder():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_lib.pretrained, "perceptual_network", lambda: lambda images: (images + 2.0,))
+        yield make(STAGED)
+
+
 @pytest.mark.parametrize(
     ("asked", "worn"),
     [
@@ -263,33 +267,33 @@ def test_inversion_and_edit(model):
         ({"attribute": "beard", "remove": ["mask"]}, {1: -1, 2: 1}),
     ],
 )
-def test_edits_with_an_encoder(encoding, asked, worn):
+def test_edits_with_an_encoder(with_encoder, asked, worn):
     """The latent is E's; attributes put on and taken off add up; without a blend the result is G's picture."""
-    latent = np.asarray(encoding.encode(IMAGES))
+    latent = np.asarray(with_encoder.encode(IMAGES))
     offset = sum(
-        np.asarray(encoding.offset(IMAGES, NAMES[k]) if sign > 0 else encoding.offset(IMAGES, remove=NAMES[k]))
+        np.asarray(with_encoder.offset(IMAGES, NAMES[k]) if sign > 0 else with_encoder.offset(IMAGES, remove=NAMES[k]))
         for k, sign in worn.items()
     )
-    move = LENGTH * sum(sign * np.asarray(encoding.params["basis"][k]) for k, sign in worn.items()) + offset
-    drawn = encoding.synthesize(latent + 0.7 * move)
-    close(encoding.edit_latent(latent, IMAGES, **asked, strength=0.7, blend=False), drawn)
-    blended = blending.blend(IMAGES, encoding.synthesize(latent), drawn)
-    close(encoding.edit(IMAGES, **asked, strength=0.7), blended)
+    move = LENGTH * sum(sign * np.asarray(with_encoder.params["basis"][k]) for k, sign in worn.items()) + offset
+    drawn = with_encoder.synthesize(latent + 0.7 * move)
+    close(with_encoder.edit_latent(latent, IMAGES, **asked, strength=0.7, blend=False), drawn)
+    blended = blending.blend(IMAGES, with_encoder.synthesize(latent), drawn)
+    close(with_encoder.edit(IMAGES, **asked, strength=0.7), blended)
 
 
-def test_the_offset_of_a_removal(model, encoding):
+def test_the_offset_of_a_removal(model, with_encoder):
     """Negated without maps of its own, else another one."""
     close(model.offset(IMAGES, remove="mask"), -np.asarray(model.offset(IMAGES, "mask")))
-    on, off = (np.asarray(encoding.offset(IMAGES, **ask)) for ask in ({"attribute": "mask"}, {"remove": "mask"}))
+    on, off = (np.asarray(with_encoder.offset(IMAGES, **ask)) for ask in ({"attribute": "mask"}, {"remove": "mask"}))
     assert np.abs(off + on).max() > 0.1 * np.abs(on).max()
 
 
-def test_edits_that_cannot_be_are_refused_before_the_search(encoding, monkeypatch):
-    monkeypatch.setattr(encoding, "encode", lambda images: 1 / 0)
+def test_edits_that_cannot_be_are_refused_before_the_search(with_encoder, monkeypatch):
+    monkeypatch.setattr(with_encoder, "encode", lambda images: 1 / 0)
     with pytest.raises(ValueError, match="'mask' cannot be added and removed at once"):
-        encoding.edit(IMAGES, "mask", remove="mask")
+        with_encoder.edit(IMAGES, "mask", remove="mask")
     with pytest.raises(ValueError, match="unknown attribute 'hat'"):
-        encoding.edit(IMAGES, remove="hat")
+        with_encoder.edit(IMAGES, remove="hat")
 
 
 def test_editing_in_z():
@@ -301,21 +305,6 @@ def test_editing_in_z():
     edited = model.synthesize(model.map(z + 0.5 * (LENGTH * basis + offset)))
     expected = blending.blend(faces, model.synthesize(model.map(z)), edited)
     close(model.edit(faces, "beard", strength=0.5), expected)
-
-
-STAGED = tiny.config(
-    recipe="staged",
-    latent_space="w",
-    basis_length=LENGTH,
-    encoder=c.EncoderConfig(width=4, width_max=4, hidden=8, rank=2),
-)
-
-
-@pytest.fixture(scope="module")
-def with_encoder():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_lib.pretrained, "perceptual_network", lambda: lambda images: (images + 2.0,))
-        yield make(STAGED)
 
 
 def test_encode_is_the_average_w_plus_the_encoder(with_encoder):

@@ -58,13 +58,14 @@ def make_optimizers(config: Config) -> Optimizers:
 
     A regulariser every k steps makes k + 1 updates in k steps. With c = k / (k + 1), the learning rate is multiplied by
     c and the betas are raised to the power c, so that k + 1 updates move as far as k (Karras et al. 2020, appendix B).
-    E, which has no adversary to keep up with, learns at a rate that falls to 0 along a cosine.
+    E, and F in the recipe `staged`, have no adversary to keep up with and learn at a rate that falls to 0 along a
+    cosine.
     """
     every = config.intervals
     return Optimizers(
         _adam(config.adam_g, every["path_length"]),
         _adam(config.adam_d, every["r1"]),
-        _adam(config.adam_f),
+        _adam(config.adam_f, decay_steps=config.total_steps if config.recipe == "staged" else 0),
         _adam(config.adam_e, decay_steps=config.total_steps),
     )
 

@@ -40,10 +40,12 @@ def test_adam_is_corrected_for_the_updates_of_the_regulariser(every):
         np.testing.assert_allclose(params, expected, rtol=1e-5)
 
 
-def test_the_rate_of_e_falls_along_a_cosine():
+@pytest.mark.parametrize("net", "ef")
+def test_the_rates_of_e_and_f_fall_along_a_cosine(net):
     """Under a constant gradient every update of Adam is the rate of its step."""
-    config = tiny.config(adam_e=c.AdamConfig(0.1, 0.9, 0.99), total_steps=4)
-    optimizer = state_lib.make_optimizers(config).e
+    adam = c.AdamConfig(0.1, 0.9, 0.99)
+    config = tiny.config(recipe="staged", latent_space="w", adam_e=adam, adam_f=adam, total_steps=4)
+    optimizer = getattr(state_lib.make_optimizers(config), net)
     params, opt = np.float32(0.0), optimizer.init(np.float32(0.0))
     for step in range(5):
         before = params
