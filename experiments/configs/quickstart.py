@@ -2,8 +2,8 @@
 
 python -m experiments.train
 
-Hardware: any two cores. Estimates the prior basis by all estimators, trains the fusion network on pairs of faces with and
-without an attribute, and measures generated faces and edits. From scratch: experiments/configs/staged64.py.
+Hardware: any two cores. Estimates the prior basis by all estimators, trains the fusion network on pairs of faces with
+and without an attribute, and measures generated faces and edits. From scratch: experiments/configs/staged64.py.
 """
 
 from experiments.configs import staged64
