@@ -102,7 +102,7 @@ def check(config: Config, source: Config, trees: dict[str, Tree]) -> None:
         raise ValueError(
             f"the attribute classifier does not know {', '.join(unknown)}; it knows {', '.join(tfds_megn.ATTRIBUTES)}"
         )
-    if config.staged.basis == "paired" and "params_e" not in trees:
+    if config.staged.basis == "paired" and not trees.get("params_e"):
         raise ValueError(
             f"{config.init} has no encoder, which the estimator paired needs; train one by the stage encoder "
             f"(config.staged.stages), or choose another: {', '.join(n for n in ESTIMATORS if n != 'paired')}"
@@ -152,7 +152,7 @@ def _run(nets: Networks, workdir: epath.Path) -> None:
     basis_report.write(workdir, probe, config, found, results)
     arrays = {name: directions._asdict() for name, directions in found.items()}
     archive.write(workdir / BASES, arrays)
-    held = {name: getattr(state, name) for name in weights.FIELDS if name in trees}
+    held = {name: getattr(state, name) for name in weights.FIELDS if jax.tree.leaves(trees.get(name))}
     held["basis"] = found[config.staged.basis].rows
     if "params_f" in held and _change(nets.config.basis_length * state.basis, length * held["basis"]) > _SAME:
         del held["params_f"]
@@ -204,7 +204,7 @@ def estimate(
         nets: the networks.
         state: its basis is the estimator `random`.
         samples: see `sample`.
-        trees: the model; without `params_e` in it there is no `paired`.
+        trees: the model; where its `params_e` is missing or empty there is no `paired`.
 
     Returns:
         The directions by the name of the estimator, and the held-out accuracy f32[A] of the SVMs.
@@ -219,7 +219,7 @@ def estimate(
         "svm": svm,
         "svm_conditional": latents.conditional_basis(svm, samples.w, samples.labels),
     }
-    if "params_e" in trees:
+    if trees.get("params_e"):
         found["paired"] = _paired(nets, trees)
     return found, accuracy
 
