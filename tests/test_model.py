@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import sdgan_jax
-from sdgan_jax import blending
+from sdgan_jax import blending, losses
 from sdgan_jax import config as c
 from sdgan_jax import model as model_lib
 from sdgan_jax.networks import make_networks
@@ -18,13 +18,6 @@ LENGTH = 3.0
 W_SPACE = tiny.config(latent_space="w", basis_length=LENGTH)
 Z_SPACE = tiny.config(latent_space="z", basis_length=LENGTH)
 NAMES = tiny.ATTRIBUTES
-ENCODING = tiny.config(
-    latent_space="w",
-    basis_length=LENGTH,
-    recipe="staged",
-    encoder=c.EncoderConfig(width=4, width_max=4, hidden=8, rank=2),
-    fusion=c.FusionConfig(width=8, width_max=8, blocks=1, kernel=3, removal=True),
-)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,11 +34,6 @@ def make(config):
 @pytest.fixture(scope="module")
 def model():
     return make(W_SPACE)
-
-
-@pytest.fixture(scope="module")
-def encoding():
-    return make(ENCODING)
 
 
 def draw(*shape, seed=0):
@@ -227,6 +215,8 @@ def test_a_sample_does_not_depend_on_its_batch(model, count):
         (lambda m: m.offset(np.zeros((1, 8, 8, 3), np.uint8), "mask"), r"images must be .*; got uint8\[1, 8, 8, 3\]"),
         (lambda m: m.generate(Z, "mask", strength=float("nan")), "strength is nan; it must be a finite number"),
         (lambda m: m.generate(Z, truncation=float("inf")), "truncation is inf"),
+        (lambda m: m.encode(IMAGES), "this model has no encoder; find latents by `invert`, or train one: the stage"),
+        (lambda m: m.invert(IMAGES, steps=-1), "steps is -1; it must be 0 or more"),
         (
             lambda m: m.generate(Z, truncation=0.5, truncation_cutoff=-3),
             "truncation_cutoff is -3; the layers are 0 to 4",
@@ -239,25 +229,34 @@ def test_errors_are_one_line(model, call, message):
     assert "\n" not in str(raised.value)
 
 
-def squared_distance(a, b):
-    """The mean of the squared difference at 8 and 4 pixels."""
-    difference = np.asarray(a) - np.asarray(b)
-    boxes = difference.reshape(len(difference), 4, 2, 4, 2, 3).mean((2, 4))
-    return (np.square(difference).mean((1, 2, 3)) + np.square(boxes).mean((1, 2, 3))) / 2
-
-
 def test_inversion_and_edit(model):
     """Faces that the model drew itself are found again; an edit adds basis and offset to the latent found."""
     faces = model.generate(Z[:2], truncation=0.5)
     average = model.synthesize(np.repeat(model.params["w_avg"][None], 2, 0))
     latent = model.invert(faces)
-    found = np.asarray(squared_distance(model.synthesize(latent), faces))
+    found = np.asarray(losses.pyramid(model.synthesize(latent), faces, np.square))
     assert latent.shape == (2, LAYERS, DIM)
-    assert (found < 0.1 * np.asarray(squared_distance(average, faces))).all()
+    assert (found < 0.1 * np.asarray(losses.pyramid(average, faces, np.square))).all()
     close(model.edit(faces, "mask", strength=0.0), faces)
     move = LENGTH * np.asarray(model.params["basis"][1]) + np.asarray(model.offset(faces, "mask"))
     edited = model.synthesize(np.asarray(latent) + 0.5 * move)
     close(model.edit(faces, "mask", strength=0.5), blending.blend(faces, model.synthesize(latent), edited))
+
+
+STAGED = tiny.config(
+    recipe="staged",
+    latent_space="w",
+    basis_length=LENGTH,
+    encoder=c.EncoderConfig(width=4, width_max=4, hidden=8, rank=2),
+    fusion=c.FusionConfig(width=8, width_max=8, blocks=1, kernel=3, removal=True),
+)
+
+
+@pytest.fixture(scope="module")
+def with_encoder():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_lib.pretrained, "perceptual_network", lambda: lambda images: (images + 2.0,))
+        yield make(STAGED)
 
 
 @pytest.mark.parametrize(
@@ -268,33 +267,33 @@ def test_inversion_and_edit(model):
         ({"attribute": "beard", "remove": ["mask"]}, {1: -1, 2: 1}),
     ],
 )
-def test_edits_with_an_encoder(encoding, asked, worn):
+def test_edits_with_an_encoder(with_encoder, asked, worn):
     """The latent is E's; attributes put on and taken off add up; without a blend the result is G's picture."""
-    latent = np.asarray(encoding.encode(IMAGES))
+    latent = np.asarray(with_encoder.encode(IMAGES))
     offset = sum(
-        np.asarray(encoding.offset(IMAGES, NAMES[k]) if sign > 0 else encoding.offset(IMAGES, remove=NAMES[k]))
+        np.asarray(with_encoder.offset(IMAGES, NAMES[k]) if sign > 0 else with_encoder.offset(IMAGES, remove=NAMES[k]))
         for k, sign in worn.items()
     )
-    move = LENGTH * sum(sign * np.asarray(encoding.params["basis"][k]) for k, sign in worn.items()) + offset
-    drawn = encoding.synthesize(latent + 0.7 * move)
-    close(encoding.edit_latent(latent, IMAGES, **asked, strength=0.7, blend=False), drawn)
-    blended = blending.blend(IMAGES, encoding.synthesize(latent), drawn)
-    close(encoding.edit(IMAGES, **asked, strength=0.7), blended)
+    move = LENGTH * sum(sign * np.asarray(with_encoder.params["basis"][k]) for k, sign in worn.items()) + offset
+    drawn = with_encoder.synthesize(latent + 0.7 * move)
+    close(with_encoder.edit_latent(latent, IMAGES, **asked, strength=0.7, blend=False), drawn)
+    blended = blending.blend(IMAGES, with_encoder.synthesize(latent), drawn)
+    close(with_encoder.edit(IMAGES, **asked, strength=0.7), blended)
 
 
-def test_the_offset_of_a_removal(model, encoding):
+def test_the_offset_of_a_removal(model, with_encoder):
     """Negated without maps of its own, else another one."""
     close(model.offset(IMAGES, remove="mask"), -np.asarray(model.offset(IMAGES, "mask")))
-    on, off = (np.asarray(encoding.offset(IMAGES, **ask)) for ask in ({"attribute": "mask"}, {"remove": "mask"}))
+    on, off = (np.asarray(with_encoder.offset(IMAGES, **ask)) for ask in ({"attribute": "mask"}, {"remove": "mask"}))
     assert np.abs(off + on).max() > 0.1 * np.abs(on).max()
 
 
-def test_edits_that_cannot_be_are_refused_before_the_search(encoding, monkeypatch):
-    monkeypatch.setattr(encoding, "encode", lambda images: 1 / 0)
+def test_edits_that_cannot_be_are_refused_before_the_search(with_encoder, monkeypatch):
+    monkeypatch.setattr(with_encoder, "encode", lambda images: 1 / 0)
     with pytest.raises(ValueError, match="'mask' cannot be added and removed at once"):
-        encoding.edit(IMAGES, "mask", remove="mask")
+        with_encoder.edit(IMAGES, "mask", remove="mask")
     with pytest.raises(ValueError, match="unknown attribute 'hat'"):
-        encoding.edit(IMAGES, remove="hat")
+        with_encoder.edit(IMAGES, remove="hat")
 
 
 def test_editing_in_z():
@@ -306,3 +305,28 @@ def test_editing_in_z():
     edited = model.synthesize(model.map(z + 0.5 * (LENGTH * basis + offset)))
     expected = blending.blend(faces, model.synthesize(model.map(z)), edited)
     close(model.edit(faces, "beard", strength=0.5), expected)
+
+
+def test_encode_is_the_average_w_plus_the_encoder(with_encoder):
+    model = with_encoder
+    difference = model.nets.encoder.apply({"params": model.params["E"]}, IMAGES)
+    latent = model.encode(IMAGES)
+    assert latent.shape == (N, LAYERS, DIM)
+    close(latent, np.asarray(model.params["w_avg"]) + np.asarray(difference))
+    close(model.invert(IMAGES, steps=0), latent)
+
+
+def test_inversion_with_an_encoder_starts_there_and_comes_nearer(with_encoder):
+    model = with_encoder
+    encoded, found = (
+        np.asarray(losses.pyramid(model.synthesize(latent), IMAGES))
+        for latent in (model.encode(IMAGES), model.invert(IMAGES))
+    )
+    assert (found < 0.9 * encoded).all()
+
+
+def test_the_encoder_is_saved(with_encoder, tmp_path):
+    with_encoder.save(tmp_path)
+    loaded = sdgan_jax.load(tmp_path)
+    assert set(loaded.params) == {"G", "D", "F", "E", "basis", "w_avg"}
+    np.testing.assert_array_equal(loaded.encode(IMAGES), with_encoder.encode(IMAGES))

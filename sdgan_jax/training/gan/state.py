@@ -58,20 +58,23 @@ def make_optimizers(config: Config) -> Optimizers:
 
     A regulariser every k steps makes k + 1 updates in k steps. With c = k / (k + 1), the learning rate is multiplied by
     c and the betas are raised to the power c, so that k + 1 updates move as far as k (Karras et al. 2020, appendix B).
+    E, and F in the recipe `staged`, have no adversary to keep up with and learn at a rate that falls to 0 along a
+    cosine.
     """
     every = config.intervals
     return Optimizers(
         _adam(config.adam_g, every["path_length"]),
         _adam(config.adam_d, every["r1"]),
-        _adam(config.adam_f),
-        _adam(config.adam_e),
+        _adam(config.adam_f, decay_steps=config.total_steps if config.recipe == "staged" else 0),
+        _adam(config.adam_e, decay_steps=config.total_steps),
     )
 
 
-def _adam(config: AdamConfig, regularised_every: int = 0) -> optax.GradientTransformation:
+def _adam(config: AdamConfig, regularised_every: int = 0, decay_steps: int = 0) -> optax.GradientTransformation:
     correction = regularised_every / (regularised_every + 1) if regularised_every else 1.0
+    rate = config.learning_rate * correction
     return optax.adam(
-        config.learning_rate * correction,
+        optax.cosine_decay_schedule(rate, decay_steps) if decay_steps else rate,
         b1=config.beta1**correction,
         b2=config.beta2**correction,
         eps=config.epsilon,

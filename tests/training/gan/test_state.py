@@ -1,4 +1,4 @@
-"""The state at step 0, and Adam's correction for lazy regularisation."""
+"""The state at step 0, Adam's correction for lazy regularisation, and the rate of E."""
 
 import dataclasses
 
@@ -38,3 +38,16 @@ def test_adam_is_corrected_for_the_updates_of_the_regulariser(every):
         mean, square = beta1 * mean + (1 - beta1) * gradient, beta2 * square + (1 - beta2) * gradient**2
         expected -= rate * (mean / (1 - beta1**number)) / np.sqrt(square / (1 - beta2**number))
         np.testing.assert_allclose(params, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("net", "ef")
+def test_the_rates_of_e_and_f_fall_along_a_cosine(net):
+    """Under a constant gradient every update of Adam is the rate of its step."""
+    adam = c.AdamConfig(0.1, 0.9, 0.99)
+    config = tiny.config(recipe="staged", latent_space="w", adam_e=adam, adam_f=adam, total_steps=4)
+    optimizer = getattr(state_lib.make_optimizers(config), net)
+    params, opt = np.float32(0.0), optimizer.init(np.float32(0.0))
+    for step in range(5):
+        before = params
+        params, opt = state_lib.apply_gradient(optimizer, np.float32(3.0), opt, params)
+        np.testing.assert_allclose(before - params, 0.05 * (1 + np.cos(np.pi * step / 4)), rtol=1e-4, atol=1e-7)

@@ -1,0 +1,58 @@
+"""`python -m experiments.edit` as a user types it."""
+
+import csv
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfds_megn
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def edit(folder, *arguments):
+    command = [sys.executable, "-m", "experiments.edit", f"--model={ROOT}/experiments/weights/faces32", "--input=in"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=folder, env=environment)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A rendered face that wears a mask."""
+    (tmp_path / "in").mkdir()
+    Image.fromarray(tfds_megn.render(tfds_megn.sample_params(3), "mask", 64)).save(tmp_path / "in" / "a.png")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_removal_needs_no_attribute(folder):
+    result = edit(folder, "--remove=mask", "--steps=20", "--out=out")
+    assert result.returncode == 0, result.stderr
+    (row,) = csv.DictReader((folder / "out" / "manifest.csv").open())
+    assert (row["attribute"], row["remove"], row["out"]) == ("", "mask", "a.png")
+    before = np.asarray(Image.open(folder / "in" / "a.png").reduce(2)).astype(int)
+    after = np.asarray(Image.open(folder / "out" / "a.png"))
+    assert after.shape == (32, 32, 3) and np.abs(after - before)[:4].max() < np.abs(after - before)[16:].max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ([], "error: no attribute is given; set --attribute or --remove to some of mask, eyeglasses, "),
+        (["--remove=hat"], "error: unknown attribute 'hat'; the known ones are none, mask"),
+        (["--remove=none"], "error: 'none' cannot be removed; the attributes are mask"),
+        (["--attribute=mask", "--remove=mask"], "error: 'mask' cannot be added and removed at once"),
+        (["--remove=mask", "--steps=0"], "error: --steps=0: this model has no encoder"),
+        (["--remove=mask", "--steps=-1"], "error: flag --steps=-1: "),
+    ],
+)
+def test_a_mistake_is_one_line(folder, flags, line):
+    result = edit(folder, *flags, "--out=out")
+    assert result.returncode == 1 and result.stderr.startswith(line) and result.stderr.count("\n") == 1, result.stderr
+    assert not (folder / "out").exists()
