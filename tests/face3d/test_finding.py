@@ -192,8 +192,11 @@ def test_aligned_images_are_scored_by_what_two_frames_disagree():
     # A pixel of that frame is 1.15 * 300 / 256 of the photo; the landmarks' box follows from the mean head.
     points = LAYOUT.head[LAYOUT.landmark_texels][:, :2] * 100
     disagreement = 4 * 1.15 * 300 / 256 / np.hypot(*np.ptp(points, axis=0))
-    unlikeness = once[:2] / disagreement
+    frames = np.stack([alignment.cut(photo, np.array([149.5, 149.5, 300.0]), 256) for photo in photos[:2]])
+    maps = see_square(frames / 127.5 - 1)
+    unlikeness = [finding._unlikeness(*each, LAYOUT) for each in zip(frames, maps, strict=True)]
     assert unlikeness[0] < 0.2 and 0.5 < unlikeness[1] < 2
+    np.testing.assert_allclose(once[:2], np.multiply(disagreement, unlikeness), rtol=0.1)
     twice = finding.score_aligned(photos, Drifting(8.0), LAYOUT)
     np.testing.assert_allclose(twice[:3], 2 * once[:3], rtol=0.05)  # the predictor reads whole pixels
     assert once[3] > finding.THRESHOLD  # the mean answer moves with the frame

@@ -1,4 +1,4 @@
-"""Muon for kernels and Adam for all other parameters: the optimiser of the position and identity networks.
+"""Muon for kernels and Adam for all other parameters: the optimiser of the networks beside the GAN.
 
 Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024: the momentum of a matrix is replaced by
 (approximately) the nearest orthogonal matrix, so that all directions learn at one speed. PRNet's deep decoder, which
