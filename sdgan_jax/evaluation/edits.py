@@ -26,7 +26,7 @@ from sdgan_jax.evaluation.edit_rows import Editors
 from sdgan_jax.model import Model
 from sdgan_jax.pretrained import storage
 
-NUM_PERSONS = 144  # in all; a third for each seed
+NUM_PERSONS = 96  # in all; a third for each seed
 RISING_FACES = 16  # faces of each case that are edited at all strengths
 TRUE = "true"  # the row of the true edited faces: the best that any edit can reach
 Measured = dict[str, dict[str, Values]]  # case -> row -> column
