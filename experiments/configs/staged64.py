@@ -15,6 +15,7 @@ from sdgan_jax.config import (
     FusionConfig,
     GeneratorConfig,
     LossConfig,
+    StagedConfig,
 )
 
 
@@ -32,6 +33,7 @@ def get_config() -> Config:
         fusion=FusionConfig(width=16, width_max=64, blocks=1, kernel=3, use_3d=True, removal=True),
         encoder=EncoderConfig(),
         recipe="staged",
+        staged=StagedConfig(basis="random"),  # G has learned this basis; the others are estimated and reported
         latent_space="w",
         basis_length=8.0,
         source="latent",
