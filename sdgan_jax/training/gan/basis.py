@@ -74,11 +74,12 @@ def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], floa
     """
     del score
     workdir, config = epath.Path(workdir), nets.config
+    fresh = jax.jit(functools.partial(init_state, nets))()
     with sharding.first_process_first():
         if not _is_done(workdir, config):
             with outputs.alone_in(workdir):
-                _run(nets, workdir)
-    return weights.start_from(_fresh_state(nets), config, workdir)[0]
+                _run(nets, fresh, workdir)
+    return weights.start_from(fresh, config, workdir)[0]
 
 
 def check(config: Config, source: Config, trees: dict[str, Tree]) -> None:
@@ -117,12 +118,8 @@ def _is_done(workdir: epath.Path, config: Config) -> bool:
     return (workdir / basis_report.JSON).exists()
 
 
-def _fresh_state(nets: Networks) -> State:
-    return jax.jit(functools.partial(init_state, nets))()
-
-
-def _run(nets: Networks, workdir: epath.Path) -> None:
-    """Estimates, measures and writes."""
+def _run(nets: Networks, fresh: State, workdir: epath.Path) -> None:
+    """Estimates, measures and writes; `fresh` is the state at step 0."""
     config = nets.config
     if not config.init:
         raise ValueError("config.init is empty; the stage basis starts from a model directory")
@@ -131,7 +128,7 @@ def _run(nets: Networks, workdir: epath.Path) -> None:
     if source.config.num_attributes > 1:  # the B that the model has is as long as its own config says
         nets = dataclasses.replace(nets, config=dataclasses.replace(config, basis_length=source.config.basis_length))
     outputs.check_own([workdir / name for name in basis_report.FILES], basis_report.BY)
-    state, said = weights.start_from(_fresh_state(nets), config, config.init)
+    state, said = weights.start_from(fresh, config, config.init)
     print(said)
     classifier = pretrained.attribute_classifier()
     probe = make_probe(nets, state, classifier)
@@ -225,22 +222,20 @@ def estimate(
 
 
 def _paired(nets: Networks, trees: dict[str, Tree]) -> Directions:
-    """Encodes the pairs of faces of the stage `fusion`, at most one for each sample, and applies `paired`."""
+    """Encodes faces without and with an attribute, those that the stage `fusion` takes, and applies `paired`."""
     config = nets.config
     count = min(config.staged.basis_samples, config.staged.targets)
-    made = targets.make_pairs(nets, trees, count, "train")
+    faces = targets.dress_faces(nets, trees, count, "train")
 
     @jax.jit
     def encode(params_e: Tree, w_avg: jax.Array, faces: jax.Array) -> jax.Array:
         return nets.encode(params_e, pictures.to_float(faces), w_avg).mean(axis=1)  # [n,L,D] -> [n,D]
 
-    edited, unedited = (
-        map_batches(lambda some: np.asarray(encode(trees["params_e"], trees["w_avg"], some)), made[name], size=_BATCH)
-        for name in ("target", "source")
+    worn, plain = (
+        map_batches(lambda some: np.asarray(encode(trees["params_e"], trees["w_avg"], some)), images, size=_BATCH)
+        for images in (faces.worn, faces.plain)
     )
-    labels = np.abs(made["attributes"]).argmax(axis=1)
-    signs = made["attributes"].sum(axis=1)[:, None]  # -1 where the attribute was taken off
-    return latents.paired_basis(signs * edited, signs * unedited, labels, config.num_attributes)
+    return latents.paired_basis(worn, plain, faces.attributes, config.num_attributes)
 
 
 def make_probe(nets: Networks, state: State, classifier: AttributeClassifier) -> basis_report.Probe:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -114,8 +114,38 @@ def make_pairs(nets: Networks, trees: dict[str, Tree], count: int, split: str, p
         The arrays.
     """
     config = nets.config
-    attributes = 1 + np.arange(count) // 2 % (config.num_attributes - 1)
+    faces = dress_faces(nets, trees, count, split, put_on)
     removal = np.arange(count) % 2 == 1 if config.fusion.removal else np.zeros(count, bool)
+    source = np.where(removal[:, None, None, None], faces.worn, faces.plain)
+    arrays = {"source": source, "target": np.where(removal[:, None, None, None], faces.plain, faces.worn)}
+    arrays |= _describe(nets, trees, source, faces.w_plus, faces.drawn, removal)
+    arrays["attributes"] = np.zeros((count, config.num_attributes), np.float32)
+    arrays["attributes"][np.arange(count), faces.attributes] = np.where(removal, -1.0, 1.0)
+    return arrays
+
+
+class Dressed(NamedTuple):
+    """Faces without and with an attribute.
+
+    Attributes:
+        plain: u8[N,R,R,3].
+        worn: u8[N,R,R,3], the same faces with the attribute.
+        attributes: i32[N], the attributes, ids of the config.
+        drawn: bool[N], the faces that G drew.
+        w_plus: f32[n,L,D], the latents of these n faces.
+    """
+
+    plain: np.ndarray
+    worn: np.ndarray
+    attributes: np.ndarray
+    drawn: np.ndarray
+    w_plus: np.ndarray
+
+
+def dress_faces(nets: Networks, trees: dict[str, Tree], count: int, split: str, put_on: Wear | None = None) -> Dressed:
+    """Makes faces without and with an attribute; for the arguments see `make_pairs`."""
+    config = nets.config
+    attributes = 1 + np.arange(count) // 2 % (config.num_attributes - 1)
     drawn = round(config.staged.sample_share * count) if split == "train" else 0
     dress = _Dresser(config, nets.position, put_on or _wear)
     plain, worn = np.empty((2, count, config.resolution, config.resolution, 3), np.uint8)
@@ -129,12 +159,7 @@ def make_pairs(nets: Networks, trees: dict[str, Tree], count: int, split: str, p
         if drawn < count:
             read = _rendered if is_rendered(config) else _photographed
             plain[~chosen], worn[~chosen] = read(config, attributes[~chosen], split, dress, bar)
-    source = np.where(removal[:, None, None, None], worn, plain)
-    arrays = {"source": source, "target": np.where(removal[:, None, None, None], plain, worn)}
-    arrays |= _describe(nets, trees, source, w_plus, chosen, removal)
-    arrays["attributes"] = np.zeros((count, config.num_attributes), np.float32)
-    arrays["attributes"][np.arange(count), attributes] = np.where(removal, -1.0, 1.0)
-    return arrays
+    return Dressed(plain, worn, attributes, chosen, w_plus)
 
 
 def is_rendered(config: Config) -> bool:

@@ -12,14 +12,13 @@ import sdgan_jax
 from sdgan_jax import config as c
 from sdgan_jax.networks import make_networks
 from sdgan_jax.pretrained import archive
-from sdgan_jax.training.gan import basis, weights
+from sdgan_jax.training.gan import basis, targets, weights
 from tests.training import tiny
 
 COUNT = 400
-TWO = ("target", "source")
-PUT_ON = np.arange(12) % 3 > 0  # in the other pairs the attribute is taken off
-PAIRS = dict(zip(TWO, np.random.default_rng(1).integers(0, 256, (2, 12, 8, 8, 3), dtype=np.uint8), strict=True))
-PAIRS["attributes"] = np.eye(3, dtype=np.float32)[np.arange(12) % 2 + 1] * np.where(PUT_ON, 1, -1)[:, None]
+FACES = targets.Dressed(
+    *np.random.default_rng(1).integers(0, 256, (2, 12, 8, 8, 3), dtype=np.uint8), np.arange(12) % 2 + 1, None, None
+)
 
 
 class ByColour:
@@ -69,10 +68,10 @@ def classifier(model):
 
 @pytest.fixture
 def judged(monkeypatch, classifier):
-    """Replaces the classifier, and the making of pairs; lists the numbers of pairs asked for."""
+    """Replaces the classifier, and the pairs of faces; lists the numbers of them that are asked for."""
     asked = []
     monkeypatch.setattr(basis.pretrained, "attribute_classifier", lambda: classifier)
-    monkeypatch.setattr(basis.targets, "make_pairs", lambda nets, trees, count, split: asked.append(count) or PAIRS)
+    monkeypatch.setattr(targets, "dress_faces", lambda nets, trees, count, split: asked.append(count) or FACES)
     return asked
 
 
@@ -154,10 +153,9 @@ def test_paired_is_the_mean_difference_of_codes(model, judged):
     trees = weights.read(model)[1]
     found = basis.estimate(make_networks(config), tiny.random_state(config, 9), noise_samples(), trees)[0]["paired"]
     loaded = sdgan_jax.load(model)
-    worn, bare = (np.where(PUT_ON[:, None, None, None], PAIRS[a], PAIRS[b]) for a, b in (TWO, TWO[::-1]))
-    difference = np.asarray(loaded.encode(worn / 127.5 - 1) - loaded.encode(bare / 127.5 - 1)).mean(1)  # over layers
+    plain, worn = (np.asarray(loaded.encode(faces / 127.5 - 1)).mean(1) for faces in FACES[:2])  # over the layers
     for attribute in (1, 2):
-        mean = difference[np.arange(12) % 2 + 1 == attribute].mean(0)
+        mean = (worn - plain)[FACES.attributes == attribute].mean(0)
         np.testing.assert_allclose(found.lengths[attribute], np.linalg.norm(mean), rtol=1e-3)
         np.testing.assert_allclose(found.rows[attribute], mean / np.linalg.norm(mean), atol=1e-3)
     trees["params_e"] = {}  # as a checkpoint of a model without encoder has it
