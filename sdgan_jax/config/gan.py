@@ -126,7 +126,7 @@ class EncoderLossConfig:
 
     pixels: NonNegative = 1.0  # L1 to the face on an image pyramid
     perceptual: NonNegative = 1.0  # distance on features of frozen networks
-    latent: NonNegative = 0.1  # squared distance to the w of faces that G drew
+    latent: NonNegative = 1.0  # squared distance to the w of faces that G drew
     pull: NonNegative = 0.01  # squared distance of real faces' w to the average w, around which G is trained best
 
 
@@ -202,7 +202,7 @@ class Config:
     adam_g: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_d: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_f: AdamConfig = dataclasses.field(default_factory=AdamConfig)
-    adam_e: AdamConfig = dataclasses.field(default_factory=lambda: AdamConfig(1e-3, 0.9, 0.99))
+    adam_e: AdamConfig = dataclasses.field(default_factory=lambda: AdamConfig(2e-3, 0.9, 0.99))
     fusion_every: Natural = 1  # steps from one update of F to the next; 0 for no updates
     ema_kimg: NonNegative = 10.0  # half-life of G's moving average, in thousands of images
     ema_rampup: NonNegative = 0.05  # the half-life is at most this share of the images seen
