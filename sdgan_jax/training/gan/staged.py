@@ -48,7 +48,8 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
     model, state = config.init, None
     for stage in config.staged.stages:
         print(f"Stage {stage}: {folder / stage}")
-        of_stage = dataclasses.replace(nets, config=stage_config(config, stage, model, folder))
+        encoder = None if stage == "gan" else nets.encoder  # no model shall contain an E that has not been trained
+        of_stage = dataclasses.replace(nets, config=stage_config(config, stage, model, folder), encoder=encoder)
         state = _TRAINERS[stage](of_stage, folder / stage, score if stage == "gan" else None)
         model = str(folder / stage)
     assert state is not None  # `check` refuses a config without stages
@@ -72,7 +73,7 @@ def stage_config(config: Config, stage: str, model: str, workdir: epath.Path) ->
     if model and stage != "basis":
         changes["basis_length"] = workdir_lib.load_config(before, Config).basis_length
     if stage == "gan":
-        changes["fusion_every"] = 0
+        changes |= {"recipe": "joint", "fusion_every": 0}
     return dataclasses.replace(config, **changes, staged=dataclasses.replace(config.staged, stages=(stage,)))
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from sdgan_jax import config as c
+from sdgan_jax.networks import make_networks
 from sdgan_jax.training import gan
 from sdgan_jax.training.gan import staged
 from tests.training import tiny
@@ -28,6 +29,7 @@ def test_each_stage_has_its_own_steps(tmp_path):
     assert steps == {"gan": 4, "encoder": 2, "basis": 4, "fusion": 3}
     of_gan = staged.stage_config(config, "gan", "", tmp_path)
     assert of_gan.fusion_every == 0 and of_gan.staged.stages == ("gan",)
+    assert make_networks(of_gan).encoder is None  # a model without a trained E has none
 
 
 def test_the_length_of_the_basis_is_that_of_the_model_before(tmp_path):
