@@ -74,11 +74,12 @@ def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], floa
     """
     del score
     workdir, config = epath.Path(workdir), nets.config
-    fresh = jax.jit(functools.partial(init_state, nets))()
     with sharding.first_process_first():
-        if not _is_done(workdir, config):
+        model = None if _is_done(workdir, config) else _read_model(config, workdir)
+        fresh = jax.jit(functools.partial(init_state, nets))()
+        if model is not None:
             with outputs.alone_in(workdir):
-                _run(nets, fresh, workdir)
+                _run(nets, fresh, model, workdir)
     return weights.start_from(fresh, config, workdir)[0]
 
 
@@ -118,21 +119,26 @@ def _is_done(workdir: epath.Path, config: Config) -> bool:
     return (workdir / basis_report.JSON).exists()
 
 
-def _run(nets: Networks, fresh: State, workdir: epath.Path) -> None:
-    """Estimates, measures and writes; `fresh` is the state at step 0."""
-    config = nets.config
+def _read_model(config: Config, workdir: epath.Path) -> tuple[Config, dict[str, Tree]]:
+    """Reads the model that the stage starts from, config and arrays, after a check of the workdir; see `check`."""
     if not config.init:
         raise ValueError("config.init is empty; the stage basis starts from a model directory")
-    source, trees = weights.read(config.init)
-    check(config, source.config, trees)
-    if source.config.num_attributes > 1:  # the B that the model has is as long as its own config says
-        nets = dataclasses.replace(nets, config=dataclasses.replace(config, basis_length=source.config.basis_length))
     outputs.check_own([workdir / name for name in basis_report.FILES], basis_report.BY)
+    nets, trees = weights.read(config.init)
+    check(config, nets.config, trees)
+    return nets.config, trees
+
+
+def _run(nets: Networks, fresh: State, model: tuple[Config, dict[str, Tree]], workdir: epath.Path) -> None:
+    """Estimates, measures and writes; `fresh` is the state at step 0."""
+    config, (source, trees) = nets.config, model
+    if source.num_attributes > 1:  # the B that the model has is as long as its own config says
+        nets = dataclasses.replace(nets, config=dataclasses.replace(config, basis_length=source.basis_length))
     state, said = weights.start_from(fresh, config, config.init)
     print(said)
     classifier = pretrained.attribute_classifier()
     probe = make_probe(nets, state, classifier)
-    samples = sample(nets, state, probe, source.config.attributes)
+    samples = sample(nets, state, probe, source.attributes)
     found, accuracy = estimate(nets, state, samples, trees)
     length = _length_of(config, found[config.staged.basis])
     results = {
