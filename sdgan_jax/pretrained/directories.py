@@ -100,7 +100,8 @@ def checkpoint_of(path: epath.PathLike) -> tuple[epath.Path, int | None]:
         if place.name.isdecimal() and place.parent.name == CHECKPOINTS and (place.parent.parent / CONFIG).exists():
             return place.parent.parent, int(place.name)
     folder = epath.Path(path)
-    stages = [] if _has_arrays(folder) else [folder / stage for stage in reversed(STAGES)]
+    is_run = (folder / CONFIG).exists() and not _has_arrays(folder)
+    stages = [folder / stage for stage in reversed(STAGES)] if is_run else []
     return next((stage for stage in stages if _has_arrays(stage)), folder), None
 
 
