@@ -9,7 +9,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-LOW, HIGH = 0.10, 0.30  # differences of colours in [-1,1] up to which nothing, and from which all, is edited
+# Differences of colours in [-1,1] up to which nothing, and from which all, is edited. The first is above the mean
+# change outside of attributes, 0.04. The second was chosen on 320 pairs of rendered faces: at 0.4 the blended edit was
+# nearer to the true one than the unedited face, by L1 and by the perceptual distance; at 0.3 it was not.
+LOW, HIGH = 0.1, 0.4
 _REACH = 64  # sides of an image in the reach of its dilation and blur
 
 

@@ -10,6 +10,7 @@ import pytest
 import tfds_megn
 from sdgan_jax import config as c
 from sdgan_jax import pictures
+from sdgan_jax.face3d.attire import styles
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training.gan import targets
 from tests.training import tiny
@@ -154,3 +155,19 @@ def test_attributes_that_cannot_be_drawn_are_refused():
         ValueError, match="attributes is none, hat; the stage fusion needs .* can draw mask, eyeglasses"
     ):
         targets.check(dataclasses.replace(edit_pairs.config(), attributes=("none", "hat")))
+
+
+def test_each_face_wears_a_style_of_its_own(monkeypatch):
+    seen = []
+
+    def wear(image, position_map, attribute, style, layout):
+        seen.append((attribute, style, layout))
+        return image * -1, None
+
+    monkeypatch.setattr(targets.wear, "wear", wear)
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    worn = targets._wear(image, np.zeros((4, 4, 3)), "beard", 7, "layout")
+    np.testing.assert_array_equal(worn, 255 - image)
+    expected = styles.random_style("beard", 7)
+    assert seen[0][0] == "beard" and seen[0][2] == "layout"
+    assert (seen[0][1].kind, seen[0][1].size) == (expected.kind, expected.size)
