@@ -17,7 +17,7 @@ from absl import flags
 
 import sdgan_jax
 from experiments import launch
-from sdgan_jax import outputs
+from sdgan_jax import outputs, pretrained
 from sdgan_jax.evaluation import attributes, edit_report, edits, report
 from tfds_megn.listing import printable
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
         variants = parse_variants(VARIANTS.value)
         results = edits.evaluate_edits(
             sdgan_jax.load(MODEL.value),
-            MODEL.value,
+            MODEL.value or pretrained.SHIPPED_MODEL,
             OUT.value,
             DATA_DIR.value,
             NUM_IMAGES.value or edits.NUM_PERSONS,

@@ -49,7 +49,7 @@ COORDINATOR = flags.DEFINE_string(
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes there are", lower_bound=1)
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0", lower_bound=0)
 _LONGEST_EVALUATION = 3600  # seconds
-_EDITED = 48  # test persons whose edits are measured; `experiments.evaluate --benchmark=edits` takes more
+_EDITED = 24  # test persons whose edits are measured; `experiments.evaluate --benchmark=edits` takes more
 EVALUATE = flags.DEFINE_bool("evaluate", True, "score checkpoints, and measure the model at the end")
 
 
@@ -100,7 +100,7 @@ def evaluate_gan(workdir: epath.Path) -> None:
     trained, out = model.load(workdir), workdir / "evaluation"
     print(report.table(attributes.evaluate_model(trained, out)))
     if {"E", "F"} <= set(trained.params):
-        print(edit_report.short_table(edits.evaluate_edits(trained, workdir, out, num_persons=_EDITED)))
+        print(edit_report.short_table(edits.evaluate_edits(trained, None, out, num_persons=_EDITED)))
         print(f"Before, after and the truth: {out / 'edits.png'}")
     print(f"Tables, JSON and sheets: {out}")
 

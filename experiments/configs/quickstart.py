@@ -14,15 +14,15 @@ from sdgan_jax.config import Config
 def get_config() -> Config:
     """The preset."""
     config = staged64.get_config()
-    config.dataset = "megn/rendered_64_n5000"
+    config.dataset = "megn/rendered_64_n3000"
     config.init = str(pretrained.SHIPPED_MODEL)
     config.seed = 2  # other batches than in the training of the model
     config.batch_size = 16
     config.staged.stages = ("basis", "fusion")
-    config.staged.basis_samples = 1500
-    config.staged.targets = 1500
-    config.staged.fusion_steps = 300
-    config.log_every = 50
-    config.sample_every = 150
-    config.checkpoint_every = 150
+    config.staged.basis_samples = 600
+    config.staged.targets = 600
+    config.staged.fusion_steps = 120
+    config.log_every = 20
+    config.sample_every = 60
+    config.checkpoint_every = 60
     return config

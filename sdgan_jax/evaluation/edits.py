@@ -24,7 +24,6 @@ from sdgan_jax.evaluation.edit_cases import Case
 from sdgan_jax.evaluation.edit_judges import Judges, Seen, Values
 from sdgan_jax.evaluation.edit_rows import Editors
 from sdgan_jax.model import Model
-from sdgan_jax.pretrained import storage
 
 NUM_PERSONS = 96  # in all; a third for each seed
 RISING_FACES = 16  # faces of each case that are edited at all strengths
@@ -34,7 +33,7 @@ Measured = dict[str, dict[str, Values]]  # case -> row -> column
 
 def evaluate_edits(
     model: Model,
-    path: epath.PathLike,
+    path: epath.PathLike | None,
     out_dir: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     num_persons: int = NUM_PERSONS,
@@ -49,7 +48,7 @@ def evaluate_edits(
 
     Args:
         model: the model, with attributes of `tfds_megn`.
-        path: its directory, where `bases.safetensors` is looked for; "" for that of the project's own model.
+        path: its directory, where `bases.safetensors` is looked for; None for the model's own basis alone.
         out_dir: folder for the results, local or remote.
         data_dir: folder of prepared data; None or "" is the model's own `config.data_dir`, else TFDS's default.
         num_persons: number of test persons, a third for each seed.
@@ -69,7 +68,7 @@ def evaluate_edits(
     names = tuple(config.attributes)
     check_attributes(names)
     outputs.check_own([out_dir / name for name in edit_report.files(names)], edit_report.BY)
-    bases = edit_rows.read_bases(path or storage.SHIPPED_MODEL, names, config.generator.latent_dim)
+    bases = edit_rows.read_bases(path, names, config.generator.latent_dim) if path else {}
     editors = Editors(model, bases, variants or {})
     dataset = samples.rendered_config(config.dataset, config.resolution)
     faces = rendered.read(dataset, "test", data_dir or config.data_dir or None)
