@@ -19,7 +19,15 @@ def test_the_first_signal_waits_and_the_second_acts(number, capfd):
     assert capfd.readouterr().err == "\nstopping\n"
 
 
-def test_ctrl_c_twice_stops_at_once():
+@pytest.fixture
+def interactive():
+    """Python's own action on Ctrl-C; a shell starts background jobs with Ctrl-C ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+def test_ctrl_c_twice_stops_at_once(interactive):
     with pytest.raises(KeyboardInterrupt), interrupts.stop_asked() as asked:
         signal.raise_signal(signal.SIGINT)
         assert asked()

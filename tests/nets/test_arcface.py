@@ -100,8 +100,8 @@ def test_a_small_one_is_that_of_torch(monkeypatch, backend, train):
     _, gradients = importer.variables_of(
         {key: (array if array.grad is None else array.grad).numpy() for key, array in learned.items()}
     )
-    jax.tree.map(  # the derivative in a bias that the batch's mean takes away is 0
-        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=1e-6 + 2e-4 * np.abs(theirs).max()),
+    jax.tree.map(  # derivatives in biases that the batch's mean takes away are 0, up to rounding on both sides
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=3e-6 + 2e-4 * np.abs(theirs).max()),
         grad_params,
         gradients["params"],
     )
