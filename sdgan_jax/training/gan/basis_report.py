@@ -53,7 +53,7 @@ def measure(
     """Measures bases.
 
     Args:
-        probe: of the model.
+        probe: draws and judges faces of the model.
         config: names the attributes.
         found: the bases.
         accuracy: f32[A], held-out accuracy of the SVMs.
