@@ -52,7 +52,7 @@ class Samples(NamedTuple):
     labels: np.ndarray
 
 
-def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], float] | None = None) -> State:
+def train(nets: Networks, workdir: epath.PathLike) -> State:
     """Estimates B and writes a model directory with it; returns at once where the result is there already.
 
     The model is `config.init` with the B of the estimator `config.staged.basis`: unit rows, and `basis_length` set to
@@ -62,7 +62,6 @@ def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], floa
     Args:
         nets: the networks of a validated config.
         workdir: local or remote directory; made when it is not there.
-        score: not used; the other stages take it.
 
     Returns:
         The state of the new model.
@@ -72,7 +71,6 @@ def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], floa
             has no direction.
         OSError: the results cannot be written.
     """
-    del score
     workdir, config = epath.Path(workdir), nets.config
     with sharding.first_process_first():
         model = None if _is_done(workdir, config) else _read_model(config, workdir)

@@ -49,7 +49,7 @@ class Rows:
     z: jax.Array  # f32[n,D], of the drawn faces
 
 
-def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], float] | None = None) -> State:
+def train(nets: Networks, workdir: epath.PathLike) -> State:
     """Trains E for the generator of the model directory `config.init`; see `loop.run`.
 
     The sheet `encoded` shows rows of real faces x, and below each its G(E(x)).
@@ -57,7 +57,6 @@ def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], floa
     Args:
         nets: the networks of a validated config with the recipe `staged`.
         workdir: local or remote directory; made when it is not there.
-        score: as in `run.train`.
 
     Returns:
         The state after `config.total_steps`; only `step`, `params_e` and `opt_e` differ from the state at the start.
@@ -83,7 +82,6 @@ def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], floa
         headline=LOSSES,
         remedy="lower the learning rate (--config.adam_e.learning_rate)",
         start=functools.partial(weights.start_from, config=config, path=config.init),
-        score=score,
     )
     return loop.run(what, workdir)
 

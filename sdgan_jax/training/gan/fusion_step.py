@@ -48,13 +48,12 @@ class Judges(NamedTuple):
     identity: Callable[[jax.Array], jax.Array]
 
 
-def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], float] | None = None) -> State:
+def train(nets: Networks, workdir: epath.PathLike) -> State:
     """Trains F; see `loop.run`. The sheet is `edits`.
 
     Args:
         nets: the networks of the stage's config; `config.init` is a model with G, D, E and a basis.
         workdir: local or remote directory; made when it is not there.
-        score: from a state to a number, higher is better; computed at every checkpoint, the best of which is kept.
 
     Returns:
         The state after `config.total_steps`.
@@ -78,7 +77,6 @@ def train(nets: Networks, workdir: epath.PathLike, score: Callable[[State], floa
         headline=LOSSES,
         remedy="lower --config.adam_f.learning_rate",
         start=functools.partial(weights.start_from, config=config, path=config.init),
-        score=score,
     )
     return loop.run(what, workdir)
 

@@ -24,7 +24,7 @@ from sdgan_jax.training.gan import basis, encoder_step, fusion_step, run
 from sdgan_jax.training.gan.run import Score
 from sdgan_jax.training.gan.state import State
 
-_TRAINERS = {"gan": run.train, "encoder": encoder_step.train, "basis": basis.train, "fusion": fusion_step.train}
+_TRAINERS = {"encoder": encoder_step.train, "basis": basis.train, "fusion": fusion_step.train}
 
 
 def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -> State:
@@ -50,7 +50,10 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
         print(f"Stage {stage}: {folder / stage}")
         encoder = None if stage == "gan" else nets.encoder  # no model shall contain an E that has not been trained
         of_stage = dataclasses.replace(nets, config=stage_config(config, stage, model, folder), encoder=encoder)
-        state = _TRAINERS[stage](of_stage, folder / stage, score if stage == "gan" else None)
+        if stage == "gan":
+            state = run.train(of_stage, folder / stage, score)
+        else:
+            state = _TRAINERS[stage](of_stage, folder / stage)
         model = str(folder / stage)
     assert state is not None  # `check` refuses a config without stages
     return state
