@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
+from typing import Any
 
 
 def adversarial_g(fake: jax.Array, kind: str) -> jax.Array:
@@ -159,18 +160,18 @@ def _unit(x: jax.Array) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-8)
 
 
-def r1(discriminate: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
+def r1(discriminate: Callable[..., jax.Array], *inputs: Any) -> jax.Array:
     """Computes R1, the squared norm of D's gradient at real images (Mescheder et al. 2018), without gamma / 2.
 
     Args:
-        discriminate: images f32[N,R,R,3] to logits f32[N].
-        images: f32[N,R,R,3], real images.
+        discriminate: the inputs to logits f32[N] or f32[N,K].
+        *inputs: real images f32[N,R,R,3], and whatever else [N,...] D sees of them, in trees of arrays.
 
     Returns:
         f32 scalar, the mean over samples.
     """
-    gradient = jax.grad(lambda x: discriminate(x).sum())(images)
-    return jnp.square(gradient).sum((1, 2, 3)).mean()
+    gradients = jax.grad(lambda seen: discriminate(*seen).sum())(inputs)
+    return sum(jnp.square(gradient).sum() / len(gradient) for gradient in jax.tree.leaves(gradients))
 
 
 def path_lengths(synthesize: Callable[[jax.Array], jax.Array], w_plus: jax.Array, noise: jax.Array) -> jax.Array:

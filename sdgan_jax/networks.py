@@ -19,7 +19,7 @@ from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.encoder import Encoder
 from sdgan_jax.nets.fusion import Face3D, Fusion, feature_side
 from sdgan_jax.nets.generator import Generator, Noise
-from sdgan_jax.pretrained import IdentityNetwork, PositionNetwork
+from sdgan_jax.pretrained import IdentityNetwork, PerceptualNetwork, PositionNetwork
 from sdgan_jax.pretrained.archive import Tree
 
 
@@ -38,6 +38,7 @@ class Networks:
     encoder: Encoder | None = None  # only in the recipe `staged`
     position: PositionNetwork | None = None  # frozen; gives F the 3D shape of its face
     identity: IdentityNetwork | None = None  # frozen; embeds faces for the identity loss
+    perceptual: PerceptualNetwork | None = None  # frozen; its features are seen by D's feature heads
     templates: np.ndarray | None = None  # f32[A-1,R,R,3], an image of each attribute, where F takes images of them
 
     def map(self, variables_g: Tree, z: jax.Array, label: jax.Array | None = None) -> jax.Array:
@@ -65,8 +66,28 @@ class Networks:
         Returns:
             Logits f32[N], and attribute logits f32[N,A], None for a D without attribute head.
         """
-        logits = self.discriminator.apply({"params": params_d}, images, label)
+        return self.discriminate_with(params_d, images, self.features(images), label)
+
+    def discriminate_with(
+        self,
+        params_d: Tree,
+        images: jax.Array | Sequence[jax.Array],
+        features: Sequence[jax.Array],
+        label: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Applies D to images whose `features` are known; see `discriminate`."""
+        logits = self.discriminator.apply({"params": params_d}, images, label, features)
         return cast(tuple[jax.Array, jax.Array | None], logits)
+
+    def features(self, images: jax.Array | Sequence[jax.Array]) -> list[jax.Array]:
+        """Computes what D's feature heads see: features [N,H,H,C] of frozen networks, joined by size; [] without heads."""
+        if self.perceptual is None:
+            return []
+        by_size: dict[int, list[jax.Array]] = {}
+        for layer in self.perceptual(images if isinstance(images, jax.Array) else images[-1]):
+            scale = jax.lax.rsqrt(jnp.square(layer).mean(-1, keepdims=True) + 1e-8)
+            by_size.setdefault(layer.shape[1], []).append(layer * scale)
+        return [jnp.concatenate(layers, -1) for layers in by_size.values()]
 
     def augment_for_d(self, scales: Sequence[jax.Array], keys: jax.Array, p: jax.Array) -> list[jax.Array]:
         """Augments images as D sees them in training; returns them unchanged for a config without augmentation.
@@ -225,6 +246,7 @@ def make_networks(config: Config) -> Networks:
         else None,
         position=pretrained.position_network(config.fusion.position_network) if use_3d else None,
         identity=pretrained.identity_network(config.losses.identity_network) if embeds else None,
+        perceptual=pretrained.perceptual_network() if config.discriminator.feature_heads else None,
         templates=_templates(config) if learns_f and config.fusion.semantic == "template" else None,
     )
 

@@ -6,6 +6,7 @@ Options: multi-scale gradients (Karnewar & Wang 2020, MSG-GAN) and the label pro
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -58,6 +59,22 @@ class JoinRGB(nn.Module):
         return joined
 
 
+class FeatureHead(nn.Module):
+    """Features of frozen networks, all of one size, to a realness logit (Sauer et al. 2021, Projected GANs)."""
+
+    width: int  # channels
+    group: int  # of the minibatch standard deviation
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Maps [N,H,H,C], H a power of two from 4 up, to [N]."""
+        x = EqualConv(self.width, size=1, name="project")(features)
+        while x.shape[1] > 4:
+            x = EqualConv(self.width, down=True, name=f"conv_{x.shape[1] // 2}")(x)
+        x = EqualConv(self.width, name="conv")(minibatch_stddev(x, self.group))
+        return EqualDense(1, name="realness")(x.reshape(x.shape[0], -1))[:, 0]
+
+
 class Discriminator(nn.Module):
     """Image to one realness logit and the attribute logits."""
 
@@ -66,7 +83,10 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: jax.Array | list[jax.Array], label: jax.Array | None = None
+        self,
+        images: jax.Array | list[jax.Array],
+        label: jax.Array | None = None,
+        features: Sequence[jax.Array] = (),
     ) -> tuple[jax.Array, jax.Array | None]:
         """Computes the logits of images.
 
@@ -74,9 +94,10 @@ class Discriminator(nn.Module):
             images: f32[N,R,R,3] in [-1,1], or a list of their scales from 4 up, as `Synthesis` returns it. Only
                 "multi_scale" uses the smaller scales; missing ones are box-filtered from the images.
             label: f32[N,label_dim], for a conditional network.
+            features: [N,H,H,C] of each size H, for a network with `feature_heads`.
 
         Returns:
-            Realness logits f32[N], attribute logits f32[N,A] (`none` is column 0) or None.
+            Realness logits f32[N], or f32[N,1+K] with those of K feature heads; attribute logits f32[N,A] (`none` is column 0) or None.
         """
         config = self.config
         scales = list(images) if isinstance(images, list) else [images]
@@ -107,4 +128,9 @@ class Discriminator(nn.Module):
             mapped = Mapping(width(4), LABEL_LAYERS, 0.01, config.label_dim, name="label_mapping")(None, label)
             realness = (realness * mapped).sum(-1, keepdims=True) / math.sqrt(width(4))
         attributes = EqualDense(self.num_attributes, name="attribute")(x) if self.num_attributes > 1 else None
-        return realness[:, 0], attributes
+        if not features:
+            return realness[:, 0], attributes
+        heads = [
+            FeatureHead(config.feature_heads, config.mbstd_group, name=f"features_{f.shape[1]}")(f) for f in features
+        ]
+        return jnp.stack((realness[:, 0], *heads), -1), attributes

@@ -27,8 +27,8 @@ from sdgan_jax.nets.winograd import FIR
 Padding = tuple[int, int]  # zeros before and after, the same for both axes
 Pair = tuple[jax.Array, jax.Array]
 
-WINOGRAD_CHANNELS = 128  # least sqrt(C·D) at which the Winograd form is faster than the plain one
-WINOGRAD_PIXELS = 1024  # least N·H·W at the lower resolution, so that the kernel's transform pays too
+WINOGRAD_CHANNELS = 16  # least sqrt(C·D) at which the Winograd form is faster than the plain one
+WINOGRAD_PIXELS = 8192  # least N·H·W at the lower resolution, so that the kernel's transform pays too
 FEW_CHANNELS = 32  # greatest sqrt(C·D) at which XLA's convolution is the faster kernel gradient on CPU
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 

@@ -53,12 +53,18 @@ def regularise_d(
 def loss_r1(
     nets: Networks, params_d: Tree, augment_p: jax.Array, real: jax.Array, augment: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns gamma / 2 · |dD/dx|² · interval, and |dD/dx|². The derivative is by the image before augmentation."""
+    """Returns gamma / 2 · |dD/dx|² · interval, and |dD/dx|².
 
-    def logits(images: jax.Array) -> jax.Array:
-        return nets.discriminate(params_d, nets.augment_for_d([images], augment, augment_p))[0]
+    The derivative is by the image before augmentation, and by the features of the augmented image that D sees.
+    """
 
-    penalty = losses.r1(logits, real)
+    def augmented(images: jax.Array) -> list[jax.Array]:
+        return nets.augment_for_d([images], augment, augment_p)
+
+    def logits(images: jax.Array, features: list[jax.Array]) -> jax.Array:
+        return nets.discriminate_with(params_d, augmented(images), features)[0]
+
+    penalty = losses.r1(logits, real, nets.features(augmented(real)))
     weights = nets.config.losses
     return 0.5 * weights.r1 * weights.r1_every * penalty, penalty
 
