@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
-from typing import Any
 
 
 def adversarial_g(fake: jax.Array, kind: str) -> jax.Array:

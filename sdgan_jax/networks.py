@@ -54,7 +54,11 @@ class Networks:
         return self.synthesize_scales(variables_g, w_plus, noise)[-1]
 
     def discriminate(
-        self, params_d: Tree, images: jax.Array | Sequence[jax.Array], label: jax.Array | None = None
+        self,
+        params_d: Tree,
+        images: jax.Array | Sequence[jax.Array],
+        label: jax.Array | None = None,
+        features: Sequence[jax.Array] | None = None,
     ) -> tuple[jax.Array, jax.Array | None]:
         """Applies D.
 
@@ -62,31 +66,32 @@ class Networks:
             params_d: parameters of D.
             images: f32[N,R,R,3] in [-1,1], or its scales, the largest last.
             label: f32[N,C] of a conditional network.
+            features: `features` of the images where they are known already, or shall be a constant of derivatives.
 
         Returns:
-            Logits f32[N], and attribute logits f32[N,A], None for a D without attribute head.
+            Logits f32[N], or f32[N,1+K] of a D with K feature heads, and attribute logits f32[N,A], None for a D
+            without attribute head.
         """
-        return self.discriminate_with(params_d, images, self.features(images), label)
-
-    def discriminate_with(
-        self,
-        params_d: Tree,
-        images: jax.Array | Sequence[jax.Array],
-        features: Sequence[jax.Array],
-        label: jax.Array | None = None,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """Applies D to images whose `features` are known; see `discriminate`."""
-        logits = self.discriminator.apply({"params": params_d}, images, label, features)
+        seen = self.features(images) if features is None else features
+        logits = self.discriminator.apply({"params": params_d}, images, label, seen)
         return cast(tuple[jax.Array, jax.Array | None], logits)
 
     def features(self, images: jax.Array | Sequence[jax.Array]) -> list[jax.Array]:
-        """Computes what D's feature heads see: features [N,H,H,C] of frozen networks, joined by size; [] without heads."""
+        """Computes what D's feature heads see.
+
+        Args:
+            images: as in `discriminate`.
+
+        Returns:
+            f32[N,H,H,C] of each size H of the frozen networks' layers. Those of one size are joined, each scaled to
+            vectors of root mean square 1. Empty for a D without such heads.
+        """
         if self.perceptual is None:
             return []
         by_size: dict[int, list[jax.Array]] = {}
         for layer in self.perceptual(images if isinstance(images, jax.Array) else images[-1]):
             scale = jax.lax.rsqrt(jnp.square(layer).mean(-1, keepdims=True) + 1e-8)
-            by_size.setdefault(layer.shape[1], []).append(layer * scale)
+            by_size.setdefault(layer.shape[1], []).append(scale * layer)
         return [jnp.concatenate(layers, -1) for layers in by_size.values()]
 
     def augment_for_d(self, scales: Sequence[jax.Array], keys: jax.Array, p: jax.Array) -> list[jax.Array]:

@@ -165,6 +165,17 @@ def test_r1_of_a_quadratic_discriminator():
     np.testing.assert_allclose(penalty, expected, rtol=1e-5)
 
 
+def test_r1_adds_the_gradients_of_all_that_is_seen():
+    """D(x, [f]) = <a, x> + <c, f²>, with a logit of each position of f: the gradients are a and 2cf."""
+    images, features, a, c = draw(3, 4, 4, 3), draw(3, 2, 2, 5, seed=3), draw(4, 4, 3, seed=1), draw(2, 2, 5, seed=2)
+    expected = np.square(a).sum() + np.square(2 * c * features).sum((1, 2, 3)).mean()
+
+    def logits(x, seen):
+        return jnp.concatenate((jnp.sum(a * x, (1, 2, 3))[:, None], (c * seen[0] ** 2).sum((2, 3))), -1)
+
+    np.testing.assert_allclose(losses.r1(logits, images, [features]), expected, rtol=1e-5)
+
+
 def test_path_lengths_of_a_linear_generator():
     """G(w) = sum over layers of A w[l]: J^T y is A^T y for every layer, whatever w."""
     a, y, w_plus = draw(5, 4 * 4 * 3), draw(2, 4, 4, 3, seed=1), draw(2, 3, 5, seed=2)

@@ -96,3 +96,15 @@ def test_identity_compares_embeddings_of_who_it_is():
     np.testing.assert_allclose(np.linalg.norm(plain, axis=1), 1, atol=1e-5)
     assert (cosines.argmax(1) == np.arange(4)).all()
     assert make_networks(config()).identity_features(plain) is plain
+
+
+def test_the_feature_heads_see_the_frozen_networks_at_four_sizes():
+    nets = make_networks(tiny.config(discriminator=config_lib.DiscriminatorConfig(64, 8, feature_heads=4)))
+    images = faces(0, 1)
+    with tiny.quick_compilation():
+        features, layers = jax.jit(lambda x: (nets.features([x[:, ::2, ::2], x]), nets.perceptual(x)))(images)
+    assert [x.shape[1] for x in features] == [32, 16, 8, 4]
+    position, identity = layers[0], layers[3]  # those of 32×32
+    expected = [x / np.sqrt(np.square(x).mean(-1, keepdims=True) + 1e-8) for x in (position, identity)]
+    np.testing.assert_allclose(features[0], np.concatenate(expected, -1), rtol=1e-4, atol=1e-4)
+    assert make_networks(config()).features(images) == []

@@ -1,6 +1,7 @@
 """StyleGAN2 residual discriminator with minibatch standard deviation and an attribute head.
 
-Options: multi-scale gradients (Karnewar & Wang 2020, MSG-GAN) and the label projection of conditional StyleGAN2-ADA.
+Options: further heads on features of frozen networks (Sauer et al. 2021, Projected GANs), multi-scale gradients
+(Karnewar & Wang 2020, MSG-GAN) and the label projection of conditional StyleGAN2-ADA.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class JoinRGB(nn.Module):
 
 
 class FeatureHead(nn.Module):
-    """Features of frozen networks, all of one size, to a realness logit (Sauer et al. 2021, Projected GANs)."""
+    """Features of frozen networks, all of one size, to a realness logit."""
 
     width: int  # channels
     group: int  # of the minibatch standard deviation
@@ -76,7 +77,7 @@ class FeatureHead(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Image to one realness logit and the attribute logits."""
+    """Image, and its features where there are feature heads, to realness logits and the attribute logits."""
 
     config: DiscriminatorConfig
     num_attributes: int  # `none` included; 1 for a discriminator without an attribute head
@@ -97,7 +98,8 @@ class Discriminator(nn.Module):
             features: [N,H,H,C] of each size H, for a network with `feature_heads`.
 
         Returns:
-            Realness logits f32[N], or f32[N,1+K] with those of K feature heads; attribute logits f32[N,A] (`none` is column 0) or None.
+            Realness logits f32[N], or f32[N,1+K] with those of K feature heads; attribute logits f32[N,A] (`none` is
+            column 0), or None.
         """
         config = self.config
         scales = list(images) if isinstance(images, list) else [images]

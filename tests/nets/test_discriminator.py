@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import signal
 
 from sdgan_jax.config import DiscriminatorConfig, GeneratorConfig
-from sdgan_jax.nets.discriminator import Discriminator, JoinRGB, ResidualBlock
+from sdgan_jax.nets.discriminator import Discriminator, FeatureHead, JoinRGB, ResidualBlock
 from sdgan_jax.nets.generator import Synthesis
 from tests.nets import scipy_convolutions
 from tests.nets.random_arrays import distance, noise, weights
@@ -52,6 +53,45 @@ def test_the_skip_of_a_block_is_not_clamped():
     expected = small @ variables["params"]["skip"]["kernel"][0, 0] / np.sqrt(3.0)
     difference = np.abs(np.sqrt(2.0) * block.apply(variables, x) - expected)
     assert np.abs(expected).max() > 0.5 and difference.max() < 0.0101  # the clamped convolutions add only this
+
+
+def test_a_feature_head():
+    """Without a halving: 1×1 to the width, the deviation of the group, 3×3, and a dense layer, by scipy."""
+    head, x = FeatureHead(3, group=2), noise(2, 4, 4, 5)
+    params = weights(head, x)["params"]
+
+    def activate(y):
+        return np.where(y >= 0, y, 0.2 * y) * np.sqrt(2.0)
+
+    hidden = activate(x @ params["project"]["kernel"][0, 0] / np.sqrt(5) + params["project"]["bias"])
+    deviation = np.full((2, 4, 4, 1), np.sqrt(hidden.var(0) + 1e-8).mean())
+    hidden = np.concatenate((hidden, deviation), -1)
+    kernel = params["conv"]["kernel"] / np.sqrt(9 * 4)
+    correlated = [
+        sum(signal.correlate(hidden[n, :, :, c], kernel[:, :, c, d], "same") for c in range(4))
+        for n in range(2)
+        for d in range(3)
+    ]
+    hidden = activate(np.stack(correlated).reshape(2, 3, 4, 4).transpose(0, 2, 3, 1) + params["conv"]["bias"])
+    dense = params["realness"]
+    expected = hidden.reshape(2, -1) @ dense["kernel"][:, 0] / np.sqrt(48) + dense["bias"]
+    np.testing.assert_allclose(head.apply({"params": params}, x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_feature_heads_add_logits_and_leave_the_others_alone():
+    plain, variables = make()
+    net = Discriminator(dataclasses.replace(CONFIG, feature_heads=4), num_attributes=3)
+    features = [noise(2, 8, 8, 5, seed=2), noise(2, 4, 4, 3, seed=3)]
+    fresh = jax.jit(net.init)(jax.random.key(0), IMAGES, None, features)["params"]
+    logits, attributes = jax.jit(net.apply)({"params": fresh | variables["params"]}, IMAGES, None, features)
+    expected, expected_attributes = jax.jit(plain.apply)(variables, IMAGES)
+    assert logits.shape == (2, 3)
+    np.testing.assert_allclose(logits[:, 0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(attributes, expected_attributes, rtol=1e-5, atol=1e-6)
+    for column, size in ((1, 8), (2, 4)):  # each head sees its own features
+        head = {"params": fresh[f"features_{size}"]}
+        alone = FeatureHead(4, CONFIG.mbstd_group).apply(head, features[column - 1])
+        np.testing.assert_allclose(logits[:, column], alone, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["simple", "lin_cat", "cat_lin"])

@@ -62,7 +62,7 @@ def loss_r1(
         return nets.augment_for_d([images], augment, augment_p)
 
     def logits(images: jax.Array, features: list[jax.Array]) -> jax.Array:
-        return nets.discriminate_with(params_d, augmented(images), features)[0]
+        return nets.discriminate(params_d, augmented(images), features=features)[0]
 
     penalty = losses.r1(logits, real, nets.features(augmented(real)))
     weights = nets.config.losses

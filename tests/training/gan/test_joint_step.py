@@ -303,12 +303,17 @@ def test_the_literal_form_is_the_pseudo_code(literal):
 
 @pytest.mark.slow
 def test_the_options_of_the_networks_and_losses_work_together():
-    """Multi-scale gradients, AdaIN, hinge, bfloat16 and remat in one step: G and D move, and D's RGB of every scale."""
+    """Multi-scale gradients, feature heads, AdaIN, hinge, bfloat16 and remat in one step: all parts of G and D move."""
     config = dataclasses.replace(
         LATENT,
         generator=dataclasses.replace(LATENT.generator, style="adain", low_precision_blocks=1, remat=True),
         discriminator=dataclasses.replace(
-            LATENT.discriminator, multi_scale="cat_lin", low_precision_blocks=1, conv_clamp=256.0, remat=True
+            LATENT.discriminator,
+            multi_scale="cat_lin",
+            feature_heads=4,
+            low_precision_blocks=1,
+            conv_clamp=256.0,
+            remat=True,
         ),
         losses=dataclasses.replace(LATENT.losses, adversarial_kind="hinge"),
     )
@@ -321,7 +326,9 @@ def test_the_options_of_the_networks_and_losses_work_together():
             lambda a, b: np.abs(a - b).max(), (old.params_g, old.params_d), (new.params_g, new.params_d)
         )
         assert all(np.isfinite(change) for change in jax.tree.leaves(moved))
-        assert moved[1]["join_4"]["conv"]["kernel"] > 0 and moved[0]["synthesis"]["rgb_4"]["bias"] > 0
+        assert moved[1]["join_4"]["conv"]["kernel"] > 0
+        assert all(moved[1][f"features_{size}"]["conv"]["kernel"] > 0 for size in (32, 16, 8, 4))
+        assert moved[0]["synthesis"]["rgb_4"]["bias"] > 0
         assert moved[0]["synthesis"]["conv_8"]["adain"]["shift"]["kernel"] > 0
 
 

@@ -11,17 +11,23 @@ from tests.training import tiny
 
 
 def test_lazy_r1_stands_for_the_steps_without_it():
-    # D(x) = p |x|² / 2 has the gradient p x, so the loss is gamma / 2 · k · p² |x|².
+    # D(x) = p |x|² / 2 + q · f with features f = 5 x: the gradients are p x and q, and none goes through f, so the
+    # loss is gamma / 2 · k · (p² |x|² + |q|²).
     quadratic = types.SimpleNamespace(
         config=tiny.config(losses=c.LossConfig(r1=3.0, r1_every=5)),
         augment_for_d=lambda scales, *_: scales,
-        discriminate=lambda p, scales: (p * jnp.square(scales[-1]).sum((1, 2, 3)) / 2, None),
+        features=lambda scales: [5 * scales[-1]],
+        discriminate=lambda p, scales, features: (
+            p[0] * jnp.square(scales[-1]).sum((1, 2, 3)) / 2 + p[1] * features[0].sum((1, 2, 3)),
+            None,
+        ),
     )
     x = np.random.default_rng(0).standard_normal((4, 2, 2, 3)).astype(np.float32)
     power = np.square(x).sum((1, 2, 3)).mean()
-    loss, penalty = regularisers.loss_r1(quadratic, 0.7, 0.0, x, None)
-    np.testing.assert_allclose(penalty, 0.49 * power, rtol=1e-5)
-    np.testing.assert_allclose(loss, 3.0 / 2 * 5 * 0.49 * power, rtol=1e-5)
+    loss, penalty = regularisers.loss_r1(quadratic, (0.7, 0.2), 0.0, x, None)
+    expected = 0.49 * power + 12 * 0.04  # 12 numbers in an image of 2×2
+    np.testing.assert_allclose(penalty, expected, rtol=1e-5)
+    np.testing.assert_allclose(loss, 3.0 / 2 * 5 * expected, rtol=1e-5)
 
 
 def test_lazy_path_length_stands_for_the_steps_without_it():
