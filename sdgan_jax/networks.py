@@ -65,7 +65,7 @@ class Networks:
         Args:
             params_d: parameters of D.
             images: f32[N,R,R,3] in [-1,1], or its scales, the largest last.
-            label: f32[N,C] of a conditional network.
+            label: f32[N,C] of a conditional network; for feature heads the attributes f32[N,A], None where unknown.
             features: `features` of the images where they are known already, or shall be a constant of derivatives.
 
         Returns:

@@ -141,8 +141,7 @@ def make_steps(nets: Networks) -> dict[str, Step]:
 
     def r1(state: State, batch: Batch) -> tuple[State, Metrics]:
         inputs = make_inputs(config, state.step, batch)
-        augment = inputs.draws.augment_real
-        return regularisers.regularise_d(nets, optimizers, state, True, inputs.real, augment)[0], {}
+        return regularisers.regularise_d(nets, optimizers, state, True, inputs)[0], {}
 
     def path_length(state: State, batch: Batch) -> tuple[State, Metrics]:
         return regularisers.regularise_g(nets, optimizers, state, True, batch["attributes"])[0], {}

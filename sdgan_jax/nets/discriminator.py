@@ -61,19 +61,24 @@ class JoinRGB(nn.Module):
 
 
 class FeatureHead(nn.Module):
-    """Features of frozen networks, all of one size, to a realness logit."""
+    """Features of frozen networks, all of one size, to a realness logit, given the attributes.
+
+    The attributes enter by projection (Miyato & Koyama 2018, "cGANs with Projection Discriminator").
+    """
 
     width: int  # channels
     group: int  # of the minibatch standard deviation
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
-        """Maps [N,H,H,C], H a power of two from 4 up, to [N]."""
+    def __call__(self, features: jax.Array, attributes: jax.Array) -> jax.Array:
+        """Maps features [N,H,H,C], H a power of two from 4 up, and attributes f32[N,A] to f32[N]."""
         x = EqualConv(self.width, size=1, name="project")(features)
         while x.shape[1] > 4:
             x = EqualConv(self.width, down=True, name=f"conv_{x.shape[1] // 2}")(x)
         x = EqualConv(self.width, name="conv")(minibatch_stddev(x, self.group))
-        return EqualDense(1, name="realness")(x.reshape(x.shape[0], -1))[:, 0]
+        x = EqualDense(self.width, activate=True, name="dense")(x.reshape(x.shape[0], -1))
+        given = EqualDense(self.width, name="attribute")(attributes)
+        return EqualDense(1, name="realness")(x)[:, 0] + (given * x).sum(-1) / math.sqrt(self.width)
 
 
 class Discriminator(nn.Module):
@@ -94,7 +99,8 @@ class Discriminator(nn.Module):
         Args:
             images: f32[N,R,R,3] in [-1,1], or a list of their scales from 4 up, as `Synthesis` returns it. Only
                 "multi_scale" uses the smaller scales; missing ones are box-filtered from the images.
-            label: f32[N,label_dim], for a conditional network.
+            label: f32[N,label_dim], for a conditional network; for a network with `feature_heads` the attributes
+                f32[N,A] that the images are said to have, None for no statement.
             features: [N,H,H,C] of each size H, for a network with `feature_heads`.
 
         Returns:
@@ -132,7 +138,9 @@ class Discriminator(nn.Module):
         attributes = EqualDense(self.num_attributes, name="attribute")(x) if self.num_attributes > 1 else None
         if not features:
             return realness[:, 0], attributes
+        given = jnp.zeros((x.shape[0], self.num_attributes)) if label is None else label
         heads = [
-            FeatureHead(config.feature_heads, config.mbstd_group, name=f"features_{f.shape[1]}")(f) for f in features
+            FeatureHead(config.feature_heads, config.mbstd_group, name=f"features_{seen.shape[1]}")(seen, given)
+            for seen in features
         ]
         return jnp.stack((realness[:, 0], *heads), -1), attributes

@@ -56,9 +56,9 @@ def test_the_skip_of_a_block_is_not_clamped():
 
 
 def test_a_feature_head():
-    """Without a halving: 1×1 to the width, the deviation of the group, 3×3, and a dense layer, by scipy."""
-    head, x = FeatureHead(3, group=2), noise(2, 4, 4, 5)
-    params = weights(head, x)["params"]
+    """Without a halving: 1×1 to the width, the deviation of the group, 3×3, dense layers and projection, by scipy."""
+    head, x, attributes = FeatureHead(3, group=2), noise(2, 4, 4, 5), np.eye(4, dtype=np.float32)[[1, 3]]
+    params = weights(head, x, attributes)["params"]
 
     def activate(y):
         return np.where(y >= 0, y, 0.2 * y) * np.sqrt(2.0)
@@ -73,24 +73,30 @@ def test_a_feature_head():
         for d in range(3)
     ]
     hidden = activate(np.stack(correlated).reshape(2, 3, 4, 4).transpose(0, 2, 3, 1) + params["conv"]["bias"])
-    dense = params["realness"]
-    expected = hidden.reshape(2, -1) @ dense["kernel"][:, 0] / np.sqrt(48) + dense["bias"]
-    np.testing.assert_allclose(head.apply({"params": params}, x), expected, rtol=1e-4, atol=1e-4)
+
+    def dense(y, layer):
+        return y @ layer["kernel"] / np.sqrt(y.shape[1]) + layer["bias"]
+
+    hidden = activate(dense(hidden.reshape(2, -1), params["dense"]))
+    given = dense(attributes, params["attribute"])
+    expected = dense(hidden, params["realness"])[:, 0] + (given * hidden).sum(1) / np.sqrt(3)
+    np.testing.assert_allclose(head.apply({"params": params}, x, attributes), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_feature_heads_add_logits_and_leave_the_others_alone():
     plain, variables = make()
     net = Discriminator(dataclasses.replace(CONFIG, feature_heads=4), num_attributes=3)
     features = [noise(2, 8, 8, 5, seed=2), noise(2, 4, 4, 3, seed=3)]
-    fresh = jax.jit(net.init)(jax.random.key(0), IMAGES, None, features)["params"]
-    logits, attributes = jax.jit(net.apply)({"params": fresh | variables["params"]}, IMAGES, None, features)
+    given = np.eye(3, dtype=np.float32)[[0, 2]]
+    fresh = jax.jit(net.init)(jax.random.key(0), IMAGES, given, features)["params"]
+    logits, attributes = jax.jit(net.apply)({"params": fresh | variables["params"]}, IMAGES, given, features)
     expected, expected_attributes = jax.jit(plain.apply)(variables, IMAGES)
     assert logits.shape == (2, 3)
     np.testing.assert_allclose(logits[:, 0], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(attributes, expected_attributes, rtol=1e-5, atol=1e-6)
     for column, size in ((1, 8), (2, 4)):  # each head sees its own features
         head = {"params": fresh[f"features_{size}"]}
-        alone = FeatureHead(4, CONFIG.mbstd_group).apply(head, features[column - 1])
+        alone = FeatureHead(4, CONFIG.mbstd_group).apply(head, features[column - 1], given)
         np.testing.assert_allclose(logits[:, column], alone, rtol=1e-5, atol=1e-5)
 
 

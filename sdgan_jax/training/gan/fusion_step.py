@@ -146,9 +146,9 @@ def loss_f(nets: Networks, judges: Judges, state: State, params_f: Tree, batch: 
     region = blending.changed(source, target, _LOW, _HIGH)  # [n,R,R]
     wanted = region[..., None] * target + (1.0 - region[..., None]) * plain
     share = place_weights(region)
-    logits, attribute_logits = nets.discriminate(state.params_d, scales)
     worn = jax.nn.relu(attributes)
     worn = worn.at[:, 0].set(1.0 - worn[:, 1:].sum(1))  # after a removal: none
+    logits, attribute_logits = nets.discriminate(state.params_d, scales, worn)
     taken_off = (attributes < 0).any(1)[:, None, None, None]
     values = {
         "l_pixels": (share * jnp.abs(edited - wanted).mean(-1)).sum((1, 2)).mean(),

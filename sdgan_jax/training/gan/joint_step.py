@@ -65,8 +65,7 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
     state = update(optimizers, state, gradients, due["f"])
     values |= {"r1": jnp.zeros(()), "path_length": jnp.zeros(())}
     if (when := due["r1"]) is not None:
-        augment = inputs.draws.augment_real
-        state, values["r1"] = regularisers.regularise_d(nets, optimizers, state, when, inputs.real, augment)
+        state, values["r1"] = regularisers.regularise_d(nets, optimizers, state, when, inputs)
     if (when := due["path_length"]) is not None:
         state, values["path_length"] = regularisers.regularise_g(nets, optimizers, state, when, inputs.attributes)
     state = finish_step(config, state, w, values.pop("signs_real"))
@@ -111,7 +110,7 @@ def loss_g(nets: Networks, state: State, params_g: Tree, inputs: Inputs) -> tupl
     w_plus = nets.mixed_w_plus(variables, drawn.latents, attributes, state.basis)
     x_hat = nets.synthesize_scales(variables, w_plus, drawn.noise_hat)
     for_d = nets.augment_for_d(x_hat, drawn.augment_fake, state.augment_p)
-    logits, attribute_logits = nets.discriminate(state.params_d, for_d)
+    logits, attribute_logits = nets.discriminate(state.params_d, for_d, attributes)
     w = w_plus[:, 0] if config.latent_space == "z" else nets.map(variables, drawn.latents.z)
     aux: dict[str, Tree] = {"for_d": for_d, "w": w}
     if config.source == "latent" and config.num_attributes > 1:
@@ -132,8 +131,8 @@ def loss_d(
     """Returns D's loss without R1, and its metrics. `fake` is `for_d` of `loss_g`, so both share a pass of D."""
     weights, attributes, drawn = nets.config.losses, inputs.attributes, inputs.draws
     real = nets.augment_for_d([inputs.real], drawn.augment_real, state.augment_p)
-    logits_real, attributes_real = nets.discriminate(params_d, real)
-    logits_fake, attributes_fake = nets.discriminate(params_d, fake)
+    logits_real, attributes_real = nets.discriminate(params_d, real, attributes)
+    logits_fake, attributes_fake = nets.discriminate(params_d, fake, attributes)
     l_adv = losses.adversarial_d(logits_real, logits_fake, weights.adversarial_kind)
     l_real = _attribute_loss(attributes_real, attributes, weights.attribute_kind)
     l_fake = _attribute_loss(attributes_fake, attributes, weights.attribute_kind)
@@ -154,7 +153,7 @@ def loss_f(
     loss = weights.reconstruction * rec
     if weights.edit_attribute or weights.edit_adversarial:
         for_d = nets.augment_for_d(x_rec, drawn.augment_fake, state.augment_p)
-        logits, attribute_logits = nets.discriminate(state.params_d, for_d)
+        logits, attribute_logits = nets.discriminate(state.params_d, for_d, inputs.attributes)
         loss += weights.edit_adversarial * losses.adversarial_g(logits, weights.adversarial_kind)
         loss += weights.edit_attribute * _attribute_loss(attribute_logits, inputs.attributes, weights.attribute_kind)
     return loss, rec

@@ -15,13 +15,13 @@ from sdgan_jax import losses
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import accumulation
-from sdgan_jax.training.gan.inputs import PathDraws, draw_path
+from sdgan_jax.training.gan.inputs import Inputs, PathDraws, draw_path
 from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient
 from sdgan_jax.training.sharding import AXIS
 
 
 def regularise_d(
-    nets: Networks, optimizers: Optimizers, state: State, due: jax.Array | bool, real: jax.Array, augment: jax.Array
+    nets: Networks, optimizers: Optimizers, state: State, due: jax.Array | bool, inputs: Inputs
 ) -> tuple[State, jax.Array]:
     """Makes the R1 update of D on the steps where it is due.
 
@@ -30,8 +30,7 @@ def regularise_d(
         optimizers: their optimisers.
         state: the state after the main update.
         due: bool scalar; False leaves the state as it is.
-        real: f32[n,R,R,3] in [-1,1], the real images of this device.
-        augment: PRNG keys [n] of their augmentation.
+        inputs: the batch of this device and its random numbers.
 
     Returns:
         The state, and |dD/dx|² as f32, 0 where the update is not due.
@@ -41,7 +40,10 @@ def regularise_d(
     def descend(params: Tree, opt: Tree) -> tuple[tuple[Tree, Tree], jax.Array]:
         compute = jax.grad(lambda params, part: loss_r1(nets, params, state.augment_p, *part), has_aux=True)
         computed = accumulation.mean_over_parts(
-            lambda part: compute(params, part), (real, augment), config.accumulate, config.discriminator.mbstd_group
+            lambda part: compute(params, part),
+            (inputs.real, inputs.draws.augment_real, inputs.attributes),
+            config.accumulate,
+            config.discriminator.mbstd_group,
         )
         gradient, penalty = jax.lax.pmean(computed, AXIS)
         return apply_gradient(optimizers.d, gradient, opt, params), penalty
@@ -51,7 +53,7 @@ def regularise_d(
 
 
 def loss_r1(
-    nets: Networks, params_d: Tree, augment_p: jax.Array, real: jax.Array, augment: jax.Array
+    nets: Networks, params_d: Tree, augment_p: jax.Array, real: jax.Array, augment: jax.Array, attributes: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Returns gamma / 2 · |dD/dx|² · interval, and |dD/dx|².
 
@@ -62,7 +64,7 @@ def loss_r1(
         return nets.augment_for_d([images], augment, augment_p)
 
     def logits(images: jax.Array, features: list[jax.Array]) -> jax.Array:
-        return nets.discriminate(params_d, augmented(images), features=features)[0]
+        return nets.discriminate(params_d, augmented(images), attributes, features)[0]
 
     penalty = losses.r1(logits, real, nets.features(augmented(real)))
     weights = nets.config.losses

@@ -96,7 +96,7 @@ def init_state(nets: Networks) -> State:
     key_g, key_d, key_f, key_basis = jax.random.split(key := jax.random.key(config.seed, impl="unsafe_rbg"), 4)
     dim, images = config.generator.latent_dim, jnp.zeros((1, config.resolution, config.resolution, 3))
     variables_g = nets.generator.init(key_g, jnp.zeros((1, dim)))
-    label = jnp.zeros((1, config.discriminator.label_dim))
+    label = jnp.zeros((1, config.discriminator.label_dim or config.num_attributes))
     params_d = nets.discriminator.init(key_d, images, label, nets.features(images))["params"]
     params_f = nets.init_f(key_f) if config.num_attributes > 1 else {}
     params_e = nets.init_e(jax.random.fold_in(key, _ENCODER)) if nets.encoder is not None else {}

@@ -17,14 +17,14 @@ def test_lazy_r1_stands_for_the_steps_without_it():
         config=tiny.config(losses=c.LossConfig(r1=3.0, r1_every=5)),
         augment_for_d=lambda scales, *_: scales,
         features=lambda scales: [5 * scales[-1]],
-        discriminate=lambda p, scales, features: (
+        discriminate=lambda p, scales, _, features: (
             p[0] * jnp.square(scales[-1]).sum((1, 2, 3)) / 2 + p[1] * features[0].sum((1, 2, 3)),
             None,
         ),
     )
     x = np.random.default_rng(0).standard_normal((4, 2, 2, 3)).astype(np.float32)
     power = np.square(x).sum((1, 2, 3)).mean()
-    loss, penalty = regularisers.loss_r1(quadratic, (0.7, 0.2), 0.0, x, None)
+    loss, penalty = regularisers.loss_r1(quadratic, (0.7, 0.2), 0.0, x, None, None)
     expected = 0.49 * power + 12 * 0.04  # 12 numbers in an image of 2×2
     np.testing.assert_allclose(penalty, expected, rtol=1e-5)
     np.testing.assert_allclose(loss, 3.0 / 2 * 5 * expected, rtol=1e-5)
