@@ -171,7 +171,8 @@ def r1(discriminate: Callable[..., jax.Array], *inputs: Any) -> jax.Array:
         f32 scalar, the mean over samples.
     """
     gradients = jax.grad(lambda seen: discriminate(*seen).sum())(inputs)
-    return sum(jnp.square(gradient).sum() / len(gradient) for gradient in jax.tree.leaves(gradients))
+    norms = [jnp.square(gradient).reshape(len(gradient), -1).sum(1) for gradient in jax.tree.leaves(gradients)]
+    return jnp.stack(norms).sum(0).mean()
 
 
 def path_lengths(synthesize: Callable[[jax.Array], jax.Array], w_plus: jax.Array, noise: jax.Array) -> jax.Array:

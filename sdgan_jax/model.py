@@ -164,7 +164,8 @@ class Model:
             label: class ids int[N] or weights f32[N,C]; conditional networks only.
 
         Returns:
-            Logits f32[N] of being real, f32[N,1+K] of a D with K feature heads, and attribute logits f32[N,A], None for a D without attributes.
+            Logits of being real, f32[N], or f32[N,1+K] of a D with K feature heads, and attribute logits f32[N,A],
+            None for a D without attributes.
 
         Raises:
             ValueError: the model has no D, or for another shape or label.
