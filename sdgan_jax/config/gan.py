@@ -46,7 +46,7 @@ class DiscriminatorConfig:
     mbstd_group: Count = 4  # samples in a group of the minibatch standard deviation
     label_dim: Natural = 0  # classes of an imported conditional network, whose label is projected on the last layer
     multi_scale: Literal["", "simple", "lin_cat", "cat_lin"] = ""  # combines G's RGB of each resolution (MSG-GAN)
-    feature_heads: Natural = 0  # channels of further heads on features of frozen networks; 0 for no such heads
+    feature_heads: Natural = 0  # channels of heads on features of the project's position and identity networks; 0: none
     low_precision_blocks: Natural = 0
     conv_clamp: NonNegative = 0.0
     remat: bool = False
