@@ -28,7 +28,7 @@ Padding = tuple[int, int]  # zeros before and after, the same for both axes
 Pair = tuple[jax.Array, jax.Array]
 
 WINOGRAD_CHANNELS = 16  # least sqrt(C·D) at which the Winograd form is faster than the plain one
-WINOGRAD_PIXELS = 8192  # least N·H·W at the lower resolution, so that the kernel's transform pays too
+WINOGRAD_PRODUCTS = 2**25  # least N·H·W·C·D, pixels at the lower resolution, that makes up for slower compilation
 FEW_CHANNELS = 32  # greatest sqrt(C·D) at which XLA's convolution is the faster kernel gradient on CPU
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -202,7 +202,8 @@ def _winograd_pays(x: jax.Array, kernel: jax.Array, tile: int, stride: int = 1) 
     n, h, w = x.shape[0], x.shape[1] // stride, x.shape[2] // stride
     if not isinstance(n, int):  # exported for any batch size, and for platforms other than this one
         return False
-    large = kernel.shape[2] * kernel.shape[3] >= WINOGRAD_CHANNELS**2 and n * h * w >= WINOGRAD_PIXELS
+    products = kernel.shape[2] * kernel.shape[3]
+    large = products >= WINOGRAD_CHANNELS**2 and n * h * w * products >= WINOGRAD_PRODUCTS
     # bfloat16 loses too much accuracy in the transforms.
     return jax.default_backend() == "cpu" and x.dtype != jnp.bfloat16 and large and h % tile == w % tile == 0
 

@@ -60,8 +60,8 @@ def products(name, x, kernel):
 
 @pytest.mark.parametrize("name", CHOSEN)
 def test_the_winograd_form_is_chosen_where_it_pays(name, monkeypatch):
-    """From 128 channels and 1024 pixels on, for whole tiles, in float32, on CPU."""
-    low, kernel = (4, 16, 16), jax.ShapeDtypeStruct((3, 3, 128, 128), jnp.float32)
+    """From 16 channels and 2^25 products of channels and pixels on, for whole tiles, in float32, on CPU."""
+    low, kernel = (8, 16, 16), jax.ShapeDtypeStruct((3, 3, 128, 128), jnp.float32)
 
     def images(n, h, w, channels=128, dtype=jnp.float32):
         scale = 2 if name == "convolve_down" else 1
@@ -69,10 +69,13 @@ def test_the_winograd_form_is_chosen_where_it_pays(name, monkeypatch):
 
     winograd, plain = {"dot_general"}, {"conv_general_dilated"}
     assert products(name, images(*low), kernel) == winograd
-    assert products(name, images(3, 16, 16), kernel) == plain
-    assert products(name, images(8, 16, 17), kernel) == plain
+    assert products(name, images(7, 16, 16), kernel) == plain
+    assert products(name, images(16, 16, 17), kernel) == plain
     narrow = jax.ShapeDtypeStruct((3, 3, 127, 128), jnp.float32)
     assert products(name, images(*low, channels=127), narrow) == plain
+    for channels, expected in ((16, winograd), (15, plain)):
+        few = jax.ShapeDtypeStruct((3, 3, channels, channels), jnp.float32)
+        assert products(name, images(128, 64, 64, channels=channels), few) == expected
     half = jax.ShapeDtypeStruct(kernel.shape, jnp.bfloat16)
     assert products(name, images(*low, dtype=jnp.bfloat16), half) == plain
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
