@@ -6,11 +6,11 @@ from typing import Any, BinaryIO
 
 from etils import epath
 
-from sdgan_jax.importers import arcface, arrays, nvlabs, nvlabs_tf, pickles, prnet, rosinality, sfn
+from sdgan_jax.importers import arcface, arrays, inception, nvlabs, nvlabs_tf, pickles, prnet, rosinality, sfn
 from sdgan_jax.importers.assembly import Imported, Network, Parts, assemble
 from sdgan_jax.importers.pickles import Call, FileError, printable
 
-FORMATS = ("rosinality", "nvlabs", "nvlabs_tf", "prnet", "irse50", "sfn")
+FORMATS = ("rosinality", "nvlabs", "nvlabs_tf", "prnet", "irse50", "sfn", "inception")
 MAX_BYTES = 8 << 30  # a training checkpoint of 1024 pixels with its optimisers has 0.7 GB
 _KNOWN = ".pt of rosinality, .pkl of NVlabs (stylegan2, -ada, 3), .pth of IR-SE50 and of SD-GAN's fusion network"
 _STARTS = {  # files that are often saved under the name of a weights file, by their first bytes
@@ -96,6 +96,7 @@ def _read_torch(file: BinaryIO, source: str) -> tuple[str, Parts | Network]:
     for name, is_known, network_of in (
         ("irse50", arcface.is_arcface, arcface.network_of),
         ("sfn", sfn.is_sfn, sfn.network_of),
+        ("inception", inception.is_inception, inception.network_of),
     ):
         for tree in trees:
             if is_known(map(str, tree)):

@@ -2,6 +2,7 @@
 
 from sdgan_jax.pretrained.classifier import AttributeClassifier, attribute_classifier
 from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
+from sdgan_jax.pretrained.inception import InceptionNetwork, inception_network
 from sdgan_jax.pretrained.official_fusion import OfficialFusionNetwork, fusion_network
 from sdgan_jax.pretrained.perceptual import PerceptualNetwork, perceptual_network
 from sdgan_jax.pretrained.position import PositionNetwork, position_network
@@ -12,12 +13,14 @@ __all__ = [
     "SHIPPED_MODEL",
     "AttributeClassifier",
     "IdentityNetwork",
+    "InceptionNetwork",
     "OfficialFusionNetwork",
     "PerceptualNetwork",
     "PositionNetwork",
     "attribute_classifier",
     "fusion_network",
     "identity_network",
+    "inception_network",
     "perceptual_network",
     "position_network",
     "read",
