@@ -18,7 +18,7 @@ EPSILON = 1e-4
 TRIMMED = 0.01  # share of the distances that is left out at each end
 SPACES, SAMPLINGS = ("z", "w"), ("full", "end")
 
-# Latents z f32[N,D] to w f32[N,D]; w f32[N,D] to images; two batches of images to distances f32[N].
+# Latents z f32[N,D] to w f32[N,D], or w+ f32[N,L,D]; these to images; two batches of images to distances f32[N].
 Map = Callable[[jax.Array], jax.Array]
 Synthesize = Callable[[jax.Array], Any]
 Distance = Callable[[Any, Any], jax.Array]
@@ -49,10 +49,11 @@ def step_lengths(
     """
     steps = (t[:, None], t[:, None] + epsilon)
     if space == "z":
-        first, second = (mapping(slerp(*ends, place)) for place in steps)
+        length = ends[0].shape[-1] ** 0.5  # of z, for models that add something to it before they normalise it
+        first, second = (mapping(length * slerp(*ends, place)) for place in steps)
     else:
         start, end = map(mapping, ends)
-        first, second = (start + (end - start) * place for place in steps)
+        first, second = (start + (end - start) * place.reshape(-1, *[1] * (start.ndim - 1)) for place in steps)
     return distance(synthesize(first), synthesize(second)) / epsilon**2
 
 

@@ -34,12 +34,23 @@ def test_a_straight_line_is_as_long_as_its_ends_are_apart(t):
 
 @pytest.mark.parametrize("t", [0.0, 0.6])
 def test_an_arc_is_as_long_as_its_angle(t):
-    """On the unit sphere a step ε of an arc of angle φ is a chord 2 sin(ε φ / 2); G = 2 w, w = z."""
+    """On the sphere of radius √8 a step ε of an arc of angle φ is a chord 2 √8 sin(ε φ / 2); G = 2 w, w = z."""
     a, b = ends()
     found = path_length.step_lengths(same, twice, squared, (a, b), jnp.full(6, t), "z", epsilon=0.01)
     first, second = (np.asarray(x) / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
     angle = np.arccos((first * second).sum(1))
-    np.testing.assert_allclose(found, 4 * (2 * np.sin(0.005 * angle) / 0.01) ** 2, rtol=2e-3)
+    np.testing.assert_allclose(found, 4 * 8 * (2 * np.sin(0.005 * angle) / 0.01) ** 2, rtol=2e-3)
+
+
+def test_latents_of_each_layer_are_interpolated_alike():
+    a, b = ends()
+
+    def to_layers(z):
+        return jnp.stack([z, 3 * z], axis=1)  # [N,2,D]
+
+    t = jnp.linspace(0.0, 1.0, 6)
+    found = path_length.step_lengths(to_layers, lambda w: w.reshape(6, -1), squared, (a, b), t, "w", epsilon=0.01)
+    np.testing.assert_allclose(found, 10 * np.square(np.asarray(a) - np.asarray(b)).sum(1), rtol=1e-3)
 
 
 def test_arcs_begin_and_end_at_their_ends():
