@@ -179,7 +179,7 @@ class Store:
 def _chunks(task: Task, numbers: np.ndarray, bar: Any) -> Iterator[Values]:
     """Yields the values of about `_CHUNK` images at a time; the host reads a batch while the devices compute one."""
     devices = jax.local_devices()
-    batch = _BATCH * len(devices)
+    batch = min(_BATCH, max(1, -(-len(numbers) // len(devices)))) * len(devices)
     mesh = sharding.make_mesh(batch, devices)
     mapped = jax.shard_map(
         task.function, mesh=mesh, in_specs=(P(), P(sharding.AXIS)), out_specs=P(sharding.AXIS), check_vma=False

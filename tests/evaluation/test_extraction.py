@@ -1,6 +1,11 @@
 """Extraction: numpy's moments of all features at once, resumption, and what the store keeps."""
 
 import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -10,6 +15,7 @@ from sdgan_jax.evaluation import extraction
 from sdgan_jax.evaluation.extraction import FEATURES, LOGITS
 from tests.evaluation import small_sets
 
+ROOT = pathlib.Path(__file__).parents[2]
 COUNT = 300  # four devices: batches of 128, chunks of 256
 IMAGES = small_sets.pixels(COUNT)
 EXPECTED = 0.5 * IMAGES.astype(np.float64).mean((1, 2))
@@ -110,3 +116,37 @@ def test_values_that_are_not_finite_are_refused():
     images[7] = np.nan
     with pytest.raises(ValueError, match="colours of an array: values are not finite"):
         extraction.compute(small_sets.array_task(images), COUNT, quiet=True)
+
+
+PROCESS = """
+import sys
+import jax, numpy as np
+from sdgan_jax.evaluation import extraction
+from tests.evaluation import small_sets
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+assert len(jax.devices()) == 4 and len(jax.local_devices()) == 2
+found = extraction.compute(small_sets.array_task(small_sets.pixels(37)), 37, ("features",), quiet=True)
+np.savez(sys.argv[3] + sys.argv[2], mean=found.moments.mean, scatter=found.moments.scatter, **found.lists)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_images_and_know_the_results_of_all(tmp_path):
+    """The lists are in the order of the images, and the moments keep the precision of float64."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    with socket.socket() as port:
+        port.bind(("localhost", 0))
+        address = f"localhost:{port.getsockname()[1]}"
+    command = [sys.executable, "-c", PROCESS, address]
+    started = [subprocess.Popen([*command, str(i), str(tmp_path / "p")], env=environment, cwd=ROOT) for i in range(2)]
+    try:
+        assert [process.wait(timeout=300) for process in started] == [0, 0]
+    finally:
+        for process in started:
+            process.kill()
+    expected = extraction.compute(small_sets.array_task(IMAGES[:37]), 37, (FEATURES,), quiet=True)
+    for i in range(2):
+        found = np.load(tmp_path / f"p{i}.npz")
+        np.testing.assert_array_equal(found["features"], expected.lists[FEATURES])
+        np.testing.assert_allclose(found["mean"], expected.moments.mean, rtol=1e-13)
+        np.testing.assert_allclose(found["scatter"], expected.moments.scatter, rtol=1e-12)
