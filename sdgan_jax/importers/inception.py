@@ -20,12 +20,10 @@ from sdgan_jax.importers.assembly import Network
 from sdgan_jax.importers.layouts import CONV, DENSE, Table
 from sdgan_jax.importers.pickles import FileError
 from sdgan_jax.nets.inception import CLASSES, EPSILON, SIZE, Inception
+from sdgan_jax.pretrained import directories
 
 STATISTICS = "statistics/"  # prefix of the mean and the variance of a batch normalisation, until they are folded
-TAKE = (
-    "take pt_inception-2015-12-05-6726825d.pth, published by the project pytorch-fid, or "
-    "weights-inception-2015-12-05-6726825d.pth, published by torch-fidelity"
-)
+TAKE = f"take {directories.PUBLISHED['inception']}"
 NVLABS = f"the network is a program there, and nothing in a file is executed; {TAKE}: they hold the same network"
 
 

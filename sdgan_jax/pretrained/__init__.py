@@ -3,6 +3,7 @@
 from sdgan_jax.pretrained.classifier import AttributeClassifier, attribute_classifier
 from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
 from sdgan_jax.pretrained.inception import InceptionNetwork, inception_network
+from sdgan_jax.pretrained.lpips import LpipsNetwork, lpips_network
 from sdgan_jax.pretrained.official_fusion import OfficialFusionNetwork, fusion_network
 from sdgan_jax.pretrained.perceptual import PerceptualNetwork, perceptual_network
 from sdgan_jax.pretrained.position import PositionNetwork, position_network
@@ -14,6 +15,7 @@ __all__ = [
     "AttributeClassifier",
     "IdentityNetwork",
     "InceptionNetwork",
+    "LpipsNetwork",
     "OfficialFusionNetwork",
     "PerceptualNetwork",
     "PositionNetwork",
@@ -21,6 +23,7 @@ __all__ = [
     "fusion_network",
     "identity_network",
     "inception_network",
+    "lpips_network",
     "perceptual_network",
     "position_network",
     "read",

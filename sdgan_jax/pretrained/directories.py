@@ -39,11 +39,14 @@ USES = {
     "classifier": "--classifier of experiments.evaluate and experiments.measure",
     "sfn": "sdgan_jax.pretrained.fusion_network",
     "inception": "sdgan_jax.pretrained.inception_network",
+    "lpips": "sdgan_jax.pretrained.lpips_network",
 }
 # For kinds of networks that do not come with the project and that it does not train, the public files of them.
 PUBLISHED = {
     "inception": "pt_inception-2015-12-05-6726825d.pth, published by the project pytorch-fid, or "
     "weights-inception-2015-12-05-6726825d.pth, published by torch-fidelity",
+    "lpips": "vgg16-397923af.pth or alexnet-owt-7be5be79.pth, published by torchvision, beside vgg.pth or alex.pth "
+    "from lpips/weights/v0.1 of the PyPI package lpips",
 }
 _WEIGHTS_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".index", ".safetensors", ".bin", ".h5", ".onnx")
 _WEIGHTS_STARTS = (
