@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from sdgan_jax import pictures, pretrained
+from sdgan_jax import losses, pictures, pretrained
 from sdgan_jax.evaluation.extraction import FEATURES, LOGITS, Task
 from sdgan_jax.evaluation.image_sources import Rows, Source
-from sdgan_jax.evaluation.metric_names import CLASSIFIER, IDENTITY, INCEPTION
+from sdgan_jax.evaluation.metric_names import CLASSIFIER, IDENTITY, INCEPTION, LPIPS, PERCEPTUAL
 from sdgan_jax.metrics.conventions import CONVENTIONS
 from sdgan_jax.pretrained import archive
 from sdgan_jax.pretrained.archive import Tree
@@ -40,6 +39,21 @@ class FeatureNetwork:
     apply: Callable[[Tree, jax.Array], dict[str, jax.Array]]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class DistanceNetwork:
+    """A distance of images, for PPL.
+
+    Attributes:
+        name: `LPIPS` or `PERCEPTUAL`.
+        variables: variables of the network.
+        apply: function from the variables and two batches f32[N,R,R,3] in [-1,1] to f32[N]. Pure.
+    """
+
+    name: str
+    variables: Tree
+    apply: Callable[[Tree, jax.Array, jax.Array], jax.Array]
+
+
 def classifier_features(path: str = "") -> FeatureNetwork:
     """Returns the features of an attribute classifier; "" is the one that comes with the project."""
     network = pretrained.attribute_classifier(path)
@@ -60,11 +74,11 @@ def identity_features(path: str = "") -> FeatureNetwork:
     return FeatureNetwork(IDENTITY, OWN, 1, network.variables, apply)
 
 
-def inception_features(network: Any, convention: str) -> FeatureNetwork:
+def inception_features(network: pretrained.InceptionNetwork, convention: str) -> FeatureNetwork:
     """Returns the features of Inception.
 
     Args:
-        network: `pretrained.InceptionNetwork`.
+        network: Inception.
         convention: name of one of `metrics.conventions.CONVENTIONS`.
     """
     rules = CONVENTIONS[convention]
@@ -74,6 +88,30 @@ def inception_features(network: Any, convention: str) -> FeatureNetwork:
         return {FEATURES: features, LOGITS: logits}
 
     return FeatureNetwork(INCEPTION, convention, rules.ddof, network.variables, apply)
+
+
+def perceptual_distance() -> DistanceNetwork:
+    """Returns the distance on features of the position and identity networks that come with the project."""
+    network = pretrained.perceptual_network()
+
+    def apply(variables: tuple[Tree, Tree], a: jax.Array, b: jax.Array) -> jax.Array:
+        features = dataclasses.replace(
+            network,
+            position=dataclasses.replace(network.position, variables=variables[0]),
+            identity=dataclasses.replace(network.identity, variables=variables[1]),
+        )
+        return losses.perceptual(features(a), features(b))
+
+    return DistanceNetwork(PERCEPTUAL, (network.position.variables, network.identity.variables), apply)
+
+
+def lpips_distance(network: pretrained.LpipsNetwork) -> DistanceNetwork:
+    """Returns the distance of LPIPS."""
+
+    def apply(variables: Tree, a: jax.Array, b: jax.Array) -> jax.Array:
+        return dataclasses.replace(network, variables=variables)(a, b)
+
+    return DistanceNetwork(LPIPS, network.variables, apply)
 
 
 def feature_task(source: Source, network: FeatureNetwork) -> Task:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,31 +12,17 @@ import jax.numpy as jnp
 
 from sdgan_jax.evaluation import extraction, image_sources
 from sdgan_jax.evaluation.extraction import FEATURES, LENGTHS, LOGITS, Statistics, Task
-from sdgan_jax.evaluation.feature_networks import FeatureNetwork, feature_task
+from sdgan_jax.evaluation.feature_networks import DistanceNetwork, FeatureNetwork, feature_task
 from sdgan_jax.evaluation.image_sources import Rows, Source
 from sdgan_jax.evaluation.metric_names import FID, IS, KID, PPL, PR, Metric
 from sdgan_jax.metrics import frechet, inception_score, kid, path_length, precision_recall
 from sdgan_jax.model import Model
+from sdgan_jax.pretrained import archive
 from sdgan_jax.pretrained.archive import Tree
 
 _PPL_SIDE = 256  # pixels; larger images are averaged down to it, as StyleGAN2 does
 _KEPT = {FID: (), KID: (FEATURES,), PR: (FEATURES,), IS: (LOGITS,)}  # values that a metric needs of each image
 _PHASES = (1, 2, 3)  # of the random numbers: both ends of a path, and the place of the step on it
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class DistanceNetwork:
-    """A distance of images, for PPL.
-
-    Attributes:
-        name: name in results.
-        digest: text that differs where the numbers of the network differ.
-        apply: two batches f32[N,R,R,3] in [-1,1] to f32[N]. Pure.
-    """
-
-    name: str
-    digest: str
-    apply: Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def measure(
@@ -150,7 +136,8 @@ def path_task(model: Model, source: Source, distance: DistanceNetwork, metric: M
     constant noise. Images larger than 256 pixels are averaged down to it.
     """
 
-    def function(params: Tree, rows: Rows) -> dict[str, jax.Array]:
+    def function(both: tuple[Tree, Tree], rows: Rows) -> dict[str, jax.Array]:
+        params, variables = both
         first, second = (image_sources.random_inputs(model, seed, rows["number"], phase)[0] for phase in _PHASES[:2])
         places = jnp.zeros(len(first))
         if metric.sampling == "full":
@@ -163,18 +150,20 @@ def path_task(model: Model, source: Source, distance: DistanceNetwork, metric: M
         def synthesize(w_plus: jax.Array) -> jax.Array:
             return _average_down(model.nets.synthesize(params["G"], w_plus, "const"))
 
+        between = functools.partial(distance.apply, variables)
         ends = (first, second)
-        return {LENGTHS: path_length.step_lengths(mapping, synthesize, distance.apply, ends, places, metric.space)}
+        return {LENGTHS: path_length.step_lengths(mapping, synthesize, between, ends, places, metric.space)}
 
     key = {
         "source": source.key,
         "distance": distance.name,
-        "network": distance.digest,
+        "network": archive.fingerprint(distance.variables),
         "path": [metric.space, metric.sampling],
         "epsilon": path_length.EPSILON,
         "seed": seed,
     }
-    return Task(f"{metric.kind} of {source.name}", key, source.params, source.read, function)
+    params = (source.params, distance.variables)
+    return Task(f"{metric.kind} of {source.name}", key, params, source.read, function)
 
 
 def _average_down(images: jax.Array) -> jax.Array:

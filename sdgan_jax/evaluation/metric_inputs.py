@@ -11,17 +11,16 @@ import jax
 import numpy as np
 from etils import epath
 
-from sdgan_jax import losses, outputs, pretrained
 from sdgan_jax import model as model_lib
+from sdgan_jax import outputs, pretrained
 from sdgan_jax.data.stream import Examples
 from sdgan_jax.evaluation import feature_networks, image_metrics, image_sources, metric_names, report
-from sdgan_jax.evaluation.feature_networks import FeatureNetwork
-from sdgan_jax.evaluation.image_metrics import DistanceNetwork
+from sdgan_jax.evaluation.feature_networks import DistanceNetwork, FeatureNetwork
 from sdgan_jax.evaluation.image_sources import Source
 from sdgan_jax.evaluation.metric_names import Metric
 from sdgan_jax.metrics import conventions
 from sdgan_jax.model import Model
-from sdgan_jax.pretrained import archive, directories, storage
+from sdgan_jax.pretrained import directories, storage
 from sdgan_jax.training import sharding
 from tfds_megn import names as dataset_names
 from tfds_megn.listing import printable
@@ -81,7 +80,7 @@ def evaluate(inputs: Inputs, out_dir: epath.PathLike, quiet: bool = False) -> di
     metrics = metric_names.parse(inputs.metrics)
     outputs.check_own([epath.Path(out_dir) / name for name in RESULTS], report.BY)
     networks = {name: _open_features(name, metric, inputs) for name, metric in _needed(metrics, path=False).items()}
-    distances = {name: _open_distance(name, metric) for name, metric in _needed(metrics, path=True).items()}
+    distances = {name: _open_distance(name, metric, inputs) for name, metric in _needed(metrics, path=True).items()}
     model = None if inputs.fake else model_lib.load(inputs.model)
     compares = any(metric.kind not in (metric_names.IS, metric_names.PPL) for metric in metrics)
     with sharding.first_process_first():  # it prepares the data
@@ -114,15 +113,11 @@ def _open_features(name: str, metric: Metric, inputs: Inputs) -> FeatureNetwork:
     return feature_networks.inception_features(network, inputs.convention)
 
 
-def _open_distance(name: str, metric: Metric) -> DistanceNetwork:
+def _open_distance(name: str, metric: Metric, inputs: Inputs) -> DistanceNetwork:
     """Reads the distance of PPL with this name."""
     if name == metric_names.PERCEPTUAL:
-        features = pretrained.perceptual_network()
-        digest = archive.fingerprint([features.position.variables, features.identity.variables])
-        return DistanceNetwork(name, digest, lambda a, b: losses.perceptual(features(a), features(b)))
-    raise ValueError(
-        f"{metric.name} needs LPIPS, which cannot be read yet; take {metric_names.PERCEPTUAL}_{metric.name}"
-    )
+        return feature_networks.perceptual_distance()
+    return feature_networks.lpips_distance(pretrained.lpips_network(_given(inputs.lpips, metric, "lpips")))
 
 
 def _given(path: str, metric: Metric, kind: str) -> str:

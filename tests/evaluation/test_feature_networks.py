@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdgan_jax import pictures, pretrained
+from sdgan_jax import losses, pictures, pretrained
 from sdgan_jax.evaluation import feature_networks
 from sdgan_jax.evaluation.extraction import FEATURES, LOGITS
 from sdgan_jax.evaluation.image_sources import open_folder
@@ -20,6 +20,7 @@ def features_of(network):
     return jax.jit(network.apply)(network.variables, IMAGES.astype(np.float32))
 
 
+@pytest.mark.slow
 def test_our_own_features_are_those_of_the_shipped_networks():
     found = features_of(feature_networks.classifier_features())
     expected = jax.jit(pretrained.attribute_classifier())(pictures.to_float(IMAGES))[1]
@@ -62,3 +63,27 @@ def test_the_key_names_all_that_features_depend_on(tmp_path):
     assert key["source"] == source.key and (key["features"], key["convention"]) == ("inception", "nvlabs")
     network.variables["scale"] = jnp.float32(0.25)
     assert feature_networks.feature_task(source, network).key["network"] != key["network"]
+
+
+@pytest.mark.slow
+def test_the_perceptual_distance_is_that_of_the_losses():
+    distance = feature_networks.perceptual_distance()
+    a = pictures.to_float(small_sets.pixels(2, side=64, seed=1))
+    b = 0.5 * a
+    features = pretrained.perceptual_network()
+    expected = losses.perceptual(features(jnp.asarray(a)), features(jnp.asarray(b)))
+    np.testing.assert_allclose(jax.jit(distance.apply)(distance.variables, a, b), expected, rtol=1e-3)
+
+
+def test_lpips_takes_images_as_they_are():
+    @dataclasses.dataclass(frozen=True)
+    class Stub:
+        variables: dict
+
+        def __call__(self, a, b):
+            return self.variables["scale"] * jnp.square(a - b).mean((1, 2, 3))
+
+    distance = feature_networks.lpips_distance(Stub({"scale": jnp.float32(2.0)}))
+    a = pictures.to_float(IMAGES)
+    found = distance.apply({"scale": jnp.float32(3.0)}, a, -a)
+    np.testing.assert_allclose(found, 12 * np.square(a).mean((1, 2, 3)), rtol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 
 import sdgan_jax
 from sdgan_jax.evaluation import image_metrics, image_sources, metric_names
-from sdgan_jax.evaluation.image_metrics import DistanceNetwork
+from sdgan_jax.evaluation.feature_networks import DistanceNetwork
 from sdgan_jax.metrics import frechet, inception_score, kid, precision_recall
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training.gan import weights
@@ -89,10 +89,20 @@ def test_a_model_leaves_nothing_in_the_cache_and_its_data_stay(model, folders, c
     assert json.loads((stored / "key.json").read_text())["source"] == folders[1].key
 
 
+def sum_distance():
+    """The squared difference of the sums of the pixels, times a variable of 1."""
+
+    def apply(variables, a, b):
+        return variables["one"] * jnp.square((a - b).sum((1, 2, 3)))
+
+    return DistanceNetwork("sum", {"one": jnp.ones(())}, apply)
+
+
 @pytest.mark.parametrize("name", ["ppl8", "ppl_wfull8", "ppl_zend8", "ppl_zfull8"])
 def test_ppl_of_a_model(model, name):
-    """The distance is that of the images' sums, so that a step has the length of G's derivative along the path."""
-    distance = DistanceNetwork("sum", "", lambda a, b: jnp.square((a - b).sum((1, 2, 3))))
+    distance = DistanceNetwork(
+        "sum", {"one": jnp.ones(())}, lambda v, a, b: v["one"] * jnp.square((a - b).sum((1, 2, 3)))
+    )
     (metric,) = metric_names.parse([name])
     fake = image_sources.open_model(model, "tiny")
     results = image_metrics.measure([metric], fake, None, {}, {"lpips": distance}, model, quiet=True)
@@ -103,7 +113,9 @@ def test_ppl_of_a_model(model, name):
 
 
 def test_ppl_in_w_at_the_end_by_finite_differences(model):
-    distance = DistanceNetwork("sum", "", lambda a, b: jnp.square((a - b).sum((1, 2, 3))))
+    distance = DistanceNetwork(
+        "sum", {"one": jnp.ones(())}, lambda v, a, b: v["one"] * jnp.square((a - b).sum((1, 2, 3)))
+    )
     fake = image_sources.open_model(model, "tiny")
     metrics = metric_names.parse(["ppl1"])
     found = image_metrics.measure(metrics, fake, None, {}, {"lpips": distance}, model, quiet=True)["metrics"]["ppl1"]
