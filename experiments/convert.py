@@ -7,7 +7,10 @@ python -m experiments.convert --source=DIR --out=DIR2                         # 
 
 FILE is a .pt of rosinality/stylegan2-pytorch, or a .pkl of NVlabs stylegan2 (TensorFlow), stylegan2-ada-pytorch or
 stylegan3 that contains StyleGAN2 networks; or it becomes a network directory: the .index of PRNet's TensorFlow
-checkpoint, IR-SE50's model_ir_se50.pth, or a checkpoint of SD-GAN's official fusion network. Nothing in it is executed.
+checkpoint, IR-SE50's model_ir_se50.pth, a checkpoint of SD-GAN's official fusion network, the Inception of FID
+(pt_inception-2015-12-05-6726825d.pth, weights-inception-2015-12-05-6726825d.pth), or for LPIPS torchvision's
+vgg16-*.pth or alexnet-*.pth, with the heads of the package lpips in --lpips_heads. Nothing in it is executed.
+
 DIR is a training workdir or a model directory; the last command also takes a network directory. It makes a model
 directory of the newest checkpoint of a workdir, and rewrites the arrays of a weights.npz, the old format.
 """
@@ -33,6 +36,12 @@ FORMAT = flags.DEFINE_enum(
 PRNET_UV = launch.define_path(
     "prnet_uv", "", "the folder of PRNet's uv_kpt_ind.txt and face_ind.txt; by default that of its checkpoint"
 )
+LPIPS_HEADS = launch.define_path(
+    "lpips_heads",
+    "",
+    "the heads of LPIPS, lpips/weights/v0.1/vgg.pth or alex.pth of the package lpips; by default the file of that name "
+    "in the folder of --source",
+)
 OUT = launch.define_path(
     "out", None, "the directory to write, or with --format=rosinality or stablehlo the file", required=True
 )
@@ -53,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
     else:
         if FORMAT.value == "stablehlo":
             raise ValueError(f"--source={source}: stablehlo files are written only; give a model directory")
-        notes = conversion.read_weights(source, FORMAT.value, out, PRNET_UV.value)
+        notes = conversion.read_weights(source, FORMAT.value, out, PRNET_UV.value, LPIPS_HEADS.value)
     for note in notes:
         print(f"note: {note}")
 

@@ -3,9 +3,15 @@
 python -m experiments.evaluate --out=DIR [--model=DIR]                       (the project's own model, or another)
 python -m experiments.evaluate --benchmark=edits --out=DIR                   (edits against true edited faces)
 python -m experiments.evaluate --benchmark=edits --input=FOLDER --out=DIR    (edits of your labelled photos)
+python -m experiments.evaluate --metrics=fid50k,pr50k --inception=DIR --out=DIR [--model=DIR] [--real=DATASET]
+python -m experiments.evaluate --metrics=classifier_fid2k --fake=FOLDER --real=FOLDER --out=DIR
 
 The benchmark `edits` puts each attribute on faces and takes it off, by the prior basis alone and by SD-GAN, and by the
 models of --variants, and holds the results against the true image of the same face.
+
+--metrics computes published metrics of a model against its data set, of a model or a folder against any TFDS data set,
+or of two folders. Statistics of data sets and folders are stored in ~/.cache/sdgan_jax, or in XDG_CACHE_HOME; the same
+command continues an interrupted one.
 """
 
 from __future__ import annotations
@@ -18,7 +24,16 @@ from absl import flags
 import sdgan_jax
 from experiments import launch
 from sdgan_jax import outputs, pretrained
-from sdgan_jax.evaluation import attributes, edit_report, edits, report
+from sdgan_jax.evaluation import (
+    attributes,
+    edit_report,
+    edits,
+    image_metrics,
+    metric_inputs,
+    metric_names,
+    report,
+)
+from sdgan_jax.metrics import conventions
 from tfds_megn.listing import printable
 
 MODEL = launch.define_model()
@@ -43,27 +58,36 @@ INPUT = launch.define_path(
     "input", None, "with --benchmark=edits: photos in folders named by attribute, or with a labels.csv"
 )
 
+METRICS = flags.DEFINE_list("metrics", [], f"published metrics, separated by commas: {metric_names.KNOWN}")
+REAL = flags.DEFINE_string(
+    "real", "", "with --metrics: TFDS data set or folder to compare with; the model's own data set if empty"
+)
+FAKE = launch.define_path("fake", "", "with --metrics: folder of images to measure in the place of a model's")
+SPLIT = flags.DEFINE_string("split", "train", "with --metrics: split of data sets")
+CONVENTION = flags.DEFINE_enum(
+    "convention",
+    "nvlabs",
+    list(conventions.CONVENTIONS),
+    "with --metrics: how images are resized for Inception, and the divisor of the covariance",
+)
+INCEPTION = launch.define_path("inception", "", "with --metrics: network directory of Inception; experiments.convert")
+LPIPS = launch.define_path("lpips", "", "with --metrics: network directory of LPIPS, for ppl; experiments.convert")
+
+# Flags that have a use with one kind of evaluation only.
+_OF_EDITS = ("variants", "input")
+_OF_METRICS = ("real", "fake", "split", "convention", "inception", "lpips")
+
 
 def main(argv: Sequence[str]) -> None:
-    """Evaluates the model that the flags name."""
+    """Evaluates the model, or the images, that the flags name."""
     del argv
     outputs.check_folder(OUT.value)
-    if BENCHMARK.value == "edits":
-        variants = parse_variants(VARIANTS.value)
-        results = edits.evaluate_edits(
-            sdgan_jax.load(MODEL.value),
-            MODEL.value or pretrained.SHIPPED_MODEL,
-            OUT.value,
-            DATA_DIR.value,
-            NUM_IMAGES.value or edits.NUM_PERSONS,
-            {name: sdgan_jax.load(path) for name, path in variants.items()},
-            INPUT.value,
-            CLASSIFIER.value,
-        )
-        print(edit_report.table(results))
+    _check_flags()
+    if METRICS.value:
+        _evaluate_metrics()
+    elif BENCHMARK.value == "edits":
+        _evaluate_edits()
     else:
-        if VARIANTS.value or INPUT.value:
-            raise ValueError("--variants and --input belong to --benchmark=edits; add it, or leave them out")
         results = attributes.evaluate_model(
             sdgan_jax.load(MODEL.value),
             OUT.value,
@@ -74,6 +98,54 @@ def main(argv: Sequence[str]) -> None:
         )
         print(report.table(results))
     print(f"Table, JSON and pictures: {printable(OUT.value)}")
+
+
+def _check_flags() -> None:
+    """Refuses flags that belong to another kind of evaluation."""
+    edits_asked, given = BENCHMARK.value == "edits", flags.FLAGS
+    if not edits_asked and any(given[name].value for name in _OF_EDITS):
+        raise ValueError("--variants and --input belong to --benchmark=edits; add it, or leave them out")
+    others = [f"--{name}" for name in _OF_METRICS if given[name].present]
+    if not METRICS.value and others:
+        raise ValueError(f"{', '.join(others)} belong to --metrics; add it, or leave them out")
+    if METRICS.value and (edits_asked or NUM_IMAGES.value):
+        raise ValueError("--benchmark and --num_images do not go with --metrics; the names have numbers, such as fid2k")
+    if FAKE.value and MODEL.value:
+        raise ValueError("--fake takes the place of --model; leave one of them out")
+
+
+def _evaluate_metrics() -> None:
+    """Computes the metrics of --metrics."""
+    inputs = metric_inputs.Inputs(
+        METRICS.value,
+        MODEL.value,
+        FAKE.value,
+        REAL.value,
+        SPLIT.value,
+        DATA_DIR.value,
+        CONVENTION.value,
+        INCEPTION.value,
+        LPIPS.value,
+        CLASSIFIER.value,
+        SEED.value,
+    )
+    print(image_metrics.table(metric_inputs.evaluate(inputs, OUT.value)))
+
+
+def _evaluate_edits() -> None:
+    """Runs the benchmark `edits`."""
+    variants = parse_variants(VARIANTS.value)
+    results = edits.evaluate_edits(
+        sdgan_jax.load(MODEL.value),
+        MODEL.value or pretrained.SHIPPED_MODEL,
+        OUT.value,
+        DATA_DIR.value,
+        NUM_IMAGES.value or edits.NUM_PERSONS,
+        {name: sdgan_jax.load(path) for name, path in variants.items()},
+        INPUT.value,
+        CLASSIFIER.value,
+    )
+    print(edit_report.table(results))
 
 
 def parse_variants(items: Sequence[str]) -> dict[str, str]:

@@ -30,9 +30,7 @@ Array = TypeVar("Array", np.ndarray, jax.Array)
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Quantises images as StyleGAN does: floor(127.5 x + 128), clipped to [0, 255].
-
-    It inverts `to_float` on all 256 values: 127.5 (k / 127.5 - 1) + 128 = k + 1/2, the middle of the bin of k.
+    """Quantises images, see `quantise`.
 
     Args:
         images: f32[...] in [-1, 1]; values outside are clipped.
@@ -46,7 +44,21 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images, np.float32)
     if np.isnan(images).any():
         raise ValueError("the images contain NaN; the model that made them has diverged: use an earlier checkpoint")
-    return np.clip(images * 127.5 + 128.0, 0.0, 255.0).astype(np.uint8)
+    return quantise(images).astype(np.uint8)
+
+
+def quantise(images: Array) -> Array:
+    """Rounds images to whole numbers as StyleGAN does: floor(127.5 x + 128), clipped to [0, 255].
+
+    It inverts `to_float` on all 256 values: 127.5 (k / 127.5 - 1) + 128 = k + 1/2, the middle of the bin of k.
+
+    Args:
+        images: f32[...], of numpy or of JAX, also inside a compiled function; values outside [-1, 1] are clipped.
+
+    Returns:
+        f32 of the same shape, whole numbers from 0 to 255; NaN stays NaN.
+    """
+    return (images * np.float32(127.5) + np.float32(128.0)).clip(0.0, 255.0) // np.float32(1.0)
 
 
 def to_float(images: Array) -> Array:

@@ -84,7 +84,7 @@ class BatchIterator:
 class _ReadBatch:
     """Decodes the images of one batch; the object is pickled and sent to worker processes."""
 
-    def __init__(self, examples: _Examples, share: slice):
+    def __init__(self, examples: Examples, share: slice):
         self._examples = examples
         self._share = share
 
@@ -92,10 +92,15 @@ class _ReadBatch:
         return self._examples.read(indices[self._share].tolist())
 
 
-class _Examples:
-    """Images of one split of a data set, and their multi-hot attributes in the order of the config."""
+class Examples:
+    """Images of one split of a data set, and their multi-hot attributes in the order of the config.
+
+    Attributes:
+        source: the split for random access, as TFDS opens it.
+    """
 
     def __init__(self, config: Config, split: str):
+        """Opens a split; for arguments and errors see `train_iterator`."""
         self.source = _open(config, split)
         self._name = f"{config.dataset}, split {split}"
         self._resolution = config.resolution
@@ -108,7 +113,12 @@ class _Examples:
         self._several = several and names[:1] == ["none"]
 
     def __len__(self) -> int:
+        """Returns the number of images."""
         return len(self.source)
+
+    def attributes(self, indices: Sequence[int]) -> np.ndarray:
+        """Returns the multi-hot attributes f32[n,A] of the examples at these places; no image is decoded."""
+        return np.stack([self._attributes(example) for example in self.source.__getitems__(list(indices))])
 
     def read(self, indices: Sequence[int]) -> Batch:
         """Returns the examples at these places of the split as a batch."""
@@ -170,7 +180,7 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
         raise ValueError(
             f"config.batch_size is {config.batch_size}; it must be a multiple of the {process_count} processes"
         )
-    examples = _Examples(config, "train")
+    examples = Examples(config, "train")
     if len(examples) < config.batch_size:
         raise ValueError(
             f"the train split of {config.dataset} has {len(examples)} images, fewer than a batch: "
@@ -231,7 +241,7 @@ def _in_order(config: Config, split: str) -> Iterator[Batch]:
     splits = _split_names(_open(config, "train"))
     for name in dict.fromkeys([split, "train"]):
         if name in splits:
-            examples = _Examples(config, name)
+            examples = Examples(config, name)
             for i in range(len(examples)):
                 yield examples.read([i])
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from sdgan_jax.importers import pickles
 from sdgan_jax.importers.pickles import Call, FileError, Name, Persistent
+from sdgan_jax.pretrained import directories
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
@@ -295,6 +296,11 @@ def read_zip(file: BinaryIO, source: str) -> tuple[Any, Storages]:
     if len(roots) != 1:
         raise FileError(f"{source} is a zip archive, but not of torch.save (it has no data.pkl)")
     root = roots[0]
+    if any(name.startswith(f"{root}code/") for name in names):
+        raise FileError(
+            f"{source} is a program of TorchScript, and nothing in a file is executed; instead of NVlabs' Inception "
+            f"take {directories.PUBLISHED['inception']}: they hold the same network"
+        )
 
     @functools.cache
     def member(name: str) -> bytes:

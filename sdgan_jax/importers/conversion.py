@@ -19,12 +19,14 @@ from tfds_megn.listing import printable
 OUTWARD = ("rosinality", "stablehlo")  # formats that a model can be written in
 
 
-def read_weights(source: epath.Path, form: str, out: epath.Path, prnet_uv: str = "") -> list[str]:
+def read_weights(
+    source: epath.Path, form: str, out: epath.Path, prnet_uv: str = "", lpips_heads: str = ""
+) -> list[str]:
     """Makes a model or network directory of public weights; returns notes for the user."""
     _check_new_folder(out)
     if source.name in (directories.WEIGHTS, directories.OLD_WEIGHTS) and source.exists():
         raise ValueError(f"--source={source} is part of a model or network directory; give --source={source.parent}")
-    found, read = formats.read(source, form, prnet_uv)
+    found, read = formats.read(source, form, prnet_uv, lpips_heads)
     with outputs.in_one_piece(out) as folder:
         if isinstance(read, Network):
             pretrained.write(folder, read.kind, read.settings, read.variables)

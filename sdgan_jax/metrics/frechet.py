@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from sdgan_jax.metrics.moments import Moments
 
-def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Computes the Fréchet distance of Gaussians with the means and covariances (divided by N - 1) of two sets.
+
+def frechet_distance(x: np.ndarray, y: np.ndarray, ddof: int = 1) -> float:
+    """Computes the Fréchet distance of Gaussians with the means and covariances of two sets.
 
     Args:
         x: float[N,D], N >= 2.
         y: float[M,D], M >= 2.
+        ddof: the covariances are divided by N - ddof: 1, or 0 as NVlabs does.
 
     Returns:
         The distance, >= 0. Its bias decreases as N and M grow, so compare only values of equally many samples.
@@ -25,9 +28,21 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
         raise ValueError(f"features must be [N,D] and [M,D] with N, M >= 2 and one D, got {x.shape} and {y.shape}")
-    return gaussian_frechet_distance(
-        x.mean(axis=0), np.cov(x, rowvar=False, ddof=1), y.mean(axis=0), np.cov(y, rowvar=False, ddof=1)
-    )
+    return moments_frechet_distance(Moments.of(x), Moments.of(y), ddof)
+
+
+def moments_frechet_distance(x: Moments, y: Moments, ddof: int = 1) -> float:
+    """Computes the Fréchet distance from running sums; see `frechet_distance`.
+
+    Raises:
+        ValueError: the features have other lengths, or a set has fewer than two samples.
+    """
+    if x.mean.shape != y.mean.shape or min(x.count, y.count) < 2:
+        raise ValueError(
+            f"two sets of at least 2 samples and one D are needed, got {x.count} of {len(x.mean)} and {y.count} of "
+            f"{len(y.mean)}"
+        )
+    return gaussian_frechet_distance(x.mean, x.covariance(ddof), y.mean, y.covariance(ddof))
 
 
 def gaussian_frechet_distance(

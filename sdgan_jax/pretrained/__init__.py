@@ -2,6 +2,8 @@
 
 from sdgan_jax.pretrained.classifier import AttributeClassifier, attribute_classifier
 from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
+from sdgan_jax.pretrained.inception import InceptionNetwork, inception_network
+from sdgan_jax.pretrained.lpips import LpipsNetwork, lpips_network
 from sdgan_jax.pretrained.official_fusion import OfficialFusionNetwork, fusion_network
 from sdgan_jax.pretrained.perceptual import PerceptualNetwork, perceptual_network
 from sdgan_jax.pretrained.position import PositionNetwork, position_network
@@ -12,12 +14,16 @@ __all__ = [
     "SHIPPED_MODEL",
     "AttributeClassifier",
     "IdentityNetwork",
+    "InceptionNetwork",
+    "LpipsNetwork",
     "OfficialFusionNetwork",
     "PerceptualNetwork",
     "PositionNetwork",
     "attribute_classifier",
     "fusion_network",
     "identity_network",
+    "inception_network",
+    "lpips_network",
     "perceptual_network",
     "position_network",
     "read",

@@ -38,6 +38,15 @@ USES = {
     "identity": "--config.losses.identity_network",
     "classifier": "--classifier of experiments.evaluate and experiments.measure",
     "sfn": "sdgan_jax.pretrained.fusion_network",
+    "inception": "sdgan_jax.pretrained.inception_network",
+    "lpips": "sdgan_jax.pretrained.lpips_network",
+}
+# For kinds of networks that do not come with the project and that it does not train, the public files of them.
+PUBLISHED = {
+    "inception": "pt_inception-2015-12-05-6726825d.pth, published by the project pytorch-fid, or "
+    "weights-inception-2015-12-05-6726825d.pth, published by torch-fidelity",
+    "lpips": "vgg16-397923af.pth or alexnet-owt-7be5be79.pth, published by torchvision, beside vgg.pth or alex.pth "
+    "from lpips/weights/v0.1 of the PyPI package lpips",
 }
 _WEIGHTS_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".index", ".safetensors", ".bin", ".h5", ".onnx")
 _WEIGHTS_STARTS = (
@@ -161,6 +170,8 @@ def missing_model(folder: epath.Path) -> str:
 def missing_network(folder: epath.Path, kind: str) -> str:
     """Returns the message about a path that was given as a network directory of this kind, but is none."""
     wanted = f"give a network directory of the kind {kind}"
+    if kind in PUBLISHED:
+        wanted += f", made by `{_CONVERT.format('FILE', 'DIR')}` of {PUBLISHED[kind]}"
     if line := _elsewhere(folder):
         return line
     if not folder.exists():

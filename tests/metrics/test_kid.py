@@ -1,11 +1,13 @@
 """KID: by hand, by its expectation, and against golden numbers."""
 
+import inspect
 import pathlib
 
 import numpy as np
 import pytest
 
 from sdgan_jax.metrics import kid
+from tests.metrics import references
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "metrics.npz"
 
@@ -51,3 +53,20 @@ def test_bad_sets_are_refused():
         kid.kernel_distance(np.zeros((1, 3)), np.zeros((4, 3)))
     with pytest.raises(ValueError, match="subset_size 1"):
         kid.kernel_distance(np.zeros((4, 3)), np.zeros((4, 3)), subset_size=1)
+
+
+def test_the_defaults_are_those_of_published_kids():
+    parameters = inspect.signature(kid.kernel_distance).parameters
+    assert (parameters["subsets"].default, parameters["subset_size"].default) == (100, 1000)
+
+
+@pytest.mark.slow
+def test_torch_fidelity_gives_the_same():
+    torch = pytest.importorskip("torch")
+    reference = references.load("torch_fidelity.metric_kid")
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(50, 16)), rng.normal(0.3, 1.0, size=(50, 16))
+    found = reference.kid_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), kid_subsets=1, kid_subset_size=50, kid_kernel="poly", verbose=False
+    )
+    assert kid.polynomial_mmd(x, y) == pytest.approx(found["kernel_inception_distance_mean"], rel=1e-9)

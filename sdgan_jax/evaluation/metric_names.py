@@ -1,0 +1,75 @@
+"""Grammar of the names of metrics: `[<features>_]<kind>[<number>]`, such as `fid50k` and `classifier_kid2k`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+NUMBER = 50_000  # images, as in published numbers
+FID, KID, PR, IS, PPL = "fid", "kid", "pr", "is", "ppl"
+INCEPTION, CLASSIFIER, IDENTITY = "inception", "classifier", "identity"  # features
+LPIPS, PERCEPTUAL = "lpips", "perceptual"  # distances of PPL
+
+KNOWN = (
+    "fid50k, kid50k, pr50k, is50k (features of Inception), classifier_fid50k, classifier_kid50k, classifier_pr50k, "
+    "identity_fid50k, identity_kid50k, identity_pr50k (our own networks), ppl50k, ppl_wfull50k, ppl_zend50k, "
+    "ppl_zfull50k (LPIPS) and perceptual_ppl50k, … (our own networks); the number is that of the images, such as 2k "
+    "or 500"
+)
+_DISTANCE = re.compile(rf"(?:({CLASSIFIER}|{IDENTITY})_)?({FID}|{KID}|{PR})(\d+k?)?")
+_SCORE = re.compile(rf"(){IS}(\d+k?)?")
+_PATH = re.compile(rf"(?:({PERCEPTUAL})_)?{PPL}(?:_([wz])(full|end))?(\d+k?)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A metric to compute.
+
+    Attributes:
+        name: the name that was asked for.
+        kind: `FID`, `KID`, `PR`, `IS` or `PPL`.
+        network: name of the features, or of the distance of PPL.
+        number: number of images, or of steps of PPL.
+        space: of PPL, "w" or "z".
+        sampling: of PPL, "end" or "full".
+    """
+
+    name: str
+    kind: str
+    network: str
+    number: int
+    space: str = ""
+    sampling: str = ""
+
+
+def parse(names: Sequence[str]) -> list[Metric]:
+    """Reads names of metrics; a name without a number asks for `NUMBER` images.
+
+    Raises:
+        ValueError: a name is unknown, or its number is too small; the message lists the known ones.
+    """
+    return [_parse(name.strip()) for name in dict.fromkeys(names)]
+
+
+def _parse(name: str) -> Metric:
+    """Reads one name."""
+    if match := _DISTANCE.fullmatch(name):
+        metric = Metric(name, match[2], match[1] or INCEPTION, _number(match[3]))
+    elif match := _SCORE.fullmatch(name):
+        metric = Metric(name, IS, INCEPTION, _number(match[2]))
+    elif match := _PATH.fullmatch(name):
+        metric = Metric(name, PPL, match[1] or LPIPS, _number(match[4]), match[2] or "w", match[3] or "end")
+    else:
+        raise ValueError(f"unknown metric {name!r}; the metrics are {KNOWN}")
+    least = {FID: 2, KID: 2, PR: 4, IS: 10, PPL: 1}[metric.kind]
+    if metric.number < least:
+        raise ValueError(f"{name}: at least {least} images are needed")
+    return metric
+
+
+def _number(text: str | None) -> int:
+    """Returns the number of a name: "2k" is 2000."""
+    if not text:
+        return NUMBER
+    return 1000 * int(text[:-1]) if text.endswith("k") else int(text)
