@@ -73,9 +73,9 @@ def test_the_winograd_form_is_chosen_where_it_pays(name, monkeypatch):
     assert products(name, images(16, 16, 17), kernel) == plain
     narrow = jax.ShapeDtypeStruct((3, 3, 127, 128), jnp.float32)
     assert products(name, images(*low, channels=127), narrow) == plain
-    for channels, expected in ((16, winograd), (15, plain)):
+    for channels, form in ((16, winograd), (15, plain)):
         few = jax.ShapeDtypeStruct((3, 3, channels, channels), jnp.float32)
-        assert products(name, images(128, 64, 64, channels=channels), few) == expected
+        assert products(name, images(128, 64, 64, channels=channels), few) == form
     half = jax.ShapeDtypeStruct(kernel.shape, jnp.bfloat16)
     assert products(name, images(*low, dtype=jnp.bfloat16), half) == plain
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
