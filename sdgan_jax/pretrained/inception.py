@@ -39,7 +39,8 @@ class InceptionNetwork:
         Raises:
             ValueError: the images are not [N,299,299,3].
         """
-        features, logits = self.net.apply(self.variables, images)
+        with jax.default_matmul_precision("highest"):  # GPUs and TPUs round the factors otherwise, which moves FID
+            features, logits = self.net.apply(self.variables, images)
         return jnp.asarray(features), jnp.asarray(logits)
 
 

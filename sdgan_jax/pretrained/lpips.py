@@ -40,7 +40,8 @@ class LpipsNetwork:
             ValueError: the images have other or different shapes.
         """
         inputs.check_squares(a)
-        return jnp.asarray(self.net.apply(self.variables, a, b))
+        with jax.default_matmul_precision("highest"):  # GPUs and TPUs round the factors otherwise
+            return jnp.asarray(self.net.apply(self.variables, a, b))
 
 
 def lpips_network(path: epath.PathLike) -> LpipsNetwork:

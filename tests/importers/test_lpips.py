@@ -2,14 +2,19 @@
 
 import pathlib
 
+import jax
 import numpy as np
 import pytest
+from etils import epath
 
-from sdgan_jax.importers import formats, lpips
+from sdgan_jax import pretrained
+from sdgan_jax.importers import conversion, formats, lpips
 from sdgan_jax.importers.pickles import FileError
+from sdgan_jax.nets.lpips import Lpips
 from tests.importers import metric_states, writer
 from tests.importers.metric_states import ALEX, VGG
 from tests.nets import torch_packages
+from tests.nets.random_arrays import noise
 
 WIDTHS = (3, 4, 5, 4, 2)
 
@@ -37,6 +42,18 @@ def test_a_trunk_and_the_heads_beside_it(tmp_path, layers, trunk, name, numbers)
             np.testing.assert_array_equal(params[f"conv_{conv}"]["bias"], state[f"features.{number}.bias"])
         np.testing.assert_array_equal(params["head_3"], heads["lin3.model.1.weight"][0, :, 0, 0])
         assert len(params) == len(layers) + 5
+
+
+def test_files_become_a_directory_that_gives_distances(tmp_path, capsys):
+    (tmp_path / "alexnet.pth").write_bytes(writer.torch_zip(metric_states.trunk(ALEX, WIDTHS)))
+    (tmp_path / "heads.pth").write_bytes(writer.torch_legacy(metric_states.heads(WIDTHS)))
+    source, out = (epath.Path(tmp_path / name) for name in ("alexnet.pth", "out"))
+    assert conversion.read_weights(source, "auto", out, lpips_heads=str(tmp_path / "heads.pth")) == []
+    assert capsys.readouterr().out == f"{source} (lpips): LPIPS with alexnet; network in {out}\n"
+    settings, variables = lpips.variables_of(metric_states.trunk(ALEX, WIDTHS), metric_states.heads(WIDTHS))
+    a, b = noise(1, 31, 31, 3), noise(1, 31, 31, 3, seed=1)
+    expected = jax.jit(Lpips(**settings).apply)(variables, a, b)
+    np.testing.assert_array_equal(jax.jit(pretrained.lpips_network(out))(a, b), expected)
 
 
 def test_missing_or_other_heads_are_named(tmp_path, monkeypatch):
@@ -89,7 +106,7 @@ def test_the_heads_of_the_package_are_read(name, trunk):
     import lpips as package
 
     file = pathlib.Path(package.__file__).parent / f"weights/v0.1/{name}.pth"
-    expected = torch.load(file)
+    expected = torch.load(file, map_location="cpu")  # saved on a GPU
     for key, array in lpips.read_heads("trunk.pth", trunk, file).items():
         np.testing.assert_array_equal(array, expected[key].numpy())
         assert array.min() >= 0

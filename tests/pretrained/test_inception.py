@@ -1,5 +1,6 @@
 """The Inception network of metrics: its inputs, with a recorder in the place of the network, and what is refused."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ class Recorder:
 
     def apply(self, variables, images):
         self.inputs = variables, images
+        self.precision = jax.config.jax_default_matmul_precision
         return np.ones((2, 3)), np.zeros((2, 4))
 
 
@@ -19,6 +21,7 @@ def test_images_go_to_the_network_as_they_are():
     net, variables, images = Recorder(), {"params": {}}, np.zeros((2, 299, 299, 3), np.float32)
     features, logits = InceptionNetwork(net, variables)(images)
     assert net.inputs[0] is variables and net.inputs[1] is images
+    assert net.precision == "highest" and jax.config.jax_default_matmul_precision is None
     np.testing.assert_array_equal(features, np.ones((2, 3)))
     np.testing.assert_array_equal(logits, np.zeros((2, 4)))
 
