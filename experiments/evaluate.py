@@ -4,7 +4,7 @@ python -m experiments.evaluate --out=DIR [--model=DIR]                       (th
 python -m experiments.evaluate --benchmark=edits --out=DIR                   (edits against true edited faces)
 python -m experiments.evaluate --benchmark=edits --input=FOLDER --out=DIR    (edits of your labelled photos)
 python -m experiments.evaluate --metrics=fid50k,pr50k --inception=DIR --out=DIR [--model=DIR] [--real=DATASET]
-python -m experiments.evaluate --metrics=classifier_fid2k --fake=FOLDER --real=FOLDER --out=DIR
+python -m experiments.evaluate --metrics=classifier_fid2k --fake=FOLDER --real=FOLDER --out=DIR     (no download)
 
 The benchmark `edits` puts each attribute on faces and takes it off, by the prior basis alone and by SD-GAN, and by the
 models of --variants, and holds the results against the true image of the same face.
@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import jax
 from absl import flags
 
 import sdgan_jax
@@ -71,6 +72,7 @@ CONVENTION = flags.DEFINE_enum(
     "with --metrics: how images are resized for Inception, and the divisor of the covariance",
 )
 INCEPTION = launch.define_path("inception", "", "with --metrics: network directory of Inception; experiments.convert")
+JOIN_PROCESSES = launch.define_processes()
 LPIPS = launch.define_path("lpips", "", "with --metrics: network directory of LPIPS, for ppl; experiments.convert")
 
 # Flags that have a use with one kind of evaluation only.
@@ -83,6 +85,9 @@ def main(argv: Sequence[str]) -> None:
     del argv
     outputs.check_folder(OUT.value)
     _check_flags()
+    JOIN_PROCESSES()
+    if jax.process_count() > 1 and not METRICS.value:
+        raise ValueError("--distributed belongs to --metrics; the other evaluations run in one process")
     if METRICS.value:
         _evaluate_metrics()
     elif BENCHMARK.value == "edits":
@@ -97,7 +102,8 @@ def main(argv: Sequence[str]) -> None:
             CLASSIFIER.value,
         )
         print(report.table(results))
-    print(f"Table, JSON and pictures: {printable(OUT.value)}")
+    if jax.process_index() == 0:
+        print(f"Table, JSON and pictures: {printable(OUT.value)}")
 
 
 def _check_flags() -> None:
@@ -129,7 +135,9 @@ def _evaluate_metrics() -> None:
         CLASSIFIER.value,
         SEED.value,
     )
-    print(image_metrics.table(metric_inputs.evaluate(inputs, OUT.value)))
+    table = image_metrics.table(metric_inputs.evaluate(inputs, OUT.value))
+    if jax.process_index() == 0:
+        print(table)
 
 
 def _evaluate_edits() -> None:

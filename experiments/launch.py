@@ -26,11 +26,13 @@ import jax
 from absl import app, flags, logging
 
 from experiments import presets
+from sdgan_jax.training import sharding
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
 
 _PACKAGES = ("__main__", "experiments", "sdgan_jax", "tfds_megn")
+_LONGEST_EVALUATION = 3600  # seconds
 MAX_SEED = 2**32 - 1  # jax.random.key takes 32 bits; a larger seed would equal a smaller one
 
 
@@ -59,6 +61,46 @@ def define_model() -> flags.FlagHolder[Any]:
 def define_seed(name: str, default: int, help: str) -> flags.FlagHolder[Any]:
     """Defines a flag that takes a random seed."""
     return flags.DEFINE_integer(name, default, help, lower_bound=0, upper_bound=MAX_SEED)
+
+
+def define_processes() -> Callable[[], None]:
+    """Defines the flags of a launcher that can run in several processes.
+
+    Returns:
+        A function that joins the other processes, where the flags ask for it, and starts JAX (`open_devices`). It
+        raises ValueError when it is not known who the others are.
+    """
+    distributed = flags.DEFINE_bool(
+        "distributed", False, "join the other processes of a TPU pod or a GPU cluster, one command on every host"
+    )
+    coordinator = flags.DEFINE_string(
+        "coordinator",
+        None,
+        "host:port of the first process; means --distributed, as do the next two. TPU pods, Slurm and Kubernetes need "
+        "none of the three",
+    )
+    num_processes = flags.DEFINE_integer("num_processes", None, "how many processes there are", lower_bound=1)
+    process_id = flags.DEFINE_integer("process_id", None, "which one this is, from 0", lower_bound=0)
+
+    def join() -> None:
+        if distributed.value or any(flag.value is not None for flag in (coordinator, num_processes, process_id)):
+            _join(coordinator.value, num_processes.value, process_id.value)
+        open_devices()
+
+    return join
+
+
+def _join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+    """Makes one machine of all processes; raises ValueError when it is not known who the others are."""
+    try:
+        # The first process measures a trained model at the end, which the others wait for.
+        jax.distributed.initialize(coordinator, num_processes, process_id, shutdown_timeout_seconds=_LONGEST_EVALUATION)
+    except ValueError as error:
+        raise ValueError(
+            f"--distributed: {error} On a cluster that jax does not know, give --coordinator, --num_processes and "
+            "--process_id"
+        ) from error
+    sharding.connect()
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -37,18 +37,7 @@ CONFIG = presets.define_config()
 WORKDIR = launch.define_path(
     "workdir", None, "folder of the run, local or remote (gs://…); runs/<preset> when it is not given"
 )
-DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "join the other processes of a TPU pod or a GPU cluster, one command on every host"
-)
-COORDINATOR = flags.DEFINE_string(
-    "coordinator",
-    None,
-    "host:port of the first process; means --distributed, as do the next two. TPU pods, Slurm and Kubernetes need none "
-    "of the three",
-)
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "how many processes there are", lower_bound=1)
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0", lower_bound=0)
-_LONGEST_EVALUATION = 3600  # seconds
+JOIN_PROCESSES = launch.define_processes()
 _EDITED = 24  # test persons whose edits are measured; `experiments.evaluate --benchmark=edits` takes more
 EVALUATE = flags.DEFINE_bool("evaluate", True, "score checkpoints, and measure the model at the end")
 
@@ -56,9 +45,7 @@ EVALUATE = flags.DEFINE_bool("evaluate", True, "score checkpoints, and measure t
 def main(argv: Sequence[str]) -> None:
     """Trains as the flags say, then measures."""
     del argv
-    if DISTRIBUTED.value or any(flag.value is not None for flag in (COORDINATOR, NUM_PROCESSES, PROCESS_ID)):
-        join_processes()
-    launch.open_devices()
+    JOIN_PROCESSES()
     config: Any = CONFIG.value
     preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
@@ -131,25 +118,6 @@ TRAININGS = {
     IdentityConfig: Training(train_network(identity.train, networks.make_identity_score), say_measured_by("identity")),
     ClassifierConfig: Training(train_network(classifier.train, networks.make_classifier_score), print_accuracy),
 }
-
-
-def join_processes() -> None:
-    """Makes one machine of all processes.
-
-    Raises:
-        ValueError: it is not known who the others are.
-    """
-    try:
-        # The first process measures the model at the end, which the others wait for.
-        jax.distributed.initialize(
-            COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value, shutdown_timeout_seconds=_LONGEST_EVALUATION
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"--distributed: {error} On a cluster that jax does not know, give --coordinator, --num_processes and "
-            "--process_id"
-        ) from error
-    sharding.connect()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,15 @@ def test_nan_and_wrong_type_are_refused():
         pictures.to_float(np.zeros(3))
 
 
+def test_quantised_images_are_those_of_files_inside_compiled_functions_too():
+    values = np.linspace(-1.1, 1.1, 1001, dtype=np.float32)
+    expected = pictures.to_uint8(values)
+    np.testing.assert_array_equal(pictures.quantise(values), expected)
+    found = np.asarray(jax.jit(pictures.quantise)(values))
+    assert found.dtype == np.float32 and (np.abs(found - expected) > 0).mean() < 0.01  # at the edge of two bins
+    assert np.isnan(jax.jit(pictures.quantise)(np.array([np.nan], np.float32))).all()
+
+
 def test_shrinking_takes_the_mean_of_blocks():
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 3), dtype=np.uint8)
     small = pictures.resize(images, 32, 16)

@@ -1,4 +1,9 @@
-"""Published metrics of two sets of images, or of a model: FID, KID, precision and recall, inception score, PPL."""
+"""Published metrics of two sets of images, or of a model: FID, KID, precision and recall, inception score, PPL.
+
+FID and KID of Inception features, the inception score and PPL by LPIPS compare with published numbers. Published
+precisions and recalls use VGG16's last hidden layer; those here, of Inception or of our own networks, compare with each
+other only.
+"""
 
 from __future__ import annotations
 

@@ -149,7 +149,11 @@ def _open_real(inputs: Inputs, model: Model | None) -> Source:
         resolution = model.config.resolution
     else:
         resolution = _side(image_sources.open_folder(inputs.fake))
-    return image_sources.open_dataset(dataset, inputs.split, resolution, data_dir, manual_dir)
+    try:
+        return image_sources.open_dataset(dataset, inputs.split, resolution, data_dir, manual_dir)
+    except (ValueError, FileNotFoundError) as error:
+        way_out = "give a folder that exists, or another data set" if inputs.real else "give --real=DATASET or a folder"
+        raise ValueError(f"--real={dataset}: {error}; {way_out}") from error
 
 
 def _is_folder(name: str) -> bool:

@@ -236,6 +236,14 @@ def test_first_images_are_held_out_ones_then_training_ones(config):
     assert len(stream.first_images(config, 99)["image"]) == TRAIN + VALIDATION
 
 
+def test_attributes_are_read_without_the_images(config):
+    examples = stream.Examples(config, "train")
+    numbers_seen = examples.read(range(TRAIN))["image"][:, 0, 0, 0]
+    expected = [[i % 4 == 0, i % 4 in (1, 3), i % 4 in (2, 3)] for i in numbers_seen]
+    np.testing.assert_array_equal(examples.attributes(range(TRAIN)), expected)
+    np.testing.assert_array_equal(examples.attributes([4, 2]), np.asarray(expected)[[4, 2]])
+
+
 def test_another_datasets_labels_are_matched_by_name_and_its_images_resized(config):
     digits = changed(config, dataset="tiny_digits", attributes=("none", "zero", "one"), batch_size=2)
     batch = stream.first_images(digits, 4)

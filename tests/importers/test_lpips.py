@@ -106,7 +106,7 @@ def test_the_heads_of_the_package_are_read(name, trunk):
     import lpips as package
 
     file = pathlib.Path(package.__file__).parent / f"weights/v0.1/{name}.pth"
-    expected = torch.load(file)
+    expected = torch.load(file, map_location="cpu")  # saved on a GPU
     for key, array in lpips.read_heads("trunk.pth", trunk, file).items():
         np.testing.assert_array_equal(array, expected[key].numpy())
         assert array.min() >= 0
