@@ -4,10 +4,13 @@ import importlib
 
 import pytest
 
+from tests.nets import torch_packages
+
 
 def load(module):
-    """Returns a module; skips the test where it is missing, or lies beside a torch that it was not built for."""
+    """Returns a module; skips the test where its package, or something that it imports, is missing."""
+    torch_packages.load(module.partition(".")[0])
     try:
         return importlib.import_module(module)
-    except (ImportError, RuntimeError, AttributeError) as error:
-        pytest.skip(f"{module} cannot be used: {error}")
+    except ImportError as error:
+        pytest.skip(f"{module} cannot be imported: {error}")
