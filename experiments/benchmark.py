@@ -1,8 +1,9 @@
-"""Measures speed and memory of a config's training step, part by part, and its share of the machine's peak.
+"""Measures a config's training step, part by part: speed, memory, share of the machine's peak; or FID's statistics.
 
 python -m experiments.benchmark --out=FILE.json                                       (StyleGAN2 at 64×64, full width)
 python -m experiments.benchmark --config=experiments/configs/faces256.py --out=FILE.json
 python -m experiments.benchmark --torch --out=FILE.json                               (beside PyTorch)
+python -m experiments.benchmark --metrics --out=FILE.json     (FID's statistics, beside torch-fidelity, on CPU)
 
 Any preset and any override can be measured, such as --config.resolution, --config.generator.channel_max,
 --config.batch_size or --config.generator.low_precision_blocks. Run it on an otherwise idle machine.
@@ -11,13 +12,16 @@ Any preset and any override can be measured, such as --config.resolution, --conf
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 from etils import epath
 
-from experiments import launch, presets, torch_peer
-from sdgan_jax import outputs
-from sdgan_jax.benchmark import measurement, report
+from experiments import fidelity_peer, launch, presets, torch_peer
+from sdgan_jax import outputs, pretrained
+from sdgan_jax.benchmark import measurement, report, statistics_speed
+from sdgan_jax.importers import inception
+from sdgan_jax.nets.inception import Inception
 
 BY = f"{outputs.MADE_BY} benchmark"
 CONFIG = presets.define_config("benchmark64")
@@ -26,21 +30,36 @@ REPEATS = flags.DEFINE_integer("repeats", 5, "number of rounds; each measures ev
 TORCH = flags.DEFINE_bool(
     "torch", False, "measure a plain PyTorch StyleGAN2 of the same shape in alternation; on CPU, for configs without F"
 )
+METRICS = flags.DEFINE_bool("metrics", False, "measure FID's statistics beside torch-fidelity instead; random weights")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measures the config of the flags, writes the JSON file and prints the table."""
+    """Measures what the flags ask for, writes the JSON file and prints the table."""
     del argv
     out = epath.Path(OUT.value)
     if out.is_dir():
         raise ValueError(f"--out={OUT.value} is a folder; name a file in it, such as {OUT.value}/benchmark.json")
     outputs.check_own([out], BY)
     out.parent.mkdir(parents=True, exist_ok=True)
-    peer = torch_peer.make_torch(CONFIG.value) if TORCH.value else None
-    results = measurement.measure(CONFIG.value, REPEATS.value, peer)
-    print(report.table(results))
+    if METRICS.value:
+        results = _measure_statistics()
+        print(statistics_speed.table(results))
+    else:
+        peer = torch_peer.make_torch(CONFIG.value) if TORCH.value else None
+        results = measurement.measure(CONFIG.value, REPEATS.value, peer)
+        print(report.table(results))
     outputs.write_json(out, results, BY)
     print(f"All figures: {out}")
+
+
+def _measure_statistics() -> dict[str, Any]:
+    """Measures FID's statistics, both sides with the same random weights."""
+    if TORCH.value:
+        raise ValueError("--torch and --metrics are two measurements; give one of them")
+    state = fidelity_peer.random_state()
+    peer = fidelity_peer.make_fidelity(state)
+    network = pretrained.InceptionNetwork(Inception(), inception.variables_of(state))
+    return statistics_speed.measure(network, peer, REPEATS.value)
 
 
 if __name__ == "__main__":

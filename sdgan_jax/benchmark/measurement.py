@@ -223,13 +223,13 @@ def summarise(
     for name, terms in terms_of.items():
         seconds = {side: _weighted_sum(parts, terms) for side, parts in samples.items()}
         operations = sum(weight * flops[term] for term, weight in terms.items())
-        rows[name] = {"ours": {"seconds": _spread(seconds["ours"])} | _rates(config, seconds["ours"], operations, peak)}
+        rows[name] = {"ours": {"seconds": spread(seconds["ours"])} | _rates(config, seconds["ours"], operations, peak)}
         cost = whole if name == "steady" else costs.get(name)
         if cost is not None:
             rows[name]["ours"] |= {key: cost[key] for key in ("memory_bytes", "compile_seconds")}
         if "peer" in samples:
-            rows[name]["peer"] = {"seconds": _spread(seconds["peer"])}
-            rows[name]["speedup"] = _spread([b / a for a, b in zip(seconds["ours"], seconds["peer"], strict=True)])
+            rows[name]["peer"] = {"seconds": spread(seconds["peer"])}
+            rows[name]["speedup"] = spread([b / a for a, b in zip(seconds["ours"], seconds["peer"], strict=True)])
     return rows
 
 
@@ -239,7 +239,7 @@ def _weighted_sum(samples: Samples, terms: Mapping[str, float]) -> list[float]:
     return [sum(values) for values in rounds]
 
 
-def _spread(values: list[float]) -> dict[str, Any]:
+def spread(values: list[float]) -> dict[str, Any]:
     """Returns median, minimum and maximum with the values themselves."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "rounds": values}
 

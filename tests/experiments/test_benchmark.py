@@ -6,8 +6,13 @@ import sys
 
 import pytest
 
-from experiments import torch_peer
+from experiments import fidelity_peer, torch_peer
+from sdgan_jax import pretrained
+from sdgan_jax.benchmark import statistics_speed
+from sdgan_jax.importers import inception
+from sdgan_jax.nets.inception import Inception
 from tests.benchmark.plain import PLAIN
+from tests.nets import torch_packages
 
 
 def test_a_missing_torch_is_said_in_one_line(monkeypatch):
@@ -33,3 +38,23 @@ def test_what_is_there_already_is_refused_before_the_measurement(tmp_path, name,
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1 and result.stderr.startswith(f"error: {line.format(out=out)}")
     assert result.stderr.count("\n") == 1 and (tmp_path / "my.json").read_text() == '{"mine": 1}'
+
+
+def test_a_missing_torch_fidelity_is_said_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
+    with pytest.raises(ValueError, match="--metrics needs torch-fidelity .*: pip install torch torch-fidelity"):
+        fidelity_peer.make_fidelity({})
+
+
+@pytest.mark.slow
+def test_fid_statistics_beside_torch_fidelity(monkeypatch):
+    """Both sides get the same features of the same random weights."""
+    torch_packages.load("torch_fidelity")
+    monkeypatch.setattr(statistics_speed, "IMAGES", 4)
+    monkeypatch.setattr(statistics_speed, "BATCH", 2)
+    state = fidelity_peer.random_state()
+    network = pretrained.InceptionNetwork(Inception(), inception.variables_of(state))
+    results = statistics_speed.measure(network, fidelity_peer.make_fidelity(state), repeats=1)
+    assert results["difference"] < 2e-5 and results["ours"]["median"] > 0
+    assert "torch-fidelity" in statistics_speed.table(results)
