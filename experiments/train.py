@@ -26,7 +26,7 @@ from experiments import launch, presets
 from sdgan_jax import model, pretrained
 from sdgan_jax.config import ClassifierConfig, Config, IdentityConfig, PRNetConfig
 from sdgan_jax.data import stream
-from sdgan_jax.evaluation import attributes, edit_report, edits, networks, report
+from sdgan_jax.evaluation import attributes, checkpoint_metrics, edit_report, edits, networks, report
 from sdgan_jax.networks import make_networks
 from sdgan_jax.pretrained import directories
 from sdgan_jax.training import gan, sharding
@@ -77,7 +77,8 @@ def train_gan(config: Config, workdir: epath.Path) -> Any:
     gan.check(config, workdir)
     with sharding.first_process_first():
         stream.train_iterator(config).close()
-    return gan.train(nets, workdir, attributes.make_score(nets))
+    score = checkpoint_metrics.make_measure(nets) if config.metrics else attributes.make_score(nets)
+    return gan.train(nets, workdir, score)
 
 
 def evaluate_gan(workdir: epath.Path) -> None:

@@ -181,6 +181,11 @@ class Config:
     keep_checkpoints: Count = 3  # number of the newest that are kept; the best is kept, too
     data_workers: Annotated[int, Range(0, 1024)] = 0  # processes that decode images; 0 for threads of this one
 
+    # Published metrics at every checkpoint, such as ("fid10k",); the first decides which checkpoint is the best
+    metrics: tuple[str, ...] = ()  # names as in `experiments.evaluate --metrics`
+    inception: Path = ""  # network directory of Inception, for metrics on its features
+    lpips: Path = ""  # network directory of LPIPS, for ppl
+
     # Networks
     generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = dataclasses.field(default_factory=DiscriminatorConfig)

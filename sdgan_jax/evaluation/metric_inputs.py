@@ -79,18 +79,30 @@ def evaluate(inputs: Inputs, out_dir: epath.PathLike, quiet: bool = False) -> di
     """
     metrics = metric_names.parse(inputs.metrics)
     outputs.check_own([epath.Path(out_dir) / name for name in RESULTS], report.BY)
-    networks = {name: _open_features(name, metric, inputs) for name, metric in _needed(metrics, path=False).items()}
-    distances = {name: _open_distance(name, metric, inputs) for name, metric in _needed(metrics, path=True).items()}
+    networks, distances = open_networks(metrics, inputs)
     model = None if inputs.fake else model_lib.load(inputs.model)
-    compares = any(metric.kind not in (metric_names.IS, metric_names.PPL) for metric in metrics)
     with sharding.first_process_first():  # it prepares the data
-        real = _open_real(inputs, model) if compares else None
-        fake = image_sources.open_folder(inputs.fake) if model is None else _open_model(inputs, model)
+        real = open_real(metrics, inputs, model)
+        fake = image_sources.open_folder(inputs.fake) if model is None else open_model(inputs, model)
     results = image_metrics.measure(metrics, fake, real, networks, distances, model, inputs.seed, quiet)
     if jax.process_index() == 0:
         outputs.write_json(epath.Path(out_dir) / RESULTS[0], results, report.BY)
         outputs.write_text(epath.Path(out_dir) / RESULTS[1], image_metrics.table(results), report.BY)
     return results
+
+
+def open_networks(
+    metrics: Sequence[Metric], inputs: Inputs
+) -> tuple[dict[str, FeatureNetwork], dict[str, DistanceNetwork]]:
+    """Reads the networks that metrics need: those of features, and those of the distances of PPL, by their names.
+
+    Raises:
+        FileNotFoundError: a network is missing; the message says which file it is made of.
+        ValueError: a network is damaged, or the convention unknown.
+    """
+    features = {name: _open_features(name, metric, inputs) for name, metric in _needed(metrics, path=False).items()}
+    distances = {name: _open_distance(name, metric, inputs) for name, metric in _needed(metrics, path=True).items()}
+    return features, distances
 
 
 def _needed(metrics: Sequence[Metric], path: bool) -> dict[str, Metric]:
@@ -127,13 +139,20 @@ def _given(path: str, metric: Metric, kind: str) -> str:
     own = "perceptual_ppl" if kind == metric_names.LPIPS else f"{metric_names.CLASSIFIER}_{metric.kind}"
     instead = f"; {own} needs no download" if metric.kind != metric_names.IS else ""
     raise FileNotFoundError(
-        f"{metric.name} needs --{kind}=DIR, made by `python -m experiments.convert --source=FILE --out=DIR` of "
+        f"{metric.name} needs --{kind}=DIR (--config.{kind}=DIR in a training), made by "
+        "`python -m experiments.convert --source=FILE --out=DIR` of "
         f"{directories.PUBLISHED[kind]}{instead}"
     )
 
 
-def _open_real(inputs: Inputs, model: Model | None) -> Source:
-    """Opens the images that others are compared with."""
+def open_real(metrics: Sequence[Metric], inputs: Inputs, model: Model | None) -> Source | None:
+    """Opens the images that others are compared with; None where no metric compares.
+
+    Raises:
+        FileNotFoundError, ValueError: they are not named, or there are none.
+    """
+    if all(metric.kind in (metric_names.IS, metric_names.PPL) for metric in metrics):
+        return None
     if _is_folder(inputs.real):
         return image_sources.open_folder(os.path.expanduser(inputs.real))
     if not inputs.real and model is None:
@@ -166,7 +185,7 @@ def _side(folder: Source) -> int:
     return min(folder.read(np.zeros(1, np.int64))["image"].shape[1:3])
 
 
-def _open_model(inputs: Inputs, model: Model) -> Source:
+def open_model(inputs: Inputs, model: Model) -> Source:
     """Returns the images of a model: with the attributes of its data where it is compared with them, else evenly."""
     name = printable(inputs.model or storage.SHIPPED_MODEL)
     labelled = None

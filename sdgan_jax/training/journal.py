@@ -82,11 +82,22 @@ class Journal:
             return
         self._bar.set_postfix_str(f"kimg {kimg:.1f}, {rate:.0f} images/s")
         self.say(f"step {done}  " + "  ".join(f"{name} {means[name]:.3f}" for name in self._headline if name in means))
-        record = {"step": done, "kimg": kimg, "images_per_second": rate} | means
+        self._record({"step": done, "kimg": kimg, "images_per_second": rate} | means)
+
+    def write_values(self, done: int, values: dict[str, float]) -> None:
+        """Prints and writes numbers that were measured at a step, and starts the clock again."""
+        self._since = time.monotonic()
+        if self._events is not None:
+            self.say(f"step {done}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+            self._record({"step": done} | values)
+
+    def _record(self, record: dict[str, float]) -> None:
+        """Appends numbers of a step to `metrics.jsonl` and to TensorBoard's events."""
+        assert self._events is not None
         with (self._workdir / METRICS).open("a") as file:
             file.write(json.dumps(record) + "\n")
         for name, value in record.items():
-            self._events.add_scalar(name, value, done)
+            self._events.add_scalar(name, value, record["step"])
 
     def write_sheets(self, done: int, drawn: dict[str, np.ndarray]) -> None:
         """Writes the sheets as `samples/<name>_<step>.png` and to TensorBoard."""

@@ -40,6 +40,19 @@ class Batches(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Measure:
+    """A score that all processes compute together, with numbers for the journal.
+
+    Attributes:
+        compute: from a state, on one device of the process, to numbers by name.
+        rank: from these numbers to the score, higher is better.
+    """
+
+    compute: Callable[[State], dict[str, float]]
+    rank: Callable[[dict[str, float]], float]
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """Everything that `run` needs to train a network.
 
@@ -55,6 +68,7 @@ class Run:
         remedy: advice to the user when a loss is not finite.
         start: changes a fresh state, such as by weights of another model, and returns it with lines to print.
         score: from a state to a number, higher is better; computed at every checkpoint, the best of which is kept.
+            The first process computes it, except for a `Measure`.
     """
 
     config: Any
@@ -66,7 +80,7 @@ class Run:
     headline: Sequence[str]
     remedy: str
     start: Callable[[State], tuple[State, str]] | None = None
-    score: Callable[[State], float] | None = None
+    score: Callable[[State], float] | Measure | None = None
 
 
 def run(what: Run, workdir: epath.PathLike) -> State:
@@ -119,7 +133,7 @@ def run(what: Run, workdir: epath.PathLike) -> State:
                 journal.write_sheets(done, what.draw_sheets(state))
             if save:
                 # After a signal there may be seconds left, so the state is saved without a score.
-                checkpoints.save(done, state, batches, None if stopped else _score(what, state))
+                checkpoints.save(done, state, batches, None if stopped else _score(what, state, journal))
             if stopped:
                 checkpoints.wait()
                 raise KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
@@ -140,13 +154,16 @@ def _first_state(what: Run, mesh: jax.sharding.Mesh, checkpoints: checkpoint.Che
     return state
 
 
-def _score(what: Run, state: State) -> float | None:
-    """Returns the score of a state. The first process computes it on one device and sends it to the others."""
+def _score(what: Run, state: State, journal: Journal) -> float | None:
+    """Returns the score of a state, the same in every process; writes the numbers of a `Measure` into the journal."""
     if what.score is None:
         return None
-    score = 0.0
-    if jax.process_index() == 0:
-        score = what.score(jax.tree.map(lambda array: array.addressable_data(0), state))
+    here = jax.tree.map(lambda array: array.addressable_data(0), state)
+    if isinstance(what.score, Measure):
+        values = what.score.compute(here)
+        journal.write_values(int(here.step), values)
+        return what.score.rank(values)
+    score = what.score(here) if jax.process_index() == 0 else 0.0
     if jax.process_count() > 1:
         score = float(multihost_utils.broadcast_one_to_all(np.float32(score)))
     return score

@@ -89,10 +89,10 @@ def test_a_model_against_its_own_data_set(tmp_path, data_dir, monkeypatch):
     [
         (
             "fid2k",
-            "fid2k needs --inception=DIR, made by .*pt_inception-2015-12-05-6726825d.pth.*classifier_fid needs no",
+            "fid2k needs --inception=DIR .*, made by .*pt_inception-2015-12-05-6726825d.pth.*classifier_fid needs no",
         ),
-        ("is", "is needs --inception=DIR"),
-        ("ppl", "ppl needs --lpips=DIR, made by .*; perceptual_ppl needs no download"),
+        ("is", "is needs --inception=DIR .--config.inception=DIR in a training."),
+        ("ppl", "ppl needs --lpips=DIR .*, made by .*; perceptual_ppl needs no download"),
     ],
 )
 def test_missing_networks_name_the_file_they_are_made_of(tmp_path, metric, message):

@@ -78,6 +78,15 @@ def test_the_best_score_is_kept_beside_the_newest(tmp_path):
     assert {path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()} == {"4", "6"}
 
 
+def test_numbers_of_a_measure_are_written_and_rank_the_checkpoints(tmp_path):
+    distances = {2: 9.0, 4: 1.0, 6: 5.0}
+    measure = loop.Measure(lambda state: {"distance": distances[int(state.step)]}, lambda values: -values["distance"])
+    loop.run(make(config(), score=measure), tmp_path)
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()} == {"4", "6"}
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {r["step"]: r["distance"] for r in records if "distance" in r} == distances
+
+
 def test_a_loss_that_is_not_finite_ends_it(tmp_path):
     wild = dataclasses.replace(
         make(config()),

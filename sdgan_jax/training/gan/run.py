@@ -22,7 +22,7 @@ _REMEDY = (
     "--config.losses.r1"
 )
 
-Score = Callable[[State], float]  # higher is better
+Score = Callable[[State], float] | loop.Measure  # higher is better
 
 
 def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -> State:
