@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import jax
 from absl import app, flags, logging
 
-from experiments import presets
+from experiments import compile_cache, presets
 from sdgan_jax.training import sharding
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
@@ -160,6 +160,7 @@ def open_devices() -> None:
     """
     # All computations are in float32; with 64 bits, checkpoints would not fit the dtypes that restoring expects.
     jax.config.update("jax_enable_x64", False)
+    compile_cache.enable()
     try:
         jax.devices()
     except Exception as error:  # RuntimeError, or a bare AssertionError where the plugin of the platform is missing

@@ -144,7 +144,10 @@ class Networks:
         """Returns fresh parameters of F."""
         images = jnp.zeros((1, self.config.resolution, self.config.resolution, 3))
         attributes = jnp.zeros((1, self.config.num_attributes))
-        return self.fusion.init(key, images, attributes, *self.fusion_inputs(images, attributes))["params"]
+        maps = None  # their values do not matter; zeros spare the work of tracing the position network
+        if self.position is not None:
+            maps = jnp.zeros((1, self.position.net.size, self.position.net.size, 3))
+        return self.fusion.init(key, images, attributes, *self.fusion_inputs(images, attributes, maps))["params"]
 
     def init_e(self, key: jax.Array) -> Tree:
         """Returns fresh parameters of E."""

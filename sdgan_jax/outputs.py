@@ -50,6 +50,12 @@ def made_by(path: epath.PathLike) -> str | None:
         return None
 
 
+def cache_folder(name: str) -> epath.Path:
+    """Returns the folder of what commands keep for later ones: `sdgan_jax/<name>` in XDG_CACHE_HOME or ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return epath.Path(root) / "sdgan_jax" / name
+
+
 def check_own(paths: Iterable[epath.PathLike], by: str) -> None:
     """Checks that files can be written without loss: each is new, or was written by the same command.
 

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -72,11 +71,6 @@ class Statistics:
     lists: Values
 
 
-def cache_folder() -> epath.Path:
-    """Returns the folder of stored statistics: `sdgan_jax/statistics` in XDG_CACHE_HOME or ~/.cache."""
-    return epath.Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "sdgan_jax" / "statistics"
-
-
 def compute(task: Task, count: int, kept: tuple[str, ...] = (), quiet: bool = False) -> Statistics:
     """Computes the values of the first `count` images, or reads them where they are stored already.
 
@@ -128,7 +122,7 @@ def _folder(task: Task, count: int, index: int, processes: int) -> epath.Path:
     key = {"name": task.name, **task.key, "number": count, "process": [index, processes], "chunk": _CHUNK}
     text = json.dumps(key, indent=2, sort_keys=True)
     readable = re.sub(r"[^a-zA-Z0-9.]+", "-", task.name).strip("-")[-60:]
-    folder = cache_folder() / f"{readable}-{count}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    folder = outputs.cache_folder("statistics") / f"{readable}-{count}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     if not (folder / "key.json").exists():
         with outputs.in_one_piece(folder / "key.json") as unfinished:
             unfinished.write_text(text + "\n")

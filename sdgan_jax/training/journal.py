@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import tensorboardX
 import tqdm
 from etils import epath
 
 from sdgan_jax import pictures
 from sdgan_jax.outputs import MADE_BY
+
+if TYPE_CHECKING:
+    import tensorboardX
 
 METRICS = "metrics.jsonl"
 
@@ -52,6 +54,8 @@ class Journal:
     def start(self, done: int) -> None:
         """Starts the progress bar and the clock, and drops records of steps after `done` that a killed process left."""
         if self._writes:
+            import tensorboardX  # not at the top: it imports torch where that is installed, which takes seconds
+
             _drop_after(self._workdir / METRICS, done)
             self._events = tensorboardX.SummaryWriter(str(self._workdir), purge_step=done + 1, flush_secs=10)
             self._bar = tqdm.tqdm(

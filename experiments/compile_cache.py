@@ -1,0 +1,67 @@
+"""Compiled programs on disk: the second start of a command reads them instead of compiling again.
+
+JAX's persistent compilation cache names each program by everything that it depends on (the program, its compile options,
+the versions of JAX and of the compiler, the kind of device) but for the features of the CPU. A home folder can be shared
+by hosts with different CPUs, so the folder is named by these features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+
+import jax
+from etils import epath
+
+from sdgan_jax import outputs
+
+MAX_BYTES = 2 * 2**30
+
+
+def enable() -> None:
+    """Makes JAX keep compiled programs in `outputs.cache_folder("compiled")`, below 2 GiB; before JAX compiles.
+
+    JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false turns it off. Where the folder
+    cannot be written, nothing is kept.
+    """
+    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+        return
+    folder = outputs.cache_folder("compiled") / _cpu()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    prune(folder.parent, MAX_BYTES)
+    jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def prune(folder: epath.Path, max_bytes: int) -> None:
+    """Removes the files of a folder that were read least recently until the rest has at most `max_bytes`."""
+    files = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            with contextlib.suppress(FileNotFoundError):  # another process prunes too
+                status = os.stat(path)
+                files.append((max(status.st_atime, status.st_mtime), path, status.st_size))
+    left = sum(size for _, _, size in files)
+    for _, path, size in sorted(files):
+        if left <= max_bytes:
+            return
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        left -= size
+
+
+def _cpu() -> str:
+    """Returns a name of the CPU's features."""
+    features = platform.processor()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        features = "".join({line for line in file if line.startswith(("flags", "Features"))})
+    return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
