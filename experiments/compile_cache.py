@@ -1,8 +1,8 @@
 """Compiled programs on disk: the second start of a command reads them instead of compiling again.
 
-JAX's persistent compilation cache names each program by everything that it depends on (the program, its compile options,
-the versions of JAX and of the compiler, the kind of device) but for the features of the CPU. A home folder can be shared
-by hosts with different CPUs, so the folder is named by these features.
+JAX's persistent compilation cache names each program by what it depends on (the program, its compile options, the
+versions of JAX and of the compiler, the kind of device), except for the features of the CPU. Hosts with different CPUs
+can share a home folder, so the folder is named by these features.
 """
 
 from __future__ import annotations

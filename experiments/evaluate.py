@@ -72,8 +72,8 @@ CONVENTION = flags.DEFINE_enum(
     "with --metrics: how images are resized for Inception, and the divisor of the covariance",
 )
 INCEPTION = launch.define_path("inception", "", "with --metrics: network directory of Inception; experiments.convert")
-JOIN_PROCESSES = launch.define_processes()
 LPIPS = launch.define_path("lpips", "", "with --metrics: network directory of LPIPS, for ppl; experiments.convert")
+JOIN_PROCESSES = launch.define_processes()
 
 # Flags that have a use with one kind of evaluation only.
 _OF_EDITS = ("variants", "input")

@@ -24,7 +24,7 @@ def random_state(seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     state = {"fc.bias": np.zeros(CLASSES, np.float32)}
     for path, (name, layout) in inception.table(flat).items():
-        if path in flat and len(flat[path]) > 1:  # variances neither grow nor vanish
+        if path in flat and len(flat[path]) > 1:  # activations neither grow nor vanish
             scale = np.sqrt(2.0 / np.prod(flat[path][:-1]))
             state[name] = layout.write(scale * rng.standard_normal(flat[path], np.float32)).astype(np.float32)
         else:

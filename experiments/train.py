@@ -39,7 +39,12 @@ WORKDIR = launch.define_path(
 )
 JOIN_PROCESSES = launch.define_processes()
 _EDITED = 24  # test persons whose edits are measured; `experiments.evaluate --benchmark=edits` takes more
-EVALUATE = flags.DEFINE_bool("evaluate", True, "score checkpoints, and measure the model at the end")
+EVALUATE = flags.DEFINE_bool(
+    "evaluate",
+    True,
+    "score checkpoints by the Fréchet distance of attribute features (--config.metrics chooses other metrics, and is "
+    "computed in any case), and measure the model at the end",
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -72,7 +77,7 @@ def train_gan(config: Config, workdir: epath.Path) -> Any:
     """Trains SD-GAN. What it needs is prepared first, so that mistakes show before the classifier is trained."""
     nets = make_networks(config)
     learns_g = config.recipe == "joint" or "gan" in config.staged.stages
-    if not EVALUATE.value or not learns_g:
+    if not learns_g or not (EVALUATE.value or config.metrics):
         return gan.train(nets, workdir)
     gan.check(config, workdir)
     with sharding.first_process_first():

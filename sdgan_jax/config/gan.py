@@ -335,5 +335,10 @@ def _check_stages(config: Config) -> None:
     stages = config.staged.stages
     if not stages or [name for name in STAGES if name in stages] != list(stages):
         raise ValueError(f"config.staged.stages is {stages}; it must be some of {STAGES}, in this order")
+    if config.metrics and "gan" not in stages:
+        raise ValueError(
+            f"config.metrics is {config.metrics}, but the stages {stages} train no generator; leave it out, and "
+            "measure a model by experiments.evaluate --metrics"
+        )
     if config.latent_space != "w":
         raise ValueError("config.recipe is 'staged', whose latents are those of w; set --config.latent_space=w")

@@ -16,7 +16,6 @@ import numpy as np
 
 EPSILON = 1e-4
 TRIMMED = 0.01  # share of the distances that is left out at each end
-SPACES, SAMPLINGS = ("z", "w"), ("full", "end")
 
 # Latents z f32[N,D] to w f32[N,D], or w+ f32[N,L,D]; these to images; two batches of images to distances f32[N].
 Map = Callable[[jax.Array], jax.Array]

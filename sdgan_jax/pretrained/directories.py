@@ -38,8 +38,8 @@ USES = {
     "identity": "--config.losses.identity_network",
     "classifier": "--classifier of experiments.evaluate and experiments.measure",
     "sfn": "sdgan_jax.pretrained.fusion_network",
-    "inception": "sdgan_jax.pretrained.inception_network",
-    "lpips": "sdgan_jax.pretrained.lpips_network",
+    "inception": "--inception of experiments.evaluate or --config.inception",
+    "lpips": "--lpips of experiments.evaluate or --config.lpips",
 }
 # For kinds of networks that do not come with the project and that it does not train, the public files of them.
 PUBLISHED = {

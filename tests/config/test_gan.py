@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from sdgan_jax import config as config_lib
@@ -64,6 +66,14 @@ def test_fields_that_do_not_fit_are_named(fields, message):
     with pytest.raises(ValueError, match=message) as raised:
         config_lib.validate(config_lib.Config(**fields))
     assert "\n" not in str(raised.value)
+
+
+def test_metrics_of_checkpoints_need_a_stage_that_trains_g():
+    config = config_lib.Config(recipe="staged", latent_space="w", metrics=("classifier_fid2k",))
+    assert config_lib.validate(config) is config
+    encoder_alone = dataclasses.replace(config, staged=dataclasses.replace(config.staged, stages=("encoder",)))
+    with pytest.raises(ValueError, match="train no generator; leave it out"):
+        config_lib.validate(encoder_alone)
 
 
 def test_numbers_in_the_names_of_other_data_sets_are_no_resolution():
