@@ -227,6 +227,7 @@ def literal():
     )
 
 
+@pytest.mark.slow
 def test_pmap_of_the_step_agrees(literal):
     """`jax.pmap` over the axis `data`, the state on every device, rows dealt out like cards."""
     state, batch = tiny.random_state(LITERAL), laid_out(tiny.random_batch())
