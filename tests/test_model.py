@@ -20,12 +20,6 @@ Z_SPACE = tiny.config(latent_space="z", basis_length=LENGTH)
 NAMES = tiny.ATTRIBUTES
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
-
-
 def make(config):
     state = tiny.random_state(config, seed=4)
     return sdgan_jax.Model(make_networks(config), {name: getattr(state, name) for name in weights.FIELDS})

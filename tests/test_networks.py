@@ -34,8 +34,7 @@ def grown(params):
 def test_the_shape_of_a_face_is_that_of_the_position_network():
     nets = make_networks(config_lib.validate(config(use_3d=True)))
     images = faces(3, 4)
-    with tiny.quick_compilation():
-        face3d, template = jax.jit(nets.fusion_inputs)(images, jnp.zeros((2, 3)))
+    face3d, template = jax.jit(nets.fusion_inputs)(images, jnp.zeros((2, 3)))
     assert template is None and face3d.maps.shape == (2, 64, 64, 9) and face3d.image_regions.shape == (2, 8, 8, 6)
     # The mouth is painted below the eyes, about where the truth has it: cells of four pixels.
     rows = np.arange(8)[:, None]
@@ -47,15 +46,14 @@ def test_the_shape_of_a_face_is_that_of_the_position_network():
 
 def test_offsets_depend_on_the_shape():
     nets = make_networks(config(use_3d=True))
-    with tiny.quick_compilation():
-        params = grown(jax.jit(lambda: nets.init_f(jax.random.key(0)))())
-        attributes, images = jnp.array([[0.0, 1.0, 0.0]] * 2), faces(3, 4)
-        offset = jax.jit(nets.offset)
-        assert offset(params, images, attributes).shape == (2, 1, 12)
-        still = jax.tree.map(jnp.zeros_like, params["style"])
-        changed = offset(params, images, attributes) - offset(params | {"style": still}, images, attributes)
-        assert np.abs(changed).max() > 1e-3
-        assert np.abs(offset(params, images, jnp.eye(3)[:1].repeat(2, 0))).max() == 0
+    params = grown(jax.jit(lambda: nets.init_f(jax.random.key(0)))())
+    attributes, images = jnp.array([[0.0, 1.0, 0.0]] * 2), faces(3, 4)
+    offset = jax.jit(nets.offset)
+    assert offset(params, images, attributes).shape == (2, 1, 12)
+    still = jax.tree.map(jnp.zeros_like, params["style"])
+    changed = offset(params, images, attributes) - offset(params | {"style": still}, images, attributes)
+    assert np.abs(changed).max() > 1e-3
+    assert np.abs(offset(params, images, jnp.eye(3)[:1].repeat(2, 0))).max() == 0
 
 
 def test_no_gradient_enters_the_position_network():
@@ -67,8 +65,7 @@ def test_no_gradient_enters_the_position_network():
         other = dataclasses.replace(nets, position=position)
         return other.fusion_inputs(images, jnp.zeros((1, 3)))[0].maps.sum()
 
-    with tiny.quick_compilation():
-        gradient = jax.jit(jax.grad(maps))(variables["params"])
+    gradient = jax.jit(jax.grad(maps))(variables["params"])
     assert all(np.abs(leaf).max() == 0 for leaf in jax.tree.leaves(gradient))
 
 
@@ -101,8 +98,7 @@ def test_identity_compares_embeddings_of_who_it_is():
 def test_the_feature_heads_see_the_frozen_networks_at_four_sizes():
     nets = make_networks(tiny.config(discriminator=config_lib.DiscriminatorConfig(64, 8, feature_heads=4)))
     images = faces(0, 1)
-    with tiny.quick_compilation():
-        features, layers = jax.jit(lambda x: (nets.features([x[:, ::2, ::2], x]), nets.perceptual(x)))(images)
+    features, layers = jax.jit(lambda x: (nets.features([x[:, ::2, ::2], x]), nets.perceptual(x)))(images)
     assert [x.shape[1] for x in features] == [32, 16, 8, 4]
     position, identity = layers[0], layers[3]  # those of 32×32
     expected = [x / np.sqrt(np.square(x).mean(-1, keepdims=True) + 1e-8) for x in (position, identity)]

@@ -7,13 +7,6 @@ import pytest
 
 from sdgan_jax.benchmark import measurement, steps
 from tests.benchmark.plain import PLAIN
-from tests.training import tiny
-
-
-@pytest.fixture(scope="package", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
 
 
 @pytest.fixture(scope="package")

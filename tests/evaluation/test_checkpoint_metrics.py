@@ -21,14 +21,13 @@ def test_they_are_those_of_the_saved_model(tmp_path, monkeypatch):
     config = tiny.config(
         dataset=DATASET, resolution=32, attributes=NAMES, data_dir=str(tmp_path / "data"), metrics=metrics
     )
-    with tiny.quick_compilation():
-        nets, state = make_networks(config), tiny.random_state(config)
-        measure = checkpoint_metrics.make_measure(nets)
-        values = measure.compute(state)
-        model = model_lib.Model(nets, {name: getattr(state, name) for name in weights.FIELDS})
-        monkeypatch.setattr(model_lib, "load", lambda path: model)
-        saved = metric_inputs.evaluate(metric_inputs.Inputs(metrics), tmp_path / "out", quiet=True)["metrics"]
-        worse = measure.compute(dataclasses.replace(state, ema_g=tiny.random_state(config, seed=1).ema_g))
+    nets, state = make_networks(config), tiny.random_state(config)
+    measure = checkpoint_metrics.make_measure(nets)
+    values = measure.compute(state)
+    model = model_lib.Model(nets, {name: getattr(state, name) for name in weights.FIELDS})
+    monkeypatch.setattr(model_lib, "load", lambda path: model)
+    saved = metric_inputs.evaluate(metric_inputs.Inputs(metrics), tmp_path / "out", quiet=True)["metrics"]
+    worse = measure.compute(dataclasses.replace(state, ema_g=tiny.random_state(config, seed=1).ema_g))
     assert values["classifier_fid32"] == saved["classifier_fid32"]["value"]
     assert values["classifier_pr8_recall"] == saved["classifier_pr8"]["recall"]
     assert values["perceptual_ppl4"] == saved["perceptual_ppl4"]["value"]

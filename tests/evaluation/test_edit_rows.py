@@ -8,7 +8,6 @@ from sdgan_jax.evaluation import edit_rows
 from sdgan_jax.evaluation.edit_cases import Case
 from sdgan_jax.pretrained import archive
 from tests.evaluation import edit_networks
-from tests.training import tiny
 
 N = 3
 SOURCES = edit_networks.images(N)
@@ -16,7 +15,7 @@ SOURCES = edit_networks.images(N)
 
 @pytest.fixture(scope="module", autouse=True)
 def fast():
-    with tiny.quick_compilation(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(edit_rows.pretrained, "position_network", lambda path: edit_networks.Position())
         patch.setattr(edit_rows, "wear", edit_networks.wear_module)
         yield

@@ -12,15 +12,13 @@ from sdgan_jax import config as config_lib
 from sdgan_jax.data import rendered
 from sdgan_jax.evaluation import edit_report, edit_rows, edits
 from tests.evaluation import edit_networks
-from tests.training import tiny
 
 NAMES = edit_networks.NAMES
 
 
 @pytest.fixture(scope="module")
 def model():
-    with tiny.quick_compilation():
-        made = edit_networks.make_model()
+    made = edit_networks.make_model()
     made.invert = lambda images: np.zeros((len(images), made.config.num_layers, 12), np.float32) + images[:, :4, 0, :1]
     return made
 
@@ -39,8 +37,6 @@ def networks(monkeypatch):
     monkeypatch.setattr(edits.pretrained, "perceptual_network", lambda *paths: edit_networks.Perceptual())
     monkeypatch.setattr(edits.pretrained, "attribute_classifier", lambda path: edit_networks.Classifier())
     monkeypatch.setattr(edits.rendered, "read", read)
-    with tiny.quick_compilation():
-        yield
 
 
 def test_rendered_persons(model, tmp_path):

@@ -133,7 +133,8 @@ np.savez(sys.argv[3] + sys.argv[2], mean=found.moments.mean, scatter=found.momen
 @pytest.mark.slow
 def test_two_processes_share_the_images_and_know_the_results_of_all(tmp_path):
     """The lists are in the order of the images, and the moments keep the precision of float64."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags}
     with socket.socket() as port:
         port.bind(("localhost", 0))
         address = f"localhost:{port.getsockname()[1]}"

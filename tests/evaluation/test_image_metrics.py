@@ -68,11 +68,8 @@ def test_identical_folders_are_at_no_distance(folders):
 
 @pytest.fixture(scope="module")
 def model():
-    with tiny.quick_compilation():
-        state = tiny.random_state(tiny.config(latent_space="w"), seed=4)
-        yield sdgan_jax.Model(
-            make_networks(tiny.config(latent_space="w")), {n: getattr(state, n) for n in weights.FIELDS}
-        )
+    state = tiny.random_state(tiny.config(latent_space="w"), seed=4)
+    yield sdgan_jax.Model(make_networks(tiny.config(latent_space="w")), {n: getattr(state, n) for n in weights.FIELDS})
 
 
 def test_a_model_leaves_nothing_in_the_cache_and_its_data_stay(model, folders, cache):

@@ -60,12 +60,6 @@ def test_a_data_set_gives_the_images_of_its_split(tmp_path):
     assert sorted(map(bytes, found)) == sorted(map(bytes, faces.images))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
-
-
 @pytest.fixture(scope="module", params=["w", "z"])
 def model(request):
     state = tiny.random_state(tiny.config(latent_space=request.param), seed=4)

@@ -70,14 +70,13 @@ def test_a_folder_against_another(tmp_path):
 def test_a_model_against_its_own_data_set(tmp_path, data_dir, monkeypatch):
     """The tiny generator at 32 pixels; FID and PPL on our own networks."""
     names = ("none", "mask", "eyeglasses", "sunglasses", "beard", "mustache")
-    with tiny.quick_compilation():
-        config = tiny.config(dataset=DATASET, resolution=32, attributes=names, data_dir=data_dir)
-        state = tiny.random_state(config)
-        model = sdgan_jax.Model(make_networks(config), {name: getattr(state, name) for name in weights.FIELDS})
-        monkeypatch.setattr(model_lib, "load", lambda path: model)
-        inputs = Inputs(["classifier_fid32", "perceptual_ppl4"], model="tiny", seed=2)
-        results = metric_inputs.evaluate(inputs, tmp_path / "out", quiet=True)
-        assert results == metric_inputs.evaluate(inputs, tmp_path / "out", quiet=True)
+    config = tiny.config(dataset=DATASET, resolution=32, attributes=names, data_dir=data_dir)
+    state = tiny.random_state(config)
+    model = sdgan_jax.Model(make_networks(config), {name: getattr(state, name) for name in weights.FIELDS})
+    monkeypatch.setattr(model_lib, "load", lambda path: model)
+    inputs = Inputs(["classifier_fid32", "perceptual_ppl4"], model="tiny", seed=2)
+    results = metric_inputs.evaluate(inputs, tmp_path / "out", quiet=True)
+    assert results == metric_inputs.evaluate(inputs, tmp_path / "out", quiet=True)
     found = results["metrics"]["classifier_fid32"]
     assert found["value"] > 0 and (found["fake"], found["real"]) == (32, 32)
     assert results["metrics"]["perceptual_ppl4"]["distance"] == "perceptual"

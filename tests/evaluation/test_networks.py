@@ -18,7 +18,6 @@ from sdgan_jax.evaluation import networks
 from sdgan_jax.face3d import finding, layout
 from sdgan_jax.nets.prnet import ResFCN
 from sdgan_jax.training.networks import prnet
-from tests.training import tiny
 
 
 def faces(count, size):
@@ -182,10 +181,9 @@ def test_the_score_of_a_checkpoint_is_minus_the_landmark_error(monkeypatch):
 def test_a_prediction_of_training_is_that_of_the_network_that_is_written():
     net = ResFCN(32, 2)
     images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
-    with tiny.quick_compilation():
-        variables = jax.jit(net.init)(jax.random.key(0, impl="unsafe_rbg"), images)
-        output = jax.jit(net.apply)(variables, np.concatenate([images, images[:, :, ::-1]]) / 2 + 0.5)
-        predicted = jax.jit(functools.partial(prnet.predict, net))(variables, images)
+    variables = jax.jit(net.init)(jax.random.key(0, impl="unsafe_rbg"), images)
+    output = jax.jit(net.apply)(variables, np.concatenate([images, images[:, :, ::-1]]) / 2 + 0.5)
+    predicted = jax.jit(functools.partial(prnet.predict, net))(variables, images)
     straight, turned = np.split((np.float64(output) - [0.0, 0.0, 0.5]) * 1.1 * 32, 2)
     turned = turned[:, :, ::-1] * [-1.0, 1.0, 1.0] + [31.0, 0.0, 0.0]
     np.testing.assert_allclose(predicted, (straight + turned) / 2, atol=1e-3)

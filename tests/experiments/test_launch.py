@@ -67,9 +67,33 @@ LAUNCHER = """
         launch.run(main)
 """
 
+# Imports jax once; each line of its input is a call, which a fork of it makes.
+SERVER = """
+    import json, os, runpy, sys, warnings
+
+    import experiments.launch
+
+    for line in sys.stdin:
+        arguments, variables = json.loads(line)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # jax warns of every fork; no device is open, so no thread is lost
+            child = os.fork()
+        if not child:
+            break
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    else:
+        os._exit(0)
+
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.environ.update(variables)
+    sys.argv = ["show.py", *arguments]
+    runpy.run_path("show.py", run_name="__main__")
+"""
+
 
 @pytest.fixture(scope="module")
-def launcher(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("launcher")
     (folder / "preset.py").write_text(textwrap.dedent(PRESET))
     (folder / "sized.py").write_text(textwrap.dedent(SIZED))
@@ -77,14 +101,43 @@ def launcher(tmp_path_factory):
     # tensorboardX loads torch where it is installed, which takes half of the time of a call.
     (folder / "torch.py").write_text("raise ImportError('no torch in these tests')")
     (folder / "show.py").write_text(textwrap.dedent(LAUNCHER).format(preset=str(folder / "preset")))
+    return folder
+
+
+def environment(**variables):
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return {**os.environ, "PYTHONPATH": root, **variables}
+
+
+@pytest.fixture(scope="module")
+def launcher(folder):
+    """Calls the launcher as a user does."""
 
     def call(*arguments, **variables):
-        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        environment = {**os.environ, "PYTHONPATH": root, **variables}
         command = [sys.executable, "show.py", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment(**variables))
 
     return call
+
+
+@pytest.fixture(scope="module")
+def quick_launcher(folder):
+    """Calls the launcher without the seconds that importing jax takes.
+
+    What jax and Python read from the environment when they start, and what the imports print, only `launcher` shows.
+    """
+    command = [sys.executable, "-c", textwrap.dedent(SERVER)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=folder, env=environment(), **pipes) as server:
+
+        def call(*arguments, **variables):
+            server.stdin.write(json.dumps([arguments, variables]) + "\n")
+            server.stdin.flush()
+            code = int(server.stdout.readline())
+            printed = [(folder / name).read_text() for name in ("stdout", "stderr")]
+            return subprocess.CompletedProcess(arguments, code, *printed)
+
+        yield call
 
 
 def test_fields_are_overridden_by_flags(launcher):
@@ -98,14 +151,14 @@ def test_fields_are_overridden_by_flags(launcher):
     assert result.stdout == "8 2.0 ('none', 'mask') megn/rendered_32\n"
 
 
-def test_a_preset_may_take_an_argument(launcher):
-    result = launcher("--config", "sized.py:64")
+def test_a_preset_may_take_an_argument(quick_launcher):
+    result = quick_launcher("--config", "sized.py:64")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.endswith(" tiny\n")
 
 
-def test_without_flags_the_default_preset_is_used(launcher):
-    result = launcher()
+def test_without_flags_the_default_preset_is_used(quick_launcher):
+    result = quick_launcher()
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("4 0.0 ")
 
@@ -116,8 +169,8 @@ def test_the_libraries_underneath_stay_silent(launcher):
     assert "Restoring checkpoint" in launcher("--do=save", "--verbosity=0").stderr
 
 
-def test_help_explains_flags_and_fields(launcher):
-    result = launcher("--help")
+def test_help_explains_flags_and_fields(quick_launcher):
+    result = quick_launcher("--help")
     assert (result.returncode, result.stderr) == (0, "")
     for text in (
         "Shows what it was given.",
@@ -147,17 +200,17 @@ def test_help_explains_flags_and_fields(launcher):
         (["--seed=4294967296"], "flag --seed=4294967296: "),
     ],
 )
-def test_a_mistake_is_answered_by_one_line(launcher, arguments, line):
-    result = launcher(*arguments)
+def test_a_mistake_is_answered_by_one_line(quick_launcher, arguments, line):
+    result = quick_launcher(*arguments)
     assert result.returncode == 1
     assert result.stderr.startswith(f"error: {line}")
     assert result.stderr.count("\n") == 1 and result.stdout == ""
 
 
-def test_home_folders_are_expanded(launcher):
-    result = launcher("--do=paths", "--folder=~/faces", "--config.data_dir=~/data", HOME="/somewhere")
+def test_home_folders_are_expanded(quick_launcher):
+    result = quick_launcher("--do=paths", "--folder=~/faces", "--config.data_dir=~/data", HOME="/somewhere")
     assert result.stdout.splitlines()[0] == "/somewhere/faces /somewhere/data"
-    assert launcher("--do=paths", HOME="/somewhere").stdout.startswith("/somewhere/default ")
+    assert quick_launcher("--do=paths", HOME="/somewhere").stdout.startswith("/somewhere/default ")
 
 
 def test_a_missing_device_is_one_line(launcher):
@@ -174,8 +227,8 @@ def test_names_that_are_not_utf8_can_be_printed(launcher):
     assert launcher("--do=surrogate", PYTHONIOENCODING="utf-8").stdout.startswith("caf\\udce9.png")
 
 
-def test_a_bug_keeps_its_traceback(launcher):
-    result = launcher("--do=bug")
+def test_a_bug_keeps_its_traceback(quick_launcher):
+    result = quick_launcher("--do=bug")
     assert result.returncode == 1
     assert result.stderr.startswith("Traceback") and "ValueError" in result.stderr
 
@@ -211,8 +264,8 @@ def test_mistakes_are_told_from_bugs_by_the_raise_statement(monkeypatch, call, i
     assert launch._is_mistake(raised.value) is is_mistake
 
 
-def test_ctrl_c_ends_quietly(launcher):
-    result = launcher("--do=interrupt")
+def test_ctrl_c_ends_quietly(quick_launcher):
+    result = quick_launcher("--do=interrupt")
     assert (result.returncode, result.stderr.strip()) == (130, "interrupted")
 
 

@@ -13,17 +13,10 @@ from sdgan_jax.nets.discriminator import Discriminator, FeatureHead, JoinRGB, Re
 from sdgan_jax.nets.generator import Synthesis
 from tests.nets import scipy_convolutions
 from tests.nets.random_arrays import distance, noise, weights
-from tests.training import tiny
 
 CONFIG = DiscriminatorConfig(channel_base=128, channel_max=16, mbstd_group=2)
 RESOLUTION = 16
 IMAGES = np.tanh(noise(2, RESOLUTION, RESOLUTION, 3, seed=1))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
 
 
 def make(**fields):

@@ -9,15 +9,8 @@ from sdgan_jax.config import EncoderConfig
 from sdgan_jax.nets.encoder import Encoder
 from sdgan_jax.nets.se_resnet import SEResNet
 from tests.nets.random_arrays import noise, weights
-from tests.training import tiny
 
 CONFIG = EncoderConfig(width=4, width_max=6, blocks=1, hidden=5, rank=2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
 
 
 def folded(images, side):

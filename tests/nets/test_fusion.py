@@ -10,7 +10,6 @@ import pytest
 
 from sdgan_jax.config import FusionConfig
 from sdgan_jax.nets.fusion import Face3D, Fusion, feature_side, region_means
-from tests.training import tiny
 
 N, A, LAYERS, DIM, SIZE, SIDE, K = 2, 4, 4, 6, 16, 8, 3
 CONFIG = FusionConfig(width=4, width_max=8, blocks=1, kernel=3)
@@ -28,12 +27,6 @@ def shares(*shape, seed=0):
 IMAGES, OTHERS = (draw(N, SIZE, SIZE, 3, seed=seed) for seed in range(2))
 FACE3D = Face3D(draw(N, 8, 8, 9, seed=2), shares(8, 8, K), shares(N, SIDE, SIDE, K))
 MASK, BEARD, BOTH, NONE = ([row] * N for row in ([0, 1, 0, 0], [0, 0, 1, 0], [0, 1, 1, 0], [1, 0, 0, 0]))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
 
 
 def make(config, **inputs):

@@ -12,17 +12,10 @@ from sdgan_jax.config import GeneratorConfig
 from sdgan_jax.nets.generator import Generator, Mapping, Synthesis
 from tests.nets import scipy_convolutions
 from tests.nets.random_arrays import distance, noise, weights
-from tests.training import tiny
 
 CONFIG = GeneratorConfig(6, mapping_layers=1, channel_base=128, channel_max=16)
 RESOLUTION = 16
 W_PLUS = noise(2, 6, 6)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
 
 
 def make(**fields):

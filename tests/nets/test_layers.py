@@ -18,13 +18,6 @@ from sdgan_jax.nets.layers import (
 )
 from tests.nets import scipy_convolutions
 from tests.nets.random_arrays import noise, weights
-from tests.training import tiny
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
 
 
 def test_channels():

@@ -9,16 +9,9 @@ from sdgan_jax.nets import resample
 from tests.nets import derivatives
 from tests.nets import scipy_convolutions as expected
 from tests.nets.random_arrays import noise
-from tests.training import tiny
 
 PLAIN = [resample.convolve_plain, resample.convolve_up_plain, resample.convolve_down_plain]
 CHOSEN = {"convolve": resample.convolve, "convolve_up": resample.convolve_up, "convolve_down": resample.convolve_down}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
 
 
 @pytest.fixture(params=["cpu", "gpu"])

@@ -9,15 +9,8 @@ from sdgan_jax.nets import winograd
 from tests.nets import derivatives
 from tests.nets import scipy_convolutions as expected
 from tests.nets.random_arrays import noise
-from tests.training import tiny
 
 OPERATORS = [winograd.convolve, winograd.convolve_up, winograd.convolve_down]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,6 @@ import pytest
 from sdgan_jax import losses
 from sdgan_jax.nets import arcface, prnet
 from sdgan_jax.pretrained import IdentityNetwork, PerceptualNetwork, PositionNetwork
-from tests.training import tiny
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
 
 
 def positive(net, size):

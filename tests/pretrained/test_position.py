@@ -13,7 +13,6 @@ from sdgan_jax.face3d import descent
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.prnet import ResFCN
 from tests.pretrained.settings import change
-from tests.training import tiny
 
 SETTINGS = {"size": 32, "channels": 2, "layout": "megn", "depth_offset": 0.5}
 
@@ -48,11 +47,10 @@ def test_a_single_pass_is_half_of_the_average_with_the_mirrored_image(tmp_path, 
     pretrained.write(tmp_path, "prnet", SETTINGS, variables)
     network = pretrained.position_network(tmp_path)
     images = np.random.default_rng(2).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
-    with tiny.quick_compilation():
-        both, one, other = (
-            np.asarray(jax.jit(each)(x))
-            for each, x in ((network, images), (network.single_pass, images), (network.single_pass, images[:, :, ::-1]))
-        )
+    both, one, other = (
+        np.asarray(jax.jit(each)(x))
+        for each, x in ((network, images), (network.single_pass, images), (network.single_pass, images[:, :, ::-1]))
+    )
     other = other[:, :, ::-1] * [-1.0, 1.0, 1.0] + [15.0, 0.0, 0.0]
     assert np.abs(one - other).max() > 0.01
     np.testing.assert_allclose(both, (one + other) / 2, atol=1e-3)
@@ -73,11 +71,8 @@ def test_stages_are_written_and_read_and_correct_the_maps_in_order(tmp_path, wit
     assert [stage.weights.shape[1] for stage in network.stages] == [3, 5]
     images = jax.image.resize(np.random.default_rng(2).uniform(-1, 1, (2, 6, 6, 3)), (2, 48, 48, 3), "linear")
     small = jax.image.resize(images, (2, 32, 32, 3), "linear", antialias=True)
-    with tiny.quick_compilation():
-        alone, corrected = (np.asarray(jax.jit(each)(images)) for each in (network.alone, network))
-        correct = [
-            jax.jit(functools.partial(descent.correct, stage=s, layout=network.uv_layout)) for s in network.stages
-        ]
+    alone, corrected = (np.asarray(jax.jit(each)(images)) for each in (network.alone, network))
+    correct = [jax.jit(functools.partial(descent.correct, stage=s, layout=network.uv_layout)) for s in network.stages]
     for number in range(2):
         maps = (alone[number] + [0.5, 0.5, 0.0]) / 1.5 - [0.5, 0.5, 0.0]
         for stage in correct:

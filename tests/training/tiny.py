@@ -1,6 +1,5 @@
 """A run so small that a test can afford it: 8-pixel faces, nets of a few channels, weights drawn by numpy."""
 
-import contextlib
 import dataclasses
 import functools
 import io
@@ -8,7 +7,6 @@ import io
 import jax
 import numpy as np
 import optax
-import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
@@ -18,21 +16,6 @@ from sdgan_jax.training.gan import state as state_lib
 
 ATTRIBUTES = ("none", "mask", "beard")
 BATCH = 16
-
-# XLA settings that compile a step in a third of the time; how fast it then runs does not matter here.
-QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
-}
-
-
-@contextlib.contextmanager
-def quick_compilation():
-    """Lets `jax.jit` compile with `QUICK`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=QUICK))
-        yield
 
 
 def config(**fields):

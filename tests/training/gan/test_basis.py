@@ -43,12 +43,6 @@ def staged(**fields):
     return tiny.config(latent_space="w", recipe="staged", basis_length=2.0, **fields)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A model directory with a random G, D and E, but no F."""

@@ -40,12 +40,6 @@ def features(images):
     return images * images[..., ::-1] + 0.5, jnp.concatenate((small, small**2), -1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
-
-
 def make_rows(count=3, seed=0):
     rng = np.random.default_rng(seed)
     attributes = np.eye(3, dtype=np.float32)[np.arange(count) % 3]

@@ -52,12 +52,6 @@ def batch_of(config, seed=0):
     return arrays | {"attributes": attributes}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
-
-
 def run(config, devices, judges=JUDGES):
     mesh = sharding.make_mesh(config.batch_size, jax.devices()[:devices])
     state = jax.device_put(tiny.random_state(config), sharding.replicated(mesh))

@@ -43,12 +43,6 @@ LATENT = tiny.config(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
-
-
 def place(config, devices):
     mesh = sharding.make_mesh(config.batch_size, jax.devices()[:devices])
     return mesh, jax.device_put(tiny.random_state(config), sharding.replicated(mesh))
@@ -233,12 +227,13 @@ def literal():
     )
 
 
+@pytest.mark.slow
 def test_pmap_of_the_step_agrees(literal):
     """`jax.pmap` over the axis `data`, the state on every device, rows dealt out like cards."""
     state, batch = tiny.random_state(LITERAL), laid_out(tiny.random_batch())
     rows = {name: np.stack([array[device::4] for device in range(4)]) for name, array in batch.items()}
     mapped = jax.pmap(joint_step.make_step(make_networks(LITERAL)), axis_name="data", in_axes=(None, 0))
-    states = jax.device_get(mapped.lower(state, rows).compile(tiny.QUICK)(state, rows))
+    states = jax.device_get(mapped(state, rows))
     for device in range(4):
         assert_close(jax.tree.map(lambda x, d=device: x[d], states), literal)
 

@@ -21,12 +21,6 @@ from tests.training import tiny
 STEPS, STOP = 5, 3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
-
-
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     return tiny.config(

@@ -13,9 +13,8 @@ def drawn():
     """The sheets of a random model and of the same model with a basis of zero, both with source "latent"."""
     nets = make_networks(tiny.config(latent_space="w", source="latent"))
     state = tiny.random_state(nets.config)
-    with tiny.quick_compilation():
-        draw = sheets.make_sheets(nets, None)
-        return draw(state), draw(state.replace(basis=np.zeros_like(state.basis)))
+    draw = sheets.make_sheets(nets, None)
+    return draw(state), draw(state.replace(basis=np.zeros_like(state.basis)))
 
 
 def test_the_sheets_have_a_row_per_latent_and_a_column_per_attribute(drawn):

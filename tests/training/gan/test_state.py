@@ -14,8 +14,7 @@ from tests.training import tiny
 
 def test_a_fresh_state():
     nets = make_networks(tiny.config())
-    with tiny.quick_compilation():
-        state = jax.jit(lambda: state_lib.init_state(nets))()
+    state = jax.jit(lambda: state_lib.init_state(nets))()
     np.testing.assert_allclose(np.linalg.norm(state.basis, axis=1), [0.0, 1.0, 1.0], rtol=1e-5)
     assert not any(state.params_f["regressor"][name].any() for name in ("scale", "bias"))  # the basis alone at first
     for a, b in zip(jax.tree.leaves(state.params_g), jax.tree.leaves(state.ema_g), strict=True):

@@ -19,12 +19,6 @@ from tests.training.gan import edit_pairs
 NAMES = tiny.ATTRIBUTES  # none, mask, beard
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
-
-
 @pytest.fixture(autouse=True)
 def six_faces(monkeypatch):
     monkeypatch.setattr(targets.rendered, "read", edit_pairs.read)

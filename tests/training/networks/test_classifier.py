@@ -14,15 +14,8 @@ from sdgan_jax.data import rendered
 from sdgan_jax.training import checkpoint, sharding
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.networks import classifier as classifier_lib
-from tests.training import tiny
 
 CONFIG = ClassifierConfig(dataset="megn/rendered_32", resolution=32, total_steps=60)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with tiny.quick_compilation():
-        yield
 
 
 def make_faces(dataset, split, data_dir=None):

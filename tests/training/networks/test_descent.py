@@ -13,7 +13,6 @@ from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.prnet import ResFCN
 from sdgan_jax.pretrained import PositionNetwork
 from sdgan_jax.training.networks import descent
-from tests.training import tiny
 
 STILL = PRNetConfig(
     resolution=32, rotation=0.0, scale=0.0, shift=0.0, colour=0.0, occlusion=0.0, stages=1, components=6, ridge=0.5
@@ -80,8 +79,7 @@ def test_strangers_are_found_better_with_every_stage():
     images, maps = faces(0, 256)
     strangers = faces(1000, 40)
     network, config = guess(maps), dataclasses.replace(STILL, stages=2, components=12)
-    with tiny.quick_compilation():
-        fitted = descent.fit(config, network, images, maps)
+    fitted = descent.fit(config, network, images, maps)
     assert len(fitted.stages) == 2
     one = dataclasses.replace(fitted, variables={"stages": {"0": fitted.variables["stages"]["0"]}})
     errors = [error(each, *strangers) for each in (network, one, fitted)]

@@ -16,7 +16,6 @@ from sdgan_jax.evaluation import networks
 from sdgan_jax.training import sharding
 from sdgan_jax.training.networks import identity
 from tests.data.noise_faces import make_faces
-from tests.training import tiny
 
 CONFIG = IdentityConfig(
     resolution=16, blocks=(1,), widths=(16,), embedding_dim=8, batch_size=8, total_steps=60, learning_rate=0.02
@@ -36,18 +35,17 @@ def test_it_learns_persons_and_tells_new_ones_apart():
     config = dataclasses.replace(CONFIG, batch_size=24, **STILL)
     known, new = make_faces(24).first(48), make_faces(40)
     classes = np.unique(known.identities, return_inverse=True)[1].astype(np.int32)
-    with tiny.quick_compilation():
-        mesh, state, step = start(config, 1, 24)
-        batches = rendered.Batches({"image": known.images, "person": classes}, 24, 0)
-        values = []
-        for _ in range(60):
-            state, metrics = step(state, sharding.put_rows(next(batches), mesh))
-            values.append([float(metrics[name][0]) for name in ("arcface", "cosine")])
-        assert int(state.step) == 60
-        assert values[-1][0] < 0.5 * values[0][0] and values[-1][1] > values[0][1] + 0.4
-        network = jax.jit(functools.partial(NET.apply, jax.device_get(state.variables)))
-        pairs = rendered.draw_pairs(new, 60, 2000)
-        table = networks.verify_pairs(network, new.images, new.images, pairs)
+    mesh, state, step = start(config, 1, 24)
+    batches = rendered.Batches({"image": known.images, "person": classes}, 24, 0)
+    values = []
+    for _ in range(60):
+        state, metrics = step(state, sharding.put_rows(next(batches), mesh))
+        values.append([float(metrics[name][0]) for name in ("arcface", "cosine")])
+    assert int(state.step) == 60
+    assert values[-1][0] < 0.5 * values[0][0] and values[-1][1] > values[0][1] + 0.4
+    network = jax.jit(functools.partial(NET.apply, jax.device_get(state.variables)))
+    pairs = rendered.draw_pairs(new, 60, 2000)
+    table = networks.verify_pairs(network, new.images, new.images, pairs)
     assert table["as stored"]["accuracy"] > 0.85  # 0.5 by chance
 
 
@@ -58,12 +56,11 @@ def test_a_step_is_the_mean_over_devices(monkeypatch):
     image = rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     batch = {"image": np.concatenate([image, image]), "person": np.tile(np.arange(4, dtype=np.int32), 2)}
     results = []
-    with tiny.quick_compilation():
-        for devices in (1, 2):  # both halves are equal, so that the statistics of a half are those of the whole
-            mesh, state, step = start(CONFIG, devices, 4)
-            for _ in range(2):  # the rate is 0 in the first
-                state, metrics = step(state, sharding.put_rows(batch, mesh))
-            results.append(jax.device_get((state.prototypes, state.variables["batch_stats"], metrics)))
+    for devices in (1, 2):  # both halves are equal, so that the statistics of a half are those of the whole
+        mesh, state, step = start(CONFIG, devices, 4)
+        for _ in range(2):  # the rate is 0 in the first
+            state, metrics = step(state, sharding.put_rows(batch, mesh))
+        results.append(jax.device_get((state.prototypes, state.variables["batch_stats"], metrics)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *results)
 
 

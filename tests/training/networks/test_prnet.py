@@ -18,7 +18,6 @@ from sdgan_jax.evaluation import networks
 from sdgan_jax.nets.prnet import ResFCN
 from sdgan_jax.training import sharding
 from sdgan_jax.training.networks import prnet
-from tests.training import tiny
 
 CONFIG = PRNetConfig(resolution=32, channels=2, batch_size=8, total_steps=60, learning_rate=0.02)
 NET = ResFCN(32, 2)
@@ -87,28 +86,27 @@ def test_the_gradient_is_that_of_the_loss_and_steps_go_down():
     config = dataclasses.replace(CONFIG, rotation=0.0, scale=0.0, shift=0.0, colour=0.0, occlusion=0.0)
     mesh = sharding.make_mesh(8, jax.devices()[:1])
     everywhere = sharding.replicated(mesh)
-    with tiny.quick_compilation():
-        state = jax.jit(functools.partial(prnet.init, config, NET), out_shardings=everywhere)()
-        start, rng = jax.tree.map(np.array, state), np.random.default_rng(0)  # a copy: a step takes its state's memory
-        # Fresh biases are 0, at the kink of every ReLU whose channel is dead.
-        params = jax.tree.map(lambda leaf: leaf + 0.1 * noise(rng, leaf), start.variables["params"])
-        start = start.replace(variables=start.variables | {"params": params})
-        state = jax.device_put(start, everywhere)
-        step = sharding.map_step(functools.partial(prnet.step, config, NET), mesh)
-        rows, errors = sharding.put_rows(batch(8), mesh), []
-        for _ in range(15):
-            state, metrics = step(state, rows)
-            if not errors:
-                gradient = first_gradient(state.opt)
-            errors.append(float(metrics["pixels"][0]))
-        way = jax.tree.map(lambda leaf: 0.1 * noise(rng, leaf), params)
+    state = jax.jit(functools.partial(prnet.init, config, NET), out_shardings=everywhere)()
+    start, rng = jax.tree.map(np.array, state), np.random.default_rng(0)  # a copy: a step takes its state's memory
+    # Fresh biases are 0, at the kink of every ReLU whose channel is dead.
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * noise(rng, leaf), start.variables["params"])
+    start = start.replace(variables=start.variables | {"params": params})
+    state = jax.device_put(start, everywhere)
+    step = sharding.map_step(functools.partial(prnet.step, config, NET), mesh)
+    rows, errors = sharding.put_rows(batch(8), mesh), []
+    for _ in range(15):
+        state, metrics = step(state, rows)
+        if not errors:
+            gradient = first_gradient(state.opt)
+        errors.append(float(metrics["pixels"][0]))
+    way = jax.tree.map(lambda leaf: 0.1 * noise(rng, leaf), params)
 
-        def loss(distance):
-            moved = jax.tree.map(lambda leaf, to: leaf + np.float32(distance) * to, params, way)
-            there = start.replace(variables=start.variables | {"params": moved})
-            return float(step(jax.device_put(there, everywhere), rows)[1]["position_map"][0])
+    def loss(distance):
+        moved = jax.tree.map(lambda leaf, to: leaf + np.float32(distance) * to, params, way)
+        there = start.replace(variables=start.variables | {"params": moved})
+        return float(step(jax.device_put(there, everywhere), rows)[1]["position_map"][0])
 
-        slope = (loss(STEP) - loss(-STEP)) / (2 * STEP)
+    slope = (loss(STEP) - loss(-STEP)) / (2 * STEP)
     expected = sum(np.vdot(g, to) for g, to in zip(jax.tree.leaves(gradient), jax.tree.leaves(way), strict=True))
     assert slope == pytest.approx(expected, rel=0.05)
     assert int(state.step) == 15
@@ -118,15 +116,14 @@ def test_the_gradient_is_that_of_the_loss_and_steps_go_down():
 def test_at_the_end_of_a_run_the_averages_of_the_normalisation_stay():
     config = dataclasses.replace(CONFIG, settle=0.5)
     mesh = sharding.make_mesh(8, jax.devices()[:1])
-    with tiny.quick_compilation():
-        init = jax.jit(functools.partial(prnet.init, config, NET), out_shardings=sharding.replicated(mesh))
-        step, rows = sharding.map_step(functools.partial(prnet.step, config, NET), mesh), batch(8)
-        for done, moves in ((29, True), (30, False)):  # of 60
-            state = init().replace(step=jax.device_put(np.int32(done), sharding.replicated(mesh)))
-            before = jax.tree.map(np.array, state.variables["batch_stats"])
-            after = jax.device_get(step(state, sharding.put_rows(rows, mesh))[0].variables["batch_stats"])
-            same = jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), before, after))
-            assert not any(same) if moves else all(same)
+    init = jax.jit(functools.partial(prnet.init, config, NET), out_shardings=sharding.replicated(mesh))
+    step, rows = sharding.map_step(functools.partial(prnet.step, config, NET), mesh), batch(8)
+    for done, moves in ((29, True), (30, False)):  # of 60
+        state = init().replace(step=jax.device_put(np.int32(done), sharding.replicated(mesh)))
+        before = jax.tree.map(np.array, state.variables["batch_stats"])
+        after = jax.device_get(step(state, sharding.put_rows(rows, mesh))[0].variables["batch_stats"])
+        same = jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), before, after))
+        assert not any(same) if moves else all(same)
 
 
 @pytest.mark.slow
