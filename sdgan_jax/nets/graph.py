@@ -112,12 +112,18 @@ def run(operator: Operator, inputs: Sequence[jax.Array]) -> jax.Array:
     """Computes the value of one operator, f32[N,…], from its inputs."""
     x, numbers = inputs[0], operator.numbers
     match operator.name:
-        case "conv" | "depthwise":
+        case "conv":
             x = _convolve(x, inputs[1], inputs[2], operator)
+        case "depthwise":  # a sum of shifted images; XLA on CPU runs grouped convolutions ten times slower
+            kernel = inputs[1]
+            pixels = _shifted(x, kernel.shape[:2], operator, 0.0)
+            x = sum(part * k for part, k in zip(pixels, kernel.reshape(-1, x.shape[-1]), strict=True)) + inputs[2]
         case "add":
             x = x + inputs[1]
         case "max_pool":
-            x = _max_pool(x, numbers, operator)
+            # XLA on CPU (jaxlib 0.10.2) computes wrong values where it fuses a reduction, as of `lax.reduce_window`, with
+            # the sum of a padded image and a convolution before it. `lax.optimization_barrier` does not prevent that.
+            x = functools.reduce(jnp.maximum, _shifted(x, numbers, operator, -jnp.inf))
         case "pad":
             x = jnp.pad(x, list(zip(numbers[::2], numbers[1::2], strict=True)))
         case "prelu":
@@ -136,28 +142,23 @@ def run(operator: Operator, inputs: Sequence[jax.Array]) -> jax.Array:
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, bias: jax.Array, operator: Operator) -> jax.Array:
-    """Convolves f32[N,H,W,C] with all channels together (conv) or each channel alone (depthwise), and adds the bias."""
-    groups = x.shape[-1] if operator.name == "depthwise" else 1
-    strides, axes = (operator.stride, operator.stride), ("NHWC", "HWIO", "NHWC")
-    x = jax.lax.conv_general_dilated(
-        x, kernel, strides, operator.padding, dimension_numbers=axes, feature_group_count=groups
-    )
-    return x + bias
+    """Convolves f32[N,H,W,C] with f32[h,w,C,D], all channels together, and adds the bias f32[D]."""
+    strides = (operator.stride, operator.stride)
+    axes = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, strides, operator.padding, dimension_numbers=axes) + bias
 
 
-def _max_pool(x: jax.Array, window: Sequence[int], operator: Operator) -> jax.Array:
-    """Computes the maximum over windows of f32[N,H,W,C].
+def _shifted(x: jax.Array, window: Sequence[int], operator: Operator, border: float) -> list[jax.Array]:
+    """Returns, for each place in a window from left to right and down, the pixels that lie there: f32[N,h,w,C] each.
 
-    It is a maximum of shifted images, as XLA on CPU (jaxlib 0.10.2) computes wrong values where it fuses a reduction
-    (`lax.reduce_window`, or `max` over axes of a reshaped image) with the sum of a padded image and a convolution
-    before it. `lax.optimization_barrier` does not prevent that.
+    Args:
+        x: f32[N,H,W,C].
+        window: height and width.
+        operator: its stride and padding.
+        border: value of the pixels beyond the border.
     """
-    pads = jax.lax.padtype_to_pads(x.shape[1:3], window, (operator.stride, operator.stride), operator.padding)
-    x = jnp.pad(x, [(0, 0), *pads, (0, 0)], constant_values=-jnp.inf)
-    # Image k begins at pixel k of the window; the last window begins where it still fits.
-    height, width = (length - side + 1 for length, side in zip(x.shape[1:3], window))
     step = operator.stride
-    shifted = (
-        x[:, i : i + height : step, j : j + width : step] for i, j in itertools.product(*map(range, window))
-    )
-    return functools.reduce(jnp.maximum, shifted)
+    pads = jax.lax.padtype_to_pads(x.shape[1:3], window, (step, step), operator.padding)
+    x = jnp.pad(x, [(0, 0), *pads, (0, 0)], constant_values=border)
+    height, width = (length - side + 1 for length, side in zip(x.shape[1:3], window))  # places where a window begins
+    return [x[:, i : i + height : step, j : j + width : step] for i, j in itertools.product(*map(range, window))]
