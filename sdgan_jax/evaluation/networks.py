@@ -270,7 +270,7 @@ def measure_attire_overlap(network: PositionNetwork, params: np.ndarray) -> tupl
         ValueError: the network has another layout, for which there is no ground truth.
     """
     layout = known_layout(network)
-    run = jax.jit(network)
+    find = network.make_find()
     cells: list[np.ndarray] = []
     overlaps: dict[str, list[float]] = {name: [] for name in tfds_megn.ATTRIBUTES[1:]}
     missed = 0
@@ -325,13 +325,13 @@ def photo_sheet(
         A sheet of squares of 256 pixels, of the first photos (None without any); the score of the face in each photo by
         its path, None where none is found; and a line for each photo that cannot be read.
     """
-    run = jax.jit(network)
+    find = network.make_find()
     cells: list[np.ndarray] = []
     scores: dict[str, float | None] = {}
     notes: list[str] = []
     files = tqdm.tqdm(photos, desc="Photos", unit="photo")
     for file, picture in photo_files.read(files, lambda _, line: notes.append(line)):
-        found = finding.find(picture.pixels, run, network.uv_layout, network.framing)
+        found = find(picture.pixels)
         scores[file.label] = None if found is None else found.score
         if len(cells) < _PHOTOS_SHOWN:
             sketched = picture.pixels

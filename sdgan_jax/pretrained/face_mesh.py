@@ -17,10 +17,16 @@ from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.face3d.finding import Found
 from sdgan_jax.nets import graph
 from sdgan_jax.nets.graph import Graph
-from sdgan_jax.pretrained import inputs, storage
+from sdgan_jax.pretrained import archive, inputs, storage
 from sdgan_jax.pretrained.archive import Tree
 
 KIND = "mesh"
+SIZES = {"detector": detection.SIZE, "landmarks": 256}
+# Shapes of the outputs of one image: boxes and scores; points, presence, and a number that is not used.
+OUTPUTS = {
+    "detector": [(detection.ANCHORS, detection.NUMBERS), (detection.ANCHORS, 1)],
+    "landmarks": [(1, 1, 3 * mesh.POINTS), (1, 1, 1), (1,)],
+}
 MAP_SIZE = 64  # texels along a side of the position maps, as many as those of the PRNet that comes with the project
 
 
@@ -149,17 +155,38 @@ def mesh_network(path: epath.PathLike) -> MeshNetwork:
     """
 
     def shapes(settings: dict[str, Any]) -> Tree:
-        target = {"surface": {"vertices": jax.ShapeDtypeStruct((mesh.VERTICES, 3), jnp.float32)}}
-        for part, wanted in (("detector", DETECTOR_OUTPUTS), ("landmarks", LANDMARKS_OUTPUTS)):
-            target[part] = {
-                name: jax.ShapeDtypeStruct(tuple(shape), jnp.float32) for name, shape in settings[part]["arrays"].items()
-            }
-            check(graph.from_settings(settings[part]), target[part], wanted)
-        return target
+        target: Tree = {"surface": {"vertices": jax.ShapeDtypeStruct((mesh.VERTICES, 3), jnp.float32)}}
+        for part in OUTPUTS:
+            arrays = settings[part]["arrays"].items()
+            target[part] = {name: jax.ShapeDtypeStruct(tuple(shape), jnp.float32) for name, shape in arrays}
+            check(part, graph.from_settings(settings[part]), target[part])
+        # The names of arrays contain the separator of trees: "conv_0/kernel".
+        return archive.unflatten({f"{part}/{name}": leaf for part in target for name, leaf in target[part].items()})
 
     settings, variables = storage.read(path, KIND, shapes)
-    return MeshNetwork(*(graph.from_settings(settings[part]) for part in ("detector", "landmarks")), variables)
+    flat = {part: archive.flatten(variables[part]) for part in OUTPUTS}
+    detector, landmarks = (graph.from_settings(settings[part]) for part in OUTPUTS)
+    return MeshNetwork(detector, landmarks, variables | flat)
 
 
-DETECTOR_OUTPUTS = [(detection.ANCHORS, detection.NUMBERS), (detection.ANCHORS, 1)]
-LANDMARKS_OUTPUTS = [(1, 1, 3 * mesh.POINTS), (1, 1, 1), (1,)]  # points, presence, and a number that is not used
+def check(part: str, network: Graph, arrays: Tree) -> None:
+    """Checks that a graph computes what a part of the mesh network must.
+
+    Args:
+        part: "detector" or "landmarks".
+        network: the graph.
+        arrays: its arrays, or their shapes, by name.
+
+    Raises:
+        ValueError: the graph does not fit its arrays, or its input and outputs have other shapes.
+    """
+    images = jax.ShapeDtypeStruct((1, network.size, network.size, 3), jnp.float32)
+    try:
+        made = jax.eval_shape(functools.partial(graph.apply, network), arrays, images)
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"its operators do not fit together ({str(error)[:80]})") from error
+    shapes = [value.shape[1:] for value in made]
+    if network.size != SIZES[part] or shapes != OUTPUTS[part]:
+        raise ValueError(
+            f"it maps {network.size} pixels to {shapes}, where {SIZES[part]} to {OUTPUTS[part]} are expected"
+        )
