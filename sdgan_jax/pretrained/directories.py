@@ -50,7 +50,20 @@ PUBLISHED = {
     "from lpips/weights/v0.1 of the PyPI package lpips",
     "mesh": "face_landmarker.task, published by MediaPipe",
 }
-_WEIGHTS_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".index", ".safetensors", ".bin", ".h5", ".onnx", ".task", ".tflite")
+_WEIGHTS_SUFFIXES = (
+    ".pt",
+    ".pth",
+    ".pkl",
+    ".pickle",
+    ".ckpt",
+    ".index",
+    ".safetensors",
+    ".bin",
+    ".h5",
+    ".onnx",
+    ".task",
+    ".tflite",
+)
 _WEIGHTS_STARTS = (
     b"PK\x03\x04",
     b"\x80\x02",

@@ -107,9 +107,7 @@ class PositionNetwork:
 
     def make_find(self) -> Callable[[np.ndarray], finding.Found | None]:
         """Returns the compiled search for the face in a photo, see `finding.find`."""
-        return functools.partial(
-            finding.find, predict=jax.jit(self), layout=self.uv_layout, framing=self.framing
-        )
+        return functools.partial(finding.find, predict=jax.jit(self), layout=self.uv_layout, framing=self.framing)
 
     @functools.cached_property
     def uv_layout(self) -> layouts.Layout:
