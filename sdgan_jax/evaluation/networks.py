@@ -20,7 +20,7 @@ from sdgan_jax.data import photo_files, rendered
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.evaluation import attributes, report
 from sdgan_jax.evaluation.report import Table
-from sdgan_jax.face3d import drawing, finding, geometry
+from sdgan_jax.face3d import drawing, geometry
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.face3d.attire import wear
 from sdgan_jax.metrics import landmarks as landmark_metrics
@@ -277,7 +277,7 @@ def measure_attire_overlap(network: PositionNetwork, params: np.ndarray) -> tupl
     for i in tqdm.trange(len(params), desc="Wearing", unit="face", mininterval=0.5):
         photo = tfds_megn.render(params[i], "none", ATTIRE_PIXELS)
         truth = tfds_megn.position_map(params[i], ATTIRE_PIXELS)
-        found = finding.find(photo, run, layout, network.framing)
+        found = find(photo)
         missed += found is None
         for name, values in overlaps.items():
             drawn = [_attire(photo, each, name) for each in (truth, None if found is None else found.position_map)]

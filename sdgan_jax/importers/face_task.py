@@ -24,7 +24,7 @@ PARTS = {"detector": "face_detector.tflite", "landmarks": "face_landmarks_detect
 SURFACE = "geometry_pipeline_metadata_landmarks.binarypb"
 TAKE = "give MediaPipe's face_landmarker.task, which contains the face detector, the face mesh and its surface"
 _MOST_BYTES = 64 << 20  # of a part; they have up to 2.6 MB
-# Fields of mediapipe/tasks/cc/vision/face_geometry/proto: the mesh, in it the vertices, five numbers each: x, y, z, u, v.
+# Fields of mediapipe/tasks/cc/vision/face_geometry/proto: the mesh; its vertices, five numbers each: x, y, z, u, v.
 _MESH, _BUFFER, _NUMBERS = 1, 3, 5
 
 

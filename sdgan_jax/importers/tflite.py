@@ -18,7 +18,7 @@ from sdgan_jax.nets.graph import Graph, Operator
 MAGIC = b"TFL3"  # bytes 4 to 8
 _CODES = {0: "add", 2: "concatenation", 3: "conv", 4: "depthwise", 6: "dequantize", 14: "logistic", 17: "max_pool",
           19: "relu", 22: "reshape", 34: "pad", 54: "prelu"}  # fmt: skip
-_TYPES = {0: np.dtype("<f4"), 1: np.dtype("<f2"), 2: np.dtype("<i4")}
+_TYPES = {0: "<f4", 1: "<f2", 2: "<i4"}
 _PADDINGS = {0: "SAME", 1: "VALID"}
 # Number of the field with the fused activation, in the options of each operator that has one.
 _ACTIVATION = {"add": 0, "concatenation": 1, "conv": 3, "depthwise": 4, "max_pool": 5}
@@ -56,7 +56,7 @@ class Table(NamedTuple):
             raise ValueError("a list is longer than the file")
         return [Table(self.data, self._follow(first + 4 * index)) for index in range(count)]
 
-    def array(self, field: int, dtype: str | np.dtype = "<i4") -> np.ndarray:
+    def array(self, field: int, dtype: str = "<i4") -> np.ndarray:
         """Returns the numbers that a field lists, without a copy."""
         first, count = self._list(field)
         return np.frombuffer(self.data, dtype, count, first) if count else np.zeros(0, dtype)
@@ -121,7 +121,9 @@ def _read(model: Table, source: str) -> Model:
     shape = tensors[image].array(0)
     if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
         raise FileError(f"{source} does not take a square RGB image; it is a network of another kind")
-    names, operators, arrays = {image: Graph.INPUT}, [], {}
+    names: dict[int, str] = {image: Graph.INPUT}
+    operators: list[Operator] = []
+    arrays: dict[str, np.ndarray] = {}
     for one in subgraph.tables(3):
         code = codes[one.number(0, "I")]
         inputs, (output,) = one.array(1), one.array(2)
@@ -183,7 +185,7 @@ def _operator(
 
 def _constant(tensor: Table, buffers: list[Table]) -> np.ndarray:
     """Returns the numbers that a file contains for a tensor, f32 or i32 in its shape; empty where there are none."""
-    data, shape = buffers[tensor.number(2, "I")].array(0, np.uint8), tensor.array(0)
+    data, shape = buffers[tensor.number(2, "I")].array(0, "u1"), tensor.array(0)
     if not data.size or (dtype := _TYPES.get(tensor.number(1, "b"))) is None:
         return np.zeros(0, np.float32)
     numbers = data.view(dtype).reshape(shape)

@@ -76,10 +76,7 @@ def from_settings(settings: Mapping[str, Any]) -> Graph:
         ValueError: the settings are no graph.
     """
     try:
-        operators = tuple(
-            Operator(**{k: tuple(v) if isinstance(v, list) else v for k, v in one.items()})
-            for one in settings["operators"]
-        )
+        operators = tuple(_operator(one) for one in settings["operators"])
         graph = Graph(settings["size"], operators, tuple(settings["outputs"]))
     except (TypeError, AttributeError) as error:
         raise ValueError("an operator has unknown fields or is not {…}") from error
@@ -89,6 +86,14 @@ def from_settings(settings: Mapping[str, Any]) -> Graph:
     if unknown:
         raise ValueError(f"unknown operators: {', '.join(sorted(unknown))[:80]}")
     return graph
+
+
+def _operator(fields: Mapping[str, Any]) -> Operator:
+    """Returns the operator of a JSON object, whose lists are tuples here."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    return Operator(**values)
 
 
 def apply(graph: Graph, arrays: Mapping[str, jax.Array], images: jax.Array) -> tuple[jax.Array, ...]:
@@ -121,8 +126,8 @@ def run(operator: Operator, inputs: Sequence[jax.Array]) -> jax.Array:
         case "add":
             x = x + inputs[1]
         case "max_pool":
-            # XLA on CPU (jaxlib 0.10.2) computes wrong values where it fuses a reduction, as of `lax.reduce_window`, with
-            # the sum of a padded image and a convolution before it. `lax.optimization_barrier` does not prevent that.
+            # XLA on CPU (jaxlib 0.10.2) computes wrong values where it fuses a reduction, as of `lax.reduce_window`,
+            # with the sum of a padded image and a convolution before it; `lax.optimization_barrier` does not help.
             x = functools.reduce(jnp.maximum, _shifted(x, numbers, operator, -jnp.inf))
         case "pad":
             x = jnp.pad(x, list(zip(numbers[::2], numbers[1::2], strict=True)))

@@ -10,8 +10,8 @@ from etils import epath
 
 from sdgan_jax.nets.prnet import to_input
 from sdgan_jax.pretrained import directories, inputs
-from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
 from sdgan_jax.pretrained.face_mesh import KIND
+from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
 from sdgan_jax.pretrained.position import PositionNetwork, prnet_network
 
 
