@@ -9,7 +9,8 @@ FILE is a .pt of rosinality/stylegan2-pytorch, or a .pkl of NVlabs stylegan2 (Te
 stylegan3 that contains StyleGAN2 networks; or it becomes a network directory: the .index of PRNet's TensorFlow
 checkpoint, IR-SE50's model_ir_se50.pth, a checkpoint of SD-GAN's official fusion network, the Inception of FID
 (pt_inception-2015-12-05-6726825d.pth, weights-inception-2015-12-05-6726825d.pth), or for LPIPS torchvision's
-vgg16-*.pth or alexnet-*.pth, with the heads of the package lpips in --lpips_heads. Nothing in it is executed.
+vgg16-*.pth or alexnet-*.pth, with the heads of the package lpips in --lpips_heads, or MediaPipe's
+face_landmarker.task, a face detector and a face mesh. Nothing in it is executed.
 
 DIR is a training workdir or a model directory; the last command also takes a network directory. It makes a model
 directory of the newest checkpoint of a workdir, and rewrites the arrays of a weights.npz, the old format.

@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     outputs.check_folder(out)
     outputs.check_own([out / name for name in (networks.RESULTS, *networks.SHEETS)], networks.BY)
     photos = photo_files.find(epath.Path(INPUT.value), out) if INPUT.value else []
-    position, embedder = pretrained.position_network(PRNET.value), pretrained.identity_network(IDENTITY.value)
+    position, embedder = pretrained.prnet_network(PRNET.value), pretrained.identity_network(IDENTITY.value)
     judge = pretrained.attribute_classifier(CLASSIFIER.value)
     networks.known_layout(position)  # before the data are prepared
     faces = rendered.read(DATASET.value, "test", DATA_DIR.value).first(FACES.value)

@@ -40,7 +40,9 @@ FORMAT = flags.DEFINE_enum(
     wearing.FORMATS,
     "file format of the images; same: JPEG files become JPEG files, compressed as they were",
 )
-NETWORK = launch.define_path("network", "", "position network directory; the one that comes with the project if empty")
+NETWORK = launch.define_path(
+    "network", "", "position network directory, a PRNet or a face mesh; the one that comes with the project if empty"
+)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.encoder import Encoder
 from sdgan_jax.nets.fusion import Face3D, Fusion, feature_side
 from sdgan_jax.nets.generator import Generator, Noise
-from sdgan_jax.pretrained import IdentityNetwork, PerceptualNetwork, PositionNetwork
+from sdgan_jax.pretrained import IdentityNetwork, MeshNetwork, PerceptualNetwork, PositionNetwork
 from sdgan_jax.pretrained.archive import Tree
 
 
@@ -36,7 +36,7 @@ class Networks:
     discriminator: Discriminator
     fusion: Fusion
     encoder: Encoder | None = None  # only in the recipe `staged`
-    position: PositionNetwork | None = None  # frozen; gives F the 3D shape of its face
+    position: PositionNetwork | MeshNetwork | None = None  # frozen; gives F the 3D shape of its face
     identity: IdentityNetwork | None = None  # frozen; embeds faces for the identity loss
     perceptual: PerceptualNetwork | None = None  # frozen; its features are seen by D's feature heads
     templates: np.ndarray | None = None  # f32[A-1,R,R,3], an image of each attribute, where F takes images of them

@@ -88,7 +88,7 @@ def evaluate_model(
         reals[split] = {name: faces.images[faces.labels == i][:per_class] for i, name in enumerate(names)}
 
     classify = functools.partial(classifier_lib.classify, jax.jit(classifier))
-    is_face = make_is_face(pretrained.position_network())
+    is_face = make_is_face(pretrained.prnet_network())
     results = measure_attributes(generated, reals["test"], reals["validation"], classify, is_face)
     results["dataset"] = f"megn/{config}"
     results["classifier"] = {

@@ -20,7 +20,7 @@ from sdgan_jax.data import photo_files, rendered
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.evaluation import attributes, report
 from sdgan_jax.evaluation.report import Table
-from sdgan_jax.face3d import drawing, finding, geometry
+from sdgan_jax.face3d import drawing, geometry
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.face3d.attire import wear
 from sdgan_jax.metrics import landmarks as landmark_metrics
@@ -270,14 +270,14 @@ def measure_attire_overlap(network: PositionNetwork, params: np.ndarray) -> tupl
         ValueError: the network has another layout, for which there is no ground truth.
     """
     layout = known_layout(network)
-    run = jax.jit(network)
+    find = network.make_find()
     cells: list[np.ndarray] = []
     overlaps: dict[str, list[float]] = {name: [] for name in tfds_megn.ATTRIBUTES[1:]}
     missed = 0
     for i in tqdm.trange(len(params), desc="Wearing", unit="face", mininterval=0.5):
         photo = tfds_megn.render(params[i], "none", ATTIRE_PIXELS)
         truth = tfds_megn.position_map(params[i], ATTIRE_PIXELS)
-        found = finding.find(photo, run, layout, network.framing)
+        found = find(photo)
         missed += found is None
         for name, values in overlaps.items():
             drawn = [_attire(photo, each, name) for each in (truth, None if found is None else found.position_map)]
@@ -325,13 +325,13 @@ def photo_sheet(
         A sheet of squares of 256 pixels, of the first photos (None without any); the score of the face in each photo by
         its path, None where none is found; and a line for each photo that cannot be read.
     """
-    run = jax.jit(network)
+    find = network.make_find()
     cells: list[np.ndarray] = []
     scores: dict[str, float | None] = {}
     notes: list[str] = []
     files = tqdm.tqdm(photos, desc="Photos", unit="photo")
     for file, picture in photo_files.read(files, lambda _, line: notes.append(line)):
-        found = finding.find(picture.pixels, run, network.uv_layout, network.framing)
+        found = find(picture.pixels)
         scores[file.label] = None if found is None else found.score
         if len(cells) < _PHOTOS_SHOWN:
             sketched = picture.pixels

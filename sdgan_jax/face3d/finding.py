@@ -22,7 +22,7 @@ from sdgan_jax.face3d import alignment
 from sdgan_jax.face3d.layout import Layout, mean_params
 
 Predict = Callable[[np.ndarray], np.ndarray]
-Place = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # a photo as `_levels`, a square of it, and one of `_FRAMES`
+Place = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # a photo as `halvings`, a square of it, and one of `_FRAMES`
 
 THRESHOLD = 0.0125  # largest score of a face, see `Found`
 SIZE = 256  # side of the network's input frames in pixels
@@ -99,9 +99,9 @@ def find(image: np.ndarray, predict: Predict, layout: Layout, framing: Framing =
     Returns:
         The face, or None if no score is below `THRESHOLD`.
     """
-    levels, (height, width) = _levels(image), image.shape[:2]
+    levels, (height, width) = halvings(image), image.shape[:2]
     for scales in (SCALES[:_LARGE], SCALES[_LARGE:]):
-        best = _search(levels, _pyramid(height, width, scales), predict, layout, framing)
+        best = _search(levels, pyramid(height, width, scales), predict, layout, framing)
         if best is not None and best.score < THRESHOLD:
             return best
     return None
@@ -151,7 +151,7 @@ def _score(levels: list[np.ndarray], square: np.ndarray, maps: list[np.ndarray],
     plausible = np.isfinite(position_map).all() and _plausible(points[:1], square[None])[0]
     if plausible and _shape_error(position_map, layout) < _MISSHAPEN:
         at = alignment.to_square(position_map, square, SIZE)
-        score = np.median(_disagreement(points[:1], points[1:])) * _unlikeness(_cut_frame(levels, square), at, layout)
+        score = np.median(_disagreement(points[:1], points[1:])) * _unlikeness(cut_frame(levels, square), at, layout)
     return Found(position_map, float(score), box_of(position_map, layout))
 
 
@@ -166,7 +166,7 @@ def _landmarks(position_map: np.ndarray, layout: Layout) -> np.ndarray:
     return position_map[layout.landmark_texels]
 
 
-def _pyramid(height: int, width: int, scales: tuple[float, ...]) -> np.ndarray:
+def pyramid(height: int, width: int, scales: tuple[float, ...]) -> np.ndarray:
     """Returns the squares f64[N,3] to search, see `alignment`; those larger than the photo reach over its edge."""
     squares = []
     for scale in scales:
@@ -278,7 +278,7 @@ def _predict(places: Sequence[Place], predict: Predict) -> Iterator[np.ndarray]:
         some = [(levels, _move(square, frame), frame[3]) for levels, square, frame in places[first : first + _BATCH]]
         full = np.zeros((_BATCH, SIZE, SIZE, 3), np.float32)  # one shape: one compilation
         for k, (levels, square, degrees) in enumerate(some):
-            full[k] = pictures.to_float(_cut_frame(levels, square, degrees))
+            full[k] = pictures.to_float(cut_frame(levels, square, degrees))
         for found, (_, square, degrees) in zip(np.asarray(predict(full)), some, strict=False):
             yield alignment.from_square(found, square, SIZE, degrees).astype(np.float32)
 
@@ -290,7 +290,7 @@ def _move(square: np.ndarray, frame: np.ndarray) -> np.ndarray:
     return np.array([x + right * side, y + down * side, larger * side])
 
 
-def _levels(image: np.ndarray) -> list[np.ndarray]:
+def halvings(image: np.ndarray) -> list[np.ndarray]:
     """Returns the photo and copies of half the size each, so that cutting large frames costs less than the network."""
     levels = [image]
     while min(levels[-1].shape[:2]) >= _FINEST:
@@ -298,8 +298,8 @@ def _levels(image: np.ndarray) -> list[np.ndarray]:
     return levels
 
 
-def _cut_frame(levels: list[np.ndarray], square: np.ndarray, degrees: float = 0.0) -> np.ndarray:
-    """Cuts a square of the photo as a frame u8[256,256,3], its content rotated clockwise."""
-    k = int(np.clip(np.log2(2 * square[2] / _FINEST), 0, len(levels) - 1))
+def cut_frame(levels: list[np.ndarray], square: np.ndarray, degrees: float = 0.0, size: int = SIZE) -> np.ndarray:
+    """Cuts a square of the photo as a frame u8[size,size,3], its content rotated clockwise."""
+    k = int(np.clip(np.log2(2 * square[2] / _FINEST * SIZE / size), 0, len(levels) - 1))
     small = np.append(pictures.scale_positions(square[:2], 0.5**k), square[2] / 2**k)
-    return alignment.cut(levels[k], small, SIZE, degrees)
+    return alignment.cut(levels[k], small, size, degrees)

@@ -7,15 +7,28 @@ from typing import Any, BinaryIO
 
 from etils import epath
 
-from sdgan_jax.importers import arcface, arrays, inception, lpips, nvlabs, nvlabs_tf, pickles, prnet, rosinality, sfn
+from sdgan_jax.importers import (
+    arcface,
+    arrays,
+    face_task,
+    inception,
+    lpips,
+    nvlabs,
+    nvlabs_tf,
+    pickles,
+    prnet,
+    rosinality,
+    sfn,
+    tflite,
+)
 from sdgan_jax.importers.assembly import Imported, Network, Parts, assemble
 from sdgan_jax.importers.pickles import Call, FileError, printable
 
-FORMATS = ("rosinality", "nvlabs", "nvlabs_tf", "prnet", "irse50", "sfn", "inception", "lpips")
+FORMATS = ("rosinality", "nvlabs", "nvlabs_tf", "prnet", "irse50", "sfn", "inception", "lpips", "mesh")
 MAX_BYTES = 8 << 30  # a training checkpoint of 1024 pixels with its optimisers has 0.7 GB
 _KNOWN = (
     ".pt of rosinality, .pkl of NVlabs (stylegan2, -ada, 3), .pth of IR-SE50, of SD-GAN's fusion network, of FID's "
-    "Inception, and of torchvision's VGG16 and AlexNet for LPIPS"
+    "Inception, and of torchvision's VGG16 and AlexNet for LPIPS, MediaPipe's face_landmarker.task"
 )
 _STARTS = {  # files that are often saved under the name of a weights file, by their first bytes
     b"<": "a web page, so the download failed",
@@ -74,6 +87,10 @@ def _read(file: BinaryIO, source: str, lpips_heads: epath.PathLike) -> tuple[str
     """Returns the format of a file and the networks in it."""
     start = file.read(64).lstrip()
     file.seek(0)
+    if start[4:8] == tflite.MAGIC:
+        raise FileError(f"{source} is a single network of TensorFlow Lite; {face_task.TAKE}")
+    if face_task.is_task(file):  # its zip may begin with padding
+        return "mesh", face_task.network_of(file, source)
     if start.startswith(b"PK"):
         return _read_torch(file, source, lpips_heads)
     for known, what in _STARTS.items():

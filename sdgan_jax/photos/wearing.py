@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
@@ -42,15 +41,13 @@ class Finder(NamedTuple):
     """A position network in the form that finds faces.
 
     Attributes:
-        predict: position maps of frames, see `finding.find`.
-        layout: layout of the maps.
-        framing: framing of the faces that the network was trained on.
+        find: finds the face in a photo u8[H,W,3], as `finding.find`.
+        layout: layout of its position map.
         name: differs for networks that find differently.
     """
 
-    predict: finding.Predict
+    find: Callable[[np.ndarray], finding.Found | None]
     layout: Layout
-    framing: finding.Framing
     name: str
 
 
@@ -61,7 +58,7 @@ def read_finder(path: epath.PathLike = "") -> Finder:
         path: network directory; "" for the one that comes with the project.
     """
     network = pretrained.position_network(path)
-    return Finder(jax.jit(network), network.uv_layout, network.framing, archive.fingerprint(network.variables))
+    return Finder(network.make_find(), network.uv_layout, archive.fingerprint(network.variables))
 
 
 def wear_photos(
@@ -107,7 +104,7 @@ def wear_photos(
     row = {"attribute": looks.label}
     with results:
         for photo, picture in photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line)):
-            found = finding.find(picture.pixels, finder.predict, finder.layout, finder.framing)
+            found = finder.find(picture.pixels)
             if found is None:
                 results.skip(photo, row, NO_FACE)
             else:

@@ -35,6 +35,7 @@ RUNS = {
 # For each kind of network directory, the flag, field or function that takes it.
 USES = {
     "prnet": "--network of experiments.wear or --config.fusion.position_network",
+    "mesh": "--network of experiments.wear or --config.fusion.position_network",
     "identity": "--config.losses.identity_network",
     "classifier": "--classifier of experiments.evaluate and experiments.measure",
     "sfn": "sdgan_jax.pretrained.fusion_network",
@@ -47,8 +48,22 @@ PUBLISHED = {
     "weights-inception-2015-12-05-6726825d.pth, published by torch-fidelity",
     "lpips": "vgg16-397923af.pth or alexnet-owt-7be5be79.pth, published by torchvision, beside vgg.pth or alex.pth "
     "from lpips/weights/v0.1 of the PyPI package lpips",
+    "mesh": "face_landmarker.task, published by MediaPipe",
 }
-_WEIGHTS_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".index", ".safetensors", ".bin", ".h5", ".onnx")
+_WEIGHTS_SUFFIXES = (
+    ".pt",
+    ".pth",
+    ".pkl",
+    ".pickle",
+    ".ckpt",
+    ".index",
+    ".safetensors",
+    ".bin",
+    ".h5",
+    ".onnx",
+    ".task",
+    ".tflite",
+)
 _WEIGHTS_STARTS = (
     b"PK\x03\x04",
     b"\x80\x02",
@@ -245,6 +260,12 @@ def _convert(file: epath.Path) -> str:
         out = out.with_name(f"{out.name}_model")
     source, target = (shlex.quote(str(path)) for path in (file, out))
     return f"convert it by `{_CONVERT.format(source, target)}`, then give {target}"
+
+
+def is_network(path: epath.PathLike, kind: str) -> bool:
+    """Returns whether a path is a network directory of this kind."""
+    folder = epath.Path(path)
+    return (folder / NETWORK).exists() and _network_kind(folder) == kind
 
 
 def _network_kind(folder: epath.Path) -> str:

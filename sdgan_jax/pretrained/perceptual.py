@@ -9,9 +9,10 @@ import jax
 from etils import epath
 
 from sdgan_jax.nets.prnet import to_input
-from sdgan_jax.pretrained import inputs
+from sdgan_jax.pretrained import directories, inputs
+from sdgan_jax.pretrained.face_mesh import KIND
 from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
-from sdgan_jax.pretrained.position import PositionNetwork, position_network
+from sdgan_jax.pretrained.position import PositionNetwork, prnet_network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,16 +54,19 @@ def perceptual_network(position: epath.PathLike = "", identity: epath.PathLike =
     """Reads the networks whose features are compared.
 
     Args:
-        position: a network directory; "" for the position network that comes with the project.
+        position: a network directory; "" for the position network that comes with the project, which also stands in
+            for a face mesh: that was not trained on faces with attributes.
         identity: likewise of the identity network.
 
     Returns:
         The network.
 
     Raises:
-        FileNotFoundError, ValueError: as `position_network` and `identity_network`.
+        FileNotFoundError, ValueError: as `prnet_network` and `identity_network`.
     """
-    return PerceptualNetwork(position_network(position), identity_network(identity))
+    if position and directories.is_network(position, KIND):
+        position = ""
+    return PerceptualNetwork(prnet_network(position), identity_network(identity))
 
 
 def _block_outputs(net: Any, variables: Any, images: jax.Array) -> list[jax.Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,8 +17,9 @@ from sdgan_jax import pictures
 from sdgan_jax.face3d import descent, finding, geometry
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.prnet import SCALE, ResFCN, to_input
-from sdgan_jax.pretrained import inputs, storage
+from sdgan_jax.pretrained import directories, inputs, storage
 from sdgan_jax.pretrained.archive import Tree
+from sdgan_jax.pretrained.face_mesh import KIND, MeshNetwork, mesh_network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,6 +105,10 @@ class PositionNetwork:
         """Size and position of the faces in the training images."""
         return finding.PRNET if self.layout == "prnet" else finding.MEGN
 
+    def make_find(self) -> Callable[[np.ndarray], finding.Found | None]:
+        """Returns the compiled search for the face in a photo, see `finding.find`."""
+        return functools.partial(finding.find, predict=jax.jit(self), layout=self.uv_layout, framing=self.framing)
+
     @functools.cached_property
     def uv_layout(self) -> layouts.Layout:
         """UV layout of the maps.
@@ -121,8 +127,23 @@ class PositionNetwork:
         return layouts.prnet(np.asarray(table["landmarks"]), np.asarray(table["face"]))
 
 
-def position_network(path: epath.PathLike = "") -> PositionNetwork:
-    """Reads a position map network.
+def position_network(path: epath.PathLike = "") -> PositionNetwork | MeshNetwork:
+    """Reads a position map network: PRNet, or MediaPipe's face mesh.
+
+    Args:
+        path: a network directory; "" for the one that comes with the project.
+
+    Returns:
+        The network.
+
+    Raises:
+        FileNotFoundError, ValueError: as `prnet_network`.
+    """
+    return mesh_network(path) if path and directories.is_network(path, KIND) else prnet_network(path)
+
+
+def prnet_network(path: epath.PathLike = "") -> PositionNetwork:
+    """Reads a PRNet.
 
     Args:
         path: a network directory; "" for the one that comes with the project.

@@ -79,10 +79,10 @@ def test_the_frames_are_bounded_whatever_the_shape(height, width):
 
 @pytest.mark.parametrize("side", [256, 11586])
 def test_no_scale_has_more_squares_in_a_larger_photo(side):
-    squares = finding._pyramid(side, side, finding.SCALES)
-    assert len(squares) == len(finding._pyramid(300, 300, finding.SCALES)) < 128
-    assert len(finding._pyramid(9 * side, 16 * side, (0.35,))) == 8 * 15  # not thinned out
-    assert len(finding._pyramid(side, 1000 * side, (0.35,))) <= 128
+    squares = finding.pyramid(side, side, finding.SCALES)
+    assert len(squares) == len(finding.pyramid(300, 300, finding.SCALES)) < 128
+    assert len(finding.pyramid(9 * side, 16 * side, (0.35,))) == 8 * 15  # not thinned out
+    assert len(finding.pyramid(side, 1000 * side, (0.35,))) <= 128
 
 
 def test_frames_of_a_large_photo_are_cut_from_small_copies(monkeypatch):

@@ -1,6 +1,7 @@
 """Drawing on photos, with a network that knows one painted square."""
 
 import csv
+import functools
 import os
 import pathlib
 import subprocess
@@ -20,7 +21,7 @@ from tests.face3d.test_finding import LAYOUT, painted, see_square
 from tfds_megn import photos as photo_reader
 
 ROOT = pathlib.Path(__file__).parents[2]
-FINDER = wearing.Finder(see_square, LAYOUT, finding.MEGN, "painted")
+FINDER = wearing.Finder(functools.partial(finding.find, predict=see_square, layout=LAYOUT), LAYOUT, "painted")
 MASK = Looks(("mask",), ("cup",))
 
 

@@ -26,7 +26,7 @@ from sdgan_jax.data.batches import map_batches
 from sdgan_jax.face3d.attire import styles, wear
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.networks import Networks
-from sdgan_jax.pretrained import PositionNetwork, archive
+from sdgan_jax.pretrained import MeshNetwork, PositionNetwork, archive
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import sharding
 from tfds_megn import names
@@ -209,7 +209,7 @@ class _Dresser:
     """Puts attributes on faces of any kind, by the position maps found."""
 
     config: Config
-    position: PositionNetwork | None  # that of F, if there is one
+    position: PositionNetwork | MeshNetwork | None  # that of F, if there is one
     put_on: Wear
 
     def __call__(self, images: np.ndarray, attributes: np.ndarray, bar: tqdm.tqdm) -> np.ndarray:
