@@ -9,8 +9,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-# Differences of colours in [-1,1] up to which nothing, and from which all, is edited. Lower ones also edit pixels outside
-# of the attribute, higher ones hide weak edits. Chosen on validation faces, see docs/training.md.
+# Differences of colours in [-1,1] up to which nothing, and from which all, is edited. Lower ones also edit pixels
+# outside of the attribute, higher ones hide weak edits. Chosen on validation faces, see docs/training.md.
 LOW, HIGH = 0.2, 0.3
 _REACH = 64  # sides of an image in the reach of its dilation and blur
 

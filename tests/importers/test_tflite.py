@@ -12,6 +12,12 @@ from sdgan_jax.nets import graph
 from tests.importers.tflite_writer import Writer
 
 SAME = {0: ("Int8", 0), 1: ("Int32", 1), 2: ("Int32", 1)}
+# As for users: XLA's wrong values for such blocks, see `graph.run`, come from the optimisations that tests leave out.
+OPTIMISED = {
+    "xla_backend_optimization_level": 3,
+    "xla_llvm_disable_expensive_passes": False,
+    "xla_cpu_use_fusion_emitters": True,
+}
 HALF = {0: ("Int8", 0), 1: ("Int32", 2), 2: ("Int32", 2)}
 
 
@@ -66,7 +72,8 @@ def test_a_compiled_network_agrees_with_numpy(size, width, wider):
     data, arrays = face_block(rng, size, width, wider)
     model = tflite.read(data, "file")
     images = rng.uniform(-1, 1, (3, size, size, 3)).astype(np.float32)
-    (found,) = jax.jit(lambda arrays, images: graph.apply(model.graph, arrays, images))(model.arrays, images)
+    run = jax.jit(lambda arrays, images: graph.apply(model.graph, arrays, images), compiler_options=OPTIMISED)
+    (found,) = run(model.arrays, images)
     np.testing.assert_allclose(found, by_numpy(images, *arrays), atol=1e-4)
 
 
