@@ -269,7 +269,7 @@ def measure_attire_overlap(network: PositionNetwork, params: np.ndarray) -> tupl
     Raises:
         ValueError: the network has another layout, for which there is no ground truth.
     """
-    layout = known_layout(network)
+    known_layout(network)
     find = network.make_find()
     cells: list[np.ndarray] = []
     overlaps: dict[str, list[float]] = {name: [] for name in tfds_megn.ATTRIBUTES[1:]}
