@@ -127,7 +127,8 @@ def run(operator: Operator, inputs: Sequence[jax.Array]) -> jax.Array:
             x = x + inputs[1]
         case "max_pool":
             # XLA on CPU (jaxlib 0.10.2) computes wrong values where it fuses a reduction, as of `lax.reduce_window`,
-            # with the sum of a padded image and a convolution before it; `lax.optimization_barrier` does not help.
+            # with the sum of a padded image and a grouped convolution before it; barriers do not help. Neither the
+            # reduction nor the grouped convolution is used here, and either alone is right.
             x = functools.reduce(jnp.maximum, _shifted(x, numbers, operator, -jnp.inf))
         case "pad":
             x = jnp.pad(x, list(zip(numbers[::2], numbers[1::2], strict=True)))
