@@ -38,7 +38,7 @@ WORKDIR = launch.define_path(
     "workdir", None, "folder of the run, local or remote (gs://…); runs/<preset> when it is not given"
 )
 JOIN_PROCESSES = launch.define_processes()
-_EDITED = 24  # test persons whose edits are measured; `experiments.evaluate --benchmark=edits` takes more
+_EDITED = 18  # test persons whose edits are measured; `experiments.evaluate --benchmark=edits` takes more
 EVALUATE = flags.DEFINE_bool(
     "evaluate",
     True,

@@ -21,8 +21,8 @@ def get_config() -> Config:
     config.staged.stages = ("basis", "fusion")
     config.staged.basis_samples = 600
     config.staged.targets = 600
-    config.staged.fusion_steps = 120
-    config.log_every = 20
-    config.sample_every = 60
-    config.checkpoint_every = 60
+    config.staged.fusion_steps = 90
+    config.log_every = 15
+    config.sample_every = 45
+    config.checkpoint_every = 45
     return config

@@ -98,6 +98,18 @@ def test_points_are_placed_by_their_region(tmp_path):
     np.testing.assert_allclose(points[1, :, :2], [10, 50] + 80 * turned, atol=1e-3)
 
 
+def test_points_are_refined_twice_around_themselves(tmp_path):
+    wanted = write(tmp_path)[:, :2] / 256 - 0.5
+    network = pretrained.position_network(tmp_path)
+    region = np.array([[30, 20, 40, 0]], np.float32)
+    points, _ = jax.jit(network.refine)(np.zeros((1, 64, 64, 3), np.float32), region)
+    expected = [30, 20] + 40 * wanted
+    for _ in range(2):
+        low, high = expected.min(0), expected.max(0)
+        expected = (low + high) / 2 + 1.5 * (high - low).max() * wanted
+    np.testing.assert_allclose(points[0, :, :2], expected, atol=1e-3)
+
+
 def test_the_best_box_gives_the_region(tmp_path):
     write(tmp_path)
     network = pretrained.position_network(tmp_path)
