@@ -26,7 +26,8 @@ def enable() -> None:
     JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false turns it off. Where the folder
     cannot be written, nothing is kept.
     """
-    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+    given = jax.config.values
+    if given["jax_compilation_cache_dir"] or not given["jax_enable_compilation_cache"]:
         return
     folder = outputs.cache_folder("compiled") / _cpu()
     try:

@@ -146,7 +146,7 @@ class Networks:
         attributes = jnp.zeros((1, self.config.num_attributes))
         maps = None  # their values do not matter; zeros spare the work of tracing the position network
         if self.position is not None:
-            maps = jnp.zeros((1, self.position.net.size, self.position.net.size, 3))
+            maps = jnp.zeros((1, self.position.map_size, self.position.map_size, 3))
         return self.fusion.init(key, images, attributes, *self.fusion_inputs(images, attributes, maps))["params"]
 
     def init_e(self, key: jax.Array) -> Tree:

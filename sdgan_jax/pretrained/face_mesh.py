@@ -51,6 +51,7 @@ class MeshNetwork:
     variables: Tree
 
     layout = "megn"
+    map_size = MAP_SIZE
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Regresses the position map of the face that the detector finds with the best score.

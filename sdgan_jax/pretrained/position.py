@@ -101,6 +101,11 @@ class PositionNetwork:
         return dataclasses.replace(self, variables=self.variables | {"stages": stages})
 
     @property
+    def map_size(self) -> int:
+        """Texels along a side of the position maps."""
+        return self.net.size
+
+    @property
     def framing(self) -> finding.Framing:
         """Size and position of the faces in the training images."""
         return finding.PRNET if self.layout == "prnet" else finding.MEGN

@@ -10,7 +10,9 @@ from sdgan_jax import pretrained
 from sdgan_jax.face3d import mesh
 from sdgan_jax.nets import graph
 from sdgan_jax.nets.graph import Graph, Operator
+from sdgan_jax.networks import make_networks
 from sdgan_jax.pretrained import face_mesh
+from tests.training import tiny
 
 SMALL = Operator("max_pool", ("images",), "small", 8, numbers=(8, 8))
 DETECTOR = Graph(
@@ -108,6 +110,22 @@ def test_points_are_refined_twice_around_themselves(tmp_path):
         low, high = expected.min(0), expected.max(0)
         expected = (low + high) / 2 + 1.5 * (high - low).max() * wanted
     np.testing.assert_allclose(points[0, :, :2], expected, atol=1e-3)
+
+
+def test_f_takes_the_maps_of_the_mesh(tmp_path):
+    write(tmp_path)
+    base = tiny.config(resolution=32)
+    fusion = dataclasses.replace(base.fusion, use_3d=True, position_network=str(tmp_path))
+    nets = make_networks(dataclasses.replace(base, fusion=fusion))
+    images, weights = np.zeros((2, 32, 32, 3), np.float32), np.eye(3, dtype=np.float32)[1:]
+
+    def offset(key):
+        params_f = nets.init_f(key)
+        return nets.position(images), nets.offset(params_f, images, weights, max_attributes=1)
+
+    maps, offsets = jax.jit(offset)(jax.random.key(0))
+    assert maps.shape == (2, nets.position.map_size, nets.position.map_size, 3)
+    assert np.isfinite(maps).all() and np.isfinite(offsets).all()
 
 
 def test_the_best_box_gives_the_region(tmp_path):
