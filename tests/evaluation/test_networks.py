@@ -15,7 +15,7 @@ from sdgan_jax.config.networks import PRNetConfig
 from sdgan_jax.data import rendered
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.evaluation import networks
-from sdgan_jax.face3d import finding, layout
+from sdgan_jax.face3d import layout
 from sdgan_jax.nets.prnet import ResFCN
 from sdgan_jax.training.networks import prnet
 
@@ -133,9 +133,8 @@ def test_attire_by_the_true_map_overlaps_fully_and_by_no_map_not_at_all(monkeypa
         coverage[y : y + 10, x : x + 20] = 1.0
         return image, coverage
 
-    monkeypatch.setattr(networks.finding, "find", lambda *args: next(answers))
     monkeypatch.setattr(networks.wear, "wear", wear)
-    network = types.SimpleNamespace(layout="megn", uv_layout=layout.megn(32), framing=finding.MEGN)
+    network = types.SimpleNamespace(layout="megn", uv_layout=layout.megn(32), make_find=lambda: lambda _: next(answers))
     monkeypatch.setattr(jax, "jit", lambda function: function)
     table, sheet = networks.measure_attire_overlap(network, some.params)
     # 20 columns of which 12 are shared: 12 of 28.
@@ -154,9 +153,8 @@ def test_photos_are_sketched_scored_and_skipped(tmp_path, monkeypatch):
     files = [PhotoFile(name, epath.Path(tmp_path / name)) for name in ("face.png", "text.png", "wall.png")]
     j, i = np.meshgrid(np.linspace(10, 30, 32), np.linspace(10, 30, 32))
     answers = iter([found_at(np.stack([j, i, 0 * i], -1).astype(np.float32)), None])
-    monkeypatch.setattr(networks.finding, "find", lambda *args: next(answers))
     monkeypatch.setattr(jax, "jit", lambda function: function)
-    network = types.SimpleNamespace(layout="megn", uv_layout=layout.megn(32), framing=finding.MEGN)
+    network = types.SimpleNamespace(layout="megn", uv_layout=layout.megn(32), make_find=lambda: lambda _: next(answers))
     sheet, scores, notes = networks.photo_sheet(network, files)
     assert scores == {files[0].label: 0.75, files[2].label: None}
     assert len(notes) == 1 and "text.png" in notes[0]
