@@ -82,7 +82,12 @@ class Table(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What `read` makes of a file: the graph, and its arrays f32 by name."""
+    """A network.
+
+    Attributes:
+        graph: its operators.
+        arrays: f32 arrays by the names that the operators use.
+    """
 
     graph: Graph
     arrays: dict[str, np.ndarray]
