@@ -1,7 +1,7 @@
 """Blending of an edit into the given face: what the edit does not change stays as it was in the picture.
 
 No latent reproduces a face exactly. The edited face is therefore laid over the given one only where the generator's
-picture of the edited latent differs from its picture of the unedited one.
+picture of the edited latent differs from its picture of the unedited one, and in the colours of the given face.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-# Differences of colours in [-1,1] up to which nothing, and from which all, is edited. Lower ones also edit pixels
-# outside of the attribute, higher ones hide weak edits. Chosen on validation faces, see docs/training.md.
-LOW, HIGH = 0.2, 0.3
+# Differences of colours up to which nothing, and from which all, is edited, in shares of the strongest change of the
+# face: thin frames change the picture less than masks. Lower ones also edit pixels outside of the attribute, higher
+# ones hide weak edits. Chosen on validation faces, see docs/training.md.
+LOW, HIGH = 0.4, 0.5
+WEAKEST, STRONGEST = 0.2, 0.7  # bounds of the strongest change, in colours in [-1,1]
 _REACH = 64  # sides of an image in the reach of its dilation and blur
+_NEARBY = 1 / 8  # width of the Gaussian over which differences of colour are averaged, in sides
+_UNLIKE = 0.5  # difference of colours that says that the generator drew something else there
 
 
 def blend(source: jax.Array, plain: jax.Array, edited: jax.Array) -> jax.Array:
-    """Lays edited faces over given ones where they were edited: (1 - a) · source + a · edited, a = changed(...).
+    """Lays edited faces over given ones where they were edited: (1 - a) · source + a · (edited + c).
 
     Args:
         source: f32[N,R,R,3] in [-1,1], the given faces.
@@ -24,13 +28,51 @@ def blend(source: jax.Array, plain: jax.Array, edited: jax.Array) -> jax.Array:
         edited: f32[N,R,R,3], G's pictures of the edited latents.
 
     Returns:
-        f32[N,R,R,3]; the same numbers as `source` where `edited` is like `plain`.
+        f32[N,R,R,3]; the same numbers as `source` where `edited` is like `plain`. a is that of `edited_region`, c of
+        `colour_correction`.
     """
-    share = changed(plain, edited, LOW, HIGH)[..., None]
-    return (1.0 - share) * source + share * edited
+    region = edited_region(plain, edited)
+    share = region[..., None]
+    return (1.0 - share) * source + share * (edited + colour_correction(source, plain, region))
 
 
-def changed(a: jax.Array, b: jax.Array, low: float, high: float) -> jax.Array:
+def edited_region(plain: jax.Array, edited: jax.Array) -> jax.Array:
+    """Marks the region that an edit changes: `changed`, between thresholds that follow the strength of the change.
+
+    Args:
+        plain: f32[N,R,R,3], G's pictures of the latents.
+        edited: f32[N,R,R,3], G's pictures of the edited latents.
+
+    Returns:
+        f32[N,R,R] in [0,1].
+    """
+    strongest = jnp.clip(_differences(plain, edited).max((1, 2), keepdims=True), WEAKEST, STRONGEST)  # [N,1,1]
+    return changed(plain, edited, LOW * strongest, HIGH * strongest)
+
+
+def colour_correction(source: jax.Array, plain: jax.Array, region: jax.Array) -> jax.Array:
+    """Computes what the colours of G's pictures lack to those of the given faces.
+
+    It is the mean difference of the nearby pixels outside of a region. Pixels count less where picture and face show
+    different things, such as another background.
+
+    Args:
+        source: f32[N,R,R,3] in [-1,1], the given faces.
+        plain: f32[N,R,R,3], G's pictures of them.
+        region: f32[N,R,R] in [0,1], see `edited_region`.
+
+    Returns:
+        f32[N,R,R,3].
+    """
+    difference = source - plain
+    weight = (1.0 - region) * jnp.exp(-jnp.square(difference).max(-1) / (2.0 * _UNLIKE**2))
+    places = jnp.arange(region.shape[1])
+    near = jnp.exp(-0.5 * jnp.square((places[:, None] - places) / (_NEARBY * region.shape[1])))
+    total = jnp.einsum("ia,nab,bj->nij", near, weight + 1e-3, near)
+    return jnp.einsum("ia,nabc,bj->nijc", near, weight[..., None] * difference, near) / total[..., None]
+
+
+def changed(a: jax.Array, b: jax.Array, low: float | jax.Array, high: float | jax.Array) -> jax.Array:
     """Marks the region in which images differ.
 
     The largest difference of the three colours is averaged over nearby pixels, scaled by a smooth step from `low` to
@@ -39,16 +81,24 @@ def changed(a: jax.Array, b: jax.Array, low: float, high: float) -> jax.Array:
     Args:
         a: f32[N,R,R,3] in [-1,1].
         b: f32[N,R,R,3] in [-1,1].
-        low: difference up to which a place counts as the same.
-        high: difference from which it counts in full.
+        low: difference up to which a place counts as the same, f32 or f32[N,1,1].
+        high: difference from which it counts in full, likewise.
 
     Returns:
         f32[N,R,R] in [0,1].
     """
-    radius = max(1, a.shape[1] // _REACH)
-    difference = _mean(jnp.abs(a - b).max(-1), radius)
-    t = jnp.clip((difference - low) / (high - low), 0.0, 1.0)
+    radius = _radius(a)
+    t = jnp.clip((_differences(a, b) - low) / (high - low), 0.0, 1.0)
     return jnp.clip(_mean(_greatest(t * t * (3.0 - 2.0 * t), 2 * radius), radius), 0.0, 1.0)
+
+
+def _radius(images: jax.Array) -> int:
+    return max(1, images.shape[1] // _REACH)
+
+
+def _differences(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Returns the largest difference of the three colours, averaged over nearby pixels, f32[N,R,R]."""
+    return _mean(jnp.abs(a - b).max(-1), _radius(a))
 
 
 def _mean(x: jax.Array, radius: int) -> jax.Array:

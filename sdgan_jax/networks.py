@@ -156,8 +156,18 @@ class Networks:
 
     def encode(self, params_e: Tree, images: jax.Array, w_avg: jax.Array) -> jax.Array:
         """Computes the latents w+ f32[N,L,D] of faces f32[N,R,R,3] in [-1,1]: the average w plus E's output."""
+        return self.encode_and_recognise(params_e, images, w_avg)[0]
+
+    def encode_and_recognise(
+        self, params_e: Tree, images: jax.Array, w_avg: jax.Array, attributes: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Computes what `encode` does, and the logits f32[N,A] of the attributes that E recognises.
+
+        `attributes` f32[N,A] replaces them, where it is known what the faces wear.
+        """
         assert self.encoder is not None
-        return w_avg + _array(self.encoder.apply({"params": params_e}, images))
+        found, logits = cast(Any, self.encoder.apply({"params": params_e}, images, attributes))
+        return w_avg + found, logits
 
     def fusion_inputs(
         self, images: jax.Array, attributes: jax.Array, position_maps: jax.Array | None = None
@@ -249,14 +259,17 @@ def make_networks(config: Config) -> Networks:
         generator=Generator(config.generator, config.resolution),
         discriminator=Discriminator(config.discriminator, config.num_attributes),
         fusion=Fusion(config.fusion, config.num_attributes, offsets, config.generator.latent_dim),
-        encoder=Encoder(config.encoder, config.num_layers, config.generator.latent_dim)
-        if config.recipe == "staged"
-        else None,
+        encoder=_encoder(config) if config.recipe == "staged" else None,
         position=pretrained.position_network(config.fusion.position_network) if use_3d else None,
         identity=pretrained.identity_network(config.losses.identity_network) if embeds else None,
         perceptual=pretrained.perceptual_network() if config.discriminator.feature_heads else None,
         templates=_templates(config) if learns_f and config.fusion.semantic == "template" else None,
     )
+
+
+def _encoder(config: Config) -> Encoder:
+    exclusive = config.losses.attribute_kind == "softmax"
+    return Encoder(config.encoder, config.num_layers, config.generator.latent_dim, config.num_attributes, exclusive)
 
 
 def _templates(config: Config) -> np.ndarray:

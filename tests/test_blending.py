@@ -15,35 +15,79 @@ def draw(seed):
 SOURCE, PLAIN, OTHER = (draw(seed) for seed in range(3))
 
 
-@pytest.mark.parametrize("change", [0.0, 0.9 * blending.LOW, -0.9 * blending.LOW])
+WEAK = blending.LOW * blending.WEAKEST
+
+
+@pytest.mark.parametrize("change", [0.0, 0.9 * WEAK, -0.9 * WEAK])
 def test_without_a_change_the_source_is_returned_bit_for_bit(change):
     np.testing.assert_array_equal(blending.blend(SOURCE, PLAIN, PLAIN + np.float32(change)), SOURCE)
 
 
-def test_a_strong_change_is_the_edited_face():
-    edited = PLAIN + np.float32(1.1 * blending.HIGH) * np.float32([0, -1, 0])  # one colour is enough
+@pytest.mark.parametrize("change", [0.25, 1.5])
+def test_a_change_everywhere_is_the_edited_face(change):
+    edited = PLAIN + np.float32(change) * np.float32([0, -1, 0])  # one colour is enough
     np.testing.assert_allclose(blending.blend(SOURCE, PLAIN, edited), edited, atol=1e-5)
 
 
 def test_half_way_between_the_thresholds_both_have_half():
-    edited = PLAIN + np.float32((blending.LOW + blending.HIGH) / 2)
-    np.testing.assert_allclose(blending.blend(SOURCE, PLAIN, edited), (SOURCE + edited) / 2, atol=1e-4)
+    source, edited = PLAIN + np.float32(0.1), PLAIN + np.float32((blending.LOW + blending.HIGH) / 2 * blending.WEAKEST)
+    expected = (source + edited + 0.1) / 2  # in the source's colours
+    np.testing.assert_allclose(blending.blend(source, PLAIN, edited), expected, atol=1e-3)
 
 
 def test_only_the_surroundings_of_a_change_are_replaced():
     edited = PLAIN.copy()
     edited[0, 20:30, 40:50] = OTHER[0, 20:30, 40:50] + 3
-    result = np.asarray(blending.blend(SOURCE, PLAIN, edited))
+    result = np.asarray(blending.blend(PLAIN, PLAIN, edited))
     np.testing.assert_allclose(result[0, 20:30, 40:50], edited[0, 20:30, 40:50], atol=1e-5)
-    np.testing.assert_array_equal(result[1], SOURCE[1])
+    np.testing.assert_array_equal(result[1], PLAIN[1])
     far = np.ones((SIZE, SIZE), bool)
     far[15:35, 35:55] = False
-    np.testing.assert_array_equal(result[0][far], SOURCE[0][far])
+    np.testing.assert_array_equal(result[0][far], PLAIN[0][far])
+
+
+def test_weak_changes_count_where_the_face_has_no_stronger_ones():
+    edited = PLAIN.copy()
+    edited[:, 20:30, 40:50] += 0.25
+    edited[1, 50:60, 5:15] += 1.0
+    region = np.asarray(blending.edited_region(PLAIN, edited))
+    np.testing.assert_allclose(region[0, 20:30, 40:50], 1.0, atol=1e-5)
+    np.testing.assert_array_equal(region[1, 20:30, 40:50], 0.0)
+    np.testing.assert_allclose(region[1, 50:60, 5:15], 1.0, atol=1e-5)
+
+
+def test_edits_have_the_colours_of_the_given_face():
+    """A face that G draws darker, but for a background that it draws otherwise and that does not count."""
+    shift = np.float32([0.2, -0.1, 0.05])
+    source = PLAIN + shift
+    source[:, :8] = np.where(PLAIN[:, :8] > 0, -2, 2)
+    region = np.zeros((2, SIZE, SIZE), np.float32)
+    region[:, 30:40, 20:40] = 1
+    found = np.asarray(blending.colour_correction(source, PLAIN, region))
+    np.testing.assert_allclose(found[:, 30:40, 20:40], np.broadcast_to(shift, (2, 10, 20, 3)), atol=0.01)
+
+
+def test_the_colours_are_those_nearby_by_hand():
+    size, rng = 8, np.random.default_rng(5)
+    source, plain = (rng.uniform(-0.3, 0.3, (1, size, size, 3)) for _ in range(2))
+    region = rng.uniform(0, 1, (1, size, size))
+    expected = np.zeros(source.shape)
+    for i, j in np.ndindex(size, size):
+        total = 0.0
+        for k, m in np.ndindex(size, size):
+            near = np.exp(-((i - k) ** 2 + (j - m) ** 2) / 2)  # a standard deviation of an eighth of the side
+            difference = source[0, k, m] - plain[0, k, m]
+            weight = (1 - region[0, k, m]) * np.exp(-(np.abs(difference).max() ** 2) / (2 * 0.5**2))
+            expected[0, i, j] += near * weight * difference
+            total += near * (weight + 1e-3)
+        expected[0, i, j] /= total
+    found = blending.colour_correction(*(np.float32(x) for x in (source, plain, region)))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_single_pixels_of_noise_are_no_change():
     edited = PLAIN.copy()
-    edited[0, 10, 10] += 0.8 * 9 * blending.LOW  # the mean of nine pixels is below the threshold
+    edited[0, 10, 10] += 0.8 * 9 * WEAK  # the mean of nine pixels is below the threshold
     np.testing.assert_array_equal(blending.blend(SOURCE, PLAIN, edited), SOURCE)
 
 

@@ -303,7 +303,7 @@ def test_editing_in_z():
 
 def test_encode_is_the_average_w_plus_the_encoder(with_encoder):
     model = with_encoder
-    difference = model.nets.encoder.apply({"params": model.params["E"]}, IMAGES)
+    difference, _ = model.nets.encoder.apply({"params": model.params["E"]}, IMAGES)
     latent = model.encode(IMAGES)
     assert latent.shape == (N, LAYERS, DIM)
     close(latent, np.asarray(model.params["w_avg"]) + np.asarray(difference))

@@ -128,7 +128,8 @@ class EncoderLossConfig:
     pixels: NonNegative = 1.0  # L1 to the face on an image pyramid
     perceptual: NonNegative = 1.0  # distance on features of frozen networks
     latent: NonNegative = 1.0  # squared distance to the w of faces that G drew
-    pull: NonNegative = 0.01  # squared distance of real faces' w to the average w, around which G is trained best
+    pull: NonNegative = 0.01  # squared distance of E's w of real faces to the average, around which G is trained best
+    attribute: NonNegative = 1.0  # cross-entropy of the attributes that E recognises
 
 
 @dataclasses.dataclass

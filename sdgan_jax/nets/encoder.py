@@ -1,9 +1,11 @@
-"""Encoder E of the `staged` recipe: from a face to its latents w+.
+"""Encoder E of the `staged` recipe: from a face to its latents w+, by semantic decomposition.
 
 A residual trunk reads the face, with 4×4 pixels folded into one from the start: on a CPU, layers at the full resolution
 would take more time than all others together. As in e4e (Tov et al. 2021, "Designing an Encoder for StyleGAN Image
 Manipulation"), the latents are one w, shared by all layers, plus a small difference for each: latents near the w of G
-are those that can be edited.
+are those that can be edited. What the face wears is a part of its own: the trunk also recognises the attributes, and
+each adds its direction to w, so that thin frames and small mustaches, which hardly count in a distance of pixels, are
+found.
 """
 
 from __future__ import annotations
@@ -28,16 +30,19 @@ class Encoder(nn.Module):
     config: EncoderConfig
     num_layers: int
     latent_dim: int
+    num_attributes: int
+    exclusive: bool  # a face has one attribute, `none` included; else any number
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
+    def __call__(self, images: jax.Array, attributes: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         """Encodes faces.
 
         Args:
             images: f32[N,R,R,3] in [-1,1], R a power of two, at least 8.
+            attributes: f32[N,A], what the faces wear, where it is known; else what is recognised counts.
 
         Returns:
-            f32[N,num_layers,latent_dim].
+            f32[N,num_layers,latent_dim], and the logits f32[N,A] of the attributes recognised.
         """
         while images.shape[1] > MOST_PIXELS:
             images = resample.box_downsample(images)
@@ -51,7 +56,12 @@ class Encoder(nn.Module):
         down = self.param("down", scaled_normal(1.0), (self.num_layers, self.config.hidden, self.config.rank))
         up = self.param("up", nn.initializers.zeros, (self.num_layers, self.config.rank, self.latent_dim))
         codes = jnp.einsum("nh,lhr->nlr", x, down) / self.config.hidden**0.5
-        return shared[:, None] + jnp.einsum("nlr,lrd->nld", codes, up)
+        logits = EqualDense(self.num_attributes, name="attribute")(x)  # [N,A]
+        if attributes is None:
+            attributes = jax.nn.softmax(logits) if self.exclusive else jax.nn.sigmoid(logits)
+        worn = self.param("worn", nn.initializers.zeros, (self.num_attributes - 1, self.latent_dim))
+        shared = shared + attributes[:, 1:] @ worn
+        return shared[:, None] + jnp.einsum("nlr,lrd->nld", codes, up), logits
 
 
 def _fold(images: jax.Array, side: int) -> jax.Array:

@@ -2,6 +2,7 @@
 
     x real:            w = E(x);  L1 on a pyramid and a perceptual distance of G(w) to x;  |w - w_avg|²
     x = G(w0) drawn:   |E(x) - w0|², where w0 = w + B[y] with the attributes y of the batch
+    both:              cross-entropy of the attributes that E recognises; what it adds to w for them are those of y
 
 The drawn faces teach E latents that are exactly known, those of faces with attributes among them; the real faces teach
 it what the data set contains beyond them. The pull towards the average w keeps E where G has learned.
@@ -33,7 +34,7 @@ from sdgan_jax.training.gan.state import State, apply_gradient, init_state, make
 from sdgan_jax.training.loop import Metrics
 from sdgan_jax.training.sharding import AXIS
 
-LOSSES = ("l_pixels", "l_perceptual", "l_latent", "l_pull")
+LOSSES = ("l_pixels", "l_perceptual", "l_latent", "l_pull", "l_attribute")
 _LATENT = 0  # phase of the random numbers, see `sample_keys`
 _FACES = 32  # on the sheet
 
@@ -45,7 +46,7 @@ class Rows:
     """The samples of a device, or a part of them."""
 
     real: jax.Array  # f32[n,R,R,3] in [-1,1]
-    attributes: jax.Array  # f32[n,A], of the drawn faces
+    attributes: jax.Array  # f32[n,A], of the real faces, and of the drawn ones
     z: jax.Array  # f32[n,D], of the drawn faces
 
 
@@ -117,7 +118,7 @@ def _step(
 def loss_e(
     nets: Networks, features: PerceptualNetwork, state: State, params_e: Tree, rows: Rows
 ) -> tuple[jax.Array, Values]:
-    """Returns E's loss and its four terms, means over the samples.
+    """Returns E's loss and its terms, means over the samples.
 
     Args:
         nets: the networks; their averaged generator is `state.variables_ema`, drawn without random noise.
@@ -126,17 +127,18 @@ def loss_e(
         params_e: parameters of E.
         rows: the samples.
     """
-    weights_e, variables, count = nets.config.staged.encoder_losses, state.variables_ema, rows.real.shape[0]
+    weights_e, variables = nets.config.staged.encoder_losses, state.variables_ema
     w_drawn = nets.to_w_plus(variables, rows.z, rows.attributes, state.basis)  # [n,L,D]
     drawn = nets.synthesize(variables, w_drawn, "const")
-    w_both = nets.encode(params_e, jnp.concatenate((rows.real, drawn)), state.w_avg)  # [2n,L,D]
-    w_real = w_both[:count]
+    both, worn = jnp.concatenate((rows.real, drawn)), jnp.concatenate((rows.attributes, rows.attributes))
+    w_both, logits = nets.encode_and_recognise(params_e, both, state.w_avg, worn)  # [2n,L,D], [2n,A]
+    w_real, w_again = jnp.split(w_both, 2)
     rebuilt = nets.synthesize(variables, w_real, "const")
     values = {
         "l_pixels": losses.pyramid(rebuilt, rows.real).mean(),
         "l_perceptual": losses.perceptual(features(rebuilt), features(rows.real)).mean(),
-        "l_latent": jnp.square(w_both[count:] - w_drawn).mean(),
+        "l_latent": jnp.square(w_again - w_drawn).mean(),
         "l_pull": jnp.square(w_real - state.w_avg).mean(),
+        "l_attribute": losses.attribute(logits, worn, nets.config.losses.attribute_kind),
     }
-    factors = (weights_e.pixels, weights_e.perceptual, weights_e.latent, weights_e.pull)
-    return sum((f * values[name] for f, name in zip(factors, LOSSES, strict=True)), jnp.zeros(())), values
+    return sum((getattr(weights_e, name[2:]) * value for name, value in values.items()), jnp.zeros(())), values

@@ -31,6 +31,9 @@ _ATTRIBUTE_AXIS = {
     "basis": (0, 0),
     "params_d/attribute/kernel": (1, 0),
     "params_d/attribute/bias": (0, 0),
+    "params_e/attribute/kernel": (1, 0),
+    "params_e/attribute/bias": (0, 0),
+    "params_e/worn": (0, 1),
     "params_f/embedding": (0, 1),
     "params_f/removal": (0, 1),
 }

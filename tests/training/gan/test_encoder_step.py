@@ -16,7 +16,8 @@ from sdgan_jax.training.gan.encoder_step import Rows
 from tests.training import tiny
 
 LENGTH, D, LAYERS, STEPS = 3.0, 12, 4, 40
-WEIGHTS = c.EncoderLossConfig(pixels=2.0, perceptual=3.0, latent=0.5, pull=0.25)
+WEIGHTS = c.EncoderLossConfig(pixels=2.0, perceptual=3.0, latent=0.5, pull=0.25, attribute=1.5)
+FACTORS = (2.0, 3.0, 0.5, 0.25, 1.5)
 
 
 def make_config(**fields):
@@ -62,30 +63,33 @@ def test_the_loss_by_hand():
     nets, state, rows = make_networks(CONFIG), tiny.random_state(CONFIG), make_rows()
     variables = {"params": state.ema_g, "buffers": state.buffers_g}
     draw = jax.jit(lambda w: nets.synthesize(variables, w, "const"))
-    encode = jax.jit(lambda images: nets.encoder.apply({"params": state.params_e}, images))
+    encode = jax.jit(lambda images: nets.encoder.apply({"params": state.params_e}, images, rows.attributes))
     w = np.asarray(jax.jit(nets.map)(variables, rows.z)) + LENGTH * rows.attributes @ state.basis
     w_plus = np.repeat(w[:, None], LAYERS, 1)
-    difference = np.asarray(encode(rows.real))
+    (difference, real_logits), (again, drawn_logits) = (jax.device_get(encode(x)) for x in (rows.real, draw(w_plus)))
+    share = rows.attributes / rows.attributes.sum(1, keepdims=True)
+    surprise = [-(share * (x - np.log(np.exp(x).sum(1, keepdims=True)))).sum(1) for x in (real_logits, drawn_logits)]
     rebuilt = np.asarray(draw(state.w_avg + difference))
     halves = (rebuilt - rows.real).reshape(3, 4, 2, 4, 2, 3).mean((2, 4))
     expected = {
         "l_pixels": (np.abs(rebuilt - rows.real).mean() + np.abs(halves).mean()) / 2,
         "l_perceptual": distance_by_hand(rebuilt, rows.real),
-        "l_latent": np.square(state.w_avg + np.asarray(encode(draw(w_plus))) - w_plus).mean(),
+        "l_latent": np.square(state.w_avg + again - w_plus).mean(),
         "l_pull": np.square(difference).mean(),
+        "l_attribute": np.mean(surprise),
     }
     compute = jax.jit(functools.partial(encoder_step.loss_e, nets, features))
     total, values = compute(state, state.params_e, rows)
     assert set(values) == set(encoder_step.LOSSES)
     for name, value in expected.items():
         np.testing.assert_allclose(values[name], value, rtol=1e-3, err_msg=name)
-    by_hand = [factor * expected[name] for factor, name in zip((2.0, 3.0, 0.5, 0.25), encoder_step.LOSSES, strict=True)]
+    by_hand = [factor * expected[name] for factor, name in zip(FACTORS, encoder_step.LOSSES, strict=True)]
     np.testing.assert_allclose(total, sum(by_hand), rtol=1e-3)
 
 
 def test_the_gradient_is_that_of_finite_differences():
     """Along the gradient itself, in float64."""
-    nets, h = make_networks(CONFIG), 1e-5
+    nets, h = make_networks(CONFIG), 1e-4
     with jax.enable_x64(True):
         state, rows = jax.tree.map(
             lambda x: x.astype(np.float64) if x.dtype == np.float32 else x, (tiny.random_state(CONFIG), make_rows())
@@ -120,7 +124,7 @@ def four():
 
 
 def total(values):
-    return sum(f * values[name] for f, name in zip((2.0, 3.0, 0.5, 0.25), encoder_step.LOSSES, strict=True))
+    return sum(f * values[name] for f, name in zip(FACTORS, encoder_step.LOSSES, strict=True))
 
 
 def test_the_loss_falls_and_all_but_e_is_frozen(four):
