@@ -10,6 +10,8 @@ import numpy as np
 
 from sdgan_jax.metrics import feature_sets
 
+SUBSETS, SUBSET_SIZE = 100, 1000  # of published values
+
 
 def polynomial_mmd(x: np.ndarray, y: np.ndarray) -> float:
     """Computes the unbiased squared maximum mean discrepancy with the kernel k(a, b) = (a·b / D + 1)^3.
@@ -38,7 +40,7 @@ def polynomial_mmd(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def kernel_distance(
-    x: np.ndarray, y: np.ndarray, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+    x: np.ndarray, y: np.ndarray, subsets: int = SUBSETS, subset_size: int = SUBSET_SIZE, seed: int = 0
 ) -> tuple[float, float]:
     """Computes KID's estimator, the mean of `polynomial_mmd` over random subsets drawn without replacement.
 
