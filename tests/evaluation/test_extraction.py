@@ -7,8 +7,10 @@ import pathlib
 import socket
 import subprocess
 import sys
+import tracemalloc
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -78,6 +80,26 @@ def test_stored_statistics_are_read_and_others_computed(cache):
     assert len(list(cache.iterdir())) == 3
     extraction.forget(task, 20)
     assert len(list(cache.iterdir())) == 2
+
+
+def test_memory_is_that_of_a_chunk_and_not_of_the_set():
+    """A chunk of 256 long logits is 4 MiB; those of all images would be 32."""
+
+    def peak(count):
+        def function(params, rows):
+            return {LOGITS: jnp.tile(rows["row"], (1, 512))}
+
+        def read(numbers):
+            return {"row": (numbers[:, None] + np.arange(8)).astype(np.float32)}
+
+        task = extraction.Task("rows", {}, {}, read, function)
+        tracemalloc.start()
+        extraction.compute(task, count, quiet=True)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(2048) < 1.5 * peak(512)
 
 
 @pytest.mark.parametrize("kept", [(), (FEATURES,)])
