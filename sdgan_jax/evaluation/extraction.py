@@ -172,6 +172,8 @@ class Store:
 
 def _chunks(task: Task, numbers: np.ndarray, bar: Any) -> Iterator[Values]:
     """Yields the values of about `_CHUNK` images at a time; the host reads a batch while the devices compute one."""
+    if not len(numbers):  # all are stored; the network is not needed
+        return
     devices = jax.local_devices()
     batch = min(_BATCH, max(1, -(-len(numbers) // len(devices)))) * len(devices)
     mesh = sharding.make_mesh(batch, devices)

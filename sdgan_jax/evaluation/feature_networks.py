@@ -115,10 +115,20 @@ def lpips_distance(network: pretrained.LpipsNetwork) -> DistanceNetwork:
 
 
 def feature_task(source: Source, network: FeatureNetwork) -> Task:
-    """Returns the task of computing the features of a set of images."""
+    """Returns the task of computing the features of a set of images.
+
+    Its function raises ValueError for images that are not square, unless the features are those of Inception.
+    """
 
     def function(params: tuple[Tree, Tree], rows: Rows) -> dict[str, jax.Array]:
-        return network.apply(params[1], source.draw(params[0], rows))
+        pixels = source.draw(params[0], rows)
+        height, width = pixels.shape[1:3]
+        if network.name != INCEPTION and height != width:
+            raise ValueError(
+                f"{source.name}: the images are {height} x {width} pixels, and the features {network.name} are those "
+                "of squares; cut the images, or use the features of Inception"
+            )
+        return network.apply(params[1], pixels)
 
     key = {
         "source": source.key,

@@ -1,8 +1,9 @@
-"""Published metrics of two sets of images, or of a model: FID, KID, precision and recall, inception score, PPL.
+"""Published metrics of two sets of images, or of a model.
 
-FID and KID of Inception features, the inception score and PPL by LPIPS compare with published numbers. Published
-precisions and recalls use VGG16's last hidden layer; those here, of Inception or of our own networks, compare with each
-other only.
+They are FID, KID, precision and recall, density and coverage, inception score and PPL. FID and KID of Inception
+features, the inception score and PPL by LPIPS compare with published numbers. Published precisions, recalls,
+densities and coverages use VGG16's last hidden layer; those here, of Inception or of our own networks, compare with
+each other only.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from sdgan_jax.evaluation import extraction, image_sources
 from sdgan_jax.evaluation.extraction import FEATURES, LENGTHS, LOGITS, Statistics, Task
 from sdgan_jax.evaluation.feature_networks import DistanceNetwork, FeatureNetwork, feature_task
 from sdgan_jax.evaluation.image_sources import Rows, Source
-from sdgan_jax.evaluation.metric_names import FID, IS, KID, PPL, PR, Metric
-from sdgan_jax.metrics import frechet, inception_score, kid, path_length, precision_recall
+from sdgan_jax.evaluation.metric_names import DC, FID, IS, KID, LEAST, PPL, PR, Metric
+from sdgan_jax.metrics import density_coverage, frechet, inception_score, kid, path_length, precision_recall
 from sdgan_jax.model import Model
 from sdgan_jax.pretrained import archive
 from sdgan_jax.pretrained.archive import Tree
 
 _PPL_SIDE = 256  # pixels; larger images are averaged down to it, as StyleGAN2 does
-_KEPT = {FID: (), KID: (FEATURES,), PR: (FEATURES,), IS: (LOGITS,)}  # values that a metric needs of each image
+# Values that a metric needs of each image.
+_KEPT = {FID: (), KID: (FEATURES,), PR: (FEATURES,), DC: (FEATURES,), IS: (LOGITS,)}
+PARTS = {PR: ("precision", "recall"), DC: ("density", "coverage")}  # names of the numbers of metrics that have two
 _PHASES = (1, 2, 3)  # of the random numbers: both ends of a path, and the place of the step on it
 
 
@@ -59,7 +62,7 @@ def measure(
     Raises:
         ValueError: PPL is asked of images without a model, a set has too few images, or a value is not finite.
     """
-    check(metrics, real, model)
+    check(metrics, fake, real, model)
     rows: dict[str, Any] = {}
     used: list[tuple[Task, int]] = []  # of the model
     for (name, number), group in _groups(metrics).items():
@@ -79,16 +82,17 @@ def measure(
     if fake.available is None:  # a model is measured once; its data set again and again
         for task, count in used:
             extraction.forget(task, count)
+    rows = {metric.name: rows[metric.name] for metric in metrics}
     return {
         "fake": fake.name,
         "real": real.name if real else None,
         "seed": seed,
-        "notes": _notes(metrics, fake, real),
-        "metrics": {metric.name: rows[metric.name] for metric in metrics},
+        "notes": _notes(metrics, fake, real, rows),
+        "metrics": rows,
     }
 
 
-def check(metrics: Sequence[Metric], real: Source | None, model: Model | None) -> None:
+def check(metrics: Sequence[Metric], fake: Source, real: Source | None, model: Model | None) -> None:
     """Refuses metrics that cannot be computed of these images.
 
     Raises:
@@ -97,8 +101,21 @@ def check(metrics: Sequence[Metric], real: Source | None, model: Model | None) -
     for metric in metrics:
         if metric.kind == PPL and model is None:
             raise ValueError(f"{metric.name} is a property of a model; give --model in the place of --fake")
-        if metric.kind in (FID, KID, PR) and real is None:
+        if metric.kind not in (IS, PPL) and real is None:
             raise ValueError(f"{metric.name} compares with real images; give --real, a data set or a folder")
+        for source in _compared(metric, fake, real):
+            if source.available is not None and source.available < LEAST[metric.kind]:
+                raise ValueError(
+                    f"{source.name}: {metric.name} needs at least {LEAST[metric.kind]} images, there are "
+                    f"{source.available}; give a larger set"
+                )
+
+
+def _compared(metric: Metric, fake: Source, real: Source | None) -> list[Source]:
+    """Returns the sets of images that a metric uses."""
+    if metric.kind == PPL:
+        return []
+    return [fake] if metric.kind == IS or real is None else [fake, real]
 
 
 def _groups(metrics: Sequence[Metric]) -> dict[tuple[str, int], list[Metric]]:
@@ -129,9 +146,10 @@ def _compare(metric: Metric, network: FeatureNetwork, ours: Statistics, theirs: 
     features = ours.lists[FEATURES], theirs.lists[FEATURES]
     if metric.kind == KID:
         mean, deviation = kid.kernel_distance(*features)
+        row["subset_size"] = min(kid.SUBSET_SIZE, ours.count, theirs.count)
         return {"value": mean, "deviation": deviation} | row
-    precision, recall = precision_recall.precision_recall(features[1], features[0])
-    return {"precision": precision, "recall": recall} | row
+    compare = precision_recall.precision_recall if metric.kind == PR else density_coverage.density_coverage
+    return dict(zip(PARTS[metric.kind], compare(features[1], features[0]), strict=True)) | row
 
 
 def path_task(model: Model, source: Source, distance: DistanceNetwork, metric: Metric, seed: int) -> Task:
@@ -190,17 +208,21 @@ def _path(metric: Metric, lengths: Statistics) -> dict[str, Any]:
     }
 
 
-def _notes(metrics: Sequence[Metric], fake: Source, real: Source | None) -> list[str]:
-    """Returns a line for each metric that was computed from fewer images than its name says."""
+def _notes(
+    metrics: Sequence[Metric], fake: Source, real: Source | None, rows: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Returns lines about metrics of fewer images than their names say, and about small subsets of KID."""
     notes = []
     for source in (fake, real):
         if source is None or source.available is None:
             continue
-        asked = [metric for metric in metrics if metric.kind != PPL and (source is fake or metric.kind != IS)]
+        asked = [metric for metric in metrics if source in _compared(metric, fake, real)]
         if short := [metric.name for metric in asked if metric.number > source.available]:
             notes.append(
                 f"{source.name} has {source.available:,} images, fewer than {', '.join(short)} asks for; all were used"
             )
+    if small := [name for name, row in rows.items() if row.get("subset_size", kid.SUBSET_SIZE) < kid.SUBSET_SIZE]:
+        notes.append(f"{', '.join(small)}: subsets of fewer than {kid.SUBSET_SIZE:,} images, which published KIDs have")
     return notes
 
 
@@ -214,9 +236,9 @@ def table(results: Mapping[str, Any]) -> str:
         f"{'':{width}}{'value':>12}{'+-':>10}{'images':>9}{'real':>9}  convention",
     ]
     for name, row in results["metrics"].items():
-        values = [(name, row.get("value"))] if "value" in row else []
-        values = values or [(f"{name} precision", row["precision"]), (f"{name} recall", row["recall"])]
-        for label, value in values:
+        parts = {part: row[part] for parts in PARTS.values() for part in parts if part in row}
+        values = {f"{name} {part}": value for part, value in parts.items()} or {name: row["value"]}
+        for label, value in values.items():
             deviation = f"{row['deviation']:10.4g}" if "deviation" in row else f"{'':10}"
             how = row.get("convention") or f"{row['distance']}, {row['space']}, {row['sampling']}"
             lines.append(f"{label:{width}}{value:12.5g}{deviation}{row['fake']:9d}{row.get('real', ''):>9}  {how}")

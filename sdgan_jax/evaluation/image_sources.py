@@ -80,6 +80,8 @@ def open_dataset(dataset: str, split: str, resolution: int, data_dir: str = "", 
     info = examples.source.dataset_info
     key = {
         "dataset": info.full_name,
+        # A data set of photos may be prepared again from others, as many under the same name.
+        "prepared": (epath.Path(info.data_dir) / "dataset_info.json").stat().mtime,
         "folder": os.path.realpath(os.path.expanduser(data_dir)) if data_dir else "",
         "split": split,
         "images": len(examples),

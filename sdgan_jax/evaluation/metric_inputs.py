@@ -83,7 +83,10 @@ def evaluate(inputs: Inputs, out_dir: epath.PathLike, quiet: bool = False) -> di
     model = None if inputs.fake else model_lib.load(inputs.model)
     with sharding.first_process_first():  # it prepares the data
         real = open_real(metrics, inputs, model)
-        fake = image_sources.open_folder(inputs.fake) if model is None else open_model(inputs, model)
+        if model is None:
+            fake = image_sources.open_folder(inputs.fake)
+        else:
+            fake = open_model(inputs, model, open_labels(inputs, model))
     results = image_metrics.measure(metrics, fake, real, networks, distances, model, inputs.seed, quiet)
     if jax.process_index() == 0:
         outputs.write_json(epath.Path(out_dir) / RESULTS[0], results, report.BY)
@@ -185,11 +188,15 @@ def _side(folder: Source) -> int:
     return min(folder.read(np.zeros(1, np.int64))["image"].shape[1:3])
 
 
-def open_model(inputs: Inputs, model: Model) -> Source:
-    """Returns the images of a model: with the attributes of its data where it is compared with them, else evenly."""
+def open_model(inputs: Inputs, model: Model, labelled: Examples | None) -> Source:
+    """Returns the images of a model, with the attributes of `labelled`, see `open_labels`, or evenly without."""
     name = printable(inputs.model or storage.SHIPPED_MODEL)
-    labelled = None
-    if model.config.num_attributes > 1 and inputs.real in ("", model.config.dataset):
-        config = dataclasses.replace(model.config, data_dir=inputs.data_dir or model.config.data_dir)
-        labelled = Examples(config, inputs.split)
     return image_sources.open_model(model, name, inputs.seed, labelled)
+
+
+def open_labels(inputs: Inputs, model: Model) -> Examples | None:
+    """Opens the data set of a model where it is compared with it, else None."""
+    if model.config.num_attributes == 1 or inputs.real not in ("", model.config.dataset):
+        return None
+    config = dataclasses.replace(model.config, data_dir=inputs.data_dir or model.config.data_dir)
+    return Examples(config, inputs.split)

@@ -7,17 +7,17 @@ import re
 from collections.abc import Sequence
 
 NUMBER = 50_000  # images, as in published numbers
-FID, KID, PR, IS, PPL = "fid", "kid", "pr", "is", "ppl"
+FID, KID, PR, DC, IS, PPL = "fid", "kid", "pr", "dc", "is", "ppl"
+LEAST = {FID: 2, KID: 2, PR: 4, DC: 6, IS: 10, PPL: 1}  # images that a metric needs: more than its neighbours
 INCEPTION, CLASSIFIER, IDENTITY = "inception", "classifier", "identity"  # features
 LPIPS, PERCEPTUAL = "lpips", "perceptual"  # distances of PPL
 
 KNOWN = (
-    "fid50k, kid50k, pr50k, is50k (features of Inception), classifier_fid50k, classifier_kid50k, classifier_pr50k, "
-    "identity_fid50k, identity_kid50k, identity_pr50k (our own networks), ppl50k, ppl_wfull50k, ppl_zend50k, "
-    "ppl_zfull50k (LPIPS) and perceptual_ppl50k, … (our own networks); the number is that of the images, such as 2k "
-    "or 500"
+    "fid50k, kid50k, pr50k, dc50k, is50k (features of Inception), classifier_fid50k, identity_fid50k, … (the same but "
+    "is50k, on our own networks), ppl50k, ppl_wfull50k, ppl_zend50k, ppl_zfull50k (LPIPS) and perceptual_ppl50k, … "
+    "(our own networks); the number is that of the images, such as 2k or 500"
 )
-_DISTANCE = re.compile(rf"(?:({CLASSIFIER}|{IDENTITY})_)?({FID}|{KID}|{PR})(\d+k?)?")
+_DISTANCE = re.compile(rf"(?:({CLASSIFIER}|{IDENTITY})_)?({FID}|{KID}|{PR}|{DC})(\d+k?)?")
 _SCORE = re.compile(rf"(){IS}(\d+k?)?")
 _PATH = re.compile(rf"(?:({PERCEPTUAL})_)?{PPL}(?:_([wz])(full|end))?(\d+k?)?")
 
@@ -28,7 +28,7 @@ class Metric:
 
     Attributes:
         name: the name that was asked for.
-        kind: `FID`, `KID`, `PR`, `IS` or `PPL`.
+        kind: `FID`, `KID`, `PR`, `DC` (density and coverage), `IS` or `PPL`.
         network: name of the features, or of the distance of PPL.
         number: number of images, or of steps of PPL.
         space: of PPL, "w" or "z".
@@ -62,9 +62,8 @@ def _parse(name: str) -> Metric:
         metric = Metric(name, PPL, match[1] or LPIPS, _number(match[4]), match[2] or "w", match[3] or "end")
     else:
         raise ValueError(f"unknown metric {name!r}; the metrics are {KNOWN}")
-    least = {FID: 2, KID: 2, PR: 4, IS: 10, PPL: 1}[metric.kind]
-    if metric.number < least:
-        raise ValueError(f"{name}: at least {least} images are needed")
+    if metric.number < LEAST[metric.kind]:
+        raise ValueError(f"{name}: at least {LEAST[metric.kind]} images are needed")
     return metric
 
 

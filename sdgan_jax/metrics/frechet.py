@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sdgan_jax.metrics import feature_sets
 from sdgan_jax.metrics.moments import Moments
 
 
@@ -23,11 +24,9 @@ def frechet_distance(x: np.ndarray, y: np.ndarray, ddof: int = 1) -> float:
         The distance, >= 0. Its bias decreases as N and M grow, so compare only values of equally many samples.
 
     Raises:
-        ValueError: the shapes do not fit or a set has fewer than two samples.
+        ValueError: see `feature_sets.checked`.
     """
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
-        raise ValueError(f"features must be [N,D] and [M,D] with N, M >= 2 and one D, got {x.shape} and {y.shape}")
+    x, y = feature_sets.checked(x, y)
     return moments_frechet_distance(Moments.of(x), Moments.of(y), ddof)
 
 

@@ -21,11 +21,13 @@ def inception_score(logits: np.ndarray, splits: int = SPLITS) -> tuple[float, fl
         Mean and standard deviation over the splits; each score is from 1 to C.
 
     Raises:
-        ValueError: the logits have another shape, or there are fewer than `splits`.
+        ValueError: the logits have another shape, there are fewer than `splits`, or one is NaN or infinite.
     """
     logits = np.asarray(logits)
     if logits.ndim != 2 or splits < 1 or len(logits) < splits:
         raise ValueError(f"logits must be [N,C] with N >= splits = {splits} >= 1, got shape {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise ValueError("logits are NaN or infinite; leave their images out")
     scores = []
     count = len(logits)
     for i in range(splits):

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from sdgan_jax.metrics import feature_sets
+
+SUBSETS, SUBSET_SIZE = 100, 1000  # of published values
+
 
 def polynomial_mmd(x: np.ndarray, y: np.ndarray) -> float:
     """Computes the unbiased squared maximum mean discrepancy with the kernel k(a, b) = (a·b / D + 1)^3.
@@ -22,9 +26,9 @@ def polynomial_mmd(x: np.ndarray, y: np.ndarray) -> float:
         The estimate. Its expectation is 0 for equal distributions, so that single values may be negative.
 
     Raises:
-        ValueError: the shapes do not fit or a set has fewer than two samples.
+        ValueError: see `feature_sets.checked`.
     """
-    x, y = _checked(x, y)
+    x, y = feature_sets.checked(x, y)
     dim = x.shape[1]
     k_xx = (x @ x.T / dim + 1.0) ** 3
     k_yy = (y @ y.T / dim + 1.0) ** 3
@@ -36,7 +40,7 @@ def polynomial_mmd(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def kernel_distance(
-    x: np.ndarray, y: np.ndarray, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+    x: np.ndarray, y: np.ndarray, subsets: int = SUBSETS, subset_size: int = SUBSET_SIZE, seed: int = 0
 ) -> tuple[float, float]:
     """Computes KID's estimator, the mean of `polynomial_mmd` over random subsets drawn without replacement.
 
@@ -54,7 +58,7 @@ def kernel_distance(
     Raises:
         ValueError: the errors of `polynomial_mmd`, or `subsets` or `subset_size` is too small.
     """
-    x, y = _checked(x, y)
+    x, y = feature_sets.checked(x, y, None)  # float64 only of a subset: sets may be large
     if subsets < 1 or subset_size < 2:
         raise ValueError(f"subsets is {subsets} and subset_size {subset_size}; at least 1 and 2 are needed")
     size = min(subset_size, len(x), len(y))
@@ -67,13 +71,3 @@ def kernel_distance(
         chosen_y = rng.choice(len(y), size, replace=False)
         values.append(polynomial_mmd(x[chosen_x], y[chosen_y]))
     return float(np.mean(values)), float(np.std(values))
-
-
-def _checked(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns both sets as float64 arrays; raises ValueError unless they are [N,D] and [M,D] with N, M >= 2."""
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(f"features must be [N,D] and [M,D] with one D, got {x.shape} and {y.shape}")
-    if min(len(x), len(y)) < 2:
-        raise ValueError(f"each set needs at least 2 samples, got {len(x)} and {len(y)}")
-    return x, y

@@ -84,11 +84,13 @@ def path_length(lengths: np.ndarray, trimmed: float = TRIMMED) -> float:
         The mean.
 
     Raises:
-        ValueError: there is no length, or `trimmed` is not from 0 to 0.5.
+        ValueError: there is no length, one is NaN or infinite, or `trimmed` is not from 0 to 0.5.
     """
     lengths = np.asarray(lengths, np.float64)
     if lengths.ndim != 1 or not len(lengths) or not 0 <= trimmed < 0.5:
         raise ValueError(f"lengths must be [N], N >= 1, and trimmed in [0, 0.5); got {lengths.shape} and {trimmed}")
+    if not np.isfinite(lengths).all():
+        raise ValueError("lengths are NaN or infinite; the generator has diverged")
     low = np.quantile(lengths, trimmed, method="lower")
     high = np.quantile(lengths, 1 - trimmed, method="higher")
     return float(lengths[(lengths >= low) & (lengths <= high)].mean())

@@ -7,12 +7,16 @@ of real vectors in the manifold of the generated ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-_BLOCK = 2048  # rows and columns of the block of distances that is in memory
+from sdgan_jax.metrics import feature_sets
+
+BLOCK = 2048  # rows and columns of the block of distances that is in memory
 
 
-def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3, block: int = _BLOCK) -> tuple[float, float]:
+def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3, block: int = BLOCK) -> tuple[float, float]:
     """Computes precision and recall.
 
     Args:
@@ -25,43 +29,61 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3, block: int 
         Precision and recall, from 0 to 1.
 
     Raises:
-        ValueError: the shapes do not fit, or a set has not more than k vectors.
+        ValueError: see `feature_sets.checked`, or a set has not more than k vectors.
     """
-    real, fake = np.asarray(real, np.float32), np.asarray(fake, np.float32)
-    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        raise ValueError(f"features must be [N,D] and [M,D] with one D, got {real.shape} and {fake.shape}")
-    if not 1 <= k < min(len(real), len(fake)):
-        raise ValueError(f"k is {k}, with {len(real)} and {len(fake)} samples; each set needs more than k, and k >= 1")
-    origin = real.mean(axis=0)  # norms are small there, and so are the rounding errors of differences of squares
-    real, fake = real - origin, fake - origin
-    real_radii, fake_radii = _radii(real, k, block), _radii(fake, k, block)
-    precise, recalled = np.zeros(len(fake), bool), np.zeros(len(real), bool)
-    for rows in _slices(len(fake), block):
-        for columns in _slices(len(real), block):
-            distances = _squared_distances(fake[rows], real[columns])
-            precise[rows] |= (distances <= real_radii[columns]).any(axis=1)
-            recalled[columns] |= (distances <= fake_radii[rows, None]).any(axis=0)
+    precise, recalled = find_in_manifolds(real, fake, k, block)
     return float(precise.mean()), float(recalled.mean())
 
 
-def _radii(x: np.ndarray, k: int, block: int) -> np.ndarray:
-    """Returns f32[N], the squared distance from each vector to its k-th nearest other one."""
-    radii = np.empty(len(x), np.float32)
+def find_in_manifolds(
+    real: np.ndarray, fake: np.ndarray, k: int = 3, block: int = BLOCK
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the vectors that lie in the manifold of the other set; for arguments and errors see `precision_recall`.
+
+    Returns:
+        bool[M] of the generated vectors, and bool[N] of the real ones.
+    """
+    real, fake = centred(real, fake, k)
+    real_radii, fake_radii = radii(real, k, block), radii(fake, k, block)
+    precise, recalled = np.zeros(len(fake), bool), np.zeros(len(real), bool)
+    for rows, columns, distances in blocks_of_distances(fake, real, block):
+        precise[rows] |= (distances <= real_radii[columns]).any(axis=1)
+        recalled[columns] |= (distances <= fake_radii[rows, None]).any(axis=0)
+    return precise, recalled
+
+
+def centred(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both sets as f32[N,D] and f32[M,D], moved so that the mean of `real` is the origin.
+
+    Norms are small there, and so are the rounding errors of differences of squares.
+
+    Raises:
+        ValueError: see `precision_recall`.
+    """
+    real, fake = feature_sets.checked(real, fake, np.float32)
+    if not 1 <= k < min(len(real), len(fake)):
+        raise ValueError(f"k is {k}, with {len(real)} and {len(fake)} samples; each set needs more than k, and k >= 1")
+    origin = real.mean(axis=0)
+    return real - origin, fake - origin
+
+
+def radii(x: np.ndarray, k: int, block: int = BLOCK) -> np.ndarray:
+    """Returns f32[N], the squared distance from each vector of f32[N,D] to its k-th nearest other one."""
+    nearest = np.full((len(x), k), np.inf, np.float32)
+    for rows, columns, distances in blocks_of_distances(x, x, block):
+        if rows == columns:
+            np.fill_diagonal(distances, np.inf)  # a vector is not its own neighbour
+        joined = np.concatenate([nearest[rows], distances], axis=1)
+        nearest[rows] = np.partition(joined, k - 1, axis=1)[:, :k]
+    return nearest.max(axis=1)
+
+
+def blocks_of_distances(x: np.ndarray, y: np.ndarray, block: int = BLOCK) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Yields rows of f32[N,D], rows of f32[M,D], and their squared distances f32[n,m]: |x|² + |y|² - 2 x·y."""
     for rows in _slices(len(x), block):
-        nearest = np.full((rows.stop - rows.start, k), np.inf, np.float32)
-        for columns in _slices(len(x), block):
-            distances = _squared_distances(x[rows], x[columns])
-            if rows == columns:
-                np.fill_diagonal(distances, np.inf)  # a vector is not its own neighbour
-            nearest = np.partition(np.concatenate([nearest, distances], axis=1), k - 1, axis=1)[:, :k]
-        radii[rows] = nearest.max(axis=1)
-    return radii
-
-
-def _squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Returns f32[N,M], the squared distances of vectors f32[N,D] and f32[M,D]: |x|² + |y|² - 2 x·y."""
-    squares = np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)
-    return np.maximum(squares - 2.0 * (x @ y.T), 0.0)
+        for columns in _slices(len(y), block):
+            squares = np.square(x[rows]).sum(axis=1)[:, None] + np.square(y[columns]).sum(axis=1)
+            yield rows, columns, np.maximum(squares - 2.0 * (x[rows] @ y[columns].T), 0.0)
 
 
 def _slices(count: int, size: int) -> list[slice]:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from sdgan_jax import model as model_lib
+from sdgan_jax.data import stream
 from sdgan_jax.evaluation import checkpoint_metrics, metric_inputs
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training.gan import weights
@@ -24,6 +25,11 @@ def test_they_are_those_of_the_saved_model(tmp_path, monkeypatch):
     nets, state = make_networks(config), tiny.random_state(config)
     measure = checkpoint_metrics.make_measure(nets)
     values = measure.compute(state)
+    opened = []
+    with monkeypatch.context() as patched:  # later checkpoints open and read no data: statistics are stored
+        patched.setattr(stream.Examples, "__init__", lambda *given: opened.append(given))
+        patched.setattr(stream.Examples, "read", lambda *given: opened.append(given))
+        assert measure.compute(state) == values and not opened
     model = model_lib.Model(nets, {name: getattr(state, name) for name in weights.FIELDS})
     monkeypatch.setattr(model_lib, "load", lambda path: model)
     saved = metric_inputs.evaluate(metric_inputs.Inputs(metrics), tmp_path / "out", quiet=True)["metrics"]
@@ -41,6 +47,7 @@ def test_the_first_metric_ranks():
         return checkpoint_metrics.make_measure(nets).rank(values)
 
     assert rank("classifier_fid2k", {"classifier_fid2k": 3.0, "x": 9.0}) == -3.0
+    assert rank("identity_dc2k", {"identity_dc2k_density": 0.5, "identity_dc2k_coverage": 0.25}) == 0.75
     assert rank("classifier_pr2k", {"classifier_pr2k_precision": 0.5, "classifier_pr2k_recall": 0.25}) == 0.75
 
 

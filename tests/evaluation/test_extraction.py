@@ -1,13 +1,16 @@
 """Extraction: numpy's moments of all features at once, resumption, and what the store keeps."""
 
+import dataclasses
 import json
 import os
 import pathlib
 import socket
 import subprocess
 import sys
+import tracemalloc
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -64,7 +67,7 @@ def test_stored_statistics_are_read_and_others_computed(cache):
     first = extraction.compute(task, COUNT, quiet=True)
     assert set(read) == set(range(COUNT))
     read.clear()
-    again = extraction.compute(task, COUNT, quiet=True)
+    again = extraction.compute(dataclasses.replace(task, function=None, params=None), COUNT, quiet=True)
     assert not read
     np.testing.assert_array_equal(again.moments.scatter, first.moments.scatter)
     extraction.compute(task, COUNT, (FEATURES,), quiet=True)  # lists are wanted now, which were not stored
@@ -77,6 +80,26 @@ def test_stored_statistics_are_read_and_others_computed(cache):
     assert len(list(cache.iterdir())) == 3
     extraction.forget(task, 20)
     assert len(list(cache.iterdir())) == 2
+
+
+def test_memory_is_that_of_a_chunk_and_not_of_the_set():
+    """A chunk of 256 long logits is 4 MiB; those of all images would be 32."""
+
+    def peak(count):
+        def function(params, rows):
+            return {LOGITS: jnp.tile(rows["row"], (1, 512))}
+
+        def read(numbers):
+            return {"row": (numbers[:, None] + np.arange(8)).astype(np.float32)}
+
+        task = extraction.Task("rows", {}, {}, read, function)
+        tracemalloc.start()
+        extraction.compute(task, count, quiet=True)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(2048) < 1.5 * peak(512)
 
 
 @pytest.mark.parametrize("kept", [(), (FEATURES,)])

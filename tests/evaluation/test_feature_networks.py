@@ -65,6 +65,17 @@ def test_the_key_names_all_that_features_depend_on(tmp_path):
     assert feature_networks.feature_task(source, network).key["network"] != key["network"]
 
 
+def test_images_that_are_not_square_are_for_inception_alone(tmp_path):
+    source = open_folder(small_sets.write_folder(tmp_path / "wide", IMAGES[:, :24]))
+    rows = source.read(np.arange(2))
+    for name in ("classifier", "identity"):
+        task = feature_networks.feature_task(source, small_sets.mean_colours(name))
+        with pytest.raises(ValueError, match=f"wide: the images are 24 x 32 pixels, and the features {name} are those"):
+            task.function(task.params, rows)
+    task = feature_networks.feature_task(source, small_sets.mean_colours())
+    assert task.function(task.params, rows)[FEATURES].shape == (2, 3)
+
+
 @pytest.mark.slow
 def test_the_perceptual_distance_is_that_of_the_losses():
     distance = feature_networks.perceptual_distance()

@@ -1,5 +1,6 @@
 """Metrics of two sets of images: numpy's numbers on their mean colours, and a generator with known path lengths."""
 
+import dataclasses
 import json
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 import sdgan_jax
 from sdgan_jax.evaluation import image_metrics, image_sources, metric_names
 from sdgan_jax.evaluation.feature_networks import DistanceNetwork
-from sdgan_jax.metrics import frechet, inception_score, kid, precision_recall
+from sdgan_jax.metrics import density_coverage, frechet, inception_score, kid, precision_recall
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training.gan import weights
 from tests.evaluation import small_sets
@@ -40,22 +41,28 @@ def measure(names, fake, real, **given):
 
 
 def test_two_folders(folders):
-    results = measure(["fid50k", "kid50k", "pr50k", "is50k"], *folders)
+    results = measure(["fid50k", "kid50k", "pr50k", "dc50k", "is50k"], *folders)
     found = results["metrics"]
     x, y = (colours(images[np.random.default_rng(0).permutation(len(images))]) for images in (FAKE, REAL))
     assert found["fid50k"]["value"] == pytest.approx(frechet.frechet_distance(x, y, ddof=0), rel=1e-5)
     assert found["kid50k"]["value"] == pytest.approx(kid.kernel_distance(x, y)[0], rel=1e-4)
     precision, recall = precision_recall.precision_recall(y, x)
     assert (found["pr50k"]["precision"], found["pr50k"]["recall"]) == pytest.approx((precision, recall))
+    density, coverage = density_coverage.density_coverage(y, x)
+    assert (found["dc50k"]["density"], found["dc50k"]["coverage"]) == pytest.approx((density, coverage))
     assert 1 < found["is50k"]["value"] < 3
     assert found["fid50k"]["covariance"] == "N" and found["fid50k"]["convention"] == "nvlabs"
     assert {(row["fake"], row.get("real", 30)) for row in found.values()} == {(40, 30)}
     assert results["notes"] == [
-        f"{folders[0].name} has 40 images, fewer than fid50k, kid50k, pr50k, is50k asks for; all were used",
-        f"{folders[1].name} has 30 images, fewer than fid50k, kid50k, pr50k asks for; all were used",
+        f"{folders[0].name} has 40 images, fewer than fid50k, kid50k, pr50k, dc50k, is50k asks for; all were used",
+        f"{folders[1].name} has 30 images, fewer than fid50k, kid50k, pr50k, dc50k asks for; all were used",
+        "kid50k: subsets of fewer than 1,000 images, which published KIDs have",
     ]
+    assert found["kid50k"]["subset_size"] == 30
     text = image_metrics.table(results)
-    assert "pr50k precision" in text and results["notes"][0] in text and " nvlabs\n" in text
+    assert (
+        "pr50k precision" in text and "dc50k coverage" in text and results["notes"][0] in text and " nvlabs\n" in text
+    )
 
 
 def test_identical_folders_are_at_no_distance(folders):
@@ -136,3 +143,22 @@ def test_what_cannot_be_measured_is_refused(folders):
         measure(["ppl"], *folders)
     with pytest.raises(ValueError, match="fid2k compares with real images; give --real"):
         measure(["fid2k"], folders[0], None)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "least"), [("fid50k", 1, 2), ("kid9", 1, 2), ("pr9", 3, 4), ("dc9", 5, 6), ("is10", 9, 10)]
+)
+def test_sets_that_are_too_small_are_named_before_an_image_is_read(tmp_path, folders, name, count, least):
+    small = image_sources.open_folder(small_sets.write_folder(tmp_path / "small", FAKE[:count]))
+    enough = dataclasses.replace(folders[0], read=None)
+    line = f"small: {name} needs at least {least} images, there are {count}; give a larger set"
+    with pytest.raises(ValueError, match=line):
+        measure([name], small, enough)
+    if name != "is10":
+        with pytest.raises(ValueError, match=line):
+            measure([name], enough, small)
+
+
+def test_subsets_of_a_thousand_images_need_no_note(folders, monkeypatch):
+    monkeypatch.setattr(kid, "SUBSET_SIZE", 30)
+    assert measure(["kid30"], *folders)["notes"] == []

@@ -1,5 +1,7 @@
 """Sets of images: the same pixels whatever the batches, and what is refused."""
 
+import os
+
 import jax
 import numpy as np
 import PIL.Image
@@ -58,6 +60,10 @@ def test_a_data_set_gives_the_images_of_its_split(tmp_path):
     assert source.available == len(faces.images) and source.key["dataset"].startswith("megn/rendered_32_n240/")
     found = images_of(source, range(source.available)).astype(np.uint8)
     assert sorted(map(bytes, found)) == sorted(map(bytes, faces.images))
+    assert image_sources.open_dataset("megn/rendered_32_n240", "test", 32, str(tmp_path)).key == source.key
+    (info,) = tmp_path.glob("megn/*/*/dataset_info.json")
+    os.utime(info, (1, 1))  # prepared again
+    assert image_sources.open_dataset("megn/rendered_32_n240", "test", 32, str(tmp_path)).key != source.key
 
 
 @pytest.fixture(scope="module", params=["w", "z"])

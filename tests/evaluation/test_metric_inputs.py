@@ -48,7 +48,7 @@ def test_a_folder_against_a_data_set(tmp_path, data_dir, cache):
     assert found["value"] == pytest.approx(classifier_distance(fake, real), rel=1e-4)
     assert (found["fake"], found["real"], found["convention"]) == (12, len(real), "sdgan-jax")
     assert results["metrics"]["identity_kid2k"]["value"] > 0
-    assert len(results["notes"]) == 2 and results["real"] == f"{DATASET}, test"
+    assert len(results["notes"]) == 3 and results["real"] == f"{DATASET}, test"
     assert json.loads((tmp_path / "out" / "image_metrics.json").read_text()) == {
         "made_by": "sdgan-jax evaluate"
     } | json.loads(json.dumps(results))

@@ -13,9 +13,10 @@ def test_names_are_features_kind_and_number():
         Metric("pr500", "pr", "inception", 500),
         Metric("is", "is", "inception", 50_000),
     ]
-    assert metric_names.parse(["classifier_fid2k", "identity_pr"]) == [
+    assert metric_names.parse(["classifier_fid2k", "identity_pr", "dc6"]) == [
         Metric("classifier_fid2k", "fid", "classifier", 2000),
         Metric("identity_pr", "pr", "identity", 50_000),
+        Metric("dc6", "dc", "inception", 6),
     ]
     assert metric_names.parse(["ppl", "ppl_zfull2k", "perceptual_ppl_wend10"]) == [
         Metric("ppl", "ppl", "lpips", 50_000, "w", "end"),
@@ -26,11 +27,15 @@ def test_names_are_features_kind_and_number():
 
 @pytest.mark.parametrize("name", ["fld", "fid50m", "classifier_is", "ppl_x", "identity_ppl", "fid-2", ""])
 def test_unknown_names_are_refused_with_the_known_ones(name):
-    with pytest.raises(ValueError, match=f"unknown metric '{name}'; the metrics are fid50k, kid50k, pr50k, is50k"):
+    with pytest.raises(
+        ValueError, match=f"unknown metric '{name}'; the metrics are fid50k, kid50k, pr50k, dc50k, is50k"
+    ):
         metric_names.parse([name])
 
 
-@pytest.mark.parametrize(("name", "least"), [("fid1", 2), ("pr3", 4), ("is9", 10), ("kid0", 2), ("ppl0", 1)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("fid1", 2), ("pr3", 4), ("dc5", 6), ("is9", 10), ("kid0", 2), ("ppl0", 1)]
+)
 def test_numbers_that_are_too_small_are_refused(name, least):
     with pytest.raises(ValueError, match=f"{name}: at least {least} images"):
         metric_names.parse([name])

@@ -1,16 +1,12 @@
 """Fréchet distance: closed forms, scipy's matrix root, golden numbers."""
 
-import pathlib
-
 import numpy as np
 import pytest
 from scipy import linalg
 
 from sdgan_jax.metrics import frechet, moments
 from sdgan_jax.metrics.moments import Moments
-from tests.metrics import references
-
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "metrics.npz"
+from tests.metrics import golden_sets, references
 
 
 def test_commuting_covariances_have_a_closed_form():
@@ -29,11 +25,26 @@ def test_general_covariances_against_scipy():
     assert frechet.gaussian_frechet_distance(mean, cov_a, np.zeros(12), cov_b) == pytest.approx(expected, rel=1e-9)
 
 
-def test_golden_singular_covariances():
-    golden = np.load(GOLDEN)
-    value = frechet.frechet_distance(golden["fake"], golden["real"])
-    # 1e-6: the reference clips the root of rounding-sized eigenvalues, which moves its 8th digit.
-    assert value == pytest.approx(float(golden["frechet_distance"]), rel=1e-6)
+@pytest.mark.parametrize("name", ["torch_fidelity_f64", "pytorch_fid_f64", "eigh_f64", "torch_fidelity_f32"])
+def test_golden(name):
+    arrays, numbers = golden_sets.load()
+    # 1e-7: a mean in float32 moves the 7th digit.
+    bound = 1e-7 if name.endswith("f32") else 1e-10
+    assert frechet.frechet_distance(arrays["fake"], arrays["real"]) == pytest.approx(numbers[f"fid_{name}"], rel=bound)
+
+
+@pytest.mark.parametrize("name", ["torch_fidelity_f64", "pytorch_fid_f64", "eigh_f64"])
+def test_golden_singular_covariances(name):
+    arrays, numbers = golden_sets.load()
+    value = frechet.frechet_distance(arrays["fake"][:40], arrays["real"][:40])
+    # 1e-7: the references differ by 1e-8, as each has its way with eigenvalues as small as the rounding.
+    assert value == pytest.approx(numbers[f"fid_rankdef_first40_{name}"], rel=1e-7)
+
+
+def test_golden_identical_sets():
+    arrays, numbers = golden_sets.load()
+    value = frechet.frechet_distance(arrays["real"], arrays["real"])
+    assert value == pytest.approx(numbers["fid_identical_sets_f64"], abs=1e-10) and value >= 0
 
 
 def test_samples_shifted_and_scaled():
@@ -62,12 +73,16 @@ def test_both_divisors(ddof):
 
 
 def test_running_sums_give_the_golden_distance():
-    golden = np.load(GOLDEN)
+    arrays, numbers = golden_sets.load()
     parts = {
-        kind: [Moments.of(golden[kind][first : first + 7]) for first in range(0, 40, 7)] for kind in ("real", "fake")
+        kind: [Moments.of(arrays[kind][first : first + 7]) for first in range(0, len(arrays[kind]), 7)]
+        for kind in ("real", "fake")
     }
-    value = frechet.moments_frechet_distance(*(moments.merge_all(parts[kind]) for kind in ("fake", "real")))
-    assert value == pytest.approx(float(golden["frechet_distance"]), rel=1e-6)
+    sums = {kind: moments.merge_all(parts[kind]) for kind in parts}
+    for kind, found in sums.items():
+        np.testing.assert_allclose(found.mean, arrays[f"mu_{kind}"], rtol=1e-12, atol=1e-14)
+    value = frechet.moments_frechet_distance(sums["fake"], sums["real"])
+    assert value == pytest.approx(numbers["fid_torch_fidelity_f64"], rel=1e-10)
 
 
 def test_moments_of_too_few_samples_are_refused():

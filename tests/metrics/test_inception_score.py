@@ -32,6 +32,11 @@ def test_too_few_images_are_refused():
         inception_score(np.zeros((9, 4)))
 
 
+def test_values_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="logits are NaN or infinite"):
+        inception_score([[0.0, np.nan]] * 10)
+
+
 @pytest.mark.slow
 def test_torch_fidelity_gives_the_same():
     torch = pytest.importorskip("torch")

@@ -1,15 +1,12 @@
 """KID: by hand, by its expectation, and against golden numbers."""
 
 import inspect
-import pathlib
 
 import numpy as np
 import pytest
 
 from sdgan_jax.metrics import kid
-from tests.metrics import references
-
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "metrics.npz"
+from tests.metrics import golden_sets, references
 
 
 def test_two_pairs_by_hand():
@@ -20,9 +17,15 @@ def test_two_pairs_by_hand():
 
 
 def test_golden():
-    golden = np.load(GOLDEN)
-    value = kid.polynomial_mmd(golden["subset_fake"], golden["subset_real"])
-    assert value == pytest.approx(float(golden["subset_kid"]), abs=1e-12)
+    arrays, numbers = golden_sets.load()
+    pairs = zip(arrays["kid_idx_fake"], arrays["kid_idx_real"], strict=True)
+    values = [kid.polynomial_mmd(arrays["fake"][i], arrays["real"][j]) for i, j in pairs]
+    np.testing.assert_allclose(values, arrays["kid_per_subset_f64"], atol=1e-13)
+    for name, bound in (("f64", 1e-13), ("f32", 1e-7)):
+        assert np.mean(values) == pytest.approx(numbers[f"kid_mean_{name}"], abs=bound)
+        assert np.std(values) == pytest.approx(numbers[f"kid_std_{name}"], abs=bound)
+    whole, whole_of = kid.kernel_distance(arrays["fake"], arrays["real"][:400]), numbers["kid_one_subset_first400_f64"]
+    assert whole == pytest.approx((whole_of, 0.0), abs=1e-13)
 
 
 def test_unbiased_and_grows_with_the_shift():

@@ -74,3 +74,8 @@ def test_the_mean_leaves_out_one_per_cent_at_each_end():
 def test_no_lengths_are_refused():
     with pytest.raises(ValueError, match=r"must be \[N\], N >= 1"):
         path_length.path_length(np.zeros(0))
+
+
+def test_lengths_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="lengths are NaN or infinite"):
+        path_length.path_length(np.array([1.0, np.inf]))

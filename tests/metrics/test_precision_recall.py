@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial import distance
 
-from sdgan_jax.metrics.precision_recall import precision_recall
-from tests.metrics import references
+from sdgan_jax.metrics.precision_recall import find_in_manifolds, precision_recall
+from tests.metrics import golden_sets, references
 
 
 def by_all_distances(real, fake, k):
@@ -30,6 +30,24 @@ def test_blocks_of_any_size_follow_the_definition(block):
     expected = by_all_distances(real, fake, 3)
     assert 0.2 < expected[0] < 1 and 0.2 < expected[1] < 1
     assert precision_recall(real, fake, block=block) == pytest.approx(expected)
+
+
+def test_golden():
+    arrays, numbers = golden_sets.load()
+    precise, recalled = find_in_manifolds(arrays["real"], arrays["fake"])
+    np.testing.assert_array_equal(precise, arrays["precision_mask"])
+    np.testing.assert_array_equal(recalled, arrays["recall_mask"])
+    found = {k: precision_recall(arrays["real"], arrays["fake"], k) for k in (3, 5)}
+    for name, k in (
+        ("precision_torch_fidelity_f64", 3),
+        ("precision_torch_fidelity_f32", 3),
+        ("prdc_precision_f64", 3),
+        ("precision_numpy_f64", 3),
+        ("precision_kynkaat_k3_f32", 3),
+        ("precision_kynkaat_k5_f32", 5),
+    ):
+        expected = numbers[name], numbers[name.replace("precision", "recall")]
+        assert found[k] == pytest.approx(expected, abs=1e-7), name
 
 
 def test_the_same_set_another_order_and_a_far_one():
