@@ -109,18 +109,20 @@ def patch_around(box: np.ndarray, ratio: float, sizes: Sequence[int]) -> Patch:
     return Patch(left, top, side, size)
 
 
-def to_square(positions: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
-    """Converts positions in the photo to positions in `cut(image, square, size)`.
+def to_square(positions: np.ndarray, square: np.ndarray, size: int, degrees: float = 0.0) -> np.ndarray:
+    """Converts positions in the photo to positions in `cut(image, square, size, degrees)`.
 
     Args:
         positions: f32[...,3], x, y and z in pixels of the photo.
         square: f64[3].
         size: side of the cut square in pixels.
+        degrees: the rotation of the content, as in `cut`.
 
     Returns:
         f64[...,3].
     """
-    return pictures.scale_positions(positions - _origin(square), size / square[2])
+    inside = pictures.scale_positions(positions - _origin(square), size / square[2])
+    return inside if degrees == 0 else _turn(inside, size, degrees)
 
 
 def from_square(positions: np.ndarray, square: np.ndarray, size: int, degrees: float = 0.0) -> np.ndarray:
@@ -135,10 +137,15 @@ def from_square(positions: np.ndarray, square: np.ndarray, size: int, degrees: f
     Returns:
         f64[...,3].
     """
+    return pictures.scale_positions(_turn(positions, size, -degrees), square[2] / size) + _origin(square)
+
+
+def _turn(positions: np.ndarray, size: int, degrees: float) -> np.ndarray:
+    """Turns positions f32[...,3] in a picture of `size` pixels clockwise about its centre."""
     cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     middle = np.array([0.5 * size - 0.5, 0.5 * size - 0.5, 0.0])
-    upright = (positions - middle) @ np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    return pictures.scale_positions(upright + middle, square[2] / size) + _origin(square)
+    matrix = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    return np.asarray((positions - middle) @ matrix + middle)
 
 
 def _origin(square: np.ndarray) -> np.ndarray:

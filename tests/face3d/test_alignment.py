@@ -34,6 +34,14 @@ def test_content_turns_clockwise_about_the_centre():
     np.testing.assert_allclose(found, [100.25, 50.0 - 20, 3.0], atol=1e-9)
 
 
+@pytest.mark.parametrize("degrees", [0.0, 10.0, -133.0])
+def test_positions_go_into_the_square_and_back(degrees):
+    positions = np.random.default_rng(0).uniform(-50, 150, (9, 3))
+    inside = alignment.to_square(positions, SQUARE, 80, degrees)
+    np.testing.assert_allclose(alignment.from_square(inside, SQUARE, 80, degrees), positions, atol=1e-9)
+    np.testing.assert_allclose(inside[:, 2], 2 * positions[:, 2])
+
+
 def test_corners_and_centre_of_a_square():
     corner = np.array([100.25 - 20, 50.0 - 20, 7.0])
     np.testing.assert_allclose(alignment.to_square(corner, SQUARE, 80), [-0.5, -0.5, 14.0])
