@@ -72,7 +72,7 @@ def test_the_crop_of_a_rendered_face_is_the_picture():
 
 
 def test_a_turned_ramp_is_cut_upright():
-    """Red falls from the eyes to the chin of a face that lies on its side, so it falls from top to bottom in the cut."""
+    """Red falls from the eyes to the chin of a face that lies on its side: from top to bottom in the cut."""
     x = np.arange(200)
     photo = np.zeros((200, 200, 3), np.uint8)
     photo[..., 0] = x  # the face's forehead is to the right: it lies turned clockwise by a quarter
