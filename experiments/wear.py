@@ -19,7 +19,7 @@ from etils import epath
 from experiments import launch
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d.attire import styles
-from sdgan_jax.photos import looks, wearing
+from sdgan_jax.photos import looks, picture_files, wearing
 
 INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)
 OUT = launch.define_path("out", None, "folder for the images, sheet.png and manifest.csv", required=True)
@@ -37,7 +37,7 @@ PER_IMAGE = flags.DEFINE_integer("per_image", 1, "images made of each photo, wit
 FORMAT = flags.DEFINE_enum(
     "format",
     "png",
-    wearing.FORMATS,
+    picture_files.FORMATS,
     "file format of the images; same: JPEG files become JPEG files, compressed as they were",
 )
 NETWORK = launch.define_path(

@@ -51,6 +51,38 @@ def _cut_upright(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray
     return np.asarray(Image.fromarray(inner).resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
+def put_back(
+    planes: np.ndarray, square: np.ndarray, degrees: float, left: int, top: int, width: int, height: int
+) -> np.ndarray:
+    """Brings planes of `cut(image, square, size, degrees)` to the pixels of the photo, with antialiasing.
+
+    Args:
+        planes: f32[size,size,C].
+        square: f64[3].
+        degrees: the rotation of the content, as in `cut`.
+        left: first column of the part of the photo that is wanted.
+        top: first row of it.
+        width: its width in pixels.
+        height: its height.
+
+    Returns:
+        f32[height,width,C]; 0 outside of the square.
+    """
+    size = len(planes)
+    images = [Image.fromarray(np.ascontiguousarray(planes[..., k])) for k in range(planes.shape[-1])]
+    if (side := max(1, int(np.ceil(square[2])))) < size:
+        images, size = [image.resize((side, side), Image.Resampling.BILINEAR) for image in images], side
+    corner = np.array([[left, top, 0.0], [left + 1.0, top, 0.0], [left, top + 1.0, 0.0]])
+    origin, right, down = to_square(corner, square, size, degrees)[:, :2]
+    across, along = right - origin, down - origin
+    start = origin + 0.5 - 0.5 * (across + along)  # Pillow's corner of an image is (0, 0)
+    numbers = [number for k in (0, 1) for number in (across[k], along[k], start[k])]
+    kind = Image.Resampling.BICUBIC
+    return np.dstack(
+        [np.asarray(image.transform((width, height), Image.Transform.AFFINE, numbers, kind)) for image in images]
+    )
+
+
 class Patch(NamedTuple):
     """A square of whole pixels around a face in a photo, and the size at which it is worked on.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from PIL import Image
 
 from sdgan_jax import outputs, pictures, pretrained
 from sdgan_jax.data import photo_files
@@ -18,7 +16,7 @@ from sdgan_jax.face3d import finding, geometry
 from sdgan_jax.face3d.attire import wear
 from sdgan_jax.face3d.attire.styles import Style
 from sdgan_jax.face3d.layout import Layout
-from sdgan_jax.photos import photo_results
+from sdgan_jax.photos import photo_results, picture_files
 from sdgan_jax.photos.looks import Looks
 from sdgan_jax.photos.photo_results import PhotoResults
 from sdgan_jax.pretrained import archive
@@ -30,7 +28,6 @@ BY = f"{outputs.MADE_BY} wear"
 COLUMNS = ("file", "out", "attribute", "style", "colour", "texture", "score", "left", "top", "right", "bottom",
            "yaw", "pitch", "roll", "note")  # fmt: skip
 NO_FACE = "no face found"
-FORMATS = ("png", "same")
 _CELL = 256
 _CELL_IMAGES = 3  # of the images of a photo, on the sheet
 
@@ -95,7 +92,7 @@ def wear_photos(
         COLUMNS,
         settings,
         labels,
-        lambda name: _suffix(name, form),
+        lambda name: picture_files.suffix(name, form),
         looks.per_image,
         {NO_FACE},
         [texture.path for texture in looks.textures],
@@ -128,30 +125,12 @@ def _wear(
         chosen = looks.choose_styles(photo.name, number)
         image = draw(picture.pixels, found.position_map, chosen, layout)
         try:
-            _write(results.path(name), image, picture)
+            picture_files.write(results.path(name), image, picture, BY)
         except OSError as error:
             return results.skip(photo, row, photo_results.failure(error))
         rows.append(row | {"out": name} | _style_columns(chosen, looks))
         images.append(image)
     results.add(photo, rows, _cell([picture.pixels, *images]))
-
-
-def _write(path: epath.Path, image: np.ndarray, picture: Picture) -> None:
-    """Writes a result with the profile and the EXIF block of its photo, in the format of its suffix."""
-    if _is_jpeg(path.suffix):
-        pictures.write_jpeg(path, image, BY, picture.jpeg, picture.icc_profile, picture.exif)
-    else:
-        pictures.write_png(path, image, BY, picture.icc_profile, picture.exif)
-
-
-def _suffix(name: str, form: str) -> str:
-    """Returns the suffix of the results of a photo."""
-    ending = os.path.splitext(name)[1]
-    return ending if form == "same" and _is_jpeg(ending) else ".png"
-
-
-def _is_jpeg(suffix: str) -> bool:
-    return Image.registered_extensions().get(suffix.lower()) == "JPEG"
 
 
 def _cell(images: Sequence[np.ndarray]) -> np.ndarray:

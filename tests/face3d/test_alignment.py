@@ -79,6 +79,21 @@ def test_what_is_cut_is_put_back_at_its_place(left, top, size):
     assert np.abs(restored[edges] - part[edges]).max() < 0.8  # the copy is rounded to u8
 
 
+@pytest.mark.parametrize("degrees", [0.0, 20.0, -120.0])
+@pytest.mark.parametrize(("side", "size"), [(40.0, 40), (40.0, 20), (30.0, 90)])
+def test_a_turned_square_is_put_back_at_its_place(degrees, side, size):
+    """Ramps stay ramps inside of the square, and there is nothing outside of it."""
+    photo, square = ramps(), np.array([100.25, 50.0, side])
+    planes = np.dstack([alignment.cut(photo, square, size, degrees), np.full((size, size), 255)]).astype(np.float32)
+    found = alignment.put_back(planes, square, degrees, 60, 10, 90, 80)
+    assert found.shape == (80, 90, 4)
+    y, x = np.indices((80, 90)) + np.array([10, 60])[:, None, None]
+    at = alignment.to_square(np.stack([x, y, 0 * x], -1), square, 1, degrees)[..., :2]  # -0.5 to 0.5
+    inside, outside = (np.abs(at) < 0.4).all(-1), (np.abs(at) > 0.5 + 1 / 20).any(-1)
+    assert np.abs(found[inside][:, :2] - np.stack([x, y], -1)[inside]).max() < 1.5  # the cut is rounded to u8
+    assert (found[outside] == 0).all() and np.abs(found[inside][:, 3] - 255).max() < 1e-3
+
+
 def test_a_patch_within_the_photo_maps_its_corners():
     patch = alignment.Patch(60, 30, 40, 80)
     corners = np.array([[60 - 0.5, 30 - 0.5, 0.0], [99.5, 69.5, 0.0]])

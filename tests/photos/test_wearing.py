@@ -12,6 +12,7 @@ import pytest
 from etils import epath
 from PIL import Image, ImageCms
 
+from sdgan_jax import pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d import finding
 from sdgan_jax.face3d.attire import wear
@@ -109,14 +110,14 @@ def test_a_jpeg_stays_a_jpeg_on_request(folder, quality, subsampling):
 
 
 def test_a_photo_that_cannot_be_written_does_not_stop_the_others(folder, monkeypatch):
-    true = wearing.pictures.write_png
+    true = pictures.write_png
 
     def write(path, *arguments, **options):
         if path.name == "a.png":
             raise PermissionError(13, "Permission denied", str(path))
         true(path, *arguments, **options)
 
-    monkeypatch.setattr(wearing.pictures, "write_png", write)
+    monkeypatch.setattr(pictures, "write_png", write)
     assert put_on(folder).startswith("1 image in")
     assert rows(folder)["a.png"]["note"] == "cannot be written (Permission denied)"
     assert rows(folder)["more/b.jpg"]["out"] == "more/b.png"
