@@ -21,7 +21,7 @@ from etils import epath
 import sdgan_jax
 from experiments import launch
 from sdgan_jax.data import photo_files
-from sdgan_jax.photos import editing, picture_files, wearing
+from sdgan_jax.photos import editing, finders, picture_files
 
 MODEL = launch.define_model()
 INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
     found = photo_files.find(epath.Path(INPUT.value), out)
     edit = editing.Edit(ATTRIBUTE.value, REMOVE.value, STRENGTH.value, STEPS.value, PIVOTAL.value)
     model = sdgan_jax.load(MODEL.value)
-    finder = wearing.read_finder(NETWORK.value) if ALIGN.value == "auto" else None
+    finder = finders.read_finder(NETWORK.value) if ALIGN.value == "auto" else None
     print(editing.edit_photos(model, found, out, edit, finder, FORMAT.value))
     if finder and (line := editing.describe_domain(model)):
         print(line)

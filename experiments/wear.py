@@ -19,7 +19,7 @@ from etils import epath
 from experiments import launch
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d.attire import styles
-from sdgan_jax.photos import looks, picture_files, wearing
+from sdgan_jax.photos import finders, looks, picture_files, wearing
 
 INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)
 OUT = launch.define_path("out", None, "folder for the images, sheet.png and manifest.csv", required=True)
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     chosen = looks.read(ATTRIBUTE.value, STYLE.value, COLOUR.value, TEXTURE.value, seed, PER_IMAGE.value)
     out = epath.Path(OUT.value)
     found = photo_files.find(epath.Path(INPUT.value), out)
-    print(wearing.wear_photos(found, out, chosen, wearing.read_finder(NETWORK.value), FORMAT.value))
+    print(wearing.wear_photos(found, out, chosen, finders.read_finder(NETWORK.value), FORMAT.value))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from sdgan_jax.face3d import face_crop, finding, geometry
 from sdgan_jax.face3d.face_crop import Crop
 from sdgan_jax.model import BATCH
 from sdgan_jax.photos import pasting, photo_results, picture_files
+from sdgan_jax.photos.finders import Finder
 from sdgan_jax.photos.photo_results import PhotoResults
-from sdgan_jax.photos.wearing import Finder
 from sdgan_jax.pretrained import archive
 from tfds_megn import names as dataset_names
 from tfds_megn import photos as photo_reader
@@ -191,9 +191,10 @@ def _tasks(model: Any, results: PhotoResults, row: dict[str, Any], finder: Finde
     for photo, picture in photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line)):
         if finder is None:
             yield Task(photo, picture, None, None, photo_reader.crop_resize(picture.pixels, size))
-        elif (face := finder.find(picture.pixels)) is None:
+        elif not (faces := finder.find(picture.pixels, most=1)):
             results.skip(photo, row, NO_FACE)
         else:
+            (face,) = faces
             points = geometry.landmarks(jnp.asarray(face.position_map), finder.layout)
             crop = face_crop.CROPS[model.config.face_crop](np.asarray(points)[:, :2])
             square = crop.cut(finding.halvings(picture.pixels), size)

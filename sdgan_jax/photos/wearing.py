@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from sdgan_jax import outputs, pictures, pretrained
+from sdgan_jax import outputs, pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.face3d import finding, geometry
@@ -17,9 +17,9 @@ from sdgan_jax.face3d.attire import wear
 from sdgan_jax.face3d.attire.styles import Style
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.photos import photo_results, picture_files
+from sdgan_jax.photos.finders import Finder
 from sdgan_jax.photos.looks import Looks
 from sdgan_jax.photos.photo_results import PhotoResults
-from sdgan_jax.pretrained import archive
 from tfds_megn import photos as photo_reader
 from tfds_megn.listing import printable
 from tfds_megn.photos import Picture
@@ -32,30 +32,6 @@ _CELL = 256
 _CELL_IMAGES = 3  # of the images of a photo, on the sheet
 
 Draw = Callable[[np.ndarray, np.ndarray, Mapping[str, Style], Layout], np.ndarray]
-
-
-class Finder(NamedTuple):
-    """A position network in the form that finds faces.
-
-    Attributes:
-        find: finds the face in a photo u8[H,W,3], as `finding.find`.
-        layout: layout of its position map.
-        name: differs for networks that find differently.
-    """
-
-    find: Callable[[np.ndarray], finding.Found | None]
-    layout: Layout
-    name: str
-
-
-def read_finder(path: epath.PathLike = "") -> Finder:
-    """Reads a position network, see `pretrained.position_network`.
-
-    Args:
-        path: network directory; "" for the one that comes with the project.
-    """
-    network = pretrained.position_network(path)
-    return Finder(network.make_find(), network.uv_layout, archive.fingerprint(network.variables))
 
 
 def wear_photos(
@@ -101,7 +77,7 @@ def wear_photos(
     row = {"attribute": looks.label}
     with results:
         for photo, picture in photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line)):
-            found = finder.find(picture.pixels)
+            found = next(iter(finder.find(picture.pixels, most=1)), None)
             if found is None:
                 results.skip(photo, row, NO_FACE)
             else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ from etils import epath
 
 from sdgan_jax.face3d import detection, mesh, mesh_finding
 from sdgan_jax.face3d import layout as layouts
-from sdgan_jax.face3d.finding import Found
+from sdgan_jax.face3d.finding import Find
 from sdgan_jax.nets import graph
 from sdgan_jax.nets.graph import Graph
 from sdgan_jax.pretrained import archive, inputs, storage
@@ -136,12 +135,12 @@ class MeshNetwork:
         """UV layout of the position maps."""
         return layouts.megn(MAP_SIZE)
 
-    def make_find(self) -> Callable[[np.ndarray], Found | None]:
-        """Returns the compiled search for the face in a photo, see `mesh_finding.find`."""
+    def make_find(self) -> Find:
+        """Returns the compiled search for the faces in a photo, see `mesh_finding.find_all`."""
         weights = self.texel_weights
         to_map = jax.jit(lambda points: mesh.position_maps(points, weights))
         return functools.partial(
-            mesh_finding.find, detect=jax.jit(self.detect), refine=jax.jit(self.refine), to_map=to_map
+            mesh_finding.find_all, detect=jax.jit(self.detect), refine=jax.jit(self.refine), to_map=to_map
         )
 
 

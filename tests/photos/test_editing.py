@@ -198,7 +198,7 @@ def faces(tmp_path):
 
 def crop_of(image, kind="megn"):
     """The crop of the face that is found in a photo."""
-    points = geometry.landmarks(jnp.asarray(FINDER.find(image).position_map), LAYOUT)
+    points = geometry.landmarks(jnp.asarray(FINDER.find(image)[0].position_map), LAYOUT)
     return face_crop.CROPS[kind](np.asarray(points)[:, :2])
 
 
@@ -226,7 +226,7 @@ def test_faces_are_edited_in_their_place(faces):
 def test_photos_without_a_face_are_not_searched_again(faces):
     edit(faces, Model(), finder=FINDER)
     model = Model()
-    found = FINDER._replace(find=lambda image: pytest.fail("searched again"))
+    found = FINDER._replace(find=lambda image, most: pytest.fail("searched again"))
     assert "0 images" in edit(faces, model, finder=found) and not model.batches
 
 

@@ -16,13 +16,13 @@ from sdgan_jax import pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d import finding
 from sdgan_jax.face3d.attire import wear
-from sdgan_jax.photos import looks, wearing
+from sdgan_jax.photos import finders, looks, wearing
 from sdgan_jax.photos.looks import Looks
 from tests.face3d.test_finding import LAYOUT, painted, see_square
 from tfds_megn import photos as photo_reader
 
 ROOT = pathlib.Path(__file__).parents[2]
-FINDER = wearing.Finder(functools.partial(finding.find, predict=see_square, layout=LAYOUT), LAYOUT, "painted")
+FINDER = finders.Finder(functools.partial(finding.find_all, predict=see_square, layout=LAYOUT), LAYOUT, "painted")
 MASK = Looks(("mask",), ("cup",))
 
 

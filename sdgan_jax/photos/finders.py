@@ -1,0 +1,36 @@
+"""Position networks in the form in which commands search photos for faces."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from etils import epath
+
+from sdgan_jax import pretrained
+from sdgan_jax.face3d import finding
+from sdgan_jax.face3d.layout import Layout
+from sdgan_jax.pretrained import archive
+
+
+class Finder(NamedTuple):
+    """A position network that finds faces.
+
+    Attributes:
+        find: finds the faces of a photo u8[H,W,3], see `finding.Find`.
+        layout: layout of their position maps.
+        name: differs for networks that find differently.
+    """
+
+    find: finding.Find
+    layout: Layout
+    name: str
+
+
+def read_finder(path: epath.PathLike = "") -> Finder:
+    """Reads a position network, see `pretrained.position_network`.
+
+    Args:
+        path: network directory; "" for the one that comes with the project.
+    """
+    network = pretrained.position_network(path)
+    return Finder(network.make_find(), network.uv_layout, archive.fingerprint(network.variables))
