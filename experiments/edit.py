@@ -4,11 +4,12 @@ python -m experiments.edit --input=FILE_OR_FOLDER --attribute=mask[,eyeglasses] 
 python -m experiments.edit --input=FILE_OR_FOLDER --remove=eyeglasses --out=DIR [--steps=50] [--pivotal=100]
 python -m experiments.edit --input=FILE_OR_FOLDER --attribute=mask --align=off --out=DIR    (photos that are crops)
 
-The face of each photo is found, cut out upright as the model's training images were, edited, and pasted back at the
+The faces of each photo are found, cut out upright as the model's training images were, edited, and pasted back at the
 photo's own size: what the edit does not change stays as it was, and so do the colour profile and the EXIF data. With
 --align=off the central square of each photo is edited at the model's size. sheet.png shows the first photos, their
-faces, the model's reconstruction of each without an edit, and the edit. manifest.csv has a row for each photo, and
-lists the photos that were left out, with the reason. If the command was stopped, the same command continues its work.
+largest faces, the model's reconstruction of each without an edit, and the edit. manifest.csv has a row for each face,
+and lists the photos that were left out, with the reason. If the command was stopped, the same command continues its
+work.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ ALIGN = flags.DEFINE_enum(
 NETWORK = launch.define_path(
     "network", "", "position network directory, a PRNet or a face mesh; the one that comes with the project if empty"
 )
+FACES = flags.DEFINE_string("faces", "all", "all, largest, or a number: so many faces of each photo, the largest")
 FORMAT = flags.DEFINE_enum(
     "format",
     "png",
@@ -64,13 +66,14 @@ def main(argv: Sequence[str]) -> None:
     """Edits the photos that the flags name."""
     del argv
     out = epath.Path(OUT.value)
-    if ALIGN.value == "off" and NETWORK.value:
-        raise ValueError("--network finds faces, which --align=off leaves out; leave one of them out")
+    if ALIGN.value == "off" and (NETWORK.value or FACES.present):
+        raise ValueError("--network and --faces are about finding faces, which --align=off leaves out; leave them out")
+    most = finders.read_most(FACES.value)
     found = photo_files.find(epath.Path(INPUT.value), out)
     edit = editing.Edit(ATTRIBUTE.value, REMOVE.value, STRENGTH.value, STEPS.value, PIVOTAL.value)
     model = sdgan_jax.load(MODEL.value)
     finder = finders.read_finder(NETWORK.value) if ALIGN.value == "auto" else None
-    print(editing.edit_photos(model, found, out, edit, finder, FORMAT.value))
+    print(editing.edit_photos(model, found, out, edit, finder, FORMAT.value, most))
     if finder and (line := editing.describe_domain(model)):
         print(line)
 

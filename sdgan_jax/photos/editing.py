@@ -28,7 +28,7 @@ from tfds_megn import photos as photo_reader
 from tfds_megn.photos import Picture
 
 BY = f"{outputs.MADE_BY} edit"
-COLUMNS = ("file", "out", "attribute", "remove", "strength", "score", "left", "top", "right", "bottom", "note")
+COLUMNS = ("file", "out", "attribute", "remove", "strength", "face", "score", "left", "top", "right", "bottom", "note")
 NO_FACE = "no face found; --align=off edits the central square"
 _CELL = 256  # pixels of an image on the sheet
 _MOST_PIXELS = 1 << 26  # of the photos that are edited together
@@ -64,16 +64,16 @@ class Task(NamedTuple):
     Attributes:
         photo: its file.
         picture: its pixels and metadata.
-        face: the face found; None for a photo that is edited as it is.
-        crop: the face's crop; None likewise.
-        square: u8[R,R,3], the face for the model.
+        faces: the faces found, the largest first; none for a photo that is edited as it is.
+        crops: the crop of each face.
+        squares: u8[K,R,R,3], the faces for the model; the central square of a photo that is edited as it is.
     """
 
     photo: PhotoFile
     picture: Picture
-    face: finding.Found | None
-    crop: Crop | None
-    square: np.ndarray
+    faces: Sequence[finding.Found]
+    crops: Sequence[Crop]
+    squares: np.ndarray
 
 
 class Drawn(NamedTuple):
@@ -90,6 +90,7 @@ def edit_photos(
     edit: Edit,
     finder: Finder | None = None,
     form: str = "png",
+    most: int | None = None,
 ) -> str:
     """Edits photos, or continues where an earlier call with the same model and settings stopped.
 
@@ -102,6 +103,7 @@ def edit_photos(
         finder: finds the faces, which are edited in their place. None edits the central square of each photo at the
             model's size instead.
         form: "png", or "same": a photo with the suffix of a JPEG becomes a JPEG with the photo's compression.
+        most: largest number of faces of each photo that are edited, the largest ones; None for all.
 
     Returns:
         A line that sums up the results.
@@ -113,7 +115,7 @@ def edit_photos(
     """
     _check(model, edit)
     settings = {"edit": edit._asdict(), "model": archive.fingerprint(model.params), "form": form}
-    settings |= {"finder": finder.name if finder else "", "crop": model.config.face_crop}
+    settings |= {"finder": finder.name, "crop": model.config.face_crop, "most": most} if finder else {}
     labels = ["photo", "face", "reconstruction", edit.label, "result"]
     results = PhotoResults(
         out,
@@ -128,10 +130,11 @@ def edit_photos(
     results.show(lambda photo, made: _earlier_cell(photo, made[0], None if finder else model.config.resolution))
     row = {"attribute": "+".join(edit.attributes), "remove": "+".join(edit.remove), "strength": edit.strength}
     with results:
-        for batch in _batches(_tasks(model, results, row, finder), 1 if edit.pivotal else BATCH):
-            drawn = draw(model, np.stack([task.square for task in batch]), edit, finder is None)
-            for task, plain, edited in zip(batch, *drawn, strict=True):
-                _finish(task, plain, edited, results, row)
+        for batch in _batches(_tasks(model, results, row, finder, most), 1 if edit.pivotal else BATCH):
+            drawn = draw(model, np.concatenate([task.squares for task in batch]), edit, finder is None)
+            ends = np.cumsum([len(task.squares) for task in batch])[:-1]
+            for task, *pictures_of_g in zip(batch, *(np.split(images, ends) for images in drawn), strict=True):
+                _finish(task, Drawn(*pictures_of_g), results, row)
     return results.summary()
 
 
@@ -185,54 +188,63 @@ def _check(model: Any, edit: Edit) -> None:
         raise ValueError("--steps=0: this model has no encoder, so its latents are found by steps of optimisation")
 
 
-def _tasks(model: Any, results: PhotoResults, row: dict[str, Any], finder: Finder | None) -> Iterator[Task]:
+def _tasks(
+    model: Any, results: PhotoResults, row: dict[str, Any], finder: Finder | None, most: int | None
+) -> Iterator[Task]:
     """Reads photos and yields their faces; records the photos that have none."""
     size = model.config.resolution
     for photo, picture in photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line)):
         if finder is None:
-            yield Task(photo, picture, None, None, photo_reader.crop_resize(picture.pixels, size))
-        elif not (faces := finder.find(picture.pixels, most=1)):
+            yield Task(photo, picture, [], [], photo_reader.crop_resize(picture.pixels, size)[None])
+        elif not (faces := finder.find(picture.pixels, most=most)):
             results.skip(photo, row, NO_FACE)
         else:
-            (face,) = faces
-            points = geometry.landmarks(jnp.asarray(face.position_map), finder.layout)
-            crop = face_crop.CROPS[model.config.face_crop](np.asarray(points)[:, :2])
-            square = crop.cut(finding.halvings(picture.pixels), size)
-            yield Task(photo, picture, face, crop, square)
+            points = [np.asarray(geometry.landmarks(jnp.asarray(one.position_map), finder.layout)) for one in faces]
+            crops = [face_crop.CROPS[model.config.face_crop](one[:, :2]) for one in points]
+            levels = finding.halvings(picture.pixels)
+            yield Task(photo, picture, faces, crops, np.stack([crop.cut(levels, size) for crop in crops]))
 
 
 def _batches(tasks: Iterable[Task], most: int) -> Iterator[list[Task]]:
-    """Yields up to `most` tasks at once, fewer of large photos."""
+    """Yields tasks of `most` faces or more at once, fewer of large photos."""
     batch: list[Task] = []
     for task in tasks:
         batch.append(task)
-        if len(batch) == most or sum(one.picture.pixels.size for one in batch) > 3 * _MOST_PIXELS:
+        pixels = sum(one.picture.pixels.size // 3 for one in batch)
+        if sum(len(one.squares) for one in batch) >= most or pixels > _MOST_PIXELS:
             yield batch
             batch = []
     if batch:
         yield batch
 
 
-def _finish(task: Task, plain: np.ndarray, edited: np.ndarray, results: PhotoResults, row: dict[str, Any]) -> None:
-    """Puts an edited face into its photo, and writes the result."""
-    photo, picture, face, crop, square = task
+def _finish(task: Task, drawn: Drawn, results: PhotoResults, row: dict[str, Any]) -> None:
+    """Puts the edited faces into their photo, the largest last, and writes the result."""
+    photo, picture, faces, crops, squares = task
     (name,) = results.names[photo.name]
-    reconstruction = pictures.to_uint8(plain)
-    if face is None or crop is None:
-        image = pictures.to_uint8(edited)
-        cell = [square, reconstruction, image]
+    image, rows = picture.pixels, [row]
+    for crop, before, plain, edited in reversed(list(zip(crops, squares, *drawn))):
+        image = pasting.paste(image, crop, pictures.to_float(before), plain, edited)
+    if faces:
+        rows = [row | {"face": 1 + k} | _face_columns(face) for k, face in enumerate(faces)]
     else:
-        image = pasting.paste(picture.pixels, crop, pictures.to_float(square), plain, edited)
-        row = row | _face_columns(face)
-        closer = [crop.cut(finding.halvings(one), _CELL) for one in (picture.pixels, image)]
-        cell = [picture.pixels, closer[0], pictures.resize(reconstruction, _CELL, _CELL), closer[1], image]
-        cell = [pictures.square(one, _CELL) for one in cell]
+        image = pictures.to_uint8(drawn.edited[0])
     try:
         picture_files.write(results.path(name), image, picture, BY)
     except OSError as error:
         results.skip(photo, row, photo_results.failure(error))
     else:
-        results.add(photo, [row | {"out": name}], np.stack(cell))
+        results.add(photo, [one | {"out": name} for one in rows], _cell(task, drawn, image))
+
+
+def _cell(task: Task, drawn: Drawn, image: np.ndarray) -> np.ndarray:
+    """Returns the images of a photo for the sheet, u8[K,S,S,3]; of several faces the largest is shown."""
+    reconstruction, before = pictures.to_uint8(drawn.plain[0]), task.picture.pixels
+    if not task.crops:
+        return np.stack([task.squares[0], reconstruction, image])
+    closer = [task.crops[0].cut(finding.halvings(one), _CELL) for one in (before, image)]
+    parts = [before, closer[0], pictures.resize(reconstruction, _CELL, _CELL), closer[1], image]
+    return np.stack([pictures.square(one, _CELL) for one in parts])
 
 
 def _earlier_cell(photo: PhotoFile, path: epath.Path, size: int | None) -> np.ndarray:

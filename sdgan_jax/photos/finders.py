@@ -34,3 +34,17 @@ def read_finder(path: epath.PathLike = "") -> Finder:
     """
     network = pretrained.position_network(path)
     return Finder(network.make_find(), network.uv_layout, archive.fingerprint(network.variables))
+
+
+def read_most(text: str) -> int | None:
+    """Reads a value of `--faces` as the largest number of faces; None for all.
+
+    Raises:
+        ValueError: it is neither "all" nor "largest" nor a number of at least 1.
+    """
+    known = {"all": None, "largest": 1}
+    if text in known:
+        return known[text]
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ValueError(f"--faces={text}: give all, largest, or a number from 1 on")
+    return int(text)

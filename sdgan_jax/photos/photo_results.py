@@ -84,7 +84,7 @@ class PhotoResults:
         before = self._read()
         kept = self._kept(before, count, settled)
         # Photos without a face are kept too, but have no results.
-        there = {name: tuple(row["out"] for row in rows if row["out"]) for name, rows in kept.items()}
+        there = {name: tuple(dict.fromkeys(row["out"] for row in rows if row["out"])) for name, rows in kept.items()}
         self.names = output_names.assign(
             [photo.name for photo in self._photos],
             suffix,
@@ -125,10 +125,10 @@ class PhotoResults:
 
         Args:
             photo: one of `todo`.
-            rows: rows of the manifest, one for each result; "file" and the columns of its state are added.
+            rows: rows of the manifest, one or more for each result; "file" and the columns of its state are added.
             cell: u8[K,S,S,3], the images for the sheet, one for each label.
         """
-        self._made += len(rows)
+        self._made += len({row["out"] for row in rows})
         self._enter(photo, rows)
         if cell is not None and len(self._cells) < SHEET_PHOTOS:
             self._cells[photo.name] = cell
@@ -221,8 +221,8 @@ class PhotoResults:
             if not rows or any(row[name] != value for row in rows for name, value in state.items()):
                 continue
             made = [row["out"] for row in rows if row["out"] and not row["note"]]
-            complete = len(made) == len(rows) == count
-            if complete and all(outputs.made_by(self.out / name) == self._by for name in made):
+            complete = len(made) == len(rows) and len(set(made)) == count
+            if complete and all(outputs.made_by(self.out / name) == self._by for name in set(made)):
                 kept[photo.name] = rows
             elif len(rows) == 1 and rows[0]["note"] in settled:
                 kept[photo.name] = rows

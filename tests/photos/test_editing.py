@@ -71,10 +71,12 @@ def folder(tmp_path):
     return epath.Path(tmp_path)
 
 
-def edit(folder, model, attributes=("mask",), remove=(), strength=1.0, steps=None, pivotal=0, finder=None, form="png"):
+def edit(
+    folder, model, attributes=("mask",), remove=(), strength=1.0, steps=None, pivotal=0, finder=None, form="png", most=1
+):
     out = folder / "out"
     wanted = editing.Edit(attributes, remove, strength, steps, pivotal)
-    return editing.edit_photos(model, photo_files.find(folder / "in", out), out, wanted, finder, form)
+    return editing.edit_photos(model, photo_files.find(folder / "in", out), out, wanted, finder, form, most)
 
 
 def rows(folder):
@@ -221,6 +223,35 @@ def test_faces_are_edited_in_their_place(faces):
     assert "not an image" in notes["broken.png"]
     with Image.open(faces / "out" / "sheet.png") as sheet:
         assert sheet.width > 5 * 256 and sheet.height > 2 * 256
+
+
+def two_faces(image, *, most=None):
+    """Finds a face in each half of a photo; the right one is the larger."""
+    middle = image.shape[1] // 2
+    (right,) = FINDER.find(image[:, middle:], most=1)
+    (left,) = FINDER.find(image[:, :middle], most=1)
+    shift = np.array([middle, 0])
+    right = right._replace(
+        position_map=right.position_map + np.float32([middle, 0, 0]), box=right.box + np.tile(shift, 2)
+    )
+    return [right, left][:most]
+
+
+@pytest.mark.parametrize("most", [None, 1])
+def test_several_faces_are_edited(faces, most):
+    for name in ("a.png", "more/b.jpg", "empty.png", "broken.png"):
+        (faces / "in" / name).unlink()
+    photo = np.concatenate([painted(240, 200, 100, 110, 90), painted(240, 240, 100, 120, 130)], 1)
+    Image.fromarray(photo).save(faces / "in" / "two.png")
+    model = Model()
+    finder = FINDER._replace(find=two_faces)
+    assert edit(faces, model, finder=finder, most=most).startswith("1 image in") and model.batches == [most or 2]
+    changed = np.argwhere((np.asarray(Image.open(faces / "out" / "two.png")) != photo).any(-1))[:, 1]
+    assert (changed > 300).any() and (changed < 180).any() == (most is None)
+    found = rows(faces)
+    assert [row["face"] for row in found] == ["1", "2"][:most] and {row["out"] for row in found} == {"two.png"}
+    assert float(found[0]["left"]) > 200 and all(not row["note"] for row in found)
+    assert "and those of 1 photo done before" in edit(faces, Model(), finder=finder, most=most)
 
 
 def test_photos_without_a_face_are_not_searched_again(faces):
