@@ -114,7 +114,7 @@ def edit_photos(
             no result at all.
     """
     _check(model, edit)
-    settings = {"edit": edit._asdict(), "model": archive.fingerprint(model.params), "form": form}
+    settings: dict[str, Any] = {"edit": edit._asdict(), "model": archive.fingerprint(model.params), "form": form}
     settings |= {"finder": finder.name, "crop": model.config.face_crop, "most": most} if finder else {}
     labels = ["photo", "face", "reconstruction", edit.label, "result"]
     results = PhotoResults(
