@@ -259,7 +259,8 @@ def measure_attire_overlap(network: PositionNetwork, params: np.ndarray) -> tupl
 
     Args:
         network: position network of MEGN's layout.
-        params: f32[N,P], faces, rendered without an attribute at 256 pixels and found as in any photo (`finding.find_all`).
+        params: f32[N,P], faces, rendered without an attribute at 256 pixels and found as in any photo
+            (`finding.find_all`).
 
     Returns:
         For each attribute, and for all, the mean over the faces of the intersection over union of the covered regions

@@ -18,8 +18,9 @@ from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.face3d import face_crop, finding, geometry
 from sdgan_jax.face3d.face_crop import Crop
+from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.model import BATCH
-from sdgan_jax.photos import pasting, photo_results, picture_files
+from sdgan_jax.photos import finders, pasting, photo_results, picture_files
 from sdgan_jax.photos.finders import Finder
 from sdgan_jax.photos.photo_results import PhotoResults
 from sdgan_jax.pretrained import archive
@@ -28,7 +29,7 @@ from tfds_megn import photos as photo_reader
 from tfds_megn.photos import Picture
 
 BY = f"{outputs.MADE_BY} edit"
-COLUMNS = ("file", "out", "attribute", "remove", "strength", "face", "score", "left", "top", "right", "bottom", "note")
+COLUMNS = ("file", "out", "attribute", "remove", "strength", "face", *finders.COLUMNS, "note")
 NO_FACE = "no face found; --align=off edits the central square"
 _CELL = 256  # pixels of an image on the sheet
 _MOST_PIXELS = 1 << 26  # of the photos that are edited together
@@ -134,7 +135,7 @@ def edit_photos(
             drawn = draw(model, np.concatenate([task.squares for task in batch]), edit, finder is None)
             ends = np.cumsum([len(task.squares) for task in batch])[:-1]
             for task, *pictures_of_g in zip(batch, *(np.split(images, ends) for images in drawn), strict=True):
-                _finish(task, Drawn(*pictures_of_g), results, row)
+                _finish(task, Drawn(*pictures_of_g), results, row, finder.layout if finder else None)
     return results.summary()
 
 
@@ -218,15 +219,15 @@ def _batches(tasks: Iterable[Task], most: int) -> Iterator[list[Task]]:
         yield batch
 
 
-def _finish(task: Task, drawn: Drawn, results: PhotoResults, row: dict[str, Any]) -> None:
+def _finish(task: Task, drawn: Drawn, results: PhotoResults, row: dict[str, Any], layout: Layout | None) -> None:
     """Puts the edited faces into their photo, the largest last, and writes the result."""
     photo, picture, faces, crops, squares = task
     (name,) = results.names[photo.name]
     image, rows = picture.pixels, [row]
     for crop, before, plain, edited in reversed(list(zip(crops, squares, *drawn))):
         image = pasting.paste(image, crop, pictures.to_float(before), plain, edited)
-    if faces:
-        rows = [row | {"face": 1 + k} | _face_columns(face) for k, face in enumerate(faces)]
+    if layout is not None:
+        rows = [row | {"face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
     else:
         image = pictures.to_uint8(drawn.edited[0])
     try:
@@ -255,9 +256,3 @@ def _earlier_cell(photo: PhotoFile, path: epath.Path, size: int | None) -> np.nd
         return np.stack([before, *[np.full_like(before, 255)] * 3, after])
     before = photo_reader.crop_resize(before, size)
     return np.stack([before, np.full_like(before, 255), after])
-
-
-def _face_columns(face: finding.Found) -> dict[str, Any]:
-    """Returns the manifest's columns for a face: its score, and its box in pixels of the photo."""
-    box = zip(("left", "top", "right", "bottom"), (round(float(x), 1) for x in face.box))
-    return {"score": round(face.score, 4)} | dict(box)

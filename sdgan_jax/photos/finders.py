@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+import numpy as np
 from etils import epath
 
 from sdgan_jax import pretrained
-from sdgan_jax.face3d import finding
+from sdgan_jax.face3d import finding, geometry
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.pretrained import archive
+
+COLUMNS = ("score", "left", "top", "right", "bottom", "yaw", "pitch", "roll")  # of a face, in a manifest
 
 
 class Finder(NamedTuple):
@@ -48,3 +52,15 @@ def read_most(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise ValueError(f"--faces={text}: give all, largest, or a number from 1 on")
     return int(text)
+
+
+def describe(face: finding.Found, layout: Layout) -> dict[str, Any]:
+    """Returns `COLUMNS` of a face: score, box in pixels, angles in degrees.
+
+    Args:
+        face: the face.
+        layout: layout of its position map.
+    """
+    pose = geometry.pose(jnp.asarray(face.position_map), layout)
+    angles = (round(float(np.rad2deg(angle)), 2) for angle in (pose.yaw, pose.pitch, pose.roll))
+    return dict(zip(COLUMNS, (round(face.score, 4), *(round(float(x), 1) for x in face.box), *angles), strict=True))

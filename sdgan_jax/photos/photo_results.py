@@ -22,6 +22,7 @@ from etils import epath
 from sdgan_jax import interrupts, outputs, pictures
 from sdgan_jax.data.photo_files import MANIFEST, SHEET, PhotoFile
 from sdgan_jax.photos import output_names
+from sdgan_jax.photos.landmark_file import LandmarkFile
 from tfds_megn.listing import printable
 
 SHEET_PHOTOS = 24
@@ -57,6 +58,7 @@ class PhotoResults:
         count: int = 1,
         settled: Collection[str] = (),
         inputs: Iterable[epath.PathLike] = (),
+        landmarks: LandmarkFile | None = None,
     ):
         """Plans the results without writing anything.
 
@@ -71,11 +73,13 @@ class PhotoResults:
             count: number of results for each photo.
             settled: notes of photos without a result that are not tried again.
             inputs: other files that are read and must not be replaced.
+            landmarks: written with the manifest; photos that it does not contain are done again.
 
         Raises:
             FileExistsError: a file in the way was not written by this command.
             ValueError: a result would replace a file that is read, or the manifest cannot be read.
         """
+        self._landmarks = landmarks
         self.out, self._photos, self._by, self._labels = out, list(photos), by, list(labels)
         self._columns = (*columns, *_SOURCE)
         described = json.dumps(settings, sort_keys=True).encode()
@@ -220,6 +224,8 @@ class PhotoResults:
             rows, state = before.get(photo.label, []), self._state_columns(photo)
             if not rows or any(row[name] != value for row in rows for name, value in state.items()):
                 continue
+            if self._landmarks is not None and photo.label not in self._landmarks:
+                continue
             made = [row["out"] for row in rows if row["out"] and not row["note"]]
             complete = len(made) == len(rows) and len(set(made)) == count
             if complete and all(outputs.made_by(self.out / name) == self._by for name in set(made)):
@@ -269,6 +275,8 @@ class PhotoResults:
     def _write(self) -> None:
         """Writes the manifest with its rows in the order of the photos."""
         began = time.monotonic()
+        if self._landmarks is not None:  # first, so that it contains what the manifest says is done
+            self._landmarks.write(photo.label for photo in self._photos)
         lines = [self._lines[photo.name] for photo in self._photos if photo.name in self._lines]
         with outputs.in_one_piece(self.out / MANIFEST) as unfinished:
             unfinished.write_bytes(b"".join([",".join(self._columns).encode() + b"\n", *lines, self._others]))
