@@ -17,7 +17,9 @@ from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained import PerceptualNetwork
 from sdgan_jax.pretrained.archive import Tree
 
-LEARNING_RATE = 3e-4
+# Roich et al. take 3e-4 for G of 512 channels; narrower ones need more. On a test face, 20 steps took the perceptual
+# distance of G of at most 128 channels from 0.17 to 0.09 with 3e-4, and to 0.06 with 1e-3.
+LEARNING_RATE = 1e-3
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="steps")

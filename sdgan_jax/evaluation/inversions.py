@@ -24,7 +24,7 @@ from sdgan_jax.pretrained import PerceptualNetwork
 from tfds_megn import listing, photos
 
 NUM_FACES = 32
-PIVOTAL_STEPS = 100
+PIVOTAL_STEPS = 50
 FILES = ("inversion.txt", "inversion.json", "inversion.png")
 COLUMNS = {  # name -> explanation
     "psnr": "peak signal-to-noise ratio of the reconstruction, dB",

@@ -63,13 +63,13 @@ def test_reconstructions_are_measured(folder):
     assert sorted(path.name for path in (folder / "out").iterdir()) == sorted(inversions.FILES)
     assert results["faces"] == 10 and results["resolution"] == SIZE
     rows = results["rows"]
-    assert list(rows) == ["encoder", "50 steps", "50 steps, 100 of tuning"]
+    assert list(rows) == ["encoder", "50 steps", "50 steps, 50 of tuning"]
     for row, error in zip(rows.values(), (0.4, 0.2, 0.1), strict=True):
         assert row["psnr"]["mean"] == pytest.approx(20 * np.log10(2 / error), abs=1e-3)
         assert row["psnr"]["std"] == pytest.approx(0, abs=1e-3)
         assert row["seconds"]["mean"] >= 0 and row["seconds"]["std"] is None
-    assert rows["50 steps, 100 of tuning"]["seconds"]["mean"] > rows["50 steps"]["seconds"]["mean"]
-    assert model.calls == [("encode", 8)] * 2 + [("invert", 8)] * 2 + [("tune", 1, 100)] * 10
+    assert rows["50 steps, 50 of tuning"]["seconds"]["mean"] > rows["50 steps"]["seconds"]["mean"]
+    assert model.calls == [("encode", 8)] * 2 + [("invert", 8)] * 2 + [("tune", 1, 50)] * 10
     lines = [line.split() for line in (folder / "out" / "inversion.txt").read_text().splitlines()]
     row = next(line for line in lines if line[:1] == ["encoder"])
     assert row[1] == "13.979±0.000" and "±" not in row[-1]
