@@ -124,6 +124,21 @@ class MeshNetwork:
             points, presence = self.points(images, mesh_finding.region_of(points))
         return points, presence
 
+    def inspect(self, image: jax.Array, region: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Regresses the points of a face, and tells how steady they are.
+
+        Args:
+            image: f32[H,W,3] in [-1,1].
+            region: f32[4] in pixels of the image.
+
+        Returns:
+            Points f32[478,3] and presence f32[] of `refine`, and their `mesh_finding.unsteadiness` f32[].
+        """
+        points, presence = self.refine(image[None], region[None])
+        regions = mesh_finding.moved(mesh_finding.region_of(points)[0])
+        again, sure = self.points(jnp.broadcast_to(image, (len(regions), *image.shape)), regions)
+        return points[0], presence[0], mesh_finding.unsteadiness(points[0], again, sure)
+
     @functools.cached_property
     def texel_weights(self) -> jax.Array:
         """The map from the vertices to the texels, f32[64,64,468]."""
@@ -140,7 +155,7 @@ class MeshNetwork:
         weights = self.texel_weights
         to_map = jax.jit(lambda points: mesh.position_maps(points, weights))
         return functools.partial(
-            mesh_finding.find_all, detect=jax.jit(self.detect), refine=jax.jit(self.refine), to_map=to_map
+            mesh_finding.find_all, detect=jax.jit(self.detect), inspect=jax.jit(self.inspect), to_map=to_map
         )
 
 

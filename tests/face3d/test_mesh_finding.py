@@ -1,6 +1,8 @@
 """The search, with a detector of bright squares in the place of the network's."""
 
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from sdgan_jax.face3d import layout, mesh, mesh_finding
@@ -23,12 +25,15 @@ def see_bright(frames):
     return regions, boxes, scores
 
 
-def refine(presence):
-    def run(images, regions):
-        points = np.zeros((len(images), mesh.POINTS, 3))
-        points[:, :, :2] = regions[:, None, :2]
-        points[:, 0, 0] += regions[:, 2] / 1.5
-        return points, np.full(len(images), presence)
+def inspect(presence=1.0, unsteady=0.01, upright=0.0):
+    """A mesh that sees a face in each region; at other angles than the right one (radians) it is unsteady."""
+
+    def run(_, region):
+        points = np.zeros((mesh.POINTS, 3))
+        points[:, :2] = region[:2]
+        points[0, 0] += region[2] / 1.5
+        off = np.abs((region[3] - upright + np.pi) % (2 * np.pi) - np.pi)
+        return points, presence, unsteady * (1.0 if off < 0.1 else 10.0)
 
     return run
 
@@ -53,8 +58,8 @@ def test_a_face_is_found_at_its_place_in_photos_of_any_shape():
         (photo(2400, 1800, 300, 900, 700), (649.5, 1249.5), 700),
         (photo(600, 600, 500, 40, 60), (529.5, 69.5), 60),
     ):
-        (found,) = mesh_finding.find_all(image, see_bright, refine(0.75), head_at)
-        assert found.score == 0.25
+        (found,) = mesh_finding.find_all(image, see_bright, inspect(), head_at)
+        assert found.score == 0.01
         at = found.position_map.reshape(-1, 3)[:, :2]
         head = MEGN.head.reshape(-1, 3)[:, :2]
         scale = np.polyfit(head[:, 0], at[:, 0], 1)
@@ -62,9 +67,50 @@ def test_a_face_is_found_at_its_place_in_photos_of_any_shape():
         np.testing.assert_allclose([scale[1], (at - head * scale[0])[:, 1].mean()], middle, atol=0.03 * side)
 
 
-def test_without_a_box_or_without_presence_there_is_no_face():
-    assert mesh_finding.find_all(np.zeros((100, 100, 3), np.uint8), see_bright, refine(1.0), head_at) == []
-    assert mesh_finding.find_all(photo(300, 300, 100, 120, 90), see_bright, refine(0.49), head_at) == []
+def test_without_a_box_or_a_steady_face_there_is_none():
+    image = photo(300, 300, 100, 120, 90)
+    assert mesh_finding.find_all(np.zeros((100, 100, 3), np.uint8), see_bright, inspect(), head_at) == []
+    assert mesh_finding.find_all(image, see_bright, inspect(presence=0.49), head_at) == []
+    assert mesh_finding.find_all(image, see_bright, inspect(unsteady=0.051), head_at) == []
+    assert len(mesh_finding.find_all(image, see_bright, inspect(0.51, 0.049), head_at)) == 1
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_the_steadiest_angle_is_taken(degrees):
+    """The mesh is unsteady at three of the four angles."""
+    (found,) = mesh_finding.find_all(
+        photo(300, 300, 100, 120, 90), see_bright, inspect(unsteady=0.02, upright=np.deg2rad(degrees)), head_at
+    )
+    assert found.score == 0.02
+
+
+@pytest.mark.parametrize("degrees", [45, 90, 180, 315])
+def test_where_nothing_is_found_turned_copies_are_searched(degrees):
+    """A detector that only sees bright squares left of a dark middle, in a photo of 400 pixels turned by an angle."""
+    at = np.array([-90.0, -30.0])  # from the centre of the upright photo
+    turn = np.deg2rad(degrees)
+    x, y = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ at + 199.5
+    image = photo(400, 400, round(x) - 25, round(y) - 25, 50)
+
+    def see_left(frames):
+        regions, boxes, scores = see_bright(frames)
+        middles = regions[:, 0, :2]
+        here = (np.abs(middles - (at / 400 + 0.5)) < 0.02).all(-1)
+        return regions, boxes, scores * here[:, None]
+
+    (found,) = mesh_finding.find_all(image, see_left, inspect(upright=turn), head_at)
+    np.testing.assert_allclose(found.position_map[..., 0].mean(), x, atol=8)
+
+
+def test_points_that_stay_are_steady():
+    """Three times the points of a face of 30 x 40 pixels, moved by 1, 2 and 3 pixels; probabilities 1, 0.5 and 0."""
+    points = np.random.default_rng(0).uniform([0, 0, -5], [30, 40, 5], (mesh.POINTS, 3))
+    points[:2] = [[0, 0, 0], [30, 40, 0]]
+    again = np.stack([points + [k, 0, 7] for k in (1, 2, 3)])
+    unsteady = mesh_finding.unsteadiness(jnp.asarray(points), jnp.asarray(again), jnp.array([1.0, 0.5, 0.0]))
+    np.testing.assert_allclose(unsteady, (1 + 2 + 3) / 3 / 50 * 1.5, rtol=1e-5)
+    regions = mesh_finding.moved(jnp.array([100.0, 200.0, 50.0, 0.1]))
+    assert regions.shape == (3, 4) and (np.abs(regions[:, :2] - np.array([100, 200])) <= 5.01).all()
 
 
 def see_each(frames):
@@ -87,13 +133,13 @@ def test_all_faces_are_found_the_largest_first():
                (700, 700, 40), (1100, 60, 28), (1000, 800, 24)]  # fmt: skip
     for left, top, side in squares:
         image[top : top + side, left : left + side] = 255
-    found = mesh_finding.find_all(image, see_each, refine(0.9), head_at)
+    found = mesh_finding.find_all(image, see_each, inspect(), head_at)
     middles = [one.position_map[..., :2].mean((0, 1)) for one in found]
     assert len(found) == 9
     for (left, top, side), middle in zip(squares, middles, strict=True):
         np.testing.assert_allclose(middle[0], left + side / 2, atol=0.1 * side)
         assert top < middle[1] < top + side
-    largest = mesh_finding.find_all(image, see_each, refine(0.9), head_at, most=3)
+    largest = mesh_finding.find_all(image, see_each, inspect(), head_at, most=3)
     for one, other in zip(largest, found[:3], strict=True):
         np.testing.assert_array_equal(one.box, other.box)
 
@@ -106,5 +152,5 @@ def test_no_more_is_searched_where_there_are_enough_faces():
         return see_each(frames)
 
     image = photo(800, 800, 100, 100, 400)
-    assert len(mesh_finding.find_all(image, counted, refine(0.9), head_at, most=1)) == 1 and len(calls) == 1
-    assert len(mesh_finding.find_all(image, counted, refine(0.9), head_at)) == 1 and len(calls) > 5
+    assert len(mesh_finding.find_all(image, counted, inspect(), head_at, most=1)) == 1 and len(calls) == 1
+    assert len(mesh_finding.find_all(image, counted, inspect(), head_at)) == 1 and len(calls) > 5
