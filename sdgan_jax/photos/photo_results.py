@@ -79,11 +79,9 @@ class PhotoResults:
             FileExistsError: a file in the way was not written by this command.
             ValueError: a result would replace a file that is read, or the manifest cannot be read.
         """
-        self._landmarks = landmarks
-        self.out, self._photos, self._by, self._labels = out, list(photos), by, list(labels)
+        self.out, self._photos, self._by, self._labels, self._landmarks = out, list(photos), by, list(labels), landmarks
         self._columns = (*columns, *_SOURCE)
-        described = json.dumps(settings, sort_keys=True).encode()
-        self._settings = hashlib.sha256(described).hexdigest()[:16]
+        self._settings = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
         self._states = {photo.name: _state(photo.path) for photo in self._photos}
         before = self._read()
         kept = self._kept(before, count, settled)
