@@ -13,6 +13,8 @@ from PIL import Image
 
 from sdgan_jax import pictures
 
+_DETAIL = 0.45  # least size of a patch's working copy, in sides of the patch
+
 
 def cut(image: np.ndarray, square: np.ndarray, size: int, degrees: float = 0.0) -> np.ndarray:
     """Cuts a square out of a photo, with antialiasing; beyond the photo's edge its outermost pixels repeat.
@@ -132,11 +134,11 @@ def patch_around(box: np.ndarray, ratio: float, sizes: Sequence[int]) -> Patch:
     Args:
         box: f32[4], left, top, right, bottom in pixels of the photo.
         ratio: side of the patch in longer sides of the box.
-        sizes: sizes of the working copy in ascending order; the first one that keeps all details is chosen, or the
-            last.
+        sizes: sizes of the working copy in ascending order; the first one of at least `_DETAIL` of the side is chosen,
+            or the last.
     """
     side = int(np.ceil(ratio * max(box[2] - box[0], box[3] - box[1], 4.0)))
-    size = next((size for size in sizes if size >= side), sizes[-1])
+    size = next((size for size in sizes if size >= _DETAIL * side), sizes[-1])
     left, top = (int(np.round(0.5 * (box[k] + box[k + 2]) - 0.5 * side)) for k in (0, 1))
     return Patch(left, top, side, size)
 

@@ -33,8 +33,10 @@ _BATCH = 8
 _FINEST = 1024  # pixels; squares of at least this side are cut from a smaller copy of the photo
 _ROUNDS = 2
 _CANDIDATES = 60  # of a search
-_UNSTEADY = 0.08  # disagreement of the first two frames from which on a square is not looked at
-_SIMILAR = 0.7  # share that the boxes of two candidates may have in common
+_UNSTEADY = 0.05  # disagreement of the first two frames from which on a square is not looked at
+# Share that the boxes of two candidates may have in common. The squares are coarse, so that the best of a face may not
+# win after framing: similar ones are looked at, too.
+_SIMILAR, _SAME = 0.6, 0.5
 _SHARED = 0.5  # share of a face's box that may lie in that of another face
 _SMALLEST, _LARGEST = 0.2, 0.85  # mean side of a face's box, in sides of its frame
 _MISSHAPEN = 0.25  # see `_shape_error`; faces in photos have up to 0.15, a mean face of half the width has 0.26
@@ -160,20 +162,30 @@ def _search(
     levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, framing: Framing
 ) -> list[Found]:
     """Returns the best candidates among the squares, framed again as in training; none if none is plausible."""
-    first, second = np.moveaxis(_predict_landmarks(levels, squares, _FRAMES[:2], predict, layout), 1, 0)
-    steady = _disagreement(first, second)
-    here = np.flatnonzero(_plausible(first, squares) & (steady < _UNSTEADY))
-    boxes = np.concatenate([first[here].min(1), first[here].max(1)], -1)
-    # The squares are coarse, so that the best of a face may not win after framing: similar ones are looked at, too.
-    points = first[here[detection.suppress(boxes, -steady[here], overlap=_SIMILAR)[:_CANDIDATES]]]
-    for _ in range(_ROUNDS):
+    points = _steady_points(levels, squares, predict, layout, _SIMILAR)
+    for _ in range(_ROUNDS - 1):
         squares = _frame_as_trained(points, framing)
         points = _predict_landmarks(levels, squares, _FRAMES[:1], predict, layout)[:, 0]
         points = points[_plausible(points, squares)]
+    points = _steady_points(levels, _frame_as_trained(points, framing), predict, layout, _SAME)
     squares = _frame_as_trained(points, framing)
     maps = _predict([(levels, square, frame) for square in squares for frame in _FRAMES], predict)
     candidates = [_score(levels, square, list(itertools.islice(maps, len(_FRAMES))), layout) for square in squares]
     return [one for one in candidates if np.isfinite(one.score)]
+
+
+def _steady_points(
+    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, overlap: float
+) -> np.ndarray:
+    """Returns the plausible landmarks f32[N,68,2] in squares where two frames agree, the steadiest first.
+
+    Of those whose boxes have a larger share than `overlap` in common, the steadiest are returned.
+    """
+    first, second = np.moveaxis(_predict_landmarks(levels, squares, _FRAMES[:2], predict, layout), 1, 0)
+    scores = _disagreement(first, second)
+    here = np.flatnonzero(_plausible(first, squares) & (scores < _UNSTEADY))
+    boxes = np.concatenate([first[here].min(1), first[here].max(1)], -1)
+    return first[here[detection.suppress(boxes, -scores[here], overlap)[:_CANDIDATES]]]
 
 
 def _score(levels: list[np.ndarray], square: np.ndarray, maps: list[np.ndarray], layout: Layout) -> Found:

@@ -58,7 +58,8 @@ def test_the_outermost_pixels_repeat_beyond_the_edge():
     ("box", "expected"),
     [
         ((80.0, 20.0, 120.0, 50.0), (60, -5, 80, 96)),  # 2 x 40 around (100, 35)
-        ((80.0, 20.0, 180.0, 50.0), (30, -65, 200, 150)),  # larger than the largest copy
+        ((80.0, 20.0, 190.0, 50.0), (25, -75, 220, 150)),  # 96 is less than 0.45 x 220
+        ((80.0, 20.0, 480.0, 50.0), (-120, -365, 800, 150)),  # larger than the largest copy
         ((3.0, 3.0, 3.0, 3.0), (-1, -1, 8, 96)),
     ],
 )
