@@ -79,7 +79,7 @@ class PhotoResults:
             FileExistsError: a file in the way was not written by this command.
             ValueError: a result would replace a file that is read, or the manifest cannot be read.
         """
-        self._landmarks = landmarks
+        self._landmarks, self._made, self._next_writing = landmarks, 0, 0.0
         self.out, self._photos, self._by, self._labels = out, list(photos), by, list(labels)
         self._columns = (*columns, *_SOURCE)
         described = json.dumps(settings, sort_keys=True).encode()
@@ -103,9 +103,7 @@ class PhotoResults:
         self._lines = {name: self._encode(rows) for name, rows in kept.items()}
         self._others = self._other_lines(before)
         self._notes: list[tuple[PhotoFile, str]] = []
-        self._made = 0
         self._cells: dict[str, np.ndarray] = {}
-        self._next_writing = 0.0
         self._open, self._bar = contextlib.ExitStack(), tqdm.tqdm(disable=True)
         self._stopped: Callable[[], bool] = lambda: False
 
