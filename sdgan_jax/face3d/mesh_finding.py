@@ -29,7 +29,8 @@ PRESENT = 0.5  # smallest probability of a face that the mesh network gives
 DETECTED = 0.5  # smallest score of a box (MediaPipe's default)
 SCALES = (1.0, 0.5, 0.25, 0.125)  # sides of the squares in shorter sides of the photo
 _STEP = 0.65  # from one square to the next, in sides: a face of up to a third of a side is whole in one of them
-_FINEST = 112  # smallest side of a square in pixels
+_FINEST = 128  # smallest side of a square in pixels: faces of 24 pixels are a fifth of it
+_SMALLER = 0.8  # largest side of the squares of a scale, in sides of those before
 _MOST_SQUARES = 400  # per scale
 _MOST_CANDIDATES = 400  # per scale, those with the best scores
 _BATCH = 8
@@ -112,12 +113,13 @@ def _searches(height: int, width: int) -> Iterator[np.ndarray]:
     """Yields the squares f64[N,3] of each scale: the whole photo first, with the largest ones."""
     shorter, longer = sorted((height, width))
     whole = np.array([[0.5 * width - 0.5, 0.5 * height - 0.5, longer]])
+    before = np.inf
     for scale in SCALES:
-        squares = finding.pyramid(height, width, (scale,), _STEP, _MOST_SQUARES)
-        if scale == SCALES[0]:
-            yield np.concatenate([whole, squares]) if longer > shorter else whole
-        elif scale * shorter >= _FINEST:
-            yield squares
+        side = shorter if scale == SCALES[0] else max(scale * shorter, _FINEST)
+        if side < _SMALLER * before:
+            squares = finding.pyramid(height, width, (side / shorter,), _STEP, _MOST_SQUARES)
+            yield squares if before < np.inf or longer == shorter else np.concatenate([whole, squares])
+            before = side
 
 
 def region_of(points: jax.Array) -> jax.Array:

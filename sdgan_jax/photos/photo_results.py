@@ -79,9 +79,11 @@ class PhotoResults:
             FileExistsError: a file in the way was not written by this command.
             ValueError: a result would replace a file that is read, or the manifest cannot be read.
         """
-        self.out, self._photos, self._by, self._labels, self._landmarks = out, list(photos), by, list(labels), landmarks
+        self._landmarks, self._made, self._next_writing = landmarks, 0, 0.0
+        self.out, self._photos, self._by, self._labels = out, list(photos), by, list(labels)
         self._columns = (*columns, *_SOURCE)
-        self._settings = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        described = json.dumps(settings, sort_keys=True).encode()
+        self._settings = hashlib.sha256(described).hexdigest()[:16]
         self._states = {photo.name: _state(photo.path) for photo in self._photos}
         before = self._read()
         kept = self._kept(before, count, settled)
@@ -101,9 +103,7 @@ class PhotoResults:
         self._lines = {name: self._encode(rows) for name, rows in kept.items()}
         self._others = self._other_lines(before)
         self._notes: list[tuple[PhotoFile, str]] = []
-        self._made = 0
         self._cells: dict[str, np.ndarray] = {}
-        self._next_writing = 0.0
         self._open, self._bar = contextlib.ExitStack(), tqdm.tqdm(disable=True)
         self._stopped: Callable[[], bool] = lambda: False
 
