@@ -1,13 +1,15 @@
-"""Edits photos with a model: writes a PNG with the attribute for each photo, and a sheet of before and after.
+"""Edits the faces of photos with a model: writes each photo with its edited face, and a sheet of before and after.
 
 python -m experiments.edit --input=FILE_OR_FOLDER --attribute=mask[,eyeglasses] --strength=1.0 --out=DIR [--model=DIR]
-python -m experiments.edit --input=FILE_OR_FOLDER --remove=eyeglasses --out=DIR
+python -m experiments.edit --input=FILE_OR_FOLDER --remove=eyeglasses --out=DIR [--steps=50] [--pivotal=100]
+python -m experiments.edit --input=FILE_OR_FOLDER --attribute=mask --align=off --out=DIR    (photos that are crops)
 
-Photos of any size and shape are cropped to their central square and resized to the model's resolution. The edit is
-blended into the photo: what it does not change stays as it was. sheet.png shows the first photos, the model's
-reconstruction of each without an edit, and the edit. manifest.csv has a row for each
-photo, and lists the photos that were left out, with the reason. If the command was stopped, the same command continues
-its work.
+The faces of each photo are found, cut out upright as the model's training images were, edited, and pasted back at the
+photo's own size: what the edit does not change stays as it was, and so do the colour profile and the EXIF data. With
+--align=off the central square of each photo is edited at the model's size. sheet.png shows the first photos, their
+largest faces, the model's reconstruction of each without an edit, and the edit. manifest.csv has a row for each face,
+and lists the photos that were left out, with the reason. If the command was stopped, the same command continues its
+work.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from etils import epath
 import sdgan_jax
 from experiments import launch
 from sdgan_jax.data import photo_files
-from sdgan_jax.photos import editing
+from sdgan_jax.photos import editing, finders, picture_files
 
 MODEL = launch.define_model()
 INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)
@@ -35,15 +37,45 @@ STEPS = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=100_000,
 )
+PIVOTAL = flags.DEFINE_integer(
+    "pivotal",
+    0,
+    "steps of pivotal tuning: a copy of G is trained on each face, which then looks more like the photo; 0 for none",
+    lower_bound=0,
+    upper_bound=100_000,
+)
+ALIGN = flags.DEFINE_enum(
+    "align",
+    "auto",
+    ["auto", "off"],
+    "auto: find the face and edit it in its place; off: edit the central square of each photo as it is",
+)
+NETWORK = launch.define_path(
+    "network", "", "position network directory, a PRNet or a face mesh; the one that comes with the project if empty"
+)
+FACES = flags.DEFINE_string("faces", "all", "all, largest, or a number: so many faces of each photo, the largest")
+FORMAT = flags.DEFINE_enum(
+    "format",
+    "png",
+    picture_files.FORMATS,
+    "file format of the images; same: JPEG files become JPEG files, compressed as they were",
+)
 
 
 def main(argv: Sequence[str]) -> None:
     """Edits the photos that the flags name."""
     del argv
     out = epath.Path(OUT.value)
+    if ALIGN.value == "off" and (NETWORK.value or FACES.present):
+        raise ValueError("--network and --faces are about finding faces, which --align=off leaves out; leave them out")
+    most = finders.read_most(FACES.value)
     found = photo_files.find(epath.Path(INPUT.value), out)
-    edit = editing.Edit(ATTRIBUTE.value, REMOVE.value, STRENGTH.value, STEPS.value)
-    print(editing.edit_photos(sdgan_jax.load(MODEL.value), found, out, edit))
+    edit = editing.Edit(ATTRIBUTE.value, REMOVE.value, STRENGTH.value, STEPS.value, PIVOTAL.value)
+    model = sdgan_jax.load(MODEL.value)
+    finder = finders.read_finder(NETWORK.value) if ALIGN.value == "auto" else None
+    print(editing.edit_photos(model, found, out, edit, finder, FORMAT.value, most))
+    if finder and (line := editing.describe_domain(model)):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 python -m experiments.evaluate --out=DIR [--model=DIR]                       (the project's own model, or another)
 python -m experiments.evaluate --benchmark=edits --out=DIR                   (edits against true edited faces)
 python -m experiments.evaluate --benchmark=edits --input=FOLDER --out=DIR    (edits of your labelled photos)
+python -m experiments.evaluate --benchmark=inversion --out=DIR               (how well latents reproduce test faces)
 python -m experiments.evaluate --metrics=fid50k,pr50k --inception=DIR --out=DIR [--model=DIR] [--real=DATASET]
 python -m experiments.evaluate --metrics=classifier_fid2k --fake=FOLDER --real=FOLDER --out=DIR     (no download)
 
 The benchmark `edits` puts each attribute on faces and takes it off, by the prior basis alone and by SD-GAN, and by the
-models of --variants, and holds the results against the true image of the same face.
+models of --variants, and holds the results against the true image of the same face. The benchmark `inversion` compares
+faces with what G draws from their latents: by the encoder, with a search, and with pivotal tuning.
 
 --metrics computes published metrics of a model against its data set, of a model or a folder against any TFDS data set,
 or of two folders. Statistics of data sets and folders are stored in ~/.cache/sdgan_jax, or in XDG_CACHE_HOME; the same
@@ -30,6 +32,7 @@ from sdgan_jax.evaluation import (
     edit_report,
     edits,
     image_metrics,
+    inversions,
     metric_inputs,
     metric_names,
     report,
@@ -40,23 +43,30 @@ from tfds_megn.listing import printable
 MODEL = launch.define_model()
 OUT = launch.define_path("out", None, "folder for tables, JSON and sheets", required=True)
 BENCHMARK = flags.DEFINE_enum(
-    "benchmark", "attributes", ["attributes", "edits"], "attributes: generated faces; edits: edited faces"
+    "benchmark",
+    "attributes",
+    ["attributes", "edits", "inversion"],
+    "attributes: generated faces; edits: edited faces; inversion: reconstructed faces",
 )
 NUM_IMAGES = flags.DEFINE_integer(
     "num_images",
     None,
     f"images to generate, all attributes together ({attributes.NUM_IMAGES} by default); with --benchmark=edits persons "
-    f"to edit, a third for each of three seeds ({edits.NUM_PERSONS} by default)",
+    f"to edit, a third for each of three seeds ({edits.NUM_PERSONS} by default); with --benchmark=inversion faces "
+    f"({inversions.NUM_FACES} by default)",
     lower_bound=6,
 )
 DATA_DIR = launch.define_path("data_dir", "", "where prepared data live; the model's own by default")
 CLASSIFIER = launch.define_path("classifier", "", "attribute classifier directory; the project's own if empty")
-SEED = launch.define_seed("seed", 0, "random seed of the latents; not used by --benchmark=edits")
+SEED = launch.define_seed("seed", 0, "random seed of the latents of generated faces")
 VARIANTS = flags.DEFINE_list(
     "variants", [], "with --benchmark=edits: more rows, such as no_3d=DIR,concatenation=DIR: models with another F"
 )
 INPUT = launch.define_path(
-    "input", None, "with --benchmark=edits: photos in folders named by attribute, or with a labels.csv"
+    "input",
+    None,
+    "with --benchmark=edits: photos in folders named by attribute, or with a labels.csv; with --benchmark=inversion: "
+    "images whose central squares are reconstructed; the test faces of the model's data set if empty",
 )
 
 METRICS = flags.DEFINE_list("metrics", [], f"published metrics, separated by commas: {metric_names.KNOWN}")
@@ -76,7 +86,7 @@ LPIPS = launch.define_path("lpips", "", "with --metrics: network directory of LP
 JOIN_PROCESSES = launch.define_processes()
 
 # Flags that have a use with one kind of evaluation only.
-_OF_EDITS = ("variants", "input")
+_OF_BENCHMARKS = {"variants": ["edits"], "input": ["edits", "inversion"]}
 _OF_METRICS = ("real", "fake", "split", "convention", "inception", "lpips")
 
 
@@ -92,6 +102,10 @@ def main(argv: Sequence[str]) -> None:
         _evaluate_metrics()
     elif BENCHMARK.value == "edits":
         _evaluate_edits()
+    elif BENCHMARK.value == "inversion":
+        number = NUM_IMAGES.value or inversions.NUM_FACES
+        model = sdgan_jax.load(MODEL.value)
+        print(inversions.table(inversions.evaluate_inversion(model, OUT.value, DATA_DIR.value, number, INPUT.value)))
     else:
         results = attributes.evaluate_model(
             sdgan_jax.load(MODEL.value),
@@ -108,13 +122,15 @@ def main(argv: Sequence[str]) -> None:
 
 def _check_flags() -> None:
     """Refuses flags that belong to another kind of evaluation."""
-    edits_asked, given = BENCHMARK.value == "edits", flags.FLAGS
-    if not edits_asked and any(given[name].value for name in _OF_EDITS):
-        raise ValueError("--variants and --input belong to --benchmark=edits; add it, or leave them out")
+    given = flags.FLAGS
+    for name, benchmarks in _OF_BENCHMARKS.items():
+        if given[name].value and BENCHMARK.value not in benchmarks:
+            asked = " or ".join(f"--benchmark={benchmark}" for benchmark in benchmarks)
+            raise ValueError(f"--{name} belongs to {asked}; add it, or leave --{name} out")
     others = [f"--{name}" for name in _OF_METRICS if given[name].present]
     if not METRICS.value and others:
         raise ValueError(f"{', '.join(others)} belong to --metrics; add it, or leave them out")
-    if METRICS.value and (edits_asked or NUM_IMAGES.value):
+    if METRICS.value and (BENCHMARK.value != "attributes" or NUM_IMAGES.value):
         raise ValueError("--benchmark and --num_images do not go with --metrics; the names have numbers, such as fid2k")
     if FAKE.value and MODEL.value:
         raise ValueError("--fake takes the place of --model; leave one of them out")

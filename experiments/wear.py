@@ -2,11 +2,13 @@
 
 python -m experiments.wear --input=FILE_OR_FOLDER --attribute=mask[,eyeglasses] --out=DIR [--style=cloth]
     [--colour=#7fb2d9] [--texture=FILE.png] [--random_styles --seed=0 --per_image=4] [--format=same] [--network=DIR]
+    [--faces=largest] [--landmarks]
 
-A position network finds the face and its shape; no detector is needed. Writes a PNG for each photo under its own name,
-sheet.png (the first photos, before and after), and manifest.csv, which also lists the photos that were left out, with
-the reason. All other pixels stay as they are, and so do the colour profile and the EXIF data; transparent parts are put
-on white. If the command was stopped, the same command continues its work.
+A position network finds the faces and their shapes. Writes a PNG for each photo under its own name, sheet.png (the
+first photos, before and after), and manifest.csv with a row for each face, which also lists the photos that were left
+out, with the reason. --landmarks also writes landmarks.json, the 68 landmarks of each face in pixels of the photo. All
+other pixels stay as they are, and so do the colour profile and the EXIF data; transparent parts are put on white. If
+the command was stopped, the same command continues its work.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from etils import epath
 from experiments import launch
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d.attire import styles
-from sdgan_jax.photos import looks, wearing
+from sdgan_jax.photos import finders, looks, picture_files, wearing
 
 INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)
 OUT = launch.define_path("out", None, "folder for the images, sheet.png and manifest.csv", required=True)
@@ -37,12 +39,14 @@ PER_IMAGE = flags.DEFINE_integer("per_image", 1, "images made of each photo, wit
 FORMAT = flags.DEFINE_enum(
     "format",
     "png",
-    wearing.FORMATS,
+    picture_files.FORMATS,
     "file format of the images; same: JPEG files become JPEG files, compressed as they were",
 )
 NETWORK = launch.define_path(
     "network", "", "position network directory, a PRNet or a face mesh; the one that comes with the project if empty"
 )
+FACES = flags.DEFINE_string("faces", "all", "all, largest, or a number: so many faces of each photo, the largest")
+LANDMARKS = flags.DEFINE_bool("landmarks", False, "also write the 68 landmarks of each face to landmarks.json")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -52,7 +56,8 @@ def main(argv: Sequence[str]) -> None:
     chosen = looks.read(ATTRIBUTE.value, STYLE.value, COLOUR.value, TEXTURE.value, seed, PER_IMAGE.value)
     out = epath.Path(OUT.value)
     found = photo_files.find(epath.Path(INPUT.value), out)
-    print(wearing.wear_photos(found, out, chosen, wearing.read_finder(NETWORK.value), FORMAT.value))
+    most, finder = finders.read_most(FACES.value), finders.read_finder(NETWORK.value)
+    print(wearing.wear_photos(found, out, chosen, finder, FORMAT.value, most, LANDMARKS.value))
 
 
 if __name__ == "__main__":

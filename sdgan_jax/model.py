@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from etils import epath
 from jax.typing import ArrayLike
 
-from sdgan_jax import blending, inversion, latents, pretrained
+from sdgan_jax import blending, inversion, latents, pivotal, pretrained
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.latents import Attribute
 from sdgan_jax.networks import Networks
@@ -236,6 +237,22 @@ class Model:
         model = (self.params["G"], params_e, self.params["w_avg"], self.params["basis"])
         find = functools.partial(inversion.invert, self.nets, self._features if params_e else None, *model, steps=steps)
         return map_batches(find, images, size=BATCH)
+
+    def tune(self, latent: jax.Array, images: ArrayLike, steps: int) -> Model:
+        """Returns a model whose G draws given faces from their latents more exactly; see `pivotal`.
+
+        Args:
+            latent: the latents of the faces, as `encode` or `invert` returns them.
+            images: f32[N,R,R,3] in [-1,1], the faces; best one alone.
+            steps: steps of the optimisation. Each number is compiled once.
+
+        Raises:
+            ValueError: for another shape.
+        """
+        tuned, model = copy.copy(self), (self.params["G"], self.params["basis"])
+        found = pivotal.tune(self.nets, self._features, *model, latent, self._images(images), steps=steps)
+        tuned.params = self.params | {"G": found}
+        return tuned
 
     @functools.cached_property
     def _features(self) -> pretrained.PerceptualNetwork:

@@ -206,7 +206,9 @@ def write_png(
     """
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", by)
-    _write(path, image, by, "png", pnginfo=info, icc_profile=icc_profile, exif=_update_exif(exif, image))
+    # Level 4 takes less than half the time of the default, for files that are 5 % larger.
+    options = {"compress_level": 4, "pnginfo": info, "icc_profile": icc_profile, "exif": _update_exif(exif, image)}
+    _write(path, image, by, "png", **options)
 
 
 def write_jpeg(

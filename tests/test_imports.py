@@ -27,6 +27,7 @@ RANK = {
     "sdgan_jax.networks": 5,
     "sdgan_jax.training": 6,
     "sdgan_jax.inversion": 7,
+    "sdgan_jax.pivotal": 7,
     "sdgan_jax.model": 8,
     "sdgan_jax.benchmark": 9,
     "sdgan_jax.evaluation": 9,

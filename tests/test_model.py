@@ -319,6 +319,20 @@ def test_inversion_with_an_encoder_starts_there_and_comes_nearer(with_encoder):
     assert (found < 0.9 * encoded).all()
 
 
+def test_a_tuned_model_draws_the_face_better_and_leaves_the_model_alone(with_encoder):
+    model, face = with_encoder, IMAGES[:1]
+    latent = model.encode(face)
+    before = np.asarray(model.synthesize(latent))
+    tuned = model.tune(latent, face, 30)
+    np.testing.assert_array_equal(model.synthesize(latent), before)
+    first, second = (losses.pyramid(drawn, face).item() for drawn in (before, np.asarray(tuned.synthesize(latent))))
+    assert second < first
+    edited = tuned.edit_latent(latent, face, "mask", blend=False)
+    move = LENGTH * np.asarray(model.params["basis"][1]) + np.asarray(model.offset(face, "mask"))
+    close(edited, tuned.synthesize(latent + move))
+    np.testing.assert_array_equal(tuned.map(Z), model.map(Z))
+
+
 def test_the_encoder_is_saved(with_encoder, tmp_path):
     with_encoder.save(tmp_path)
     loaded = sdgan_jax.load(tmp_path)

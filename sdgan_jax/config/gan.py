@@ -169,6 +169,7 @@ class Config:
     manual_dir: Path = ""  # folder of the photos, for megn/photos_*
     resolution: Annotated[int, Range(8, 1024)] = 256
     attributes: tuple[str, ...] = ("none", "mask", "eyeglasses", "sunglasses", "beard", "mustache")
+    face_crop: Literal["megn", "ffhq"] = "megn"  # part of a photo that the images show: as rendered faces, or as FFHQ
 
     # The run
     batch_size: Count = 16  # images in a step, over all devices and processes

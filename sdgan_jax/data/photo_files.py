@@ -16,7 +16,7 @@ from tfds_megn import listing, photos
 from tfds_megn.listing import printable
 from tfds_megn.photos import Picture
 
-MANIFEST, SHEET = "manifest.csv", "sheet.png"  # files in a folder of results
+MANIFEST, SHEET, LANDMARKS = "manifest.csv", "sheet.png", "landmarks.json"  # files in a folder of results
 MANIFEST_START = b"file,out,attribute,"  # start of the first line of a manifest
 
 
@@ -63,7 +63,9 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
     found = listing.list_files(source, [out])
     files, notes = _without_results(found.files)
     files = {name: path for name, path in files.items() if not _is_sheet(path)}
-    others = [name for name in files if not photos.is_image(name) and os.path.basename(name) != MANIFEST]
+    others = [
+        name for name in files if not photos.is_image(name) and os.path.basename(name) not in (MANIFEST, LANDMARKS)
+    ]
     left_out = photos.describe_left_out(others)
     for line in [*found.notes, *notes, *([left_out] if left_out else [])]:
         print(f"note: {line}" if line != left_out else line, file=sys.stderr)

@@ -55,7 +55,7 @@ def table(results: Mapping[str, Any]) -> str:
     ]
     titles = {"overall": "Overall, mean over all edits", "adding": "Putting on, mean", "removing": "Taking off, mean"}
     for name, rows in results["tables"].items():
-        lines += ["", *_block(titles.get(name, name), rows, shown)]
+        lines += ["", *block(titles.get(name, name), rows, shown)]
     return "\n".join(lines) + "\n"
 
 
@@ -64,7 +64,7 @@ def short_table(results: Mapping[str, Any]) -> str:
     rows = results["tables"]["overall"]
     chosen = {name: rows[name] for name in rows if name in ("source", "sdgan", "true") or name.startswith("basis")}
     shown = [name for name in SHORT_COLUMNS if _is_known(results, name)]
-    return "\n".join(_block("Edits of test persons", chosen, shown)) + "\n"
+    return "\n".join(block("Edits of test persons", chosen, shown)) + "\n"
 
 
 def write_sheets(
@@ -101,8 +101,14 @@ def _sheet(images: Mapping[str, Mapping[str, np.ndarray]], chosen: Mapping[str, 
     return pictures.grid(np.concatenate(cells), len(columns), row_labels=labels, column_labels=columns)
 
 
-def _block(title: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
-    """Formats one table as lines."""
+def block(title: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
+    """Formats one table as lines.
+
+    Args:
+        title: its heading.
+        rows: row -> column -> `mean` and `std`, None where they are unknown.
+        columns: the columns to show.
+    """
     cells = [[title, *columns]]
     cells += [[name, *(_cell(column, values[column]) for column in columns)] for name, values in rows.items()]
     widths = [max(map(len, column)) + 2 for column in zip(*cells, strict=True)]

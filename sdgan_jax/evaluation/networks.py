@@ -259,7 +259,8 @@ def measure_attire_overlap(network: PositionNetwork, params: np.ndarray) -> tupl
 
     Args:
         network: position network of MEGN's layout.
-        params: f32[N,P], faces, rendered without an attribute at 256 pixels and found as in any photo (`finding.find`).
+        params: f32[N,P], faces, rendered without an attribute at 256 pixels and found as in any photo
+            (`finding.find_all`).
 
     Returns:
         For each attribute, and for all, the mean over the faces of the intersection over union of the covered regions
@@ -277,7 +278,7 @@ def measure_attire_overlap(network: PositionNetwork, params: np.ndarray) -> tupl
     for i in tqdm.trange(len(params), desc="Wearing", unit="face", mininterval=0.5):
         photo = tfds_megn.render(params[i], "none", ATTIRE_PIXELS)
         truth = tfds_megn.position_map(params[i], ATTIRE_PIXELS)
-        found = find(photo)
+        found = next(iter(find(photo, most=1)), None)
         missed += found is None
         for name, values in overlaps.items():
             drawn = [_attire(photo, each, name) for each in (truth, None if found is None else found.position_map)]
@@ -331,7 +332,7 @@ def photo_sheet(
     notes: list[str] = []
     files = tqdm.tqdm(photos, desc="Photos", unit="photo")
     for file, picture in photo_files.read(files, lambda _, line: notes.append(line)):
-        found = find(picture.pixels)
+        found = next(iter(find(picture.pixels, most=1)), None)
         scores[file.label] = None if found is None else found.score
         if len(cells) < _PHOTOS_SHOWN:
             sketched = picture.pixels

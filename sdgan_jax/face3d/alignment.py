@@ -13,6 +13,8 @@ from PIL import Image
 
 from sdgan_jax import pictures
 
+_DETAIL = 0.45  # least size of a patch's working copy, in sides of the patch
+
 
 def cut(image: np.ndarray, square: np.ndarray, size: int, degrees: float = 0.0) -> np.ndarray:
     """Cuts a square out of a photo, with antialiasing; beyond the photo's edge its outermost pixels repeat.
@@ -49,6 +51,38 @@ def _cut_upright(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray
         inner = inner[rows - rows[0]][:, columns - columns[0]]
     box = (left - first_x, top - first_y, left - first_x + side, top - first_y + side)
     return np.asarray(Image.fromarray(inner).resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def put_back(
+    planes: np.ndarray, square: np.ndarray, degrees: float, left: int, top: int, width: int, height: int
+) -> np.ndarray:
+    """Brings planes of `cut(image, square, size, degrees)` to the pixels of the photo, with antialiasing.
+
+    Args:
+        planes: f32[size,size,C].
+        square: f64[3].
+        degrees: the rotation of the content, as in `cut`.
+        left: first column of the part of the photo that is wanted.
+        top: first row of it.
+        width: its width in pixels.
+        height: its height.
+
+    Returns:
+        f32[height,width,C]; 0 outside of the square.
+    """
+    size = len(planes)
+    images = [Image.fromarray(np.ascontiguousarray(planes[..., k])) for k in range(planes.shape[-1])]
+    if (side := max(1, int(np.ceil(square[2])))) < size:
+        images, size = [image.resize((side, side), Image.Resampling.BILINEAR) for image in images], side
+    corner = np.array([[left, top, 0.0], [left + 1.0, top, 0.0], [left, top + 1.0, 0.0]])
+    origin, right, down = to_square(corner, square, size, degrees)[:, :2]
+    across, along = right - origin, down - origin
+    start = origin + 0.5 - 0.5 * (across + along)  # Pillow's corner of an image is (0, 0)
+    numbers = [number for k in (0, 1) for number in (across[k], along[k], start[k])]
+    kind = Image.Resampling.BICUBIC
+    return np.dstack(
+        [np.asarray(image.transform((width, height), Image.Transform.AFFINE, numbers, kind)) for image in images]
+    )
 
 
 class Patch(NamedTuple):
@@ -100,27 +134,29 @@ def patch_around(box: np.ndarray, ratio: float, sizes: Sequence[int]) -> Patch:
     Args:
         box: f32[4], left, top, right, bottom in pixels of the photo.
         ratio: side of the patch in longer sides of the box.
-        sizes: sizes of the working copy in ascending order; the first one that keeps all details is chosen, or the
-            last.
+        sizes: sizes of the working copy in ascending order; the first one of at least `_DETAIL` of the side is chosen,
+            or the last.
     """
     side = int(np.ceil(ratio * max(box[2] - box[0], box[3] - box[1], 4.0)))
-    size = next((size for size in sizes if size >= side), sizes[-1])
+    size = next((size for size in sizes if size >= _DETAIL * side), sizes[-1])
     left, top = (int(np.round(0.5 * (box[k] + box[k + 2]) - 0.5 * side)) for k in (0, 1))
     return Patch(left, top, side, size)
 
 
-def to_square(positions: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
-    """Converts positions in the photo to positions in `cut(image, square, size)`.
+def to_square(positions: np.ndarray, square: np.ndarray, size: int, degrees: float = 0.0) -> np.ndarray:
+    """Converts positions in the photo to positions in `cut(image, square, size, degrees)`.
 
     Args:
         positions: f32[...,3], x, y and z in pixels of the photo.
         square: f64[3].
         size: side of the cut square in pixels.
+        degrees: the rotation of the content, as in `cut`.
 
     Returns:
         f64[...,3].
     """
-    return pictures.scale_positions(positions - _origin(square), size / square[2])
+    inside = pictures.scale_positions(positions - _origin(square), size / square[2])
+    return inside if degrees == 0 else _turn(inside, size, degrees)
 
 
 def from_square(positions: np.ndarray, square: np.ndarray, size: int, degrees: float = 0.0) -> np.ndarray:
@@ -135,10 +171,15 @@ def from_square(positions: np.ndarray, square: np.ndarray, size: int, degrees: f
     Returns:
         f64[...,3].
     """
+    return pictures.scale_positions(_turn(positions, size, -degrees), square[2] / size) + _origin(square)
+
+
+def _turn(positions: np.ndarray, size: int, degrees: float) -> np.ndarray:
+    """Turns positions f32[...,3] in a picture of `size` pixels clockwise about its centre."""
     cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     middle = np.array([0.5 * size - 0.5, 0.5 * size - 0.5, 0.0])
-    upright = (positions - middle) @ np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    return pictures.scale_positions(upright + middle, square[2] / size) + _origin(square)
+    matrix = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    return np.asarray((positions - middle) @ matrix + middle)
 
 
 def _origin(square: np.ndarray) -> np.ndarray:

@@ -89,13 +89,14 @@ def from_region(points: jax.Array, region: jax.Array) -> jax.Array:
     return side * turned + jnp.append(middle, 0.0)
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float = 0.3) -> list[int]:
+def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float = 0.3, inside: float = 1.0) -> list[int]:
     """Returns the numbers of the boxes that remain where, of overlapping ones, the one with the best score is kept.
 
     Args:
         boxes: f32[N,4], left, top, right, bottom.
         scores: f32[N], larger is better.
         overlap: share of the area of two boxes together that they may have in common.
+        inside: share of the smaller box that may lie in the other one.
 
     Returns:
         Numbers of boxes, the best score first.
@@ -106,6 +107,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float = 0.3) -> lis
         low = np.maximum(boxes[k, :2], boxes[kept, :2])
         high = np.minimum(boxes[k, 2:], boxes[kept, 2:])
         common = np.prod(np.maximum(high - low, 0.0), -1)
-        if not (common > overlap * (area[k] + area[kept] - common)).any():
+        together, smaller = area[k] + area[kept] - common, np.minimum(area[k], area[kept])
+        if not ((common > overlap * together) | (common > inside * smaller)).any():
             kept.append(int(k))
     return kept

@@ -1,4 +1,4 @@
-"""Finds the face in a photo of any size with a position network alone.
+"""Finds the faces in a photo of any size with a position network alone.
 
 On a face, the network predicts the same position in the photo from every frame around it, and the texture there looks
 like eyes and a nose. Elsewhere it predicts the place in its frame where faces usually are, and that moves with the
@@ -11,14 +11,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
 import tfds_megn
 from sdgan_jax import pictures
-from sdgan_jax.face3d import alignment
+from sdgan_jax.face3d import alignment, detection
 from sdgan_jax.face3d.layout import Layout, mean_params
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -31,9 +31,13 @@ SCALES = (1.25, 1.0, 0.7, 0.5, 0.35)  # sides of the squares, in shorter sides o
 _LARGE = 2  # number of scales searched first; the others follow if these contain no face
 _BATCH = 8
 _FINEST = 1024  # pixels; squares of at least this side are cut from a smaller copy of the photo
-_STEP = 0.3  # distance from one square to the next, in sides
 _ROUNDS = 2
-_CANDIDATES = 3
+_CANDIDATES = 60  # of a search
+_UNSTEADY = 0.05  # disagreement of the first two frames from which on a square is not looked at
+# Share that the boxes of two candidates may have in common. The squares are coarse, so that the best of a face may not
+# win after framing: similar ones are looked at, too.
+_SIMILAR, _SAME = 0.6, 0.5
+_SHARED = 0.5  # share of a face's box that may lie in that of another face
 _SMALLEST, _LARGEST = 0.2, 0.85  # mean side of a face's box, in sides of its frame
 _MISSHAPEN = 0.25  # see `_shape_error`; faces in photos have up to 0.15, a mean face of half the width has 0.26
 _FINE, _COARSE = 1 / 64, 6 / 64  # widths of the Gaussians for a texel and its neighbourhood, in sides of the UV square
@@ -87,24 +91,52 @@ class Found(NamedTuple):
     box: np.ndarray
 
 
-def find(image: np.ndarray, predict: Predict, layout: Layout, framing: Framing = MEGN) -> Found | None:
-    """Searches for the face with the best score, among the large ones first.
+class Find(Protocol):
+    """Search for faces in photos, such as `find_all` with a network."""
+
+    def __call__(self, image: np.ndarray, *, most: int | None = None) -> list[Found]:
+        """Returns the faces of a photo u8[H,W,3], at most the `most` largest, in the order of `choose`."""
+
+
+def find_all(
+    image: np.ndarray, predict: Predict, layout: Layout, framing: Framing = MEGN, most: int | None = None
+) -> list[Found]:
+    """Searches for faces, the large ones first.
 
     Args:
         image: u8[H,W,3]. At most `MOST_SQUARES` squares of each scale are searched, whatever its size and shape.
         predict: maps f32[N,256,256,3] in [-1, 1] to position maps f32[N,S,S,3] in pixels of these frames.
         layout: layout of the maps.
         framing: framing of the faces that `predict` was trained on.
+        most: largest number of faces; small ones are not searched for where there are so many large ones.
 
     Returns:
-        The face, or None if no score is below `THRESHOLD`.
+        The faces whose score is below `THRESHOLD`, in the order of `choose`.
     """
     levels, (height, width) = halvings(image), image.shape[:2]
+    found: list[Found] = []
     for scales in (SCALES[:_LARGE], SCALES[_LARGE:]):
-        best = _search(levels, pyramid(height, width, scales), predict, layout, framing)
-        if best is not None and best.score < THRESHOLD:
-            return best
-    return None
+        candidates = _search(levels, pyramid(height, width, scales), predict, layout, framing)
+        found = choose([*found, *(one for one in candidates if one.score < THRESHOLD)], most)
+        if most is not None and len(found) == most:
+            break
+    return found
+
+
+def choose(candidates: Sequence[Found], most: int | None = None) -> list[Found]:
+    """Returns one candidate for each face: of those at one place that with the best score.
+
+    Args:
+        candidates: faces, some of them perhaps twice or with a part of a face beside the whole.
+        most: number of faces to return at most, the largest.
+
+    Returns:
+        The faces, the largest first; of equally large ones, the upper and then the left one first.
+    """
+    boxes = np.array([one.box for one in candidates], np.float64).reshape(-1, 4)
+    kept = detection.suppress(boxes, -np.array([one.score for one in candidates]), inside=_SHARED)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], -1)
+    return [candidates[k] for k in sorted(kept, key=lambda k: (-areas[k], boxes[k, 1], boxes[k, 0]))][:most]
 
 
 def score_aligned(images: np.ndarray, predict: Predict, layout: Layout) -> np.ndarray:
@@ -128,20 +160,32 @@ def score_aligned(images: np.ndarray, predict: Predict, layout: Layout) -> np.nd
 
 def _search(
     levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, framing: Framing
-) -> Found | None:
-    """Returns the best candidate among the squares, framed again as in training; None if none is plausible."""
-    first, second = np.moveaxis(_predict_landmarks(levels, squares, _FRAMES[:2], predict, layout), 1, 0)
-    scores = np.where(_plausible(first, squares), _disagreement(first, second), np.inf)
-    order = np.argsort(scores)[:_CANDIDATES]  # the squares are coarse, so that the best may not win after framing
-    points = first[order[np.isfinite(scores[order])]]
-    for _ in range(_ROUNDS):
+) -> list[Found]:
+    """Returns the best candidates among the squares, framed again as in training; none if none is plausible."""
+    points = _steady_points(levels, squares, predict, layout, _SIMILAR)
+    for _ in range(_ROUNDS - 1):
         squares = _frame_as_trained(points, framing)
         points = _predict_landmarks(levels, squares, _FRAMES[:1], predict, layout)[:, 0]
         points = points[_plausible(points, squares)]
+    points = _steady_points(levels, _frame_as_trained(points, framing), predict, layout, _SAME)
     squares = _frame_as_trained(points, framing)
     maps = _predict([(levels, square, frame) for square in squares for frame in _FRAMES], predict)
     candidates = [_score(levels, square, list(itertools.islice(maps, len(_FRAMES))), layout) for square in squares]
-    return min((one for one in candidates if np.isfinite(one.score)), key=lambda one: one.score, default=None)
+    return [one for one in candidates if np.isfinite(one.score)]
+
+
+def _steady_points(
+    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, overlap: float
+) -> np.ndarray:
+    """Returns the plausible landmarks f32[N,68,2] in squares where two frames agree, the steadiest first.
+
+    Of those whose boxes have a larger share than `overlap` in common, the steadiest are returned.
+    """
+    first, second = np.moveaxis(_predict_landmarks(levels, squares, _FRAMES[:2], predict, layout), 1, 0)
+    scores = _disagreement(first, second)
+    here = np.flatnonzero(_plausible(first, squares) & (scores < _UNSTEADY))
+    boxes = np.concatenate([first[here].min(1), first[here].max(1)], -1)
+    return first[here[detection.suppress(boxes, -scores[here], overlap)[:_CANDIDATES]]]
 
 
 def _score(levels: list[np.ndarray], square: np.ndarray, maps: list[np.ndarray], layout: Layout) -> Found:
@@ -166,18 +210,31 @@ def _landmarks(position_map: np.ndarray, layout: Layout) -> np.ndarray:
     return position_map[layout.landmark_texels]
 
 
-def pyramid(height: int, width: int, scales: tuple[float, ...]) -> np.ndarray:
-    """Returns the squares f64[N,3] to search, see `alignment`; those larger than the photo reach over its edge."""
+def pyramid(
+    height: int, width: int, scales: tuple[float, ...], step: float = 0.3, most: int = MOST_SQUARES
+) -> np.ndarray:
+    """Returns the squares to search.
+
+    Args:
+        height: height of the photo in pixels.
+        width: width of the photo.
+        scales: sides of the squares, in shorter sides of the photo.
+        step: largest distance from one square to the next, in sides.
+        most: largest number of squares of each scale; the distance grows where it would be exceeded.
+
+    Returns:
+        f64[N,3], see `alignment`; squares that are larger than the photo reach over its edge.
+    """
     squares = []
     for scale in scales:
-        side, step = scale * min(height, width), _STEP
+        side, apart = scale * min(height, width), step
         while True:
             rows, columns = (
-                1 + max(0, int(np.ceil((length - side) / (step * side) - 1e-6))) for length in (height, width)
+                1 + max(0, int(np.ceil((length - side) / (apart * side) - 1e-6))) for length in (height, width)
             )
-            if rows * columns <= MOST_SQUARES:
+            if rows * columns <= most:
                 break
-            step *= 1.02
+            apart *= 1.02
         for i in range(rows):
             for j in range(columns):
                 y = 0.5 * height if rows == 1 else 0.5 * side + (height - side) * i / (rows - 1)

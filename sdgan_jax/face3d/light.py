@@ -13,6 +13,7 @@ import numpy as np
 from flax import struct
 
 from sdgan_jax.face3d.layout import REGIONS, Layout, bearings
+from sdgan_jax.pictures import Array
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SKIN = {"cheeks": 1.0, "nose": 1.0, "chin": 0.5, "forehead": 0.5}  # less where beards and fringes are frequent
@@ -37,14 +38,15 @@ class Light:
     exposure: jax.Array
 
 
-def to_linear(colour: jax.Array) -> jax.Array:
-    """Converts sRGB in [0, 1] to linear colour."""
+def to_linear(colour: Array) -> Array:
+    """Converts sRGB in [0, 1] to linear colour, of numpy or of JAX."""
     return colour * colour
 
 
-def from_linear(colour: jax.Array) -> jax.Array:
-    """Converts linear colour to sRGB in [0, 1]; the slope stays finite at black."""
-    return jnp.sqrt(jnp.maximum(colour, 1e-8))
+def from_linear(colour: Array) -> Array:
+    """Converts linear colour to sRGB in [0, 1], of numpy or of JAX; the slope stays finite at black."""
+    xp = colour.__array_namespace__()
+    return xp.sqrt(xp.maximum(colour, 1e-8))
 
 
 def skin_weights(layout: Layout) -> jax.Array:

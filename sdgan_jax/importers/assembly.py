@@ -153,6 +153,7 @@ def _config(parts: Parts, sizes: list[int], table_g: Table, table_d: Table) -> C
             dataset=f"megn/{kind}_{parts.resolution}",
             resolution=parts.resolution,
             attributes=("none",),
+            face_crop="ffhq",
             generator=generator,
             discriminator=discriminator,
             latent_space="w",

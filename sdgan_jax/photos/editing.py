@@ -1,25 +1,38 @@
-"""Edits photos with a model in batches, and writes each edited image beside a manifest and a sheet."""
+"""Edits the faces of photos with a model, and writes each edited photo beside a manifest and a sheet.
+
+Each face is found, cut out as the model's training images were (`face3d.face_crop`), edited there, and pasted back into
+the photo (`pasting`). Photos that are such crops already can be edited as they are.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from sdgan_jax import latents, outputs, pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
+from sdgan_jax.face3d import face_crop, finding, geometry
+from sdgan_jax.face3d.face_crop import Crop
+from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.model import BATCH
-from sdgan_jax.photos import photo_results
+from sdgan_jax.photos import finders, pasting, photo_results, picture_files
+from sdgan_jax.photos.finders import Finder
 from sdgan_jax.photos.photo_results import PhotoResults
 from sdgan_jax.pretrained import archive
+from tfds_megn import names as dataset_names
 from tfds_megn import photos as photo_reader
+from tfds_megn.photos import Picture
 
 BY = f"{outputs.MADE_BY} edit"
-COLUMNS = ("file", "out", "attribute", "remove", "strength", "note")
+COLUMNS = ("file", "out", "attribute", "remove", "strength", "face", *finders.COLUMNS, "note")
+NO_FACE = "no face found; --align=off edits the central square"
+_CELL = 256  # pixels of an image on the sheet
+_MOST_PIXELS = 1 << 26  # of the photos that are edited together
 
 
 class Edit(NamedTuple):
@@ -31,12 +44,14 @@ class Edit(NamedTuple):
         strength: 0 gives the face back, 1 is the edit as trained.
         steps: steps of optimisation of the latents; None for none where the model has an encoder, else as many as
             `Model.invert` makes.
+        pivotal: steps of pivotal tuning of G, for each face on its own; 0 for none.
     """
 
     attributes: Sequence[str]
     remove: Sequence[str] = ()
     strength: float = 1.0
     steps: int | None = None
+    pivotal: int = 0
 
     @property
     def label(self) -> str:
@@ -44,15 +59,52 @@ class Edit(NamedTuple):
         return "+".join([*self.attributes, *(f"no {name}" for name in self.remove)])
 
 
-def edit_photos(model: Any, photos: Sequence[PhotoFile], out: epath.Path, edit: Edit) -> str:
+class Task(NamedTuple):
+    """A photo to edit.
+
+    Attributes:
+        photo: its file.
+        picture: its pixels and metadata.
+        faces: the faces found, the largest first; none for a photo that is edited as it is.
+        crops: the crop of each face.
+        squares: u8[K,R,R,3], the faces for the model; the central square of a photo that is edited as it is.
+    """
+
+    photo: PhotoFile
+    picture: Picture
+    faces: Sequence[finding.Found]
+    crops: Sequence[Crop]
+    squares: np.ndarray
+
+
+class Drawn(NamedTuple):
+    """Pictures of G for N faces, f32[N,R,R,3]: of the latents found, and of the edited ones."""
+
+    plain: np.ndarray
+    edited: np.ndarray
+
+
+def edit_photos(
+    model: Any,
+    photos: Sequence[PhotoFile],
+    out: epath.Path,
+    edit: Edit,
+    finder: Finder | None = None,
+    form: str = "png",
+    most: int | None = None,
+) -> str:
     """Edits photos, or continues where an earlier call with the same model and settings stopped.
 
     Args:
-        model: a model, see `sdgan_jax.load`; its `config`, `params`, `encode`, `invert` and `edit_latent` are
+        model: a model, see `sdgan_jax.load`; its `config`, `params`, `encode`, `invert`, `tune` and `edit_latent` are
             used.
-        photos: see `photo_files.find`; each is cut to its central square and brought to the model's size.
+        photos: see `photo_files.find`.
         out: folder of the results.
         edit: the edit of each face.
+        finder: finds the faces, which are edited in their place. None edits the central square of each photo at the
+            model's size instead.
+        form: "png", or "same": a photo with the suffix of a JPEG becomes a JPEG with the photo's compression.
+        most: largest number of faces of each photo that are edited, the largest ones; None for all.
 
     Returns:
         A line that sums up the results.
@@ -63,24 +115,68 @@ def edit_photos(model: Any, photos: Sequence[PhotoFile], out: epath.Path, edit: 
             no result at all.
     """
     _check(model, edit)
-    size = model.config.resolution
-    settings = {"edit": edit._asdict(), "model": archive.fingerprint(model.params)}
-    results = PhotoResults(out, photos, BY, COLUMNS, settings, ["photo", "reconstruction", edit.label])
-
-    def earlier_cell(photo: PhotoFile, paths: list[epath.Path]) -> np.ndarray:
-        """Reads the cell of an earlier result; its reconstruction was not saved and stays white."""
-        before = photo_reader.crop_resize(photo_reader.read_photo(photo.path), size)
-        after = photo_reader.read_photo(paths[0])
-        return np.stack([before, np.full_like(before, 255), after])
-
-    results.show(earlier_cell)
+    settings: dict[str, Any] = {"edit": edit._asdict(), "model": archive.fingerprint(model.params), "form": form}
+    settings |= {"finder": finder.name, "crop": model.config.face_crop, "most": most} if finder else {}
+    labels = ["photo", "face", "reconstruction", edit.label, "result"]
+    results = PhotoResults(
+        out,
+        photos,
+        BY,
+        COLUMNS,
+        settings,
+        labels if finder else [labels[0], *labels[2:4]],
+        lambda name: picture_files.suffix(name, form),
+        settled={NO_FACE},
+    )
+    results.show(lambda photo, made: _earlier_cell(photo, made[0], None if finder else model.config.resolution))
     row = {"attribute": "+".join(edit.attributes), "remove": "+".join(edit.remove), "strength": edit.strength}
     with results:
-        readable = photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line))
-        squares = ((photo, photo_reader.crop_resize(picture.pixels, size)) for photo, picture in readable)
-        while batch := list(itertools.islice(squares, BATCH)):
-            _edit(model, batch, edit, results, row)
+        for batch in _batches(_tasks(model, results, row, finder, most), 1 if edit.pivotal else BATCH):
+            drawn = draw(model, np.concatenate([task.squares for task in batch]), edit, finder is None)
+            ends = np.cumsum([len(task.squares) for task in batch])[:-1]
+            for task, *pictures_of_g in zip(batch, *(np.split(images, ends) for images in drawn), strict=True):
+                _finish(task, Drawn(*pictures_of_g), results, row, finder.layout if finder else None)
     return results.summary()
+
+
+def describe_domain(model: Any) -> str | None:
+    """Returns a line for models of rendered faces on what they make of photos; None for other models."""
+    config = model.config
+    named = dataset_names.parse(config.dataset)
+    if config.face_crop != "megn" or named is None or named.source != dataset_names.RENDERED:
+        return None
+    return (
+        "note: this model knows rendered faces, so that what it changes in a photo looks rendered. experiments.wear "
+        "draws attributes on real photos; --config.dataset=megn/photos_64 trains a model on them"
+    )
+
+
+def draw(model: Any, squares: np.ndarray, edit: Edit, blend: bool) -> Drawn:
+    """Finds the latents of faces and draws them without and with the edit.
+
+    Args:
+        model: see `edit_photos`.
+        squares: u8[N,R,R,3], the faces.
+        edit: the edit.
+        blend: blends the edit into the faces, see `Model.edit_latent`.
+
+    Returns:
+        The pictures.
+    """
+    count = len(squares)
+    if edit.pivotal and count > 1:  # each face has a G of its own
+        parts = [draw(model, squares[k : k + 1], edit, blend) for k in range(count)]
+        return Drawn(*(np.concatenate(images) for images in zip(*parts, strict=True)))
+    faces = pictures.to_float(squares[np.minimum(np.arange(1 << (count - 1).bit_length()), count - 1)])  # few shapes
+    if edit.steps is None:
+        latent = model.encode(faces) if "E" in model.params else model.invert(faces)
+    else:
+        latent = model.invert(faces, edit.steps)
+    if edit.pivotal:
+        model = model.tune(latent, faces, edit.pivotal)
+    plain = model.edit_latent(latent, faces, "none", blend=False)
+    edited = model.edit_latent(latent, faces, list(edit.attributes), edit.strength, list(edit.remove), blend)
+    return Drawn(np.asarray(plain)[:count], np.asarray(edited)[:count])
 
 
 def _check(model: Any, edit: Edit) -> None:
@@ -93,24 +189,70 @@ def _check(model: Any, edit: Edit) -> None:
         raise ValueError("--steps=0: this model has no encoder, so its latents are found by steps of optimisation")
 
 
-def _edit(
-    model: Any, batch: list[tuple[PhotoFile, np.ndarray]], edit: Edit, results: PhotoResults, row: dict[str, Any]
-) -> None:
-    """Edits a batch of squares, and writes the results."""
-    before = np.stack([square for _, square in batch])
-    faces = pictures.to_float(before)
-    if edit.steps is None:
-        latent = model.encode(faces) if "E" in model.params else model.invert(faces)
-    else:
-        latent = model.invert(faces, edit.steps)
-    plain = model.edit_latent(latent, faces, "none", blend=False)
-    drawn = [plain, model.edit_latent(latent, faces, list(edit.attributes), edit.strength, list(edit.remove))]
-    plain, after = (pictures.to_uint8(np.asarray(images)) for images in drawn)
-    for (photo, _), *cell in zip(batch, before, plain, after, strict=True):
-        (name,) = results.names[photo.name]
-        try:
-            pictures.write_png(results.path(name), cell[-1], BY)
-        except OSError as error:
-            results.skip(photo, row, photo_results.failure(error))
+def _tasks(
+    model: Any, results: PhotoResults, row: dict[str, Any], finder: Finder | None, most: int | None
+) -> Iterator[Task]:
+    """Reads photos and yields their faces; records the photos that have none."""
+    size = model.config.resolution
+    for photo, picture in photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line)):
+        if finder is None:
+            yield Task(photo, picture, [], [], photo_reader.crop_resize(picture.pixels, size)[None])
+        elif not (faces := finder.find(picture.pixels, most=most)):
+            results.skip(photo, row, NO_FACE)
         else:
-            results.add(photo, [row | {"out": name}], np.stack(cell))
+            points = [np.asarray(geometry.landmarks(jnp.asarray(one.position_map), finder.layout)) for one in faces]
+            crops = [face_crop.CROPS[model.config.face_crop](one[:, :2]) for one in points]
+            levels = finding.halvings(picture.pixels)
+            yield Task(photo, picture, faces, crops, np.stack([crop.cut(levels, size) for crop in crops]))
+
+
+def _batches(tasks: Iterable[Task], most: int) -> Iterator[list[Task]]:
+    """Yields tasks of `most` faces or more at once, fewer of large photos."""
+    batch: list[Task] = []
+    for task in tasks:
+        batch.append(task)
+        pixels = sum(one.picture.pixels.size // 3 for one in batch)
+        if sum(len(one.squares) for one in batch) >= most or pixels > _MOST_PIXELS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _finish(task: Task, drawn: Drawn, results: PhotoResults, row: dict[str, Any], layout: Layout | None) -> None:
+    """Puts the edited faces into their photo, the largest last, and writes the result."""
+    photo, picture, faces, crops, squares = task
+    (name,) = results.names[photo.name]
+    image, rows = picture.pixels, [row]
+    for crop, before, plain, edited in reversed(list(zip(crops, squares, *drawn))):
+        image = pasting.paste(image, crop, pictures.to_float(before), plain, edited)
+    if layout is not None:
+        rows = [row | {"face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
+    else:
+        image = pictures.to_uint8(drawn.edited[0])
+    try:
+        picture_files.write(results.path(name), image, picture, BY)
+    except OSError as error:
+        results.skip(photo, row, photo_results.failure(error))
+    else:
+        results.add(photo, [one | {"out": name} for one in rows], _cell(task, drawn, image))
+
+
+def _cell(task: Task, drawn: Drawn, image: np.ndarray) -> np.ndarray:
+    """Returns the images of a photo for the sheet, u8[K,S,S,3]; of several faces the largest is shown."""
+    reconstruction, before = pictures.to_uint8(drawn.plain[0]), task.picture.pixels
+    if not task.crops:
+        return np.stack([task.squares[0], reconstruction, image])
+    closer = [task.crops[0].cut(finding.halvings(one), _CELL) for one in (before, image)]
+    parts = [before, closer[0], pictures.resize(reconstruction, _CELL, _CELL), closer[1], image]
+    return np.stack([pictures.square(one, _CELL) for one in parts])
+
+
+def _earlier_cell(photo: PhotoFile, path: epath.Path, size: int | None) -> np.ndarray:
+    """Reads the cell of an earlier result; what was not saved stays white. A size is that of a central square."""
+    before, after = photo_reader.read_photo(photo.path), photo_reader.read_photo(path)
+    if size is None:
+        before, after = (pictures.square(image, _CELL) for image in (before, after))
+        return np.stack([before, *[np.full_like(before, 255)] * 3, after])
+    before = photo_reader.crop_resize(before, size)
+    return np.stack([before, np.full_like(before, 255), after])

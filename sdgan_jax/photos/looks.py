@@ -57,12 +57,13 @@ class Looks:
         """The names of the attributes in one text."""
         return "+".join(self.attributes)
 
-    def choose_styles(self, photo: str, number: int = 0) -> dict[str, styles.Style]:
-        """Chooses the style of each attribute in an image.
+    def choose_styles(self, photo: str, number: int = 0, face: int = 0) -> dict[str, styles.Style]:
+        """Chooses the style of each attribute on a face in an image.
 
         Args:
             photo: name of the photo; together with the seed it decides the random styles.
             number: index of the image among those of the photo.
+            face: index of the face among those of the photo; each gets random styles of its own.
 
         Raises:
             ValueError: an attribute, a kind or a colour is unknown.
@@ -73,7 +74,8 @@ class Looks:
             if self.seed is None:
                 style = styles.default_style(name, kind)
             else:
-                digest = hashlib.sha256(os.fsencode(f"{self.seed}/{number}/{photo}")).digest()
+                key = f"{self.seed}/{number}/{photo}" + (f"/{face}" if face else "")
+                digest = hashlib.sha256(os.fsencode(key)).digest()
                 style = styles.random_style(name, int.from_bytes(digest[:8]), kind)
             if self.colours:
                 style = dataclasses.replace(style, colour=styles.parse_colour(self.colours[k % len(self.colours)]))

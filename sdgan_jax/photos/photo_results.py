@@ -22,6 +22,7 @@ from etils import epath
 from sdgan_jax import interrupts, outputs, pictures
 from sdgan_jax.data.photo_files import MANIFEST, SHEET, PhotoFile
 from sdgan_jax.photos import output_names
+from sdgan_jax.photos.landmark_file import LandmarkFile
 from tfds_megn.listing import printable
 
 SHEET_PHOTOS = 24
@@ -57,6 +58,7 @@ class PhotoResults:
         count: int = 1,
         settled: Collection[str] = (),
         inputs: Iterable[epath.PathLike] = (),
+        landmarks: LandmarkFile | None = None,
     ):
         """Plans the results without writing anything.
 
@@ -71,11 +73,13 @@ class PhotoResults:
             count: number of results for each photo.
             settled: notes of photos without a result that are not tried again.
             inputs: other files that are read and must not be replaced.
+            landmarks: written with the manifest; photos that it does not contain are done again.
 
         Raises:
             FileExistsError: a file in the way was not written by this command.
             ValueError: a result would replace a file that is read, or the manifest cannot be read.
         """
+        self._landmarks, self._made, self._next_writing = landmarks, 0, 0.0
         self.out, self._photos, self._by, self._labels = out, list(photos), by, list(labels)
         self._columns = (*columns, *_SOURCE)
         described = json.dumps(settings, sort_keys=True).encode()
@@ -84,7 +88,7 @@ class PhotoResults:
         before = self._read()
         kept = self._kept(before, count, settled)
         # Photos without a face are kept too, but have no results.
-        there = {name: tuple(row["out"] for row in rows if row["out"]) for name, rows in kept.items()}
+        there = {name: tuple(dict.fromkeys(row["out"] for row in rows if row["out"])) for name, rows in kept.items()}
         self.names = output_names.assign(
             [photo.name for photo in self._photos],
             suffix,
@@ -99,9 +103,7 @@ class PhotoResults:
         self._lines = {name: self._encode(rows) for name, rows in kept.items()}
         self._others = self._other_lines(before)
         self._notes: list[tuple[PhotoFile, str]] = []
-        self._made = 0
         self._cells: dict[str, np.ndarray] = {}
-        self._next_writing = 0.0
         self._open, self._bar = contextlib.ExitStack(), tqdm.tqdm(disable=True)
         self._stopped: Callable[[], bool] = lambda: False
 
@@ -125,10 +127,10 @@ class PhotoResults:
 
         Args:
             photo: one of `todo`.
-            rows: rows of the manifest, one for each result; "file" and the columns of its state are added.
+            rows: rows of the manifest, one or more for each result; "file" and the columns of its state are added.
             cell: u8[K,S,S,3], the images for the sheet, one for each label.
         """
-        self._made += len(rows)
+        self._made += len({row["out"] for row in rows})
         self._enter(photo, rows)
         if cell is not None and len(self._cells) < SHEET_PHOTOS:
             self._cells[photo.name] = cell
@@ -220,9 +222,11 @@ class PhotoResults:
             rows, state = before.get(photo.label, []), self._state_columns(photo)
             if not rows or any(row[name] != value for row in rows for name, value in state.items()):
                 continue
+            if self._landmarks is not None and photo.label not in self._landmarks:
+                continue
             made = [row["out"] for row in rows if row["out"] and not row["note"]]
-            complete = len(made) == len(rows) == count
-            if complete and all(outputs.made_by(self.out / name) == self._by for name in made):
+            complete = len(made) == len(rows) and len(set(made)) == count
+            if complete and all(outputs.made_by(self.out / name) == self._by for name in set(made)):
                 kept[photo.name] = rows
             elif len(rows) == 1 and rows[0]["note"] in settled:
                 kept[photo.name] = rows
@@ -269,6 +273,8 @@ class PhotoResults:
     def _write(self) -> None:
         """Writes the manifest with its rows in the order of the photos."""
         began = time.monotonic()
+        if self._landmarks is not None:  # first, so that it contains what the manifest says is done
+            self._landmarks.write(photo.label for photo in self._photos)
         lines = [self._lines[photo.name] for photo in self._photos if photo.name in self._lines]
         with outputs.in_one_piece(self.out / MANIFEST) as unfinished:
             unfinished.write_bytes(b"".join([",".join(self._columns).encode() + b"\n", *lines, self._others]))

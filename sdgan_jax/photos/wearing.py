@@ -2,63 +2,34 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from PIL import Image
 
-from sdgan_jax import outputs, pictures, pretrained
+from sdgan_jax import outputs, pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
-from sdgan_jax.face3d import finding, geometry
 from sdgan_jax.face3d.attire import wear
 from sdgan_jax.face3d.attire.styles import Style
+from sdgan_jax.face3d.finding import Found
 from sdgan_jax.face3d.layout import Layout
-from sdgan_jax.photos import photo_results
+from sdgan_jax.photos import dressing, finders, photo_results, picture_files
+from sdgan_jax.photos.dressing import Draw
+from sdgan_jax.photos.finders import Finder
+from sdgan_jax.photos.landmark_file import LandmarkFile
 from sdgan_jax.photos.looks import Looks
 from sdgan_jax.photos.photo_results import PhotoResults
-from sdgan_jax.pretrained import archive
 from tfds_megn import photos as photo_reader
 from tfds_megn.listing import printable
 from tfds_megn.photos import Picture
 
 BY = f"{outputs.MADE_BY} wear"
-COLUMNS = ("file", "out", "attribute", "style", "colour", "texture", "score", "left", "top", "right", "bottom",
-           "yaw", "pitch", "roll", "note")  # fmt: skip
+COLUMNS = ("file", "out", "attribute", "face", "style", "colour", "texture", *finders.COLUMNS, "note")
 NO_FACE = "no face found"
-FORMATS = ("png", "same")
 _CELL = 256
 _CELL_IMAGES = 3  # of the images of a photo, on the sheet
-
-Draw = Callable[[np.ndarray, np.ndarray, Mapping[str, Style], Layout], np.ndarray]
-
-
-class Finder(NamedTuple):
-    """A position network in the form that finds faces.
-
-    Attributes:
-        find: finds the face in a photo u8[H,W,3], as `finding.find`.
-        layout: layout of its position map.
-        name: differs for networks that find differently.
-    """
-
-    find: Callable[[np.ndarray], finding.Found | None]
-    layout: Layout
-    name: str
-
-
-def read_finder(path: epath.PathLike = "") -> Finder:
-    """Reads a position network, see `pretrained.position_network`.
-
-    Args:
-        path: network directory; "" for the one that comes with the project.
-    """
-    network = pretrained.position_network(path)
-    return Finder(network.make_find(), network.uv_layout, archive.fingerprint(network.variables))
 
 
 def wear_photos(
@@ -67,6 +38,8 @@ def wear_photos(
     looks: Looks,
     finder: Finder,
     form: str = "png",
+    most: int | None = None,
+    with_landmarks: bool = False,
     draw: Draw = wear.wear_photo,
 ) -> str:
     """Draws attributes on photos, or continues where an earlier call with the same settings stopped.
@@ -77,6 +50,8 @@ def wear_photos(
         looks: attributes and styles to draw. The files of its textures are never replaced.
         finder: finds the faces.
         form: "png", or "same": a photo with the suffix of a JPEG becomes a JPEG with the photo's compression.
+        most: largest number of faces of each photo that are drawn on; None for all.
+        with_landmarks: write the landmarks of these faces, too, see `LandmarkFile`.
         draw: draws on one photo, see `wear.wear_photo`.
 
     Returns:
@@ -86,7 +61,8 @@ def wear_photos(
         OSError: the disk is full or cannot be written. Finished results stay.
         ValueError: a file is in the way of the results, see `PhotoResults`, or there is no result at all.
     """
-    settings = looks.settings() | {"finder": finder.name, "form": form}
+    settings = looks.settings() | {"finder": finder.name, "form": form, "most": most, "landmarks": with_landmarks}
+    landmarks = LandmarkFile(out, BY) if with_landmarks else None
     labels = ["photo"] + [looks.label] * min(looks.per_image, _CELL_IMAGES)
     results = PhotoResults(
         out,
@@ -95,76 +71,53 @@ def wear_photos(
         COLUMNS,
         settings,
         labels,
-        lambda name: _suffix(name, form),
+        lambda name: picture_files.suffix(name, form),
         looks.per_image,
         {NO_FACE},
         [texture.path for texture in looks.textures],
+        landmarks,
     )
     results.show(lambda photo, made: _cell([photo_reader.read_photo(path) for path in (photo.path, *made)]))
     row = {"attribute": looks.label}
     with results:
         for photo, picture in photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line)):
-            found = finder.find(picture.pixels)
-            if found is None:
+            faces = finder.find(picture.pixels, most=most)
+            if landmarks is not None:
+                landmarks.put(photo.label, faces, finder.layout)
+            if not faces:
                 results.skip(photo, row, NO_FACE)
             else:
-                _wear(photo, picture, found, results, looks, finder.layout, draw)
+                _wear(photo, picture, faces, results, looks, finder.layout, draw)
     return results.summary()
 
 
 def _wear(
     photo: PhotoFile,
     picture: Picture,
-    found: finding.Found,
+    faces: Sequence[Found],
     results: PhotoResults,
     looks: Looks,
     layout: Layout,
     draw: Draw,
 ) -> None:
     """Draws and writes the images of one photo."""
-    row = {"attribute": looks.label} | _face_columns(found, layout)
+    known = [{"attribute": looks.label, "face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
     rows, images = [], []
     for number, name in enumerate(results.names[photo.name]):
-        chosen = looks.choose_styles(photo.name, number)
-        image = draw(picture.pixels, found.position_map, chosen, layout)
+        chosen = [looks.choose_styles(photo.name, number, k) for k in range(len(faces))]
+        image = dressing.dress(picture.pixels, faces, chosen, layout, draw)
         try:
-            _write(results.path(name), image, picture)
+            picture_files.write(results.path(name), image, picture, BY)
         except OSError as error:
-            return results.skip(photo, row, photo_results.failure(error))
-        rows.append(row | {"out": name} | _style_columns(chosen, looks))
+            return results.skip(photo, {"attribute": looks.label}, photo_results.failure(error))
+        rows += [row | {"out": name} | _style_columns(one, looks) for row, one in zip(known, chosen, strict=True)]
         images.append(image)
     results.add(photo, rows, _cell([picture.pixels, *images]))
-
-
-def _write(path: epath.Path, image: np.ndarray, picture: Picture) -> None:
-    """Writes a result with the profile and the EXIF block of its photo, in the format of its suffix."""
-    if _is_jpeg(path.suffix):
-        pictures.write_jpeg(path, image, BY, picture.jpeg, picture.icc_profile, picture.exif)
-    else:
-        pictures.write_png(path, image, BY, picture.icc_profile, picture.exif)
-
-
-def _suffix(name: str, form: str) -> str:
-    """Returns the suffix of the results of a photo."""
-    ending = os.path.splitext(name)[1]
-    return ending if form == "same" and _is_jpeg(ending) else ".png"
-
-
-def _is_jpeg(suffix: str) -> bool:
-    return Image.registered_extensions().get(suffix.lower()) == "JPEG"
 
 
 def _cell(images: Sequence[np.ndarray]) -> np.ndarray:
     """Returns a photo and its first results, of any size, as u8[K,256,256,3] for the sheet."""
     return np.stack([pictures.square(image, _CELL) for image in images[: 1 + _CELL_IMAGES]])
-
-
-def _face_columns(found: finding.Found, layout: Layout) -> dict[str, Any]:
-    """Returns the manifest's columns for the face: score, box in pixels, angles in degrees."""
-    pose = geometry.pose(jnp.asarray(found.position_map), layout)
-    angles = {name: round(float(np.rad2deg(getattr(pose, name))), 2) for name in ("yaw", "pitch", "roll")}
-    box = zip(("left", "top", "right", "bottom"), (round(float(x), 1) for x in found.box))
-    return {"score": round(found.score, 4)} | dict(box) | angles
 
 
 def _style_columns(chosen: Mapping[str, Style], looks: Looks) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ from etils import epath
 
 from sdgan_jax.face3d import detection, mesh, mesh_finding
 from sdgan_jax.face3d import layout as layouts
-from sdgan_jax.face3d.finding import Found
+from sdgan_jax.face3d.finding import Find
 from sdgan_jax.nets import graph
 from sdgan_jax.nets.graph import Graph
 from sdgan_jax.pretrained import archive, inputs, storage
@@ -125,6 +124,21 @@ class MeshNetwork:
             points, presence = self.points(images, mesh_finding.region_of(points))
         return points, presence
 
+    def inspect(self, image: jax.Array, region: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Regresses the points of a face, and tells how steady they are.
+
+        Args:
+            image: f32[H,W,3] in [-1,1].
+            region: f32[4] in pixels of the image.
+
+        Returns:
+            Points f32[478,3] and presence f32[] of `refine`, and their `mesh_finding.unsteadiness` f32[].
+        """
+        points, presence = self.refine(image[None], region[None])
+        regions = mesh_finding.moved(mesh_finding.region_of(points)[0])
+        again, sure = self.points(jnp.broadcast_to(image, (len(regions), *image.shape)), regions)
+        return points[0], presence[0], mesh_finding.unsteadiness(points[0], again, sure)
+
     @functools.cached_property
     def texel_weights(self) -> jax.Array:
         """The map from the vertices to the texels, f32[64,64,468]."""
@@ -136,12 +150,12 @@ class MeshNetwork:
         """UV layout of the position maps."""
         return layouts.megn(MAP_SIZE)
 
-    def make_find(self) -> Callable[[np.ndarray], Found | None]:
-        """Returns the compiled search for the face in a photo, see `mesh_finding.find`."""
+    def make_find(self) -> Find:
+        """Returns the compiled search for the faces in a photo, see `mesh_finding.find_all`."""
         weights = self.texel_weights
         to_map = jax.jit(lambda points: mesh.position_maps(points, weights))
         return functools.partial(
-            mesh_finding.find, detect=jax.jit(self.detect), refine=jax.jit(self.refine), to_map=to_map
+            mesh_finding.find_all, detect=jax.jit(self.detect), inspect=jax.jit(self.inspect), to_map=to_map
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -110,9 +109,9 @@ class PositionNetwork:
         """Size and position of the faces in the training images."""
         return finding.PRNET if self.layout == "prnet" else finding.MEGN
 
-    def make_find(self) -> Callable[[np.ndarray], finding.Found | None]:
-        """Returns the compiled search for the face in a photo, see `finding.find`."""
-        return functools.partial(finding.find, predict=jax.jit(self), layout=self.uv_layout, framing=self.framing)
+    def make_find(self) -> finding.Find:
+        """Returns the compiled search for the faces in a photo, see `finding.find_all`."""
+        return functools.partial(finding.find_all, predict=jax.jit(self), layout=self.uv_layout, framing=self.framing)
 
     @functools.cached_property
     def uv_layout(self) -> layouts.Layout:

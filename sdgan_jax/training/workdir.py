@@ -35,6 +35,7 @@ RESUMABLE = frozenset(
         "data_dir",
         "manual_dir",
         "data_workers",
+        "face_crop",
     }
 )
 

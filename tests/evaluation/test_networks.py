@@ -117,14 +117,14 @@ def test_verification_holds_the_right_pictures_against_each_other():
 
 
 def found_at(position_map):
-    return types.SimpleNamespace(position_map=position_map, score=0.75)
+    return [types.SimpleNamespace(position_map=position_map, score=0.75)]
 
 
 def test_attire_by_the_true_map_overlaps_fully_and_by_no_map_not_at_all(monkeypatch):
     """A face found where it is, one not found, and one found 8 pixels too far right."""
     some = faces(3, 32)
     truth = [tfds_megn.position_map(params, 256).astype(np.float32) for params in some.params]
-    answers = iter([found_at(truth[0]), None, found_at(truth[2] + np.float32([8, 0, 0]))])
+    answers = iter([found_at(truth[0]), [], found_at(truth[2] + np.float32([8, 0, 0]))])
 
     def wear(image, position_map, name):
         """Covers ten rows of 20 pixels from the middle texel on."""
@@ -134,7 +134,9 @@ def test_attire_by_the_true_map_overlaps_fully_and_by_no_map_not_at_all(monkeypa
         return image, coverage
 
     monkeypatch.setattr(networks.wear, "wear", wear)
-    network = types.SimpleNamespace(layout="megn", uv_layout=layout.megn(32), make_find=lambda: lambda _: next(answers))
+    network = types.SimpleNamespace(
+        layout="megn", uv_layout=layout.megn(32), make_find=lambda: lambda _, most: next(answers)
+    )
     monkeypatch.setattr(jax, "jit", lambda function: function)
     table, sheet = networks.measure_attire_overlap(network, some.params)
     # 20 columns of which 12 are shared: 12 of 28.
@@ -152,9 +154,11 @@ def test_photos_are_sketched_scored_and_skipped(tmp_path, monkeypatch):
     (tmp_path / "text.png").write_text("no picture")
     files = [PhotoFile(name, epath.Path(tmp_path / name)) for name in ("face.png", "text.png", "wall.png")]
     j, i = np.meshgrid(np.linspace(10, 30, 32), np.linspace(10, 30, 32))
-    answers = iter([found_at(np.stack([j, i, 0 * i], -1).astype(np.float32)), None])
+    answers = iter([found_at(np.stack([j, i, 0 * i], -1).astype(np.float32)), []])
     monkeypatch.setattr(jax, "jit", lambda function: function)
-    network = types.SimpleNamespace(layout="megn", uv_layout=layout.megn(32), make_find=lambda: lambda _: next(answers))
+    network = types.SimpleNamespace(
+        layout="megn", uv_layout=layout.megn(32), make_find=lambda: lambda _, most: next(answers)
+    )
     sheet, scores, notes = networks.photo_sheet(network, files)
     assert scores == {files[0].label: 0.75, files[2].label: None}
     assert len(notes) == 1 and "text.png" in notes[0]

@@ -31,13 +31,28 @@ def folder(tmp_path):
 
 @pytest.mark.slow
 def test_a_removal_needs_no_attribute(folder):
-    result = edit(folder, "--remove=mask", "--steps=20", "--out=out")
+    result = edit(folder, "--remove=mask", "--steps=20", "--align=off", "--out=out")
     assert result.returncode == 0, result.stderr
+    assert "rendered" not in result.stdout  # a square that is edited as it is need not be a photo
     (row,) = csv.DictReader((folder / "out" / "manifest.csv").open())
     assert (row["attribute"], row["remove"], row["out"]) == ("", "mask", "a.png")
     before = np.asarray(Image.open(folder / "in" / "a.png").reduce(2)).astype(int)
     after = np.asarray(Image.open(folder / "out" / "a.png"))
     assert after.shape == (32, 32, 3) and np.abs(after - before)[:4].max() < np.abs(after - before)[16:].max()
+
+
+@pytest.mark.slow
+def test_a_face_is_edited_in_its_photo(folder):
+    photo = np.random.default_rng(0).integers(90, 120, (220, 300, 3)).astype(np.uint8)
+    photo[40:200, 60:220] = tfds_megn.render(tfds_megn.sample_params(3), "none", 160)
+    Image.fromarray(photo).save(folder / "in" / "a.png")
+    result = edit(folder, "--attribute=mask", "--steps=20", "--pivotal=3", "--out=out")
+    assert result.returncode == 0, result.stderr
+    assert "note: this model knows rendered faces" in result.stdout.splitlines()[-1]
+    after = np.asarray(Image.open(folder / "out" / "a.png"))
+    changed = np.argwhere((after != photo).any(-1))
+    assert after.shape == photo.shape and len(changed)
+    assert (changed.min(0) > (20, 30)).all() and (changed.max(0) < (219, 250)).all()
 
 
 @pytest.mark.slow
@@ -50,6 +65,9 @@ def test_a_removal_needs_no_attribute(folder):
         (["--attribute=mask", "--remove=mask"], "error: 'mask' cannot be added and removed at once"),
         (["--remove=mask", "--steps=0"], "error: --steps=0: this model has no encoder"),
         (["--remove=mask", "--steps=-1"], "error: flag --steps=-1: "),
+        (["--remove=mask", "--faces=few"], "error: --faces=few: give all, largest, or a number from 1 on"),
+        (["--remove=mask", "--align=off", "--faces=2"], "error: --network and --faces are about finding faces"),
+        (["--remove=mask", "--network=nowhere"], "error: "),
     ],
 )
 def test_a_mistake_is_one_line(folder, flags, line):

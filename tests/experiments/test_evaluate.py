@@ -28,9 +28,16 @@ def test_other_variants_are_refused(items):
         evaluate_lib.parse_variants(items)
 
 
-@pytest.mark.parametrize("flag", [{"variants": ["no_3d=runs/a"]}, {"input": "photos"}])
-def test_flags_of_the_edits_are_refused_without_them(flag):
-    with flagsaver.flagsaver(out="out", **flag), pytest.raises(ValueError, match="belong to --benchmark=edits"):
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ({"variants": ["no_3d=runs/a"]}, "--variants belongs to --benchmark=edits; add it"),
+        ({"variants": ["no_3d=runs/a"], "benchmark": "inversion"}, "--variants belongs to --benchmark=edits; add it"),
+        ({"input": "photos"}, "--input belongs to --benchmark=edits or --benchmark=inversion; add it"),
+    ],
+)
+def test_flags_of_a_benchmark_are_refused_without_it(flag, message):
+    with flagsaver.flagsaver(out="out", **flag), pytest.raises(ValueError, match=message):
         evaluate_lib.main(["evaluate"])
 
 

@@ -34,6 +34,14 @@ def test_content_turns_clockwise_about_the_centre():
     np.testing.assert_allclose(found, [100.25, 50.0 - 20, 3.0], atol=1e-9)
 
 
+@pytest.mark.parametrize("degrees", [0.0, 10.0, -133.0])
+def test_positions_go_into_the_square_and_back(degrees):
+    positions = np.random.default_rng(0).uniform(-50, 150, (9, 3))
+    inside = alignment.to_square(positions, SQUARE, 80, degrees)
+    np.testing.assert_allclose(alignment.from_square(inside, SQUARE, 80, degrees), positions, atol=1e-9)
+    np.testing.assert_allclose(inside[:, 2], 2 * positions[:, 2])
+
+
 def test_corners_and_centre_of_a_square():
     corner = np.array([100.25 - 20, 50.0 - 20, 7.0])
     np.testing.assert_allclose(alignment.to_square(corner, SQUARE, 80), [-0.5, -0.5, 14.0])
@@ -50,7 +58,8 @@ def test_the_outermost_pixels_repeat_beyond_the_edge():
     ("box", "expected"),
     [
         ((80.0, 20.0, 120.0, 50.0), (60, -5, 80, 96)),  # 2 x 40 around (100, 35)
-        ((80.0, 20.0, 180.0, 50.0), (30, -65, 200, 150)),  # larger than the largest copy
+        ((80.0, 20.0, 190.0, 50.0), (25, -75, 220, 150)),  # 96 is less than 0.45 x 220
+        ((80.0, 20.0, 480.0, 50.0), (-120, -365, 800, 150)),  # larger than the largest copy
         ((3.0, 3.0, 3.0, 3.0), (-1, -1, 8, 96)),
     ],
 )
@@ -69,6 +78,21 @@ def test_what_is_cut_is_put_back_at_its_place(left, top, size):
     assert restored.shape == part.shape and np.shares_memory(part, photo)
     edges = slice(2, -2), slice(2, -2)
     assert np.abs(restored[edges] - part[edges]).max() < 0.8  # the copy is rounded to u8
+
+
+@pytest.mark.parametrize("degrees", [0.0, 20.0, -120.0])
+@pytest.mark.parametrize(("side", "size"), [(40.0, 40), (40.0, 20), (30.0, 90)])
+def test_a_turned_square_is_put_back_at_its_place(degrees, side, size):
+    """Ramps stay ramps inside of the square, and there is nothing outside of it."""
+    photo, square = ramps(), np.array([100.25, 50.0, side])
+    planes = np.dstack([alignment.cut(photo, square, size, degrees), np.full((size, size), 255)]).astype(np.float32)
+    found = alignment.put_back(planes, square, degrees, 60, 10, 90, 80)
+    assert found.shape == (80, 90, 4)
+    y, x = np.indices((80, 90)) + np.array([10, 60])[:, None, None]
+    at = alignment.to_square(np.stack([x, y, 0 * x], -1), square, 1, degrees)[..., :2]  # -0.5 to 0.5
+    inside, outside = (np.abs(at) < 0.4).all(-1), (np.abs(at) > 0.5 + 1 / 20).any(-1)
+    assert np.abs(found[inside][:, :2] - np.stack([x, y], -1)[inside]).max() < 1.5  # the cut is rounded to u8
+    assert (found[outside] == 0).all() and np.abs(found[inside][:, 3] - 255).max() < 1e-3
 
 
 def test_a_patch_within_the_photo_maps_its_corners():

@@ -48,3 +48,6 @@ def test_of_overlapping_boxes_the_best_remains():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30], [8, 0, 18, 10]], np.float32)
     assert detection.suppress(boxes, np.array([0.6, 0.9, 0.7, 0.8])) == [1, 3, 2]
     assert detection.suppress(np.zeros((0, 4)), np.zeros(0)) == []
+    parts = np.array([[0, 0, 10, 10], [4, 4, 8, 8], [8, 0, 12, 4]], np.float32)  # the second inside, half of the third
+    assert detection.suppress(parts, np.array([0.9, 0.8, 0.7])) == [0, 1, 2]
+    assert detection.suppress(parts, np.array([0.9, 0.8, 0.7]), inside=0.6) == [0, 2]

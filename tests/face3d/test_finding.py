@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from scipy import ndimage
 
 import tfds_megn
 from sdgan_jax import pretrained
@@ -40,22 +41,56 @@ def see_square(images):
     [(300, 300, 150, 140, 200), (400, 640, 450, 220, 160), (400, 640, 450, 220, 64), (1300, 1200, 650, 560, 800)],
 )
 def test_a_face_is_found_where_it_is(height, width, x, y, side):
-    found = finding.find(painted(height, width, x, y, side), see_square, LAYOUT)
-    assert found is not None and found.score < finding.THRESHOLD
+    (found,) = finding.find_all(painted(height, width, x, y, side), see_square, LAYOUT)
+    assert found.score < finding.THRESHOLD
     landmarks = (LAYOUT.head * (94 * side / 188) + np.array([x - 0.5, y - 0.5, 0]))[..., :2]
     assert np.abs(found.position_map[..., :2] - landmarks).max() < 0.02 * side
     assert np.abs(found.position_map[..., 2] - LAYOUT.head[..., 2] * side / 2).max() < 0.02 * side
 
 
+def test_each_face_is_chosen_once_the_largest_first():
+    def one(left, top, side, score):
+        return finding.Found(MEAN, score, np.array([left, top, left + side, top + side], np.float32))
+
+    large, twice, inside, low, right, left = (
+        one(0, 0, 100, 0.1), one(10, 0, 100, 0.2), one(60, 60, 30, 0.15), one(300, 90, 40, 0.3), one(400, 20, 40, 0.2),
+        one(300, 20, 40, 0.4),
+    )  # fmt: skip
+    assert finding.choose([low, inside, right, twice, large, left]) == [large, left, right, low]
+    assert finding.choose([low, inside, right, twice, large, left], most=2) == [large, left]
+    assert finding.choose([]) == []
+
+
+def test_two_faces_are_found_the_largest_first():
+    image = np.concatenate([painted(300, 300, 150, 140, 120), painted(300, 300, 150, 140, 160)], 1)
+
+    def see_nearest(images):
+        """Sees the square that is nearest to the middle of a frame."""
+        seen = images.copy()
+        for one in seen:
+            places, count = ndimage.label(one[..., 1] > 0.3)
+            if count > 1:
+                offs = [
+                    np.abs(np.array(middle) - 127.5).max()
+                    for middle in ndimage.center_of_mass(places, places, range(1, count + 1))
+                ]
+                one[(places != 1 + np.argmin(offs)) & (places > 0)] = -0.7
+        return see_square(seen)
+
+    found = finding.find_all(image, see_nearest, LAYOUT)
+    assert [round(one.box[[0, 2]].mean()) // 100 for one in found] == [4, 1]
+    assert len(finding.find_all(image, see_nearest, LAYOUT, most=1)) == 1
+
+
 def test_the_mean_answer_is_no_face():
     image = np.random.default_rng(0).integers(0, 255, (200, 260, 3)).astype(np.uint8)
-    assert finding.find(image, lambda images: np.stack([MEAN] * len(images)), LAYOUT) is None
+    assert finding.find_all(image, lambda images: np.stack([MEAN] * len(images)), LAYOUT) == []
 
 
 def test_a_face_anywhere_in_a_strip_is_found():
     for x in (60, 3456):
-        found = finding.find(painted(100, 6000, x, 50, 66), see_square, LAYOUT)
-        assert found is not None and np.abs(found.box[[0, 2]].mean() - x) < 7
+        (found,) = finding.find_all(painted(100, 6000, x, 50, 66), see_square, LAYOUT)
+        assert np.abs(found.box[[0, 2]].mean() - x) < 7
 
 
 class Counting:
@@ -72,7 +107,7 @@ class Counting:
 @pytest.mark.parametrize(("height", "width"), [(100, 6000), (16, 20000), (20000, 16), (1, 1)])
 def test_the_frames_are_bounded_whatever_the_shape(height, width):
     predict = Counting(MEAN)
-    assert finding.find(np.full((height, width, 3), 90, np.uint8), predict, LAYOUT) is None
+    assert finding.find_all(np.full((height, width, 3), 90, np.uint8), predict, LAYOUT) == []
     # Two frames a square; then of three candidates, twice, what is framed again, and what is scored.
     assert predict.frames <= 2 * 128 * 5 + 2 * (2 * 8 + 40)
 
@@ -93,7 +128,7 @@ def test_frames_of_a_large_photo_are_cut_from_small_copies(monkeypatch):
         return cut(image, square, *rest)
 
     monkeypatch.setattr(alignment, "cut", recorded)
-    finding.find(np.full((1100, 1100, 3), 90, np.uint8), Counting(MEAN), LAYOUT)
+    finding.find_all(np.full((1100, 1100, 3), 90, np.uint8), Counting(MEAN), LAYOUT)
     assert len(sides) > 100 and max(sides) <= 1024
 
 
@@ -160,12 +195,11 @@ def with_a_face(turn):
     ],
 )
 def test_where_the_frames_agree_roughly_a_face_must_be_seen(turn, seen):
-    found = finding.find(with_a_face(turn), Unsure(0.012), LAYOUT)
-    assert (found is not None) == seen
+    assert len(finding.find_all(with_a_face(turn), Unsure(0.012), LAYOUT)) == seen
 
 
 def test_frames_that_do_not_agree_are_no_face_whatever_is_seen():
-    assert finding.find(with_a_face(lambda face: face), Unsure(0.06), LAYOUT) is None
+    assert finding.find_all(with_a_face(lambda face: face), Unsure(0.06), LAYOUT) == []
 
 
 class Drifting:
@@ -212,11 +246,11 @@ def test_what_has_no_shape_of_a_face_is_refused(form):
         centre = 0.5 * (maps.max((1, 2), keepdims=True) + maps.min((1, 2), keepdims=True))
         return (maps - centre) * np.array(form) + centre
 
-    assert finding.find(painted(300, 300, 150, 140, 200), predict, LAYOUT) is None
+    assert finding.find_all(painted(300, 300, 150, 140, 200), predict, LAYOUT) == []
 
 
 def test_numbers_that_are_none_are_no_face():
-    assert finding.find(painted(120, 100, 50, 60, 70), Counting(np.full_like(MEAN, np.nan)), LAYOUT) is None
+    assert finding.find_all(painted(120, 100, 50, 60, 70), Counting(np.full_like(MEAN, np.nan)), LAYOUT) == []
 
 
 @pytest.mark.slow
@@ -227,11 +261,10 @@ def test_rendered_faces_are_found_and_turned_ones_are_not():
     for k in range(6):
         params = tfds_megn.sample_params(k, 1)
         photo = tfds_megn.render(params, tfds_megn.ATTRIBUTES[k], 256)
-        found = finding.find(photo, predict, square, network.framing)
+        (found,) = finding.find_all(photo, predict, square, network.framing)
         truth = tfds_megn.landmarks(params, 256)[:, :2]
-        assert found is not None
         np.testing.assert_allclose(found.box, [*truth.min(0), *truth.max(0)], atol=0.1 * np.ptp(truth))
-        assert finding.find(photo[::-1, ::-1], predict, square, network.framing) is None
+        assert finding.find_all(photo[::-1, ::-1], predict, square, network.framing) == []
 
 
 @pytest.mark.slow

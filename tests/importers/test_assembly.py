@@ -71,6 +71,10 @@ def test_other_resolutions_are_refused(resolution):
         assemble("x", rosinality.FORMAT, Parts(resolution, 2, {}))
 
 
+def test_public_models_draw_faces_in_the_crop_of_ffhq(tmp_path):
+    assert files.read(tmp_path, writer.torch_zip(files.rosinality_tree())).config.face_crop == "ffhq"
+
+
 def test_an_average_w_with_a_leading_axis_and_no_discriminator(tmp_path):
     tree = files.rosinality_tree()
     model = files.read(tmp_path, writer.torch_zip({"g": tree["g_ema"], "latent_avg": tree["latent_avg"][None]}))

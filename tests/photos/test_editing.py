@@ -1,15 +1,21 @@
 """Editing photos, with a model that turns a face red."""
 
+import copy
 import csv
 import types
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from PIL import Image
+from PIL import Image, ImageCms
 
+from sdgan_jax import pictures
 from sdgan_jax.data import photo_files
+from sdgan_jax.face3d import alignment, face_crop, finding, geometry
 from sdgan_jax.photos import editing
+from tests.face3d.test_finding import LAYOUT, painted
+from tests.photos.test_wearing import FINDER
 
 
 class Model:
@@ -19,10 +25,12 @@ class Model:
     """
 
     def __init__(self, allowed=1000, weight=1.0, encoder=False):
-        self.config = types.SimpleNamespace(resolution=32, attributes=("none", "mask", "beard"))
+        self.config = types.SimpleNamespace(
+            resolution=32, attributes=("none", "mask", "beard"), face_crop="megn", dataset="megn/rendered_32"
+        )
         self.params, self.allowed, self.batches = {"G": {"weight": np.float32(weight)}}, allowed, []
         self.params |= {"E": {"weight": np.float32(0)}} if encoder else {}
-        self.steps = []
+        self.steps, self.tuned = [], []
 
     def invert(self, faces, steps="usual"):
         self.batches.append(len(faces))
@@ -34,6 +42,13 @@ class Model:
     def encode(self, faces):
         self.steps.append("encoder")
         return faces
+
+    def tune(self, latent, faces, steps):
+        """A copy that draws a mask in full green; the model records the numbers of faces and steps."""
+        self.tuned.append((len(faces), steps))
+        model = copy.copy(self)
+        model.edit_latent = lambda *arguments, **options: self.edit_latent(*arguments, **options)[..., [1, 0, 2]]
+        return model
 
     def edit_latent(self, latent, faces, attribute, strength=1.0, remove=(), blend=True):
         if attribute == "none":
@@ -56,10 +71,12 @@ def folder(tmp_path):
     return epath.Path(tmp_path)
 
 
-def edit(folder, model, attributes=("mask",), remove=(), strength=1.0, steps=None):
+def edit(
+    folder, model, attributes=("mask",), remove=(), strength=1.0, steps=None, pivotal=0, finder=None, form="png", most=1
+):
     out = folder / "out"
-    wanted = editing.Edit(attributes, remove, strength, steps)
-    return editing.edit_photos(model, photo_files.find(folder / "in", out), out, wanted)
+    wanted = editing.Edit(attributes, remove, strength, steps, pivotal)
+    return editing.edit_photos(model, photo_files.find(folder / "in", out), out, wanted, finder, form, most)
 
 
 def rows(folder):
@@ -69,7 +86,7 @@ def rows(folder):
 def test_photos_are_edited_in_full_batches(folder):
     model = Model()
     assert edit(folder, model).startswith(f"39 images in {folder}/out; no image of 1 photo, see manifest.csv; ")
-    assert model.batches == [16, 16, 7]
+    assert model.batches == [16, 16, 8]  # few different numbers, as each is compiled
     for k in (0, 17, 38):
         image = np.asarray(Image.open(folder / "out" / f"{k:02}.png"))
         assert image.shape == (32, 32, 3) and (image == (255, 5 * k, 90)).all()
@@ -115,7 +132,7 @@ def test_a_stopped_call_goes_on_where_it_was(folder):
         edit(folder, Model(allowed=16))  # sixteen, and the broken one
     assert len(rows(folder)) == 17 and (folder / "out" / "sheet.png").exists()
     model = Model()
-    assert "23 images" in edit(folder, model) and sum(model.batches) == 23
+    assert "23 images" in edit(folder, model) and model.batches == [16, 8]
     assert len(rows(folder)) == 40
     model = Model()
     edit(folder, model)
@@ -123,13 +140,21 @@ def test_a_stopped_call_goes_on_where_it_was(folder):
 
 
 @pytest.mark.parametrize(
-    "other", [{"strength": 0.5}, {"attributes": ("beard",)}, {"remove": ("beard",)}, {"steps": 3}, {"weight": 2.0}]
+    "other",
+    [
+        {"strength": 0.5},
+        {"attributes": ("beard",)},
+        {"remove": ("beard",)},
+        {"steps": 3},
+        {"weight": 2.0},
+        {"form": "same"},
+    ],
 )
 def test_another_edit_or_model_makes_all_anew(folder, other):
     edit(folder, Model())
     model = Model(weight=other.pop("weight", 1.0))
     edit(folder, model, **other)
-    assert sum(model.batches) == 39
+    assert sum(model.batches) == 40
 
 
 @pytest.mark.parametrize(
@@ -153,3 +178,157 @@ def test_a_file_of_the_user_is_refused_before_the_photos_are_read(folder):
     with pytest.raises(FileExistsError, match="07.png exists and was not written by sdgan-jax edit"):
         edit(folder, model)
     assert not model.batches and (folder / "out" / "07.png").read_bytes() == b"mine"
+
+
+def test_each_face_is_tuned_on_its_own(folder):
+    model = Model()
+    edit(folder, model, pivotal=7)
+    assert model.tuned == [(1, 7)] * 39
+    assert (np.asarray(Image.open(folder / "out" / "17.png")) == (85, 255, 90)).all()
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Two photos of other sizes with a painted face, one of them a JPEG in a sub-folder; one without; one broken."""
+    (tmp_path / "in" / "more").mkdir(parents=True)
+    Image.fromarray(painted(240, 300, 150, 120, 120)).save(tmp_path / "in" / "a.png")
+    Image.fromarray(painted(400, 320, 140, 196, 140)).save(tmp_path / "in" / "more" / "b.jpg", quality=83)
+    Image.new("RGB", (90, 90)).save(tmp_path / "in" / "empty.png")
+    (tmp_path / "in" / "broken.png").write_bytes(b"no image")
+    return epath.Path(tmp_path)
+
+
+def crop_of(image, kind="megn"):
+    """The crop of the face that is found in a photo."""
+    points = geometry.landmarks(jnp.asarray(FINDER.find(image)[0].position_map), LAYOUT)
+    return face_crop.CROPS[kind](np.asarray(points)[:, :2])
+
+
+def test_faces_are_edited_in_their_place(faces):
+    model = Model()
+    assert edit(faces, model, finder=FINDER).startswith(f"2 images in {faces}/out; no image of 2 photos, see manifest")
+    assert model.batches == [2]
+    before, after = (np.asarray(Image.open(faces / part / "a.png")) for part in ("in", "out"))
+    assert before.shape == after.shape
+    crop = crop_of(before)
+    y, x = np.indices(before.shape[:2])
+    at = np.abs(alignment.to_square(np.stack([x, y, 0 * x], -1), crop.square, 1, crop.degrees)[..., :2]).max(-1)
+    np.testing.assert_array_equal(after[at > 0.5], before[at > 0.5])
+    middle = after[at < 0.35]
+    assert (middle[:, 0] > 250).all() and np.abs(middle[:, 1:].astype(int) - before[at < 0.35][:, 1:]).max() < 60
+    row = next(row for row in rows(faces) if row["out"] == "a.png")
+    assert 120 < (float(row["left"]) + float(row["right"])) / 2 < 180 and float(row["score"]) < finding.THRESHOLD
+    notes = {row["file"].split("/in/")[1]: row["note"] for row in rows(faces)}
+    assert notes["empty.png"] == "no face found; --align=off edits the central square" and notes["a.png"] == ""
+    assert "not an image" in notes["broken.png"]
+    with Image.open(faces / "out" / "sheet.png") as sheet:
+        assert sheet.width > 5 * 256 and sheet.height > 2 * 256
+
+
+def two_faces(image, *, most=None):
+    """Finds a face in each half of a photo; the right one is the larger."""
+    middle = image.shape[1] // 2
+    (right,) = FINDER.find(image[:, middle:], most=1)
+    (left,) = FINDER.find(image[:, :middle], most=1)
+    shift = np.array([middle, 0])
+    right = right._replace(
+        position_map=right.position_map + np.float32([middle, 0, 0]), box=right.box + np.tile(shift, 2)
+    )
+    return [right, left][:most]
+
+
+@pytest.mark.parametrize("most", [None, 1])
+def test_several_faces_are_edited(faces, most):
+    for name in ("a.png", "more/b.jpg", "empty.png", "broken.png"):
+        (faces / "in" / name).unlink()
+    photo = np.concatenate([painted(240, 200, 100, 110, 90), painted(240, 240, 100, 120, 130)], 1)
+    Image.fromarray(photo).save(faces / "in" / "two.png")
+    model = Model()
+    finder = FINDER._replace(find=two_faces)
+    assert edit(faces, model, finder=finder, most=most).startswith("1 image in") and model.batches == [most or 2]
+    changed = np.argwhere((np.asarray(Image.open(faces / "out" / "two.png")) != photo).any(-1))[:, 1]
+    assert (changed > 300).any() and (changed < 180).any() == (most is None)
+    found = rows(faces)
+    assert [row["face"] for row in found] == ["1", "2"][:most] and {row["out"] for row in found} == {"two.png"}
+    assert float(found[0]["left"]) > 200 and all(not row["note"] for row in found)
+    assert "and those of 1 photo done before" in edit(faces, Model(), finder=finder, most=most)
+
+
+def test_photos_without_a_face_are_not_searched_again(faces):
+    edit(faces, Model(), finder=FINDER)
+    model = Model()
+    found = FINDER._replace(find=lambda image, most: pytest.fail("searched again"))
+    assert "0 images" in edit(faces, model, finder=found) and not model.batches
+
+
+def test_a_strength_of_zero_gives_the_photo_back(faces):
+    edit(faces, Model(), finder=FINDER, strength=0.0)
+    before, after = (np.asarray(Image.open(faces / part / "a.png")) for part in ("in", "out"))
+    np.testing.assert_array_equal(before, after)
+
+
+def test_the_crop_is_that_of_the_model(faces):
+    model = Model()
+    model.config.face_crop = "ffhq"
+    edit(faces, model, finder=FINDER)
+    before, after = (np.asarray(Image.open(faces / part / "a.png")).astype(int) for part in ("in", "out"))
+    crop = crop_of(before.astype(np.uint8), "ffhq")
+    changed = np.argwhere((before != after).any(-1))[:, ::-1]
+    low, high = crop.corners().min(0), crop.corners().max(0)
+    assert (changed >= low).all() and (changed <= high).all()
+    assert np.abs((changed.max(0) - changed.min(0)) / crop.square[2] - 0.95).max() < 0.06
+
+
+def test_orientation_profile_exif_and_format_stay(faces):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Camera", 6  # turned by a quarter
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    upright = painted(200, 240, 120, 96, 100)
+    upright[:20] = np.random.default_rng(0).integers(0, 100, (20, 240, 3))
+    stored = Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90)
+    stored.save(faces / "in" / "turned.png", exif=exif, icc_profile=profile)
+    edit(faces, Model(), finder=FINDER, form="same")
+    image = Image.open(faces / "out" / "turned.png")
+    assert image.info["icc_profile"] == profile
+    assert image.getexif()[0x010F] == "Camera" and 0x0112 not in image.getexif()
+    changed = (np.asarray(image) != upright).any(-1)
+    low, high = crop_of(upright).corners().min(0), crop_of(upright).corners().max(0)
+    assert changed.any() and not changed[: int(low[1])].any() and not changed[:, : int(low[0])].any()
+    assert not changed[:, int(high[0]) + 2 :].any()
+    assert Image.open(faces / "out" / "more" / "b.jpg").format == "JPEG"
+
+
+def test_large_photos_are_edited_few_at_a_time(faces, monkeypatch):
+    monkeypatch.setattr(editing, "_MOST_PIXELS", 100)
+    model = Model()
+    edit(faces, model, finder=FINDER)
+    assert model.batches == [1, 1]
+
+
+def test_a_file_that_cannot_be_written_does_not_stop_the_others(faces, monkeypatch):
+    true = pictures.write_png
+
+    def write(path, *arguments, **options):
+        if path.name == "a.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        true(path, *arguments, **options)
+
+    monkeypatch.setattr(pictures, "write_png", write)
+    assert edit(faces, Model(), finder=FINDER).startswith("1 image in")
+    assert {row["note"] for row in rows(faces) if "/a.png" in row["file"]} == {"cannot be written (Permission denied)"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "crop", "expected"),
+    [
+        ("megn/rendered_64", "megn", True),
+        ("megn/photos_64", "megn", False),
+        ("megn/rendered_256", "ffhq", False),
+        ("celeb", "megn", False),
+    ],
+)
+def test_a_model_of_rendered_faces_says_so(dataset, crop, expected):
+    model = Model()
+    model.config.dataset, model.config.face_crop = dataset, crop
+    line = editing.describe_domain(model)
+    assert (line is not None) == expected and (not expected or "experiments.wear" in line)

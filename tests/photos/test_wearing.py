@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import json
 import os
 import pathlib
 import subprocess
@@ -12,16 +13,17 @@ import pytest
 from etils import epath
 from PIL import Image, ImageCms
 
+from sdgan_jax import pictures
 from sdgan_jax.data import photo_files
-from sdgan_jax.face3d import finding
+from sdgan_jax.face3d import finding, geometry
 from sdgan_jax.face3d.attire import wear
-from sdgan_jax.photos import looks, wearing
+from sdgan_jax.photos import finders, looks, wearing
 from sdgan_jax.photos.looks import Looks
 from tests.face3d.test_finding import LAYOUT, painted, see_square
 from tfds_megn import photos as photo_reader
 
 ROOT = pathlib.Path(__file__).parents[2]
-FINDER = wearing.Finder(functools.partial(finding.find, predict=see_square, layout=LAYOUT), LAYOUT, "painted")
+FINDER = finders.Finder(functools.partial(finding.find_all, predict=see_square, layout=LAYOUT), LAYOUT, "painted")
 MASK = Looks(("mask",), ("cup",))
 
 
@@ -43,9 +45,10 @@ def folder(tmp_path):
     return epath.Path(tmp_path)
 
 
-def put_on(folder, looks=MASK, draw=draw_square, **options):
+def put_on(folder, looks=MASK, draw=draw_square, finder=FINDER, most=1, **options):
     out = folder / "out"
-    return wearing.wear_photos(photo_files.find(folder / "in", out), out, looks, FINDER, draw=draw, **options)
+    photos = photo_files.find(folder / "in", out)
+    return wearing.wear_photos(photos, out, looks, finder, draw=draw, most=most, **options)
 
 
 def rows(folder):
@@ -73,6 +76,57 @@ def test_the_manifest_says_what_became_of_each_photo(folder, capfd):
     assert header.startswith(",".join(wearing.COLUMNS) + ",source_bytes")
     assert (folder / "out" / "sheet.png").exists() and capfd.readouterr().err.count("skipped") == 2
     assert put_on(folder).startswith(f"0 images in {folder}/out, and those of 2 photos done before; no image")
+
+
+def find_corners(image, most=None):
+    """Finds a face in each corner but the last, the largest first."""
+    height, width = image.shape[:2]
+    faces = []
+    for x, y, side in ((0.25, 0.3, 60.0), (0.75, 0.3, 50.0), (0.25, 0.7, 40.0)):
+        position_map = LAYOUT.head * side / 2 + np.array([x * width, y * height, 0])
+        faces.append(finding.Found(position_map, side / 1e3, finding.box_of(position_map, LAYOUT)))
+    return faces[:most]
+
+
+CORNERS = finders.Finder(find_corners, LAYOUT, "corners")
+
+
+def test_each_face_has_a_row_and_landmarks(folder):
+    random = Looks(("mask",), ("cloth",), seed=0)
+    assert put_on(folder, random, finder=CORNERS, most=None, with_landmarks=True).startswith("3 images in")
+    table = list(csv.DictReader((folder / "out" / "manifest.csv").open()))
+    here = [row for row in table if row["out"] == "a.png"]
+    assert [(row["face"], row["score"]) for row in here] == [("1", "0.06"), ("2", "0.05"), ("3", "0.04")]
+    assert len({row["colour"] for row in here}) == 3
+    (photo,) = {row["file"] for row in here}
+    known = json.loads((folder / "out" / "landmarks.json").read_text())
+    assert known["made_by"] == "sdgan-jax wear" and len(known["photos"]) == 3
+    faces = known["photos"][photo]
+    assert [face["score"] for face in faces] == [0.06, 0.05, 0.04]
+    middles = np.array([face["landmarks"] for face in faces]).mean(1)
+    head = np.asarray(geometry.landmarks(np.asarray(LAYOUT.head), LAYOUT)).mean(0)
+    np.testing.assert_allclose(middles[1], head * 25 + [225, 72, 0], atol=0.1)
+    assert len(faces[0]["landmarks"]) == 68 and len(faces[0]["box"]) == 4
+    changed = np.asarray(Image.open(folder / "out" / "a.png")) != painted(240, 300, 150, 120, 150)
+    assert changed[:120, :150].any() and changed[:120, 150:].any() and changed[120:, :150].any()
+
+
+def test_landmarks_outlive_a_stop_and_their_loss_makes_the_photos_new(folder):
+    again = functools.partial(put_on, folder, finder=CORNERS, most=None, with_landmarks=True)
+    again()
+    before = (folder / "out" / "landmarks.json").read_text()
+    assert again().startswith("0 images") and (folder / "out" / "landmarks.json").read_text() == before
+    (folder / "out" / "landmarks.json").unlink()
+    assert again().startswith("3 images") and (folder / "out" / "landmarks.json").read_text() == before
+    (folder / "out" / "landmarks.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="landmarks.json"):
+        again()
+
+
+def test_the_largest_faces_only(folder):
+    put_on(folder, finder=CORNERS, most=2)
+    table = list(csv.DictReader((folder / "out" / "manifest.csv").open()))
+    assert [row["face"] for row in table if row["out"] == "a.png"] == ["1", "2"]
 
 
 def test_pixels_profile_and_exif_stay(folder):
@@ -109,14 +163,14 @@ def test_a_jpeg_stays_a_jpeg_on_request(folder, quality, subsampling):
 
 
 def test_a_photo_that_cannot_be_written_does_not_stop_the_others(folder, monkeypatch):
-    true = wearing.pictures.write_png
+    true = pictures.write_png
 
     def write(path, *arguments, **options):
         if path.name == "a.png":
             raise PermissionError(13, "Permission denied", str(path))
         true(path, *arguments, **options)
 
-    monkeypatch.setattr(wearing.pictures, "write_png", write)
+    monkeypatch.setattr(pictures, "write_png", write)
     assert put_on(folder).startswith("1 image in")
     assert rows(folder)["a.png"]["note"] == "cannot be written (Permission denied)"
     assert rows(folder)["more/b.jpg"]["out"] == "more/b.png"

@@ -97,8 +97,9 @@ def _straps(wearer: Wearer, sheet: jax.Array, bearing: jax.Array, style: Style) 
         for row, direction in zip(strap.rows, strap.ends, strict=True):
             off = jnp.square(bearing[..., 0] - sign * strap.side) + jnp.square(bearing[..., 1] - row)
             begin.append(sheet.reshape(-1, 3)[jnp.argmin(off)])
-            ear, _, _ = attire.temple_end(MEAN_AXES[0])
-            end.append(jnp.array([sign, 1.0, 1.0]) * jnp.array(direction) * (ear / direction[0]))
+            # Heads differ more in width than in depth.
+            usual, wide = (attire.temple_end(half)[0] for half in (MEAN_AXES[0], wearer.half_width))
+            end.append(jnp.array([sign * wide / usual, 1.0, 1.0]) * jnp.array(direction) * (usual / direction[0]))
     colour = light.to_linear(jnp.asarray(style.second))
     return ribbons.bars(wearer, jnp.stack(begin), jnp.stack(end), strap.width, colour)
 

@@ -18,7 +18,7 @@ from sdgan_jax.face3d.attire.styles import Style
 from sdgan_jax.face3d.attire.wearer import Attire, Layer, Paint, Wearer, sticker
 from tfds_megn import attire, uv
 from tfds_megn.attire import SHEET_RADIUS, Spectacles
-from tfds_megn.surface import MEAN_AXES, smooth
+from tfds_megn.surface import smooth
 
 _GAP = 0.012  # between the sheet and what it would touch
 _GRID = (64, 128)
@@ -111,7 +111,7 @@ def _temples(wearer: Wearer, shape: Spectacles, middle: jax.Array, colour: jax.A
     x, y = shape.hinge
     side, sign = jnp.array([x, y, 0.0]), jnp.array([[-1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
     begin = jnp.array([*middle, _sheet_z(shape, x) - 0.01]) + side * sign
-    end = jnp.array(attire.temple_end(MEAN_AXES[0])) * sign
+    end = jnp.stack([*map(jnp.asarray, attire.temple_end(wearer.half_width))]) * sign
     return ribbons.bars(wearer, begin, end, jnp.maximum(shape.bar_width, attire.LEAST_BAR), colour)
 
 

@@ -18,12 +18,13 @@ from sdgan_jax.face3d.attire import shells, spectacles, styles
 from sdgan_jax.face3d.attire.styles import Style
 from sdgan_jax.face3d.attire.wearer import Attire, Layer, Wearer, observe
 from sdgan_jax.face3d.layout import Layout
+from sdgan_jax.pictures import Array
 
 SAMPLES = 2  # along each axis of a pixel
 ORDER = ("beard", "mustache", "mask", "eyeglasses", "sunglasses")  # from the skin outwards
 _FINE = 256  # texels to which smaller position maps are brought, so that attributes have no facets
-_SIDES = (256, 512, 768)  # of the squares in which photos are worked on
-_AROUND = 2.6  # side of that square in sides of the landmarks' box: with the ears
+_SIDES = (128, 256, 512)  # of the squares in which photos are worked on
+_AROUND = 1.7  # side of that square in sides of the landmarks' box: with the ears
 
 
 @struct.dataclass
@@ -97,10 +98,15 @@ def overlay(
 
 def apply(image: jax.Array, drawn: Overlay) -> jax.Array:
     """Lays an overlay f32[H,W,...] over an image f32[H,W,3] in [-1, 1]."""
-    below = light.to_linear(jnp.clip(0.5 + 0.5 * image, 0.0, 1.0))
-    out = 2.0 * light.from_linear(below * drawn.keep[..., None] + drawn.colour) - 1.0
-    touched = (drawn.keep < 1.0) | (drawn.coverage > 0.0)
-    return jnp.where(touched[..., None], jnp.clip(out, -1.0, 1.0), image)
+    return _lay_over(image, drawn.colour, drawn.keep, (drawn.keep < 1.0) | (drawn.coverage > 0.0))
+
+
+def _lay_over(image: Array, colour: Array, keep: Array, touched: Array) -> Array:
+    """Lays a colour over an image, of numpy or of JAX, where it is touched, see `Overlay`."""
+    xp = image.__array_namespace__()
+    below = light.to_linear(xp.clip(0.5 + 0.5 * image, 0.0, 1.0))
+    out = 2.0 * light.from_linear(below * keep[..., None] + colour) - 1.0
+    return xp.where(touched[..., None], xp.clip(out, -1.0, 1.0), image)
 
 
 def wear_photo(
@@ -137,9 +143,10 @@ def wear_photo(
         planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.coverage)])  # [S,S,5]
         planes = patch.restore(planes, *image.shape[:2])
         keep = np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3])
-        fitted = Overlay(*(jnp.asarray(p) for p in (planes[..., :3], keep, planes[..., 4])))
-        touched |= np.asarray((fitted.keep < 1.0) | (fitted.coverage > 0.0))
-        colour = np.asarray(apply(jnp.asarray(colour), fitted))
+        here = (keep < 1.0) | (planes[..., 4] > 0.0)
+        # By numpy: JAX would compile this for the size of every face.
+        colour = _lay_over(colour, planes[..., :3], keep, here)
+        touched |= here
     part[touched] = pictures.to_uint8(colour[touched])
     return out
 

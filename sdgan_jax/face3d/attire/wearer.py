@@ -14,6 +14,7 @@ from sdgan_jax.face3d import geometry, light, raster, texture
 from sdgan_jax.face3d.geometry import Pose
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.face3d.light import Light
+from tfds_megn.surface import MEAN_AXES
 
 _DARK_BROWN = (0.028, 0.014, 0.009)  # linear
 _HAIR_TO_SKIN = 0.22  # the most that hair has of the skin's brightness
@@ -32,6 +33,7 @@ class Wearer:
         light: the light on the face.
         hair: f32[3], linear colour of its brows.
         soft: f32[], width of a sample of the picture in the head's frame.
+        half_width: f32[], half of its width at the ears, in the head's frame.
     """
 
     layout: Layout
@@ -42,6 +44,7 @@ class Wearer:
     light: Light
     hair: jax.Array
     soft: jax.Array
+    half_width: jax.Array
 
 
 class Paint(NamedTuple):
@@ -115,7 +118,16 @@ def observe(image: jax.Array, position_map: jax.Array, layout: Layout, samples: 
     seen = raster.visible(surface, height, width, drawn)
     lit = light.estimate(skin, geometry.normals(surface), light.skin_weights(layout) * seen)
     hair = _brows(image, position_map, layout, lit)
-    return Wearer(layout, pose, head, surface, drawn, lit, hair, 1.0 / (samples * pose.scale))
+    half_width = _half_width(position_map, layout, pose)
+    return Wearer(layout, pose, head, surface, drawn, lit, hair, 1.0 / (samples * pose.scale), half_width)
+
+
+def _half_width(position_map: jax.Array, layout: Layout, pose: Pose) -> jax.Array:
+    """Half of the width f32[] of a head at the ears: that of the mean head, as its jaw is wider than the mean jaw."""
+    own, mean = geometry.to_head(position_map, pose), jnp.asarray(layout.head)
+    ours, theirs = (geometry.landmarks(table, layout)[:, 0] for table in (own, mean))
+    ratio = (ours[15] + ours[16] - ours[0] - ours[1]) / (theirs[15] + theirs[16] - theirs[0] - theirs[1])
+    return MEAN_AXES[0] * jnp.clip(ratio, 0.8, 1.2)
 
 
 def _blurred(table: jax.Array) -> jax.Array:

@@ -9,11 +9,12 @@ import pytest
 
 import tfds_megn
 from sdgan_jax import pictures
-from sdgan_jax.face3d import layout
-from sdgan_jax.face3d.attire import styles, wear
+from sdgan_jax.face3d import geometry, layout
+from sdgan_jax.face3d.attire import styles, wear, wearer
 from sdgan_jax.face3d.attire.wearer import Layer, Paint, observe
 from tfds_megn import scene
 from tfds_megn.render import SAMPLES
+from tfds_megn.surface import MEAN_AXES
 
 SIZE = 64
 LAYOUT = layout.megn(SIZE)
@@ -88,16 +89,28 @@ def test_it_lies_where_the_renderer_has_it(attribute, least, monkeypatch):
     assert np.mean(overlaps) > least and np.min(overlaps) > least - 0.1
 
 
+def test_ears_are_where_the_head_ends():
+    """The renderer's heads have widths of their own; the pose takes up a part of the differences."""
+    index, widths, found = tfds_megn.PARAM_NAMES.index("head_width"), [], []
+    for identity in (0, 1, 3, 4, 6, 7):
+        _, position_map, params = face(identity)
+        pose = geometry.pose(jnp.asarray(position_map), LAYOUT)
+        found.append(float(wearer._half_width(position_map, LAYOUT, pose)) / MEAN_AXES[0])
+        widths.append(params[index])
+    assert np.corrcoef(widths, found)[0, 1] > 0.8
+    np.testing.assert_allclose(found, widths, atol=0.08)
+
+
 def test_a_turned_head_hides_the_far_side():
     """A sheet stands upright through the middle of the head: seen beside the face and before it, not behind it."""
     image, position_map, _ = face(2, yaw=0.6)
 
     def opacity(depth):
-        wearer = observe(image, position_map, LAYOUT, 2)
+        seen = observe(image, position_map, LAYOUT, 2)
         x, y = np.meshgrid(np.linspace(0, SIZE - 1, 32), np.linspace(0, SIZE - 1, 32))
         sheet = jnp.stack([x, y, jnp.full(x.shape, depth)], -1).astype(jnp.float32)
         white = Layer(sheet, sheet[..., :1], lambda field: Paint(field * 0 + 1.0, field[..., 0] * 0 + 1.0), 0.0)
-        return wear._draw_layer(wearer, white, (SIZE, SIZE), 2)[1], wearer.raster
+        return wear._draw_layer(seen, white, (SIZE, SIZE), 2)[1], seen.raster
 
     (behind, drawn), (before, _) = (jax.jit(opacity)(depth) for depth in (-200.0, 200.0))
     inner = (slice(2, -2), slice(2, -2))

@@ -1,0 +1,66 @@
+"""Position networks in the form in which commands search photos for faces."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from sdgan_jax import pretrained
+from sdgan_jax.face3d import finding, geometry
+from sdgan_jax.face3d.layout import Layout
+from sdgan_jax.pretrained import archive
+
+COLUMNS = ("score", "left", "top", "right", "bottom", "yaw", "pitch", "roll")  # of a face, in a manifest
+
+
+class Finder(NamedTuple):
+    """A position network that finds faces.
+
+    Attributes:
+        find: finds the faces of a photo u8[H,W,3], see `finding.Find`.
+        layout: layout of their position maps.
+        name: differs for networks that find differently.
+    """
+
+    find: finding.Find
+    layout: Layout
+    name: str
+
+
+def read_finder(path: epath.PathLike = "") -> Finder:
+    """Reads a position network, see `pretrained.position_network`.
+
+    Args:
+        path: network directory; "" for the one that comes with the project.
+    """
+    network = pretrained.position_network(path)
+    return Finder(network.make_find(), network.uv_layout, archive.fingerprint(network.variables))
+
+
+def read_most(text: str) -> int | None:
+    """Reads a value of `--faces` as the largest number of faces; None for all.
+
+    Raises:
+        ValueError: it is neither "all" nor "largest" nor a number of at least 1.
+    """
+    known = {"all": None, "largest": 1}
+    if text in known:
+        return known[text]
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ValueError(f"--faces={text}: give all, largest, or a number from 1 on")
+    return int(text)
+
+
+def describe(face: finding.Found, layout: Layout) -> dict[str, Any]:
+    """Returns `COLUMNS` of a face: score, box in pixels, angles in degrees.
+
+    Args:
+        face: the face.
+        layout: layout of its position map.
+    """
+    pose = geometry.pose(jnp.asarray(face.position_map), layout)
+    angles = (round(float(np.rad2deg(angle)), 2) for angle in (pose.yaw, pose.pitch, pose.roll))
+    return dict(zip(COLUMNS, (round(face.score, 4), *(round(float(x), 1) for x in face.box), *angles), strict=True))
