@@ -14,12 +14,10 @@ from sdgan_jax.face3d import alignment
 from sdgan_jax.face3d.face_crop import Crop
 
 _FADE = (0.01, 0.1)  # distances from the crop's edge, in sides, from which the mask rises and where it is full
-_NEARBY = 0.1  # width of the Gaussian over which differences of colour are averaged, in sides
-_UNLIKE = 0.5  # difference of colours in [-1,1] that says that the model drew something else there
 _LEAST = 1 / 255  # smallest share of the mask that counts
 _STRIP = 256  # rows of the photo that are worked on at once, so that large faces take little memory
 
-_changed = jax.jit(blending.changed, static_argnums=(2, 3))
+_edited_region, _colour_correction = jax.jit(blending.edited_region), jax.jit(blending.colour_correction)
 
 
 def paste(image: np.ndarray, crop: Crop, before: np.ndarray, plain: np.ndarray, edited: np.ndarray) -> np.ndarray:
@@ -39,7 +37,8 @@ def paste(image: np.ndarray, crop: Crop, before: np.ndarray, plain: np.ndarray, 
     rows, columns = np.flatnonzero(share.any(1)), np.flatnonzero(share.any(0))
     if not len(rows):
         return out
-    face = np.clip(edited + colour_correction(before, plain, share), -1.0, 1.0)
+    correction = np.asarray(_colour_correction(before[None], plain[None], share[None]))[0]
+    face = np.clip(edited + correction, -1.0, 1.0)
     planes = np.dstack([face, share]).astype(np.float32)
     # The corners of the mask's box, a pixel wider for the interpolation.
     x, y = (np.array([low - 1.5, high + 1.5]) for low, high in ((columns[0], columns[-1]), (rows[0], rows[-1])))
@@ -63,30 +62,10 @@ def mask(plain: np.ndarray, edited: np.ndarray) -> np.ndarray:
         plain: f32[R,R,3], G's picture of the face's latent.
         edited: f32[R,R,3], G's picture of the edited latent.
     """
-    share = np.asarray(_changed(plain[None], edited[None], blending.LOW, blending.HIGH))[0]
+    share = np.asarray(_edited_region(plain[None], edited[None]))[0]
     inside = 0.5 - np.abs((np.arange(len(share)) + 0.5) / len(share) - 0.5)
     t = np.clip((np.minimum(inside[:, None], inside) - _FADE[0]) / (_FADE[1] - _FADE[0]), 0.0, 1.0)
     return np.asarray(share * t * t * (3.0 - 2.0 * t), np.float32)
-
-
-def colour_correction(before: np.ndarray, plain: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Returns what the colours of G's pictures lack to those of the photo, f32[R,R,3].
-
-    It is the average difference of the nearby pixels that the edit does not change. Pixels count less where photo and
-    picture show different things, such as another background.
-
-    Args:
-        before: f32[R,R,3] in [-1,1], the face in the photo.
-        plain: f32[R,R,3], G's picture of it.
-        share: f32[R,R] in [0,1], see `mask`.
-    """
-    difference = before - plain
-    weight = (1.0 - share) * np.exp(-np.square(difference).max(-1) / (2.0 * _UNLIKE**2))
-    places = np.arange(len(share))
-    kernel = np.exp(-0.5 * np.square((places[:, None] - places) / (_NEARBY * len(share))))
-    total = kernel @ (weight + 1e-3) @ kernel
-    parts = [kernel @ (weight * difference[..., k]) @ kernel / total for k in range(3)]
-    return np.stack(parts, -1).astype(np.float32)
 
 
 def _blend(part: np.ndarray, planes: np.ndarray) -> None:

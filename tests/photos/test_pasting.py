@@ -92,13 +92,3 @@ def test_the_colours_of_the_photo_are_met():
     out = pasting.paste(photo, Crop(np.array([31.5, 31.5, 64.0]), 0.0), before, plain, edited)
     np.testing.assert_allclose(pictures.to_float(out[32, 32]), [0.8, 0.6, 0.6], atol=0.02)
     np.testing.assert_array_equal(out[5], photo[5])
-
-
-def test_a_correction_by_hand():
-    """It is the difference beside the edit; another background at the left counts little at the right."""
-    plain, before, share = flat(0.0), flat(0.25), np.zeros((SIZE, SIZE), np.float32)
-    share[:, 40:48] = 1.0
-    before[:, 40:48] = 0.6  # what the edit covers
-    before[:, :20] = 1.9
-    found = pasting.colour_correction(before, plain, share)
-    np.testing.assert_allclose(found[:, 36:], 0.25, atol=0.01)
