@@ -65,6 +65,20 @@ def test_two_folders(folders):
     )
 
 
+def test_one_colour_again_and_again_is_precise_and_covers_little(tmp_path):
+    """A ball around each real colour but the outer ones holds it; it holds no more than one of them."""
+    colours_of = {"fake": np.full(20, 128) + np.arange(20) % 2, "real": np.linspace(0, 255, 30).round()}
+    fake, real = (
+        image_sources.open_folder(
+            small_sets.write_folder(tmp_path / kind, np.tile(grey[:, None, None, None], (16, 16, 3)).astype(np.uint8))
+        )
+        for kind, grey in colours_of.items()
+    )
+    found = measure(["pr50", "dc50"], fake, real)["metrics"]
+    assert found["pr50"]["precision"] == 1 and found["pr50"]["recall"] < 0.1
+    assert found["dc50"]["density"] > 0.5 and found["dc50"]["coverage"] < 0.3
+
+
 def test_identical_folders_are_at_no_distance(folders):
     found = measure(["fid20", "fid30", "pr30"], folders[1], folders[1])["metrics"]
     assert found["fid30"]["value"] == pytest.approx(0.0, abs=1e-6)
