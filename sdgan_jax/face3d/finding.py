@@ -33,7 +33,7 @@ _BATCH = 8
 _FINEST = 1024  # pixels; squares of at least this side are cut from a smaller copy of the photo
 _ROUNDS = 2
 _CANDIDATES = 60  # of a search
-_UNSTEADY = 0.05  # disagreement of the first two frames from which on a square is not looked at
+_GLANCED, _UNSTEADY = 0.08, 0.05  # disagreement of two frames from which on a square is not looked at: first, and then
 # Share that the boxes of two candidates may have in common. The squares are coarse, so that the best of a face may not
 # win after framing: similar ones are looked at, too.
 _SIMILAR, _SAME = 0.6, 0.5
@@ -99,7 +99,12 @@ class Find(Protocol):
 
 
 def find_all(
-    image: np.ndarray, predict: Predict, layout: Layout, framing: Framing = MEGN, most: int | None = None
+    image: np.ndarray,
+    predict: Predict,
+    layout: Layout,
+    framing: Framing = MEGN,
+    glance: Predict | None = None,
+    most: int | None = None,
 ) -> list[Found]:
     """Searches for faces, the large ones first.
 
@@ -108,6 +113,7 @@ def find_all(
         predict: maps f32[N,256,256,3] in [-1, 1] to position maps f32[N,S,S,3] in pixels of these frames.
         layout: layout of the maps.
         framing: framing of the faces that `predict` was trained on.
+        glance: a faster and less exact `predict`, by which the squares are searched; the scores are those of `predict`.
         most: largest number of faces; small ones are not searched for where there are so many large ones.
 
     Returns:
@@ -116,7 +122,9 @@ def find_all(
     levels, (height, width) = halvings(image), image.shape[:2]
     found: list[Found] = []
     for scales in (SCALES[:_LARGE], SCALES[_LARGE:]):
-        candidates = _search(levels, pyramid(height, width, scales), predict, layout, framing)
+        squares = _search(levels, pyramid(height, width, scales), predict, glance or predict, layout, framing)
+        maps = _predict([(levels, square, frame) for square in squares for frame in _FRAMES], predict)
+        candidates = [_score(levels, square, list(itertools.islice(maps, len(_FRAMES))), layout) for square in squares]
         found = choose([*found, *(one for one in candidates if one.score < THRESHOLD)], most)
         if most is not None and len(found) == most:
             break
@@ -159,31 +167,29 @@ def score_aligned(images: np.ndarray, predict: Predict, layout: Layout) -> np.nd
 
 
 def _search(
-    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, framing: Framing
-) -> list[Found]:
-    """Returns the best candidates among the squares, framed again as in training; none if none is plausible."""
-    points = _steady_points(levels, squares, predict, layout, _SIMILAR)
+    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, glance: Predict, layout: Layout, framing: Framing
+) -> np.ndarray:
+    """Returns the squares f64[N,3] of the best candidates among these, framed as in training."""
+    points = _steady_points(levels, squares, glance, layout, _SIMILAR, _GLANCED)
     for _ in range(_ROUNDS - 1):
         squares = _frame_as_trained(points, framing)
-        points = _predict_landmarks(levels, squares, _FRAMES[:1], predict, layout)[:, 0]
+        points = _predict_landmarks(levels, squares, _FRAMES[:1], glance, layout)[:, 0]
         points = points[_plausible(points, squares)]
-    points = _steady_points(levels, _frame_as_trained(points, framing), predict, layout, _SAME)
-    squares = _frame_as_trained(points, framing)
-    maps = _predict([(levels, square, frame) for square in squares for frame in _FRAMES], predict)
-    candidates = [_score(levels, square, list(itertools.islice(maps, len(_FRAMES))), layout) for square in squares]
-    return [one for one in candidates if np.isfinite(one.score)]
+    points = _steady_points(levels, _frame_as_trained(points, framing), predict, layout, _SAME, _UNSTEADY)
+    return _frame_as_trained(points, framing)
 
 
 def _steady_points(
-    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, overlap: float
+    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, overlap: float, unsteady: float
 ) -> np.ndarray:
     """Returns the plausible landmarks f32[N,68,2] in squares where two frames agree, the steadiest first.
 
-    Of those whose boxes have a larger share than `overlap` in common, the steadiest are returned.
+    Two frames agree where their disagreement is below `unsteady`. Of those whose boxes have a larger share than
+    `overlap` in common, the steadiest are returned.
     """
     first, second = np.moveaxis(_predict_landmarks(levels, squares, _FRAMES[:2], predict, layout), 1, 0)
     scores = _disagreement(first, second)
-    here = np.flatnonzero(_plausible(first, squares) & (scores < _UNSTEADY))
+    here = np.flatnonzero(_plausible(first, squares) & (scores < unsteady))
     boxes = np.concatenate([first[here].min(1), first[here].max(1)], -1)
     return first[here[detection.suppress(boxes, -scores[here], overlap)[:_CANDIDATES]]]
 

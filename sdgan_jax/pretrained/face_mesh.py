@@ -132,12 +132,18 @@ class MeshNetwork:
             region: f32[4] in pixels of the image.
 
         Returns:
-            Points f32[478,3] and presence f32[] of `refine`, and their `mesh_finding.unsteadiness` f32[].
+            Points f32[478,3] and presence f32[] of `refine`, and their `mesh_finding.unsteadiness` f32[], which is
+            infinite where the presence is below `mesh_finding.PRESENT`.
         """
         points, presence = self.refine(image[None], region[None])
-        regions = mesh_finding.moved(mesh_finding.region_of(points)[0])
-        again, sure = self.points(jnp.broadcast_to(image, (len(regions), *image.shape)), regions)
-        return points[0], presence[0], mesh_finding.unsteadiness(points[0], again, sure)
+
+        def unsteadiness() -> jax.Array:
+            regions = mesh_finding.moved(mesh_finding.region_of(points)[0])
+            again, sure = self.points(jnp.broadcast_to(image, (len(regions), *image.shape)), regions)
+            return mesh_finding.unsteadiness(points[0], again, sure)
+
+        seen = presence[0] >= mesh_finding.PRESENT
+        return points[0], presence[0], jax.lax.cond(seen, unsteadiness, lambda: jnp.float32(jnp.inf))
 
     @functools.cached_property
     def texel_weights(self) -> jax.Array:

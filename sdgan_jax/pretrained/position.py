@@ -111,7 +111,9 @@ class PositionNetwork:
 
     def make_find(self) -> finding.Find:
         """Returns the compiled search for the faces in a photo, see `finding.find_all`."""
-        return functools.partial(finding.find_all, predict=jax.jit(self), layout=self.uv_layout, framing=self.framing)
+        predict, glance = jax.jit(self), jax.jit(self.single_pass)
+        layout, framing = self.uv_layout, self.framing
+        return functools.partial(finding.find_all, predict=predict, layout=layout, framing=framing, glance=glance)
 
     @functools.cached_property
     def uv_layout(self) -> layouts.Layout:

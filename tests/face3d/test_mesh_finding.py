@@ -84,6 +84,23 @@ def test_the_steadiest_angle_is_taken(degrees):
     assert found.score == 0.02
 
 
+def test_after_the_first_face_the_others_stand_as_it_does():
+    """Two faces are upside down; of the second one, only that angle is looked at."""
+    angles = []
+    image = photo(600, 600, 60, 120, 200) | photo(600, 600, 380, 150, 120)
+
+    def run(frame, region):
+        angles.append(round(float(np.rad2deg(region[3]))) % 360)
+        return inspect(upright=np.pi)(frame, region)
+
+    def head_upside_down(points):
+        turned = np.asarray(head_at(points)) - [*points[1, :2], 0]
+        return turned * [-1, -1, 1] + [*points[1, :2], 0]
+
+    assert len(mesh_finding.find_all(image, see_each, run, head_upside_down)) == 2
+    assert angles[:3] == [0, 180, 180]
+
+
 @pytest.mark.parametrize("degrees", [45, 90, 180, 315])
 def test_where_nothing_is_found_turned_copies_are_searched(degrees):
     """A detector that only sees bright squares left of a dark middle, in a photo of 400 pixels turned by an angle."""
