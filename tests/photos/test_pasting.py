@@ -51,7 +51,7 @@ def test_all_but_the_edit_stays_bit_for_bit(crop):
 
 @pytest.mark.parametrize("crop", CROPS)
 def test_the_mask_never_reaches_the_crops_edge(crop):
-    """Where the whole picture is changed, pixels outside of the crop stay all the same."""
+    """Pixels outside of the crop keep their values even where the edit changes the whole picture."""
     out = pasting.paste(PHOTO, crop, flat(-0.5), flat(-0.5), flat(0.9))
     at = places_in_crop(crop, PHOTO.shape)
     outside = ((at < -0.5) | (at > SIZE - 0.5)).any(-1)
