@@ -96,6 +96,25 @@ def open_dataset(dataset: str, split: str, resolution: int, data_dir: str = "", 
     return Source(f"{dataset}, {split}", key, len(examples), read, _stored_pixels)
 
 
+def list_images(folder: epath.Path, name: str) -> list[epath.Path]:
+    """Lists the images of a folder and its sub-folders, in the order of their names.
+
+    Args:
+        folder: local or remote.
+        name: what errors call it.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: there is no image in it.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{name}: there is no such folder")
+    files = [path for relative, path in listing.list_files(folder).files.items() if photos.is_image(relative)]
+    if not files:
+        raise ValueError(f"{name}: there is no image in the folder")
+    return files
+
+
 def open_folder(folder: epath.PathLike) -> Source:
     """Opens a folder of images of one size; sub-folders are searched too.
 
@@ -106,11 +125,7 @@ def open_folder(folder: epath.PathLike) -> Source:
     """
     folder = epath.Path(folder)
     name = listing.printable(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{name}: there is no such folder")
-    files = [path for relative, path in listing.list_files(folder).files.items() if photos.is_image(relative)]
-    if not files:
-        raise ValueError(f"{name}: there is no image in the folder")
+    files = list_images(folder, name)
     height, width = photos.read_photo(files[0]).shape[:2]
     order = _order(len(files))
 

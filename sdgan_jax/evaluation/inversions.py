@@ -136,12 +136,7 @@ def table(results: dict[str, Any]) -> str:
 
 def _read_folder(folder: epath.Path, count: int, size: int) -> Images:
     """Reads the central squares of the first images of a folder, u8[N,size,size,3]."""
-    name = listing.printable(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--input={name}: there is no such folder")
-    files = [path for relative, path in listing.list_files(folder).files.items() if photos.is_image(relative)]
-    if not files:
-        raise ValueError(f"--input={name}: there is no image in the folder")
+    files = image_sources.list_images(folder, f"--input={listing.printable(folder)}")
     return np.stack([photos.crop_resize(photos.read_photo(path), size) for path in files[:count]])
 
 
