@@ -232,8 +232,7 @@ class Model:
         """
         images, params_e = self._images(images), self.params.get("E")
         steps = inversion.default_steps(params_e) if steps is None else steps
-        if steps < 0:
-            raise ValueError(f"steps is {steps}; it must be 0 or more")
+        _check_steps(steps)
         model = (self.params["G"], params_e, self.params["w_avg"], self.params["basis"])
         find = functools.partial(inversion.invert, self.nets, self._features if params_e else None, *model, steps=steps)
         return map_batches(find, images, size=BATCH)
@@ -244,11 +243,12 @@ class Model:
         Args:
             latent: the latents of the faces, as `encode` or `invert` returns them.
             images: f32[N,R,R,3] in [-1,1], the faces; best one alone.
-            steps: steps of the optimisation. Each number is compiled once.
+            steps: steps of the optimisation, from 0 on. Each number is compiled once.
 
         Raises:
-            ValueError: for another shape.
+            ValueError: steps is negative, or for another shape.
         """
+        _check_steps(steps)
         tuned, model = copy.copy(self), (self.params["G"], self.params["basis"])
         found = pivotal.tune(self.nets, self._features, *model, latent, self._images(images), steps=steps)
         tuned.params = self.params | {"G": found}
@@ -375,6 +375,12 @@ class Model:
         if np.shape(images)[1:] != (size, size, 3) or not jnp.issubdtype(kind, jnp.floating):
             raise ValueError(f"images must be f32[N,{size},{size},3] in [-1,1]; got {kind}{list(np.shape(images))}")
         return jnp.asarray(images, jnp.float32)
+
+
+def _check_steps(steps: int) -> None:
+    """Raises `ValueError` for a negative number of steps."""
+    if steps < 0:
+        raise ValueError(f"steps is {steps}; it must be 0 or more")
 
 
 def _check_finite(**numbers: float) -> None:

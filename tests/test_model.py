@@ -211,6 +211,7 @@ def test_a_sample_does_not_depend_on_its_batch(model, count):
         (lambda m: m.generate(Z, truncation=float("inf")), "truncation is inf"),
         (lambda m: m.encode(IMAGES), "this model has no encoder; find latents by `invert`, or train one: the stage"),
         (lambda m: m.invert(IMAGES, steps=-1), "steps is -1; it must be 0 or more"),
+        (lambda m: m.tune(m.invert(IMAGES, steps=0), IMAGES, steps=-1), "steps is -1; it must be 0 or more"),
         (
             lambda m: m.generate(Z, truncation=0.5, truncation_cutoff=-3),
             "truncation_cutoff is -3; the layers are 0 to 4",
