@@ -10,7 +10,6 @@ import pytest
 from etils import epath
 from PIL import Image, ImageCms
 
-from sdgan_jax import pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d import alignment, face_crop, finding, geometry
 from sdgan_jax.photos import editing
@@ -305,15 +304,7 @@ def test_large_photos_are_edited_few_at_a_time(faces, monkeypatch):
     assert model.batches == [1, 1]
 
 
-def test_a_file_that_cannot_be_written_does_not_stop_the_others(faces, monkeypatch):
-    true = pictures.write_png
-
-    def write(path, *arguments, **options):
-        if path.name == "a.png":
-            raise PermissionError(13, "Permission denied", str(path))
-        true(path, *arguments, **options)
-
-    monkeypatch.setattr(pictures, "write_png", write)
+def test_a_file_that_cannot_be_written_does_not_stop_the_others(faces, a_png_denied):
     assert edit(faces, Model(), finder=FINDER).startswith("1 image in")
     assert {row["note"] for row in rows(faces) if "/a.png" in row["file"]} == {"cannot be written (Permission denied)"}
 

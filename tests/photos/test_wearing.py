@@ -13,7 +13,6 @@ import pytest
 from etils import epath
 from PIL import Image, ImageCms
 
-from sdgan_jax import pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d import finding, geometry
 from sdgan_jax.face3d.attire import wear
@@ -162,15 +161,7 @@ def test_a_jpeg_stays_a_jpeg_on_request(folder, quality, subsampling):
     assert put_on(folder, form="same").startswith("0 images")  # known again as its own
 
 
-def test_a_photo_that_cannot_be_written_does_not_stop_the_others(folder, monkeypatch):
-    true = pictures.write_png
-
-    def write(path, *arguments, **options):
-        if path.name == "a.png":
-            raise PermissionError(13, "Permission denied", str(path))
-        true(path, *arguments, **options)
-
-    monkeypatch.setattr(pictures, "write_png", write)
+def test_a_photo_that_cannot_be_written_does_not_stop_the_others(folder, a_png_denied):
     assert put_on(folder).startswith("1 image in")
     assert rows(folder)["a.png"]["note"] == "cannot be written (Permission denied)"
     assert rows(folder)["more/b.jpg"]["out"] == "more/b.png"
