@@ -41,6 +41,7 @@ def invert(
     w_avg: jax.Array,
     basis: jax.Array,
     images: jax.Array,
+    edit: jax.Array,
     *,
     steps: int,
 ) -> jax.Array:
@@ -54,6 +55,7 @@ def invert(
         w_avg: f32[D], the start of the search in w+ without an encoder.
         basis: f32[A,D]; the latents found are those of `none`.
         images: f32[N,R,R,3] in [-1,1].
+        edit: f32[N,A], weights of the edit to come, which tell E what the faces wear (`latents.known_attributes`).
         steps: steps of Adam, from 0 on.
 
     Returns:
@@ -64,7 +66,7 @@ def invert(
         keys = jax.random.split(jax.random.key(0), count)
         start = jax.vmap(lambda key: jax.random.normal(key, w_avg.shape))(keys)
     elif params_e:
-        start = centre = nets.encode(params_e, images, w_avg)
+        start = centre = nets.encode(params_e, images, w_avg, edit)
     else:
         start = centre = jnp.broadcast_to(w_avg, (count, config.num_layers, w_avg.shape[0]))
     plain = jnp.zeros((count, config.num_attributes))

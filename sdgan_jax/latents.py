@@ -330,6 +330,21 @@ def attribute_weights(
     return weights
 
 
+def known_attributes(edit: jax.Array, exclusive: bool) -> jax.Array:
+    """Returns what an edit tells of faces before it: they wear what it takes off.
+
+    Args:
+        edit: f32[N,A], weights of `attribute_weights`.
+        exclusive: a face has one attribute, so that one that is taken off excludes the others.
+
+    Returns:
+        f32[N,A]: 1 for an attribute that is worn, 0 for one that is not, NaN where the edit does not tell.
+    """
+    removed = edit < 0
+    excluded = exclusive & removed.any(1, keepdims=True)
+    return jnp.where(removed, 1.0, jnp.where(excluded, 0.0, jnp.nan))
+
+
 def _columns(chosen: str | Sequence[str], names: Sequence[str]) -> list[int]:
     """Returns the places of names among all names; raises `ValueError` for an unknown one."""
     chosen = [chosen] if isinstance(chosen, str) else chosen

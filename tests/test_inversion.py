@@ -14,6 +14,7 @@ MATRIX = np.float32(0.3 * RNG.standard_normal((LAYERS, D, 8 * 8 * 3)))
 W_AVG = np.float32(RNG.standard_normal(D))
 IMAGES = np.float32(RNG.uniform(-1, 1, (N, 8, 8, 3)))
 BASIS = np.zeros((3, D), np.float32)
+EDIT = np.float32([[0, 1, -1], [1, 0, 0]])
 SHIFT = {"shift": np.float32(RNG.standard_normal((LAYERS, D)))}
 
 
@@ -27,7 +28,8 @@ class Linear:
         assert noise == "const"
         return jnp.einsum("nld,ldp->np", w_plus, variables).reshape(-1, 8, 8, 3)
 
-    def encode(self, params, images, w_avg):
+    def encode(self, params, images, w_avg, edit):
+        assert edit.shape == EDIT.shape
         return w_avg + images.mean((1, 2, 3))[:, None, None] * params["shift"]
 
     def to_w_plus(self, variables, z, attributes, basis):
@@ -72,7 +74,7 @@ def signs(loss, latent, h=1e-6):
 
 def invert(params_e, steps, space="w"):
     found = inversion.invert(
-        Linear(space), features if params_e else None, MATRIX, params_e, W_AVG, BASIS, IMAGES, steps=steps
+        Linear(space), features if params_e else None, MATRIX, params_e, W_AVG, BASIS, IMAGES, EDIT, steps=steps
     )
     return np.asarray(found)
 

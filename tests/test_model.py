@@ -263,8 +263,8 @@ def with_encoder():
     ],
 )
 def test_edits_with_an_encoder(with_encoder, asked, worn):
-    """The latent is E's; attributes put on and taken off add up; without a blend the result is G's picture."""
-    latent = np.asarray(with_encoder.encode(IMAGES))
+    """The latent is of E, which knows what is taken off; attributes add up; without a blend, G draws the result."""
+    latent = np.asarray(with_encoder.encode(IMAGES, worn=asked.get("remove")))
     offset = sum(
         np.asarray(with_encoder.offset(IMAGES, NAMES[k]) if sign > 0 else with_encoder.offset(IMAGES, remove=NAMES[k]))
         for k, sign in worn.items()
@@ -284,7 +284,7 @@ def test_the_offset_of_a_removal(model, with_encoder):
 
 
 def test_edits_that_cannot_be_are_refused_before_the_search(with_encoder, monkeypatch):
-    monkeypatch.setattr(with_encoder, "encode", lambda images: 1 / 0)
+    monkeypatch.setattr(with_encoder, "encode", lambda images, worn: 1 / 0)
     with pytest.raises(ValueError, match="'mask' cannot be added and removed at once"):
         with_encoder.edit(IMAGES, "mask", remove="mask")
     with pytest.raises(ValueError, match="unknown attribute 'hat'"):
@@ -309,6 +309,11 @@ def test_encode_is_the_average_w_plus_the_encoder(with_encoder):
     assert latent.shape == (N, LAYERS, DIM)
     close(latent, np.asarray(model.params["w_avg"]) + np.asarray(difference))
     close(model.invert(IMAGES, steps=0), latent)
+    told, _ = model.nets.encoder.apply({"params": model.params["E"]}, IMAGES, np.float32([[0, 1, 0]] * N))
+    worn = model.encode(IMAGES, worn="mask")
+    close(worn, np.asarray(model.params["w_avg"]) + np.asarray(told))
+    assert np.abs(np.asarray(worn) - latent).max() > 1e-3
+    close(model.invert(IMAGES, steps=0, worn=["mask"]), worn)
 
 
 def test_inversion_with_an_encoder_starts_there_and_comes_nearer(with_encoder):

@@ -111,7 +111,7 @@ class Editors:
 
     def rows(self, case: Case) -> Iterator[Row]:
         """Yields the rows of a case, without the true faces; `wear` only where an attribute is put on."""
-        faces = self._faces(case.sources)
+        faces = self._faces(case)
         yield Row("source", lambda _, count: case.sources[:count], False)
         yield Row("inversion", lambda _, count: pictures.to_uint8(np.asarray(faces.plain[:count])), False)
         if not case.removes:
@@ -127,13 +127,14 @@ class Editors:
         found = ["source", "inversion"] + ([] if removes else ["wear"]) + list(self.movers)
         return found + ([UNBLENDED] if "sdgan" in self.movers else [])
 
-    def _faces(self, sources: np.ndarray) -> Faces:
-        """Finds latents and position maps of faces u8[N,R,R,3]; those of the last call are kept."""
-        if self._known is None or self._known[0] is not sources:
-            model, images = self._model, jnp.asarray(pictures.to_float(sources))
-            latent = model.encode(images) if "E" in model.params else model.invert(images)
+    def _faces(self, case: Case) -> Faces:
+        """Finds latents and position maps of the sources; those of the last ones are kept, which many cases share."""
+        if self._known is None or self._known[0] is not case.sources:
+            model, images = self._model, jnp.asarray(pictures.to_float(case.sources))
+            find = model.encode if "E" in model.params else model.invert
+            latent = find(images, worn=case.attribute if case.removes else None)
             maps = map_batches(self._find_maps, images, size=_BATCH)
-            self._known = sources, Faces(images, latent, _draw(model, latent), maps)
+            self._known = case.sources, Faces(images, latent, _draw(model, latent), maps)
         return self._known[1]
 
     def _start(self, name: str, mover: Mover, case: Case, faces: Faces) -> Draw:

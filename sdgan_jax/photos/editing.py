@@ -169,9 +169,9 @@ def draw(model: Any, squares: np.ndarray, edit: Edit, blend: bool) -> Drawn:
         return Drawn(*(np.concatenate(images) for images in zip(*parts, strict=True)))
     faces = pictures.to_float(squares[np.minimum(np.arange(1 << (count - 1).bit_length()), count - 1)])  # few shapes
     if edit.steps is None:
-        latent = model.encode(faces) if "E" in model.params else model.invert(faces)
+        latent = (model.encode if "E" in model.params else model.invert)(faces, worn=edit.remove)
     else:
-        latent = model.invert(faces, edit.steps)
+        latent = model.invert(faces, edit.steps, edit.remove)
     if edit.pivotal:
         model = model.tune(latent, faces, edit.pivotal)
     plain = model.edit_latent(latent, faces, "none", blend=False)
