@@ -80,7 +80,7 @@ def means_basis(latents: np.ndarray, labels: np.ndarray, num_attributes: int) ->
     for attribute in range(1, num_attributes):
         if min(len(members[0]), len(members[attribute])) >= FEWEST:
             rows[attribute] = members[attribute].mean(axis=0) - members[0].mean(axis=0)
-    return _with_lengths(_unit(rows), latents, labels)
+    return _with_lengths(unit(rows), latents, labels)
 
 
 def svm_basis(
@@ -123,7 +123,7 @@ def svm_basis(
         machine = svm.SVC(kernel="linear").fit(latents[train.ravel()], sides[:, :learned].ravel())
         accuracy[attribute] = machine.score(latents[test.ravel()], sides[:, learned:].ravel())
         rows[attribute] = machine.coef_[0]
-    return _with_lengths(_unit(rows), latents, labels), accuracy
+    return _with_lengths(unit(rows), latents, labels), accuracy
 
 
 def paired_basis(attired: np.ndarray, plain: np.ndarray, labels: np.ndarray, num_attributes: int) -> Directions:
@@ -142,7 +142,7 @@ def paired_basis(attired: np.ndarray, plain: np.ndarray, labels: np.ndarray, num
     for attribute in range(1, num_attributes):
         if (labels == attribute).sum() >= FEWEST:
             rows[attribute] = (attired - plain)[labels == attribute].mean(axis=0)
-    return Directions(_unit(rows), np.linalg.norm(rows, axis=1))
+    return Directions(unit(rows), np.linalg.norm(rows, axis=1))
 
 
 def conditional_basis(directions: Directions, latents: np.ndarray, labels: np.ndarray) -> Directions:
@@ -171,7 +171,7 @@ def project_out(direction: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.zeros_like(direction) if vanished else (rest / np.linalg.norm(rest)).astype(np.float32)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit(rows: np.ndarray) -> np.ndarray:
     """Scales the rows of f32[A,D] to unit length; rows of zeros stay."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)

@@ -52,8 +52,9 @@ class Model:
     Attributes:
         nets: the networks as pure functions of their parameters.
         config: the config of the training.
-        params: the trees of arrays `G` (params and buffers), `D`, `F`, `E`, and the arrays `basis` f32[A,D] with unit
-            rows and `w_avg` f32[D]. Imported weights have no `F` and no `E`, and some have no `D`.
+        params: the trees of arrays `G` (params and buffers), `D`, `F`, `E`, and the arrays `basis` f32[A,D], whose rows
+            are moves in units of `config.basis_length`, and `w_avg` f32[D]. Imported weights have no `F` and no `E`,
+            and some have no `D`.
     """
 
     def __init__(self, nets: Networks, trees: dict[str, Any]):

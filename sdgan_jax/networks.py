@@ -230,7 +230,7 @@ class Networks:
             variables_g: variables of G.
             z: f32[N,D], standard normal.
             attributes: f32[N,A] weights.
-            basis: f32[A,D], unit rows, `none` zero.
+            basis: f32[A,D], see `State.basis`.
             label: f32[N,C] of a conditional network.
             **edit: offset, strength and truncation, see `latents.to_w_plus`.
         """
