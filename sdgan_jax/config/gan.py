@@ -171,6 +171,8 @@ class Config:
     manual_dir: Path = ""  # folder of the photos, for megn/photos_*
     resolution: Annotated[int, Range(8, 1024)] = 256
     attributes: tuple[str, ...] = ("none", "mask", "eyeglasses", "sunglasses", "beard", "mustache")
+    align: Literal["auto", "off"] = "auto"  # "auto": photos are cut out around their faces; "off": central squares
+    align_network: Path = ""  # directory of the position network or face mesh that finds them; "" for the project's own
     face_crop: Literal["megn", "ffhq"] = "megn"  # part of a photo that the images show: as rendered faces, or as FFHQ
 
     # The run

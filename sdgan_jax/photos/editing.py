@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from sdgan_jax import latents, outputs, pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
-from sdgan_jax.face3d import face_crop, finding, geometry
+from sdgan_jax.face3d import finding
 from sdgan_jax.face3d.face_crop import Crop
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.model import BATCH
@@ -200,8 +199,7 @@ def _tasks(
         elif not (faces := finder.find(picture.pixels, most=most)):
             results.skip(photo, row, NO_FACE)
         else:
-            points = [np.asarray(geometry.landmarks(jnp.asarray(one.position_map), finder.layout)) for one in faces]
-            crops = [face_crop.CROPS[model.config.face_crop](one[:, :2]) for one in points]
+            crops = [finders.crop(face, finder.layout, model.config.face_crop) for face in faces]
             levels = finding.halvings(picture.pixels)
             yield Task(photo, picture, faces, crops, np.stack([crop.cut(levels, size) for crop in crops]))
 

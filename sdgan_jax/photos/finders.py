@@ -9,7 +9,8 @@ import numpy as np
 from etils import epath
 
 from sdgan_jax import pretrained
-from sdgan_jax.face3d import finding, geometry
+from sdgan_jax.face3d import face_crop, finding, geometry
+from sdgan_jax.face3d.face_crop import Crop
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.pretrained import archive
 
@@ -52,6 +53,18 @@ def read_most(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise ValueError(f"--faces={text}: give all, largest, or a number from 1 on")
     return int(text)
+
+
+def crop(face: finding.Found, layout: Layout, kind: face_crop.Kind) -> Crop:
+    """Returns the crop of a face that generators are trained on.
+
+    Args:
+        face: the face.
+        layout: layout of its position map.
+        kind: kind of crop, such as `config.face_crop`.
+    """
+    points = np.asarray(geometry.landmarks(jnp.asarray(face.position_map), layout))
+    return face_crop.CROPS[kind](points[:, :2])
 
 
 def describe(face: finding.Found, layout: Layout) -> dict[str, Any]:
