@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from etils import epath
 
@@ -54,6 +54,9 @@ def read_most(text: str) -> int | None:
     return int(text)
 
 
+_pose = jax.jit(geometry.pose)  # compiled as one: its operations alone take half a second at the start
+
+
 def describe(face: finding.Found, layout: Layout) -> dict[str, Any]:
     """Returns `COLUMNS` of a face: score, box in pixels, angles in degrees.
 
@@ -61,6 +64,6 @@ def describe(face: finding.Found, layout: Layout) -> dict[str, Any]:
         face: the face.
         layout: layout of its position map.
     """
-    pose = geometry.pose(jnp.asarray(face.position_map), layout)
+    pose = _pose(face.position_map, layout)
     angles = (round(float(np.rad2deg(angle)), 2) for angle in (pose.yaw, pose.pitch, pose.roll))
     return dict(zip(COLUMNS, (round(face.score, 4), *(round(float(x), 1) for x in face.box), *angles), strict=True))
