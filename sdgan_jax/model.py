@@ -24,26 +24,29 @@ _NETS = (("D", "params_d"), ("F", "params_f"), ("E", "params_e"))
 BATCH = 16  # images drawn in one call of the device
 
 
-def load(path: epath.PathLike | None = None, best: bool = False) -> Model:
+def load(path: epath.PathLike | None = None, best: bool = False, lpips: epath.PathLike = "") -> Model:
     """Opens a model.
 
     Args:
         path: a training workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a converted model
             directory; local or remote (`gs://…`). None or "" for the model that comes with the project.
         best: takes the checkpoint of a workdir with the best score instead of the newest.
+        lpips: network directory of LPIPS, the perceptual distance of `invert` and `tune`; "" for features of the
+            networks that come with the project.
 
     Returns:
         The model.
 
     Raises:
-        FileNotFoundError: there is no model; the message says what to do.
-        ValueError: the directory is damaged, or its arrays do not fit its config.
+        FileNotFoundError: there is no model, or no LPIPS; the message says what to do.
+        ValueError: a directory is damaged, or its arrays do not fit its config.
     """
     if not path:
         path = storage.SHIPPED_MODEL
         if directories.weights_of(path) is None:
             raise FileNotFoundError(f"no model comes with this installation ({path} has no weights); name a model")
-    return Model(*weights.read(path, best))
+    distance_to = pretrained.lpips_network(lpips).distance_to if lpips else None
+    return Model(*weights.read(path, best), distance_to)
 
 
 class Model:
@@ -57,9 +60,9 @@ class Model:
             and some have no `D`.
     """
 
-    def __init__(self, nets: Networks, trees: dict[str, Any]):
-        """Joins networks and their arrays, as `weights.read` returns them."""
-        self.nets, self.config = nets, nets.config
+    def __init__(self, nets: Networks, trees: dict[str, Any], distance_to: pretrained.DistanceTo | None = None):
+        """Joins networks, their arrays, as `weights.read` returns them, and the perceptual distance, if it is given."""
+        self.nets, self.config, self._given = nets, nets.config, distance_to
         self.params = _params(trees)
         self._map = jax.jit(nets.map)
         self._draw = jax.jit(nets.synthesize, static_argnames="noise")
@@ -240,7 +243,8 @@ class Model:
         steps = inversion.default_steps(params_e) if steps is None else steps
         arguments.check_steps(steps)
         model = (self.params["G"], params_e, self.params["w_avg"], self.params["basis"])
-        find = functools.partial(inversion.invert, self.nets, self._features if params_e else None, *model, steps=steps)
+        distance_to = self._distance_to if params_e or self._given else None
+        find = functools.partial(inversion.invert, self.nets, distance_to, *model, steps=steps)
         known = latents.attribute_weights("none", self.config.attributes, images.shape[0], worn)
         return map_batches(find, images, known, size=BATCH)
 
@@ -257,14 +261,14 @@ class Model:
         """
         arguments.check_steps(steps)
         tuned, model = copy.copy(self), (self.params["G"], self.params["basis"])
-        found = pivotal.tune(self.nets, self._features, *model, latent, self._images(images), steps=steps)
+        found = pivotal.tune(self.nets, self._distance_to, *model, latent, self._images(images), steps=steps)
         tuned.params = self.params | {"G": found}
         return tuned
 
     @functools.cached_property
-    def _features(self) -> pretrained.PerceptualNetwork:
-        """The frozen network of the perceptual distance, read when it is first needed."""
-        return pretrained.perceptual_network()
+    def _distance_to(self) -> pretrained.DistanceTo:
+        """The perceptual distance of `invert` and `tune`; the networks are read when it is first needed."""
+        return self._given or pretrained.perceptual_network().distance_to
 
     def edit(
         self,

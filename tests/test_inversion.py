@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdgan_jax import inversion
+from sdgan_jax import inversion, losses
 
 N, LAYERS, D = 2, 3, 5
 RNG = np.random.default_rng(0)
@@ -38,6 +38,10 @@ class Linear:
 
 def features(images):
     return (images + 2.0,)  # away from 0, where the direction of a vector is undefined
+
+
+def distance_to(images):
+    return lambda others: losses.perceptual(features(others), features(images))
 
 
 def by_numpy(w_plus):
@@ -74,7 +78,7 @@ def signs(loss, latent, h=1e-6):
 
 def invert(params_e, steps, space="w"):
     found = inversion.invert(
-        Linear(space), features if params_e else None, MATRIX, params_e, W_AVG, BASIS, IMAGES, EDIT, steps=steps
+        Linear(space), distance_to if params_e else None, MATRIX, params_e, W_AVG, BASIS, IMAGES, EDIT, steps=steps
     )
     return np.asarray(found)
 

@@ -1,6 +1,9 @@
 """The model that people use, on random weights: shapes, the decomposition by hand, batches, and errors."""
 
+import types
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,9 +23,10 @@ Z_SPACE = tiny.config(latent_space="z", basis_length=LENGTH)
 NAMES = tiny.ATTRIBUTES
 
 
-def make(config):
+def make(config, distance_to=None):
     state = tiny.random_state(config, seed=4)
-    return sdgan_jax.Model(make_networks(config), {name: getattr(state, name) for name in weights.FIELDS})
+    trees = {name: getattr(state, name) for name in weights.FIELDS}
+    return sdgan_jax.Model(make_networks(config), trees, distance_to)
 
 
 @pytest.fixture(scope="module")
@@ -250,8 +254,15 @@ STAGED = tiny.config(
 @pytest.fixture(scope="module")
 def with_encoder():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_lib.pretrained, "perceptual_network", lambda: lambda images: (images + 2.0,))
+        network = types.SimpleNamespace(
+            distance_to=lambda images: lambda others: losses.perceptual(*by_colour(images, others))
+        )
+        patch.setattr(model_lib.pretrained, "perceptual_network", lambda: network)
         yield make(STAGED)
+
+
+def by_colour(*images):
+    return [(some + 2.0,) for some in images]
 
 
 @pytest.mark.parametrize(
@@ -323,6 +334,21 @@ def test_inversion_with_an_encoder_starts_there_and_comes_nearer(with_encoder):
         for latent in (model.encode(IMAGES), model.invert(IMAGES))
     )
     assert (found < 0.9 * encoded).all()
+
+
+def test_search_and_tuning_take_the_distance_that_the_model_was_given(with_encoder):
+    """One that counts the last colour alone, and much, brings that colour nearer."""
+
+    def blue(images):
+        return lambda others: 100 * jnp.abs(others - images)[..., 2].mean((1, 2))
+
+    given = make(STAGED, blue)
+    errors = {}
+    for name, model in {"own": with_encoder, "given": given}.items():
+        latent = model.encode(IMAGES)
+        drawn = model.synthesize(model.invert(IMAGES, steps=20)), model.tune(latent, IMAGES, 20).synthesize(latent)
+        errors[name] = [blue(IMAGES)(np.asarray(images)) for images in drawn]
+    assert (np.array(errors["given"]) < np.array(errors["own"])).all()
 
 
 def test_a_tuned_model_draws_the_face_better_and_leaves_the_model_alone(with_encoder):

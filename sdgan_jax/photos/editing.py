@@ -44,6 +44,7 @@ class Edit(NamedTuple):
         steps: steps of optimisation of the latents; None for none where the model has an encoder, else as many as
             `Model.invert` makes.
         pivotal: steps of pivotal tuning of G, for each face on its own; 0 for none.
+        lpips: directory of the LPIPS that the model was loaded with; results by another distance are other results.
     """
 
     attributes: Sequence[str]
@@ -51,6 +52,7 @@ class Edit(NamedTuple):
     strength: float = 1.0
     steps: int | None = None
     pivotal: int = 0
+    lpips: str = ""
 
     @property
     def label(self) -> str:
