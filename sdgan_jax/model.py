@@ -334,7 +334,7 @@ class Model:
         if not blend:
             return edited
         plain = self._draw_moved(latent, attributes, jnp.zeros(()), 0.0)
-        return map_batches(self._blend, images, plain, edited, size=BATCH)
+        return map_batches(self._blend, images, plain, edited, (attributes < 0).any(1), size=BATCH)
 
     def _draw_moved(self, latent: jax.Array, attributes: jax.Array, offset: jax.Array, strength: float) -> jax.Array:
         """Draws latent + strength · (B[y] + O), in the latent space of the config."""

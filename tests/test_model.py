@@ -239,7 +239,7 @@ def test_inversion_and_edit(model):
     close(model.edit(faces, "mask", strength=0.0), faces)
     move = LENGTH * np.asarray(model.params["basis"][1]) + np.asarray(model.offset(faces, "mask"))
     edited = model.synthesize(np.asarray(latent) + 0.5 * move)
-    close(model.edit(faces, "mask", strength=0.5), blending.blend(faces, model.synthesize(latent), edited))
+    close(model.edit(faces, "mask", strength=0.5), blending.blend(faces, model.synthesize(latent), edited, False))
 
 
 STAGED = tiny.config(
@@ -283,7 +283,7 @@ def test_edits_with_an_encoder(with_encoder, asked, worn):
     move = LENGTH * sum(sign * np.asarray(with_encoder.params["basis"][k]) for k, sign in worn.items()) + offset
     drawn = with_encoder.synthesize(latent + 0.7 * move)
     close(with_encoder.edit_latent(latent, IMAGES, **asked, strength=0.7, blend=False), drawn)
-    blended = blending.blend(IMAGES, with_encoder.synthesize(latent), drawn)
+    blended = blending.blend(IMAGES, with_encoder.synthesize(latent), drawn, "remove" in asked)
     close(with_encoder.edit(IMAGES, **asked, strength=0.7), blended)
 
 
@@ -309,7 +309,7 @@ def test_editing_in_z():
     assert z.shape == (1, DIM)
     basis, offset = np.asarray(model.params["basis"][2]), np.asarray(model.offset(faces, "beard"))
     edited = model.synthesize(model.map(z + 0.5 * (LENGTH * basis + offset)))
-    expected = blending.blend(faces, model.synthesize(model.map(z)), edited)
+    expected = blending.blend(faces, model.synthesize(model.map(z)), edited, False)
     close(model.edit(faces, "beard", strength=0.5), expected)
 
 

@@ -118,7 +118,7 @@ class Editors:
             yield Row("wear", functools.partial(self._wear, case, faces), False)
         for name, mover in self.movers.items():
             moved = functools.cache(self._start(name, mover, case, faces))
-            yield Row(name, functools.partial(self._blended, faces, moved), True)
+            yield Row(name, functools.partial(self._blended, case, faces, moved), True)
             if name == "sdgan":
                 yield Row(UNBLENDED, functools.partial(_unblended, moved), True)
 
@@ -165,10 +165,11 @@ class Editors:
         offset = map_batches(find, faces.images, weights, *maps.values(), size=_BATCH)
         return offset[:, 0] if config.latent_space == "z" else offset
 
-    def _blended(self, faces: Faces, moved: Draw, strength: float, count: int | None) -> np.ndarray:
+    def _blended(self, case: Case, faces: Faces, moved: Draw, strength: float, count: int | None) -> np.ndarray:
         """Blends moved faces into the sources, as `Model.edit` does."""
+        blend = functools.partial(self._blend, removes=case.removes)
         edited = map_batches(
-            self._blend, faces.images[:count], faces.plain[:count], jnp.asarray(moved(strength, count)), size=_BATCH
+            blend, faces.images[:count], faces.plain[:count], jnp.asarray(moved(strength, count)), size=_BATCH
         )
         return pictures.to_uint8(np.asarray(edited))
 

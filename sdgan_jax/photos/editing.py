@@ -136,7 +136,7 @@ def edit_photos(
             drawn = draw(model, np.concatenate([task.squares for task in batch]), edit, finder is None)
             ends = np.cumsum([len(task.squares) for task in batch])[:-1]
             for task, *pictures_of_g in zip(batch, *(np.split(images, ends) for images in drawn), strict=True):
-                _finish(task, Drawn(*pictures_of_g), results, row, finder.layout if finder else None)
+                _finish(task, Drawn(*pictures_of_g), results, row, bool(edit.remove), finder.layout if finder else None)
     return results.summary()
 
 
@@ -219,13 +219,15 @@ def _batches(tasks: Iterable[Task], most: int) -> Iterator[list[Task]]:
         yield batch
 
 
-def _finish(task: Task, drawn: Drawn, results: PhotoResults, row: dict[str, Any], layout: Layout | None) -> None:
+def _finish(
+    task: Task, drawn: Drawn, results: PhotoResults, row: dict[str, Any], removes: bool, layout: Layout | None
+) -> None:
     """Puts the edited faces into their photo, the largest last, and writes the result."""
     photo, picture, faces, crops, squares = task
     (name,) = results.names[photo.name]
     image, rows = picture.pixels, [row]
     for crop, before, plain, edited in reversed(list(zip(crops, squares, *drawn))):
-        image = pasting.paste(image, crop, pictures.to_float(before), plain, edited)
+        image = pasting.paste(image, crop, pictures.to_float(before), plain, edited, removes)
     if layout is not None:
         rows = [row | {"face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
     else:

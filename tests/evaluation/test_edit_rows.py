@@ -73,10 +73,10 @@ def test_the_basis_moves_all_layers_by_its_own_length(model):
     assert list(found) == ["source", "inversion", "wear", "basis:svm", "basis:means", "sdgan", edit_rows.UNBLENDED]
     plain, moved = model.synthesize(latent), model.synthesize(latent + 1.25 * basis[2])
     images = pictures.to_float(SOURCES)
-    alike(found["basis:svm"], edit_rows.blending.blend(images, plain, moved))
+    alike(found["basis:svm"], edit_rows.blending.blend(images, plain, moved, False))
     np.testing.assert_array_equal(found["basis:means"], SOURCES)  # nothing moved, nothing blended
     removed = drawn(editors, case(True, "beard"))
-    alike(removed["basis:svm"], edit_rows.blending.blend(images, plain, model.synthesize(latent - basis[2])))
+    alike(removed["basis:svm"], edit_rows.blending.blend(images, plain, model.synthesize(latent - basis[2]), True))
 
 
 def test_strength_zero_gives_the_face_back_and_count_the_first_faces(model):
