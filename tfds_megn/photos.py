@@ -33,6 +33,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _HEIF_WAY_OUT = "HEIC files are read after `pip install pillow-heif` (the extra [heif])"
 # Formats that Pillow only passes on to other programs, or that run a program to be shown (EPS).
 _NO_PHOTOS = ("BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF")
+_ANIMATIONS = ("GIF", "PNG", "WEBP")  # The further images of other formats are previews or pages.
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
@@ -63,12 +64,14 @@ class Picture:
       icc_profile: colour profile of `pixels`; None for sRGB.
       exif: EXIF block without the orientation, which is applied to `pixels`; None where there is none.
       jpeg: compression settings of a JPEG file, None for other formats.
+      animated: whether `pixels` is the first frame of an animation.
     """
 
     pixels: np.ndarray
     icc_profile: bytes | None
     exif: bytes | None
     jpeg: JpegSettings | None
+    animated: bool = False
 
 
 @functools.cache
@@ -141,7 +144,7 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> 
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or profile[16:20] != b"RGB ":
         profile = None
-    return Picture(pixels, profile, exif, jpeg)
+    return Picture(pixels, profile, exif, jpeg, _is_animated(image))
 
 
 def check_length(length: int, name: str) -> None:
@@ -188,6 +191,14 @@ def _jpeg_settings(image: PIL.Image.Image) -> JpegSettings | None:
         return None
     tables = {number: list(table) for number, table in image.quantization.items()}
     return JpegSettings(tables, PIL.JpegImagePlugin.get_sampling(image))
+
+
+def _is_animated(image: PIL.Image.Image) -> bool:
+    """Returns whether an image is the first frame of an animation."""
+    try:
+        return image.format in _ANIMATIONS and bool(getattr(image, "is_animated", False))
+    except Exception:  # The second frame is looked for, and may be damaged.
+        return False
 
 
 def _exif(image: PIL.Image.Image) -> bytes | None:

@@ -9,6 +9,7 @@ import posixpath
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
+import tqdm
 from etils import epath
 
 from sdgan_jax import outputs
@@ -79,7 +80,7 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
 def read(
     files: Iterable[PhotoFile], on_error: Callable[[PhotoFile, str], object]
 ) -> Iterator[tuple[PhotoFile, Picture]]:
-    """Reads photos one at a time, so that only one is in memory.
+    """Reads photos one at a time, so that only one is in memory; prints a note on stderr for an animation.
 
     Args:
         files: see `find`.
@@ -94,6 +95,8 @@ def read(
         except photos.PhotoError as error:
             on_error(file, str(error))
         else:
+            if picture.animated:
+                tqdm.tqdm.write(f"note: {file.label}: an animation; only its first frame is used", file=sys.stderr)
             yield file, picture
 
 
