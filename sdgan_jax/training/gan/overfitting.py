@@ -11,6 +11,7 @@ from sdgan_jax import pictures
 from sdgan_jax.config import Config
 from sdgan_jax.data import stream
 from sdgan_jax.networks import Networks
+from sdgan_jax.training.gan import inputs
 from sdgan_jax.training.gan.state import State
 
 IMAGES = 64  # of each kind, fewer where there are fewer
@@ -34,8 +35,15 @@ def read_images(config: Config) -> tuple[stream.Batch, stream.Batch] | None:
     counts = [min(IMAGES, len(split)) // group * group for split in splits]
     if not all(counts):
         return None
-    first, second = (split.read(range(count)) for split, count in zip(splits, counts, strict=True))
+    first, second = (_read(split, count, group) for split, count in zip(splits, counts, strict=True))
     return first, second
+
+
+def _read(split: stream.Examples, count: int, group: int) -> stream.Batch:
+    """Reads the first images of a split in the order in which D sees batches."""
+    batch = split.read(range(count))
+    order = inputs.group_rows(batch["attributes"], group)
+    return {name: rows[order] for name, rows in batch.items()}
 
 
 def describe_adaptation(config: Config) -> str | None:

@@ -49,6 +49,16 @@ def test_whole_groups_are_read(monkeypatch, train, validation, counts):
         assert [batch["image"][0, 0, 0, 0] for batch in read] == [9, 5]
 
 
+def test_groups_show_one_attribute(monkeypatch):
+    """Eight images of alternating attributes: samples i and i + 2 form a group of four each, as D takes them."""
+    split = Split(9, 8)
+    rows = np.eye(3, dtype=np.float32)[[1, 2] * 4]
+    monkeypatch.setattr(split, "read", lambda indices: {"image": np.zeros((8, 8, 8, 3)), "attributes": rows})
+    use(monkeypatch, train=split, validation=split)
+    order = overfitting.read_images(tiny.config())[0]["attributes"].argmax(1)
+    assert [sorted(order[k::2]) for k in range(2)] == [[1] * 4, [2] * 4]
+
+
 def test_nothing_is_read_without_held_out_images(monkeypatch):
     use(monkeypatch, train=Split(9, 100), test=Split(5, 100))
     assert overfitting.read_images(tiny.config()) is None
