@@ -60,7 +60,7 @@ def build(studio: Studio, blocks: gr.Blocks, key: str) -> Panel:
     framed = gr.HTML("", elem_id=f"{key}-frames", padding=False)
     faces = gr.CheckboxGroup([], label="Faces", elem_id=f"{key}-faces", visible=False)
     more = gr.Button("Look for small faces too", size="sm", elem_id=f"{key}-more", visible=False)
-    shown = [token, framed, faces, more, upload]
+    shown = [token, framed, faces, more]
 
     def show(new: str, old: str | None) -> tuple[Any, ...]:
         if new != old:
@@ -75,6 +75,7 @@ def build(studio: Studio, blocks: gr.Blocks, key: str) -> Panel:
         return _frames(photo, {int(number) - 1 for number in numbers})
 
     opened = [wiring.listen(upload.upload, open_file, [upload, token], shown)]
+    wiring.empty_after(opened[0], upload)
     for name, button in zip(examples.NAMES, buttons, strict=True):
         triggers = [button.click, blocks.load] if name == examples.NAMES[0] else button.click
         opened.append(
@@ -94,7 +95,6 @@ def _show(studio: Studio, token: str) -> tuple[Any, ...]:
         _frames(photo, set(range(len(numbers)))),
         gr.update(choices=numbers, value=numbers, visible=len(numbers) > 1),
         gr.update(visible=not photo.complete),
-        None,
     )
 
 

@@ -61,7 +61,7 @@ def serve(studio: Studio, host: str, port: int) -> None:
     check_installed()
     import uvicorn
 
-    with temporary_folder() as folder, _listening(host, port) as listener:
+    with temporary_folder() as folder, listening(host, port) as listener:
         app = make_app(studio)
         threading.Thread(target=_sweep, args=(studio, folder), name="sweep", daemon=True).start()
         # A timeout, because a browser keeps its connection open.
@@ -162,7 +162,7 @@ def _sweep(studio: Studio, folder: str) -> None:
 
 
 @contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
     """Opens the socket, so that a port that is taken is one line and not a stopped server."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

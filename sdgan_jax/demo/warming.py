@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 import threading
@@ -17,25 +18,31 @@ from sdgan_jax.demo.changes import Look
 from sdgan_jax.demo.generation import Recipe
 from sdgan_jax.demo.opened_photo import OpenedPhoto
 from sdgan_jax.demo.studio import Studio, default_looks
+from sdgan_jax.demo.worker import Worker
 from sdgan_jax.face3d.attire import styles
 from sdgan_jax.photos.editing import Edit
 
-_SIDES = (512, 256, 128)  # of pictures in which a face is drawn on at another size, the likeliest first
+_SIDES = (512, 256)  # of pictures in which a face is drawn on at another size, the likeliest first
 _COLOUR = "#806040"
+_PAUSE = 0.2  # seconds
 
 
 def start(studio: Studio) -> threading.Thread:
-    """Compiles in a thread, with a progress bar on stderr; requests that come meanwhile are answered in between."""
+    """Compiles in a thread, with a progress bar on stderr; requests that come meanwhile go first."""
     thread = threading.Thread(target=_compile, args=(studio,), name="compile", daemon=True)
     thread.start()
     return thread
 
 
 def _compile(studio: Studio) -> None:
-    began, jobs = time.monotonic(), list(list_jobs(studio))
+    own = copy.copy(studio)
+    own.worker = Worker()  # requests do not wait for what is being compiled
+    began, jobs = time.monotonic(), list(list_jobs(own))
     bar = tqdm.tqdm(jobs, desc="compiling", unit="program", bar_format="{desc} {n_fmt}/{total_fmt} {bar:30} {elapsed}")
     for name, job in bar:
         bar.set_description(f"compiling {name}"[:32].ljust(32))
+        while studio.worker.busy:
+            time.sleep(_PAUSE)
         try:
             job()
         except Exception as error:  # a request will meet it, and say so on the page
@@ -75,7 +82,7 @@ def list_jobs(studio: Studio) -> Iterator[tuple[str, Callable[[], object]]]:
     usual = [(name, look) for name in styles.KINDS for name, look in default_looks(name).items()]
     others = [(name, Look(kind)) for name, kinds in styles.KINDS.items() for kind in kinds[1:]]
     hair = [(name, Look(kind, _COLOUR)) for name in ("beard", "mustache") for kind in styles.KINDS[name]]
-    for side, looks in ((_SIDES[0], usual + others), (_SIDES[1], usual), (_SIDES[2], usual), (_SIDES[0], hair)):
+    for side, looks in ((_SIDES[0], usual + others), (_SIDES[1], usual), (_SIDES[0], hair)):
         for name, look in looks:
             yield f"{name}, {look.kind}", functools.partial(dress, name, look, side)
     for name in examples.NAMES[1:]:

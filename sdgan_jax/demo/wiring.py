@@ -23,7 +23,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments)
         except (ValueError, TimeoutError) as error:
             line = html.escape(" ".join(str(error).split()))
-            raise gr.Error(line, duration=ERROR_SECONDS, title="", print_exception=False) from None
+            raise gr.Error(line, duration=ERROR_SECONDS, print_exception=False) from None
 
     return call
 
@@ -49,6 +49,11 @@ def listen(
 def follow(listener: Any, function: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
     """Calls a function after another listener has succeeded; for the arguments see `listen`."""
     return listener.success(guarded(function), list(inputs), list(outputs), **_options(False))
+
+
+def empty_after(listener: Any, upload: Any) -> None:
+    """Empties the control of an upload after its listener, failed or not, so that it takes the next file."""
+    listener.then(lambda: None, None, [upload], queue=False, show_progress="hidden", api_visibility="private")
 
 
 def _options(quiet: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Result = TypeVar("Result")
+_LOOK = 0.5  # seconds between two looks at whether the server is stopping
 
 
 class Deadline:
@@ -43,10 +44,15 @@ class Worker:
 
     def __init__(self) -> None:
         self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="worker")
-        self._turn = threading.Lock()
+        self._calls: set[object] = set()
+
+    @property
+    def busy(self) -> bool:
+        """A request is being worked on, or waits."""
+        return bool(self._calls)
 
     def run(self, work: Callable[[Deadline], Result], seconds: float) -> Result:
-        """Waits for its turn and does the work.
+        """Waits for its turn, in the order of the calls, and does the work.
 
         Args:
             work: function of the deadline.
@@ -56,15 +62,23 @@ class Worker:
             The result of the function.
 
         Raises:
-            TimeoutError: the work takes longer.
+            TimeoutError: the work takes longer, or the worker is closed.
         """
-        with self._turn:
-            deadline = Deadline(seconds)
-            future = self._pool.submit(work, deadline)
-            done, _ = concurrent.futures.wait([future], seconds)
-            if not done:
-                future.cancel()
-                raise deadline.error()
+        begun = threading.Event()
+
+        def begin() -> Result:
+            begun.set()
+            return work(Deadline(seconds))
+
+        future = self._pool.submit(begin)
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
+        while not begun.wait(_LOOK):
+            if future.cancelled():
+                raise TimeoutError("the server is stopping")
+        done, _ = concurrent.futures.wait([future], seconds)
+        if not done:
+            raise Deadline(seconds).error()
         return future.result()
 
     def close(self) -> None:

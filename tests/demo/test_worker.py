@@ -55,3 +55,22 @@ def test_a_deadline_is_checked():
     Deadline(10).check()
     with pytest.raises(TimeoutError):
         Deadline(-1).check()
+
+
+def test_calls_are_answered_in_their_order():
+    """A thread that calls again and again, as the compilation does, does not keep others waiting."""
+    worker, counts = Worker(), []
+    busy, stop = threading.Event(), threading.Event()
+
+    def call_again():
+        while not stop.is_set():
+            worker.run(lambda end: (counts.append(1), busy.set(), time.sleep(0.02)), 10)
+
+    thread = threading.Thread(target=call_again)
+    thread.start()
+    busy.wait()
+    before = len(counts)
+    worker.run(lambda end: None, 10)
+    assert len(counts) <= before + 2
+    stop.set()
+    thread.join()
