@@ -74,8 +74,7 @@ def build(studio: Studio, blocks: gr.Blocks, key: str) -> Panel:
         photo = studio.shelf.get(new)
         return _frames(photo, {int(number) - 1 for number in numbers})
 
-    opened = [wiring.listen(upload.upload, open_file, [upload, token], shown)]
-    wiring.empty_after(opened[0], upload)
+    opened = [wiring.take_upload(upload, open_file, [token], shown)]
     for name, button in zip(examples.NAMES, buttons, strict=True):
         triggers = [button.click, blocks.load] if name == examples.NAMES[0] else button.click
         opened.append(

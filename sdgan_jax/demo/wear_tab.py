@@ -47,16 +47,15 @@ def build(studio: Studio, blocks: gr.Blocks) -> None:
     def change(token: str, faces: list[str], texture: str | None, onto: str, *values: str) -> str:
         return studio.dress(token, faces, read_looks(studio, texture, onto, values))
 
-    def open_texture(path: str, old: str | None) -> str:
+    def open_texture(path: str, old: str | None) -> tuple[str]:
         pixels = studio.read_texture(*photo_panel.take_file(path))
         studio.shelf.drop(old)
-        return studio.shelf.put(pixels, pixels.nbytes)
+        return (studio.shelf.put(pixels, pixels.nbytes),)
 
     controls = [texture, onto, *forms, *colours]
     changes = [control.change for control in (onto, *forms, *colours)]
     stage.connect(studio, result, panel, change, controls, changes)
-    opened = wiring.listen(upload.upload, open_texture, [upload, texture], [texture])
-    wiring.empty_after(opened, upload)
+    opened = wiring.take_upload(upload, open_texture, [texture], [texture])
     cleared = wiring.listen(clear.click, studio.shelf.drop, [texture], [texture], quiet=True)
     for listener in (opened, cleared):
         stage.follow(studio, result, panel, change, controls, listener)

@@ -22,8 +22,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments)
         except (ValueError, TimeoutError) as error:
-            line = html.escape(" ".join(str(error).split()))
-            raise gr.Error(line, duration=ERROR_SECONDS, print_exception=False) from None
+            raise gr.Error(_line(error), duration=ERROR_SECONDS, print_exception=False) from None
 
     return call
 
@@ -51,9 +50,33 @@ def follow(listener: Any, function: Callable[..., Any], inputs: Sequence[Any], o
     return listener.success(guarded(function), list(inputs), list(outputs), **_options(False))
 
 
-def empty_after(listener: Any, upload: Any) -> None:
-    """Empties the control of an upload after its listener, failed or not, so that it takes the next file."""
-    listener.then(lambda: None, None, [upload], queue=False, show_progress="hidden", api_visibility="private")
+def take_upload(upload: Any, function: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
+    """Calls a function after an upload, and empties the control, so that it takes the next file.
+
+    Args:
+        upload: the control, a `gr.File`.
+        function: from the path of the file and the values of `inputs` to a tuple of those of `outputs`.
+        inputs: controls.
+        outputs: controls; after a bad file they stay as they are.
+
+    Returns:
+        The listener, for `follow`.
+    """
+
+    @functools.wraps(function)
+    def take(*arguments: Any) -> tuple[Any, ...]:
+        try:
+            return (*function(*arguments), None)
+        except (ValueError, TimeoutError) as error:  # After an error Gradio would leave the file in its control.
+            gr.Warning(_line(error), duration=ERROR_SECONDS, title="This file cannot be used")
+            return (*(gr.skip() for _ in outputs), None)
+
+    return listen(upload.upload, take, [upload, *inputs], [*outputs, upload])
+
+
+def _line(error: Exception) -> str:
+    """Returns the message of an error as one line of HTML."""
+    return html.escape(" ".join(str(error).split()))
 
 
 def _options(quiet: bool) -> dict[str, Any]:

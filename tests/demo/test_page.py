@@ -166,6 +166,7 @@ def test_a_face_is_dressed_and_the_drawing_follows_the_controls(page, site):
         ("huge.png", encode(np.zeros((2000, 2000), np.uint8)), "huge.png: enormous image (more than 2 megapixels)"),
         ("plain.png", encode(np.zeros((90, 90, 3), np.uint8)), "plain.png: no face found"),
     ],
+    ids=["text", "one pixel", "enormous", "no face"],
 )
 def test_a_bad_file_is_one_line_and_the_page_goes_on(page, site, name, data, line):
     open_tab(page, "Photo")
@@ -173,6 +174,7 @@ def test_a_bad_file_is_one_line_and_the_page_goes_on(page, site, name, data, lin
     source(page, "#photo-result img.after")
     upload(page, "#photo-upload", name, data)
     page.locator(f"text={line}").first.wait_for()
+    page.wait_for_selector("#photo-upload input[type=file]", state="attached")
     upload(page, "#photo-upload", "me.png", encode(painted(200, 320, 120, 100, 140)))
     wait_for_another(page, "#photo-frames img", example)
     page.wait_for_selector("#photo-result img.after")
