@@ -64,6 +64,19 @@ def random_basis(key: jax.Array, num_attributes: int, dim: int) -> jax.Array:
     return jnp.concatenate((jnp.zeros((1, dim)), rows))
 
 
+def from_seeds(seeds: Sequence[int], dim: int) -> np.ndarray:
+    """Draws a latent z for each random seed; a seed always gives the same one.
+
+    Args:
+        seeds: non-negative ints.
+        dim: D.
+
+    Returns:
+        f32[N,D], standard normal.
+    """
+    return np.stack([jax.random.normal(jax.random.key(seed), (dim,)) for seed in seeds])
+
+
 def means_basis(latents: np.ndarray, labels: np.ndarray, num_attributes: int) -> Directions:
     """Estimates directions as differences of class means: the mean latent of attribute y minus that of `none`.
 

@@ -34,6 +34,7 @@ RANK = {
     "sdgan_jax.evaluation": 9,
     "sdgan_jax.importers": 9,
     "sdgan_jax.photos": 9,
+    "sdgan_jax.demo": 10,
     "sdgan_jax": 10,
     "experiments": 11,
 }

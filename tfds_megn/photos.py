@@ -106,7 +106,7 @@ def read_photo(source: str | os.PathLike | bytes, name: str | None = None) -> np
     return read_picture(source, name).pixels
 
 
-def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> Picture:
+def read_picture(source: str | os.PathLike | bytes, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
     """Reads a photo and its metadata.
 
     The EXIF orientation is applied. Grey becomes RGB; 16 bits per channel are rounded to 8; transparent parts become
@@ -115,13 +115,14 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> 
     Args:
       source: path of a local or remote file, or the bytes of a file.
       name: name of the photo in errors; by default its path.
+      max_pixels: number of pixels of the largest image that is decoded, at least 10**6.
 
     Returns:
       The picture. A profile of another colour space than RGB does not fit the pixels and is left out.
 
     Raises:
       PhotoError: the file is not an image, is broken or truncated, is less than 16 pixels wide or high, has more than
-        134 megapixels or 512 MiB, or contains numbers that are not colours.
+        `max_pixels` (134 megapixels) or 512 MiB, or contains numbers that are not colours.
     """
     if isinstance(source, bytes):
         data, name = source, name or "photo"
@@ -136,8 +137,8 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> 
     if not data:
         raise PhotoError(f"{name}: empty file")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # About metadata and large images; `_open` checks the size.
-        image = _load(data, name)
+        warnings.simplefilter("ignore")  # About metadata and large images; `open_image` checks the size.
+        image = _load(data, name, max_pixels)
         jpeg = _jpeg_settings(image)
         pixels = to_rgb(image, name)
         exif = _exif(image)
@@ -153,19 +154,19 @@ def check_length(length: int, name: str) -> None:
         raise PhotoError(f"{name}: enormous file (more than {MAX_BYTES // 2**20} MiB)")
 
 
-def _load(data: bytes, name: str) -> PIL.Image.Image:
+def _load(data: bytes, name: str, max_pixels: int) -> PIL.Image.Image:
     """Decodes an image; a PNG that fails is decoded again without its text chunks, which Pillow may refuse."""
     try:
-        return _decode(data, name)
+        return _decode(data, name, max_pixels)
     except PhotoError:
         if not data.startswith(_PNG_SIGNATURE):
             raise
-    return _decode(_without_texts(data), name)
+    return _decode(_without_texts(data), name, max_pixels)
 
 
-def _decode(data: bytes, name: str) -> PIL.Image.Image:
+def _decode(data: bytes, name: str, max_pixels: int) -> PIL.Image.Image:
     """Opens an image and decodes its pixels."""
-    image = _open(data, name)
+    image = open_image(data, name, max_pixels)
     try:
         image.load()
     except Exception as error:  # Pillow's decoders raise nearly anything on bad data.
@@ -211,9 +212,21 @@ def _exif(image: PIL.Image.Image) -> bytes | None:
         return None
 
 
-def _open(data: bytes, name: str) -> PIL.Image.Image:
-    """Reads the header of an image and refuses tiny and enormous images."""
-    too_big = PhotoError(f"{name}: enormous image (more than {MAX_PIXELS // 10**6} megapixels)")
+def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
+    """Reads the header of an image; its pixels are not decoded.
+
+    Args:
+      data: the bytes of the file.
+      name: name of the image in errors.
+      max_pixels: see `read_picture`.
+
+    Returns:
+      An image of Pillow.
+
+    Raises:
+      PhotoError: the file is not an image, its header is broken, or the image is tiny or enormous.
+    """
+    too_big = PhotoError(f"{name}: enormous image (more than {max_pixels // 10**6} megapixels)")
     try:
         image = PIL.Image.open(io.BytesIO(data))
     except PIL.Image.DecompressionBombError:
@@ -225,7 +238,7 @@ def _open(data: bytes, name: str) -> PIL.Image.Image:
     except Exception as error:
         raise PhotoError(f"{name}: broken or truncated image ({_one_line(error)})") from None
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         raise too_big
     if min(width, height) < MIN_SIDE:
         raise PhotoError(f"{name}: tiny image ({width} x {height}; at least {MIN_SIDE} x {MIN_SIDE} is needed)")
