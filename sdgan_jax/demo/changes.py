@@ -69,7 +69,7 @@ def edit(
     for k, square in zip(faces, squares, strict=True):
         end.check()
         face = pictures.to_float(square[None])
-        known = k, *wanted.remove  # what is taken off is known to be worn
+        known: tuple[int | str, ...] = (k, *wanted.remove)  # what is taken off is known to be worn
         if known not in photo.latents:
             photo.latents[known] = editing.find_latents(model, face, wanted)
         drawn.append(editing.draw_latents(model, photo.latents[known], face, wanted))

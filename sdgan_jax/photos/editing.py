@@ -16,7 +16,7 @@ from sdgan_jax import latents, outputs, pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.face3d import finding
-from sdgan_jax.face3d.face_crop import Crop
+from sdgan_jax.face3d.face_crop import Crop, Kind
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.model import BATCH
 from sdgan_jax.photos import finders, pasting, photo_results, picture_files
@@ -190,7 +190,7 @@ def find_latents(model: Any, faces: np.ndarray, edit: Edit) -> Any:
 
 
 def cut_faces(
-    image: np.ndarray, faces: Sequence[finding.Found], layout: Layout, kind: face_crop.Kind, size: int
+    image: np.ndarray, faces: Sequence[finding.Found], layout: Layout, kind: Kind, size: int
 ) -> tuple[list[Crop], np.ndarray]:
     """Cuts faces out of a photo as the images of a model are cut.
 
