@@ -69,7 +69,7 @@ class Shelf:
         return len(self._kept)
 
     def _clear(self) -> None:
-        """Forgets values that are too old, and the least recently used ones that do not fit; the last one may be large."""
+        """Forgets values that are too old, and the least recently used ones that do not fit, but never the last."""
         now, newest = self._now(), next(reversed(self._kept), None)
         total = sum(kept.size for kept in self._kept.values())
         for token, kept in list(self._kept.items()):
