@@ -54,12 +54,14 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        ValueError: there is no photo, or the results would lie among the photos.
+        ValueError: there is no photo, `source` is a pipe or device, or the results would lie among the photos.
     """
     if not source.exists():
         raise FileNotFoundError(f"--input={printable(source)}: there is no such file or folder")
     _check_out(source, out)
     if not source.is_dir():
+        if not outputs.is_remote(source) and not os.path.isfile(source):  # reading a pipe may wait for ever
+            raise ValueError(f"--input={printable(source)} is a pipe or device; give an image file or a folder")
         return [PhotoFile(source.name, source)]
     found = listing.list_files(source, [out])
     files, notes = _without_results(found.files)

@@ -94,6 +94,12 @@ def test_photos_are_read_one_at_a_time_and_those_that_cannot_be_are_named(folder
     assert next(read, None) is None
 
 
+def test_a_pipe_is_refused_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="a.jpg is a pipe or device; give an image file or a folder"):
+        photo_files.find(epath.Path(tmp_path / "a.jpg"), epath.Path(tmp_path / "out"))
+
+
 def test_of_an_animation_the_first_frame_is_read_and_a_note_says_so(tmp_path, capsys):
     red, blue = (Image.new("RGB", (20, 20), colour) for colour in ("red", "blue"))
     for name in ("a.gif", "b.webp", "c.png"):
