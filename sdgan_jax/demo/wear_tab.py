@@ -18,12 +18,12 @@ _NONE, _BETWEEN = "none", ", "
 _FIRST = {"Mask": "mask, surgical"}  # worn at the start
 
 
-def build(studio: Studio, blocks: gr.Blocks) -> None:
+def build(studio: Studio, tab: gr.Tab) -> None:
     """Builds the controls, inside of a tab."""
     forms, colours = [], []
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=280):
-            panel = photo_panel.build(studio, blocks, "wear")
+            panel = photo_panel.build(studio, tab, "wear")
             for row, attributes in ROWS.items():
                 with gr.Row(equal_height=True):
                     choices = list_forms(attributes)
