@@ -39,7 +39,7 @@ class Shelf:
         token = secrets.token_urlsafe(16)
         with self._lock:
             self._kept[token] = _Kept(value, size, self._now() + self._seconds)
-            self._clear(token)
+            self._clear()
         return token
 
     def get(self, token: str | None) -> Any:
@@ -68,9 +68,10 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def _clear(self, newest: str | None = None) -> None:
-        """Forgets values that are too old or too many; the newest one stays."""
-        total, now = sum(kept.size for kept in self._kept.values()), self._now()
+    def _clear(self) -> None:
+        """Forgets values that are too old, or too many; the one used last always fits."""
+        now, newest = self._now(), next(reversed(self._kept), None)
+        total = sum(kept.size for kept in self._kept.values())
         for token, kept in list(self._kept.items()):
-            if token != newest and (kept.until < now or total > self._max_bytes):
+            if kept.until < now or (total > self._max_bytes and token != newest):
                 total -= self._kept.pop(token).size
