@@ -10,7 +10,7 @@ from sdgan_jax import latents, pictures
 from tfds_megn import params
 from tfds_megn.render import render
 
-NAMES = ("portrait", "group", "drawn by the model")
+NAMES = ("portrait", "group", "by the model")
 _PORTRAIT, _FACE = 512, 288  # pixels
 _PEOPLE = (3, 12, 25)  # persons of `tfds_megn`
 _SIDE = 384  # pixels of a face of a model with a lower resolution

@@ -18,10 +18,10 @@ def build(studio: Studio) -> gr.Blocks:
         gr.HTML(_masthead(studio), padding=False)
         with gr.Tab("Generate", id="generate"):
             generate_tab.build(studio, blocks)
-        with gr.Tab("Photo", id="photo"):
-            photo_tab.build(studio, blocks)
-        with gr.Tab("Wear", id="wear"):
-            wear_tab.build(studio, blocks)
+        with gr.Tab("Photo", id="photo") as tab:
+            photo_tab.build(studio, tab)
+        with gr.Tab("Wear", id="wear") as tab:
+            wear_tab.build(studio, tab)
     return blocks.queue(max_size=32, default_concurrency_limit=1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sdgan_jax.demo import examples, views, wiring
@@ -21,11 +22,13 @@ class Panel(NamedTuple):
     Attributes:
         token: state, the token of the opened photo.
         faces: the numbers of the faces that are chosen.
-        opened: listeners that open a photo or change its faces; what follows is added by their `success`.
+        first: the listener that opens the portrait when the tab is first seen.
+        opened: listeners that open a photo or change its faces.
     """
 
     token: Any
     faces: Any
+    first: Any
     opened: list[Any]
 
 
@@ -39,12 +42,12 @@ def take_file(path: str) -> tuple[bytes, str]:
     return data, printable(os.path.basename(path))
 
 
-def build(studio: Studio, blocks: gr.Blocks, key: str) -> Panel:
-    """Builds the controls; a portrait is there from the start.
+def build(studio: Studio, tab: gr.Tab, key: str) -> Panel:
+    """Builds the controls; a portrait is there when the tab is first seen.
 
     Args:
         studio: answers.
-        blocks: the page.
+        tab: the tab.
         key: makes the names of the controls unique.
     """
     token = gr.State(None, time_to_live=SECONDS, delete_callback=studio.shelf.drop)
@@ -70,19 +73,22 @@ def build(studio: Studio, blocks: gr.Blocks, key: str) -> Panel:
     def open_file(path: str, old: str | None) -> tuple[Any, ...]:
         return show(studio.open(*take_file(path)), old)
 
+    def open_first(old: str | None) -> Sequence[Any]:
+        return [gr.skip() for _ in shown] if old else show(studio.open_example(examples.NAMES[0]), None)
+
     def frame(new: str, numbers: list[str]) -> str:
         photo = studio.shelf.get(new)
         return _frames(photo, {int(number) - 1 for number in numbers})
 
     opened = [wiring.take_upload(upload, open_file, [token], shown)]
     for name, button in zip(examples.NAMES, buttons, strict=True):
-        triggers = [button.click, blocks.load] if name == examples.NAMES[0] else button.click
         opened.append(
-            wiring.listen(triggers, lambda old, name=name: show(studio.open_example(name), old), [token], shown)
+            wiring.listen(button.click, lambda old, name=name: show(studio.open_example(name), old), [token], shown)
         )
     opened.append(wiring.listen(more.click, lambda old: show(studio.search(old), old), [token], shown))
     opened.append(wiring.listen(faces.input, frame, [token, faces], [framed], quiet=True))
-    return Panel(token, faces, opened)
+    first = wiring.listen(tab.select, open_first, [token], shown)
+    return Panel(token, faces, first, opened)
 
 
 def _show(studio: Studio, token: str) -> tuple[Any, ...]:

@@ -18,12 +18,12 @@ EDIT, WEAR = "edit with the model", "wear in 3D"
 PUT_ON, TAKE_OFF = "put on", "take off"
 
 
-def build(studio: Studio, blocks: gr.Blocks) -> None:
+def build(studio: Studio, tab: gr.Tab) -> None:
     """Builds the controls, inside of a tab."""
     modes, missing = ([EDIT, WEAR], None) if studio.attributes else ([WEAR], studio.explain_missing())
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=280):
-            panel = photo_panel.build(studio, blocks, "photo")
+            panel = photo_panel.build(studio, tab, "photo")
             mode = gr.Radio(modes, value=modes[0], show_label=False, container=False, elem_id="photo-mode")
             about = gr.HTML(views.notes([missing] if missing else _about(studio, modes[0])), padding=False)
             names = _names(studio, modes[0])

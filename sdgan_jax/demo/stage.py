@@ -52,6 +52,12 @@ def connect(
     wiring.listen(list(triggers), _renewer(studio, change), _inputs(stage, panel, controls), [*stage])
     for listener in panel.opened:
         follow(studio, stage, panel, change, controls, listener)
+    renew = _renewer(studio, change)
+
+    def make_first(old: str | None, *values: Any) -> tuple[Any, Any]:
+        return (gr.skip(), gr.skip()) if old else renew(old, *values)
+
+    wiring.follow(panel.first, make_first, _inputs(stage, panel, controls), [*stage])
 
 
 def follow(studio: Studio, stage: Stage, panel: Panel, change: Change, controls: Sequence[Any], listener: Any) -> None:

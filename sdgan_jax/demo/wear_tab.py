@@ -18,12 +18,12 @@ _NONE, _BETWEEN = "none", ", "
 _FIRST = {"Mask": "mask, surgical"}  # worn at the start
 
 
-def build(studio: Studio, blocks: gr.Blocks) -> None:
+def build(studio: Studio, tab: gr.Tab) -> None:
     """Builds the controls, inside of a tab."""
     forms, colours = [], []
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=280):
-            panel = photo_panel.build(studio, blocks, "wear")
+            panel = photo_panel.build(studio, tab, "wear")
             for row, attributes in ROWS.items():
                 with gr.Row(equal_height=True):
                     choices = list_forms(attributes)
@@ -35,9 +35,7 @@ def build(studio: Studio, blocks: gr.Blocks) -> None:
                 colours.append(colour)
             usual = gr.Button("Usual colours", size="sm", elem_id="usual-colours")
             texture = gr.State(None, time_to_live=SECONDS, delete_callback=studio.shelf.drop)
-            upload = gr.File(
-                label="Own texture (transparent parts show the colour)", height=136, elem_id="texture-upload"
-            )
+            upload = gr.File(label="Own texture", height=136, elem_id="texture-upload")
             with gr.Row(equal_height=True):
                 onto = gr.Radio(list(ROWS), value="Mask", label="Texture on", elem_id="texture-on", scale=3)
                 clear = gr.Button("No texture", size="sm", elem_id="no-texture", scale=1, min_width=90)
