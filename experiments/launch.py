@@ -188,8 +188,9 @@ def _leave_others(error: Exception, heartbeat: int) -> NoReturn:
     ends this process by itself.
     """
     if "gloo" in str(error).lower() and not _is_mistake(error):
-        print("Another process has broken off:", " ".join(str(error).split())[:200], file=sys.stderr)
-        processes.leave(75, 2 * heartbeat + 10)
+        print("The connection to another process broke:", " ".join(str(error).split())[:200], file=sys.stderr)
+        resume = "see the logs of the others. Start all processes again: the same command resumes"
+        processes.leave(75, 2 * heartbeat + 10, f"error: another process has ended; {resume}")
     if _is_mistake(error):
         print("error:", _describe(error), file=sys.stderr)
     else:

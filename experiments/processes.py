@@ -96,17 +96,24 @@ def own_devices(environment: Mapping[str, str]) -> list[int] | None:
     return [] if alone else None
 
 
-def leave(code: int, patience: float) -> NoReturn:
+def leave(code: int, patience: float, last_words: str = "") -> NoReturn:
     """Ends this process after a failure; at most `patience` seconds are spent on leaving together with the others.
 
     The exit handlers of JAX would wait an hour for processes that still compute. When the time is over, the others see
     that this process is dead.
+
+    Args:
+        code: exit code.
+        patience: seconds.
+        last_words: line for the standard error, unless JAX ends this process before, because another one is dead.
     """
     done = threading.Thread(target=jax.distributed.shutdown, daemon=True)
     done.start()
     done.join(patience)
     for worker in multiprocessing.active_children():
         worker.terminate()
+    if last_words:
+        print(last_words, file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

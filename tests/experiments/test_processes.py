@@ -162,7 +162,7 @@ def test_a_process_that_fails_alone_ends_the_other(start):
     code, _, last = finish(started[1])
     assert (code, last) == (1, "error: no such folder")
     code, _, last = finish(started[0])
-    assert code not in (0, 1) and last.startswith("error: process 1 died")
+    assert code == 75 and last.startswith("error: another process has ended; see the logs of the others")
 
 
 @pytest.mark.slow
