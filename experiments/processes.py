@@ -6,11 +6,13 @@ a process and their number are read from the environment here, and --coordinator
 
 from __future__ import annotations
 
+import collections
 import inspect
 import json
 import multiprocessing
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +20,8 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from experiments import fatal_log
 from sdgan_jax.training import sharding
@@ -25,6 +29,8 @@ from sdgan_jax.training import sharding
 LONGEST_JOIN = 300  # seconds
 HEARTBEAT = 100  # seconds, the default of JAX
 _LONGEST_EVALUATION = 3600  # seconds
+_NAME_BYTES = 64
+_NAMED = 16  # processes that are named when all have joined
 _MPI = (("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"), ("PMI_SIZE", "PMI_RANK"))  # Open MPI; MPICH and Intel MPI
 
 
@@ -62,6 +68,21 @@ def join(
             "--process_id"
         ) from error
     sharding.connect()
+    hosts = describe_hosts()
+    if jax.process_index() == 0:
+        print(hosts)
+
+
+def describe_hosts() -> str:
+    """Returns a line with the host and the number of devices of every process; all processes must call it."""
+    name = np.zeros(_NAME_BYTES, np.uint8)
+    raw = socket.gethostname().encode()[:_NAME_BYTES]
+    name[: len(raw)] = np.frombuffer(raw, np.uint8)
+    names = multihost_utils.process_allgather(name).reshape(-1, _NAME_BYTES)  # [processes,bytes]
+    counts = collections.Counter(device.process_index for device in jax.devices())
+    hosts = [f"{i} on {row.tobytes().rstrip(bytes(1)).decode()}: {counts[i]}" for i, row in enumerate(names)]
+    more = f", and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
+    return f"Processes and their devices ({jax.device_count()} in all): {', '.join(hosts[:_NAMED])}{more}"
 
 
 def check(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:

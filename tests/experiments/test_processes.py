@@ -132,6 +132,8 @@ def test_processes_join_by_the_environment(start, kind):
     for i, process in enumerate(started):
         code, out, last = finish(process)
         assert (code, f"process {i} of 2" in out) == (0, True), last
+        host = socket.gethostname()
+        assert (f"(2 in all): 0 on {host}: 1, 1 on {host}: 1" in out) == (i == 0)
 
 
 def test_without_a_known_cluster_the_flags_are_named(start):
