@@ -107,14 +107,16 @@ def read_mpi(environment: Mapping[str, str]) -> tuple[int | None, int | None]:
 def own_devices(environment: Mapping[str, str]) -> list[int] | None:
     """Returns which devices of the host a process takes: [] for all, None to leave it to JAX.
 
-    JAX gives a process of Slurm or Open MPI the one GPU of its number on the host. A process that is alone on its
-    host gets all of them.
+    JAX gives a process of Slurm or Open MPI 4 the one GPU of its number on the host. A process that is alone on its
+    host gets all of them; under Open MPI 5, which JAX does not know, several processes get one each too.
     """
     if "JAX_LOCAL_DEVICE_IDS" in environment:
         return None
-    slurm = environment.get("SLURM_STEP_TASKS_PER_NODE", "")  # such as 1 or 1(x4); 2(x3),1
-    alone = re.fullmatch(r"1(\(x\d+\))?", slurm) or environment.get("OMPI_COMM_WORLD_LOCAL_SIZE") == "1"
-    return [] if alone else None
+    if "OMPI_COMM_WORLD_LOCAL_SIZE" in environment:
+        alone = environment["OMPI_COMM_WORLD_LOCAL_SIZE"] == "1"
+        return [] if alone else [int(environment["OMPI_COMM_WORLD_LOCAL_RANK"])]
+    tasks = environment.get("SLURM_STEP_TASKS_PER_NODE", "")  # such as 1 or 1(x4); 2(x3),1
+    return [] if re.fullmatch(r"1(\(x\d+\))?", tasks) else None
 
 
 def leave(code: int, patience: float, last_words: str = "") -> NoReturn:

@@ -102,7 +102,7 @@ def test_mpi_says_who_a_process_is():
         ({"SLURM_STEP_TASKS_PER_NODE": "8(x2)"}, None),
         ({"SLURM_STEP_TASKS_PER_NODE": "1(x2),3"}, None),
         ({"OMPI_COMM_WORLD_LOCAL_SIZE": "1"}, []),
-        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, None),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "3"}, [3]),
         ({"SLURM_STEP_TASKS_PER_NODE": "1", "JAX_LOCAL_DEVICE_IDS": "2"}, None),
         ({}, None),
     ],
