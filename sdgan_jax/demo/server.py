@@ -169,6 +169,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # a browser that comes before the server has started waits
     except OSError as error:
         listener.close()
         way_out = "; give another --port" if error.errno == errno.EADDRINUSE else ""

@@ -41,11 +41,15 @@ def _compile(studio: Studio) -> None:
     bar = tqdm.tqdm(jobs, desc="compiling", unit="program", bar_format="{desc} {n_fmt}/{total_fmt} {bar:30} {elapsed}")
     for name, job in bar:
         bar.set_description(f"compiling {name}"[:32].ljust(32))
-        while studio.worker.busy:
+        while studio.worker.busy and not studio.worker.closed:
             time.sleep(_PAUSE)
+        if studio.worker.closed:  # the server stops
+            return
         try:
             job()
         except Exception as error:  # a request will meet it, and say so on the page
+            if studio.worker.closed:
+                return
             print(f"\ncompiling {name}: {error}", file=sys.stderr)
     print(f"everything is compiled, after {time.monotonic() - began:.0f} seconds", file=sys.stderr)
 

@@ -45,6 +45,7 @@ class Worker:
     def __init__(self) -> None:
         self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._calls: set[object] = set()
+        self.closed = False
 
     @property
     def busy(self) -> bool:
@@ -83,4 +84,5 @@ class Worker:
 
     def close(self) -> None:
         """Ends the thread; work that is going on is not waited for."""
+        self.closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
