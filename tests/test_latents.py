@@ -40,7 +40,7 @@ def test_random_basis_has_unit_rows_and_none_is_zero():
 
 
 def test_an_edit_tells_what_faces_wear():
-    """What is taken off is worn, and excludes the others where a face wears one attribute; all else is unknown."""
+    """An attribute that is taken off is worn; it excludes the others of an exclusive model; the rest is unknown."""
     edit, unknown = np.float32([[0, 1, -1, 0], [1, 0, 0, 0], [0, -1, 0, -1]]), [np.nan] * 4
     np.testing.assert_array_equal(latents.known_attributes(edit, True), [[0, 0, 1, 0], unknown, [0, 1, 0, 1]])
     several = [[np.nan, np.nan, 1, np.nan], unknown, [np.nan, 1, np.nan, 1]]

@@ -12,7 +12,7 @@ from sdgan_jax import latents, pictures
 
 
 class Recipe(NamedTuple):
-    """What to draw.
+    """A request for generated faces.
 
     Attributes:
         seed: random seed of the face.

@@ -1,4 +1,4 @@
-"""What one visitor may ask for."""
+"""Limits of a visitor's requests: sizes of an upload, seconds, and faces."""
 
 from __future__ import annotations
 

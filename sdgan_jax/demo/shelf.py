@@ -1,4 +1,4 @@
-"""What a server keeps of its visitors: in memory only, each thing for a while, and not more than fits."""
+"""A shelf holds the photos and results of visitors in memory: each for a while, and as many as fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page can do, without the page: every request of a visitor as a function."""
+"""The studio answers every request of a visitor, as a function that needs no page."""
 
 from __future__ import annotations
 

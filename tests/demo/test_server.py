@@ -1,4 +1,4 @@
-"""What a server leaves on the disk, and what it says where Gradio is missing."""
+"""The server leaves nothing on the disk, and says in one line that Gradio is missing."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""What is kept of visitors: by a clock that is set by hand."""
+"""The shelf keeps values for a while and as many as fit; the clock is set by hand."""
 
 import pytest
 
