@@ -89,10 +89,10 @@ def check(coordinator: str | None, num_processes: int | None, process_id: int | 
     """Raises ValueError when what is known of the processes cannot be right; None is not known."""
     if coordinator is not None and not re.fullmatch(r".+:\d{1,5}", coordinator):
         raise ValueError(f"--coordinator={coordinator}: write HOST:PORT, such as 10.0.0.1:1234")
-    if None not in (num_processes, process_id) and not 0 <= process_id < num_processes:  # type: ignore[operator]
+    if num_processes is not None and process_id is not None and not 0 <= process_id < num_processes:
         raise ValueError(
             f"--process_id={process_id}: the numbers of --num_processes={num_processes} processes go from 0 to "
-            f"{num_processes - 1}"  # type: ignore[operator]
+            f"{num_processes - 1}"
         )
 
 

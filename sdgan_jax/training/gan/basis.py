@@ -144,7 +144,7 @@ def _run(nets: Networks, fresh: State, model: tuple[Config, dict[str, Tree]], wo
     found, accuracy = estimate(nets, state, samples, trees, faces)
     chosen = found[config.staged.basis]
     if faces and config.staged.length_samples:
-        chosen = chosen._replace(lengths=_fit_lengths(nets, state, classifier, chosen, faces))
+        chosen = chosen._replace(lengths=_fit_lengths(nets, state, probe, classifier, chosen, faces))
         found[config.staged.basis] = chosen
     length = _length_of(config, chosen)
     results = {
@@ -248,31 +248,28 @@ def _paired(nets: Networks, trees: dict[str, Tree], faces: targets.Dressed) -> D
 
 
 def _fit_lengths(
-    nets: Networks, state: State, classifier: AttributeClassifier, directions: Directions, faces: targets.Dressed
+    nets: Networks,
+    state: State,
+    probe: basis_report.Probe,
+    classifier: AttributeClassifier,
+    directions: Directions,
+    faces: targets.Dressed,
 ) -> np.ndarray:
     """Finds lengths f32[A] of directions by `basis_lengths`; faces that wear an attribute are the real ones."""
-    config, variables = nets.config, state.variables_ema
+    config, count = nets.config, nets.config.staged.length_samples
+    classify = jax.jit(classifier)
 
-    @jax.jit
-    def look(images: jax.Array) -> jax.Array:
-        return classifier(images)[1]
+    def features(images: np.ndarray) -> np.ndarray:
+        return map_batches(lambda some: np.asarray(classify(some)[1]), images, size=_BATCH)
 
-    @jax.jit
-    def draw(variables: Tree, w: jax.Array) -> jax.Array:
-        images = nets.synthesize(variables, latents.broadcast_layers(w, config.num_layers), "const")
-        return classifier(jnp.clip(images, -1.0, 1.0))[1]
-
-    def see(w: np.ndarray) -> np.ndarray:
-        return map_batches(lambda some: np.asarray(draw(variables, some)), w, size=_BATCH)
-
-    worn = pictures.to_float(faces.worn)
-    real = {}
-    for attribute in range(1, config.num_attributes):
-        some = worn[faces.attributes == attribute][: config.staged.length_samples]
-        real[attribute] = map_batches(lambda images: np.asarray(look(images)), some, size=_BATCH)
+    real = {
+        attribute: features(pictures.to_float(faces.worn[faces.attributes == attribute][:count]))
+        for attribute in range(1, config.num_attributes)
+    }
     key = jax.random.fold_in(jax.random.key(config.seed), _LENGTHS)
-    z = jax.random.normal(key, (config.staged.length_samples, config.generator.latent_dim))
-    return basis_lengths.fit(directions, np.asarray(jax.jit(nets.map)(variables, z)), see, real)
+    z = jax.random.normal(key, (count, config.generator.latent_dim))
+    w = np.asarray(jax.jit(nets.map)(state.variables_ema, z))
+    return basis_lengths.fit(directions, w, lambda w: features(probe.draw(w).clip(-1.0, 1.0)), real)
 
 
 def make_probe(nets: Networks, state: State, classifier: AttributeClassifier) -> basis_report.Probe:
