@@ -287,6 +287,20 @@ def test_edits_with_an_encoder(with_encoder, asked, worn):
     close(with_encoder.edit(IMAGES, **asked, strength=0.7), blended)
 
 
+@pytest.mark.parametrize(
+    ("asked", "removes"),
+    [({"attribute": "mask"}, False), ({"remove": "mask"}, True), ({"attribute": "beard", "remove": "mask"}, True)],
+)
+def test_removals_are_blended_as_such(with_encoder, asked, removes, monkeypatch):
+    """The blend of a removal takes weaker changes, see `blending.edited_region`."""
+
+    def told(images, plain, edited, removes):
+        return jnp.broadcast_to(removes[:, None, None, None], images.shape)
+
+    monkeypatch.setattr(with_encoder, "_blend", told)
+    assert (np.asarray(with_encoder.edit(IMAGES, **asked)) == removes).all()
+
+
 def test_the_offset_of_a_removal(model, with_encoder):
     """Negated without maps of its own, else another one."""
     close(model.offset(IMAGES, remove="mask"), -np.asarray(model.offset(IMAGES, "mask")))

@@ -263,6 +263,14 @@ def test_photos_without_a_face_are_not_searched_again(faces):
     assert "0 images" in edit(faces, model, finder=found) and not model.batches
 
 
+@pytest.mark.parametrize("remove", [(), ("beard",)])
+def test_removals_are_pasted_as_such(faces, remove, monkeypatch):
+    paste, seen = editing.pasting.paste, []
+    monkeypatch.setattr(editing.pasting, "paste", lambda *given: seen.append(given[-1]) or paste(*given))
+    edit(faces, Model(), () if remove else ("mask",), remove, finder=FINDER)
+    assert seen == [bool(remove)] * 2
+
+
 def test_a_strength_of_zero_gives_the_photo_back(faces):
     edit(faces, Model(), finder=FINDER, strength=0.0)
     before, after = (np.asarray(Image.open(faces / part / "a.png")) for part in ("in", "out"))

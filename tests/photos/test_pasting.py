@@ -63,6 +63,18 @@ def test_the_mask_never_reaches_the_crops_edge(crop):
     assert (np.diff(share[32, :32]) >= 0).all() and (0.2 < share[32, 3]) and (share[32, 3] < 0.8)
 
 
+def test_the_mask_of_a_removal_takes_weaker_changes():
+    """Beside a change of 2, one of 0.38 counts where an attribute is taken off only; see `blending.edited_region`."""
+    plain = flat(-0.9)
+    edited = plain.copy()
+    edited[20:44, 12:24] += 0.38
+    edited[20:44, 40:52] += 1.9
+    assert [pasting.mask(plain, edited, removes)[32, 18] for removes in (False, True)] == [
+        0,
+        pytest.approx(1, abs=1e-5),
+    ]
+
+
 def test_no_edit_is_the_photo():
     picture = RNG.uniform(-1, 1, (SIZE, SIZE, 3)).astype(np.float32)
     out = pasting.paste(PHOTO, CROPS[1], picture[::-1], picture, picture + 0.01, False)
