@@ -41,6 +41,9 @@ class Journal:
 
     def __exit__(self, *exception: object) -> None:
         """Closes the bar and the files."""
+        self._close()
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
         if self._events is not None:
@@ -53,6 +56,7 @@ class Journal:
 
     def start(self, done: int) -> None:
         """Starts the progress bar and the clock, and drops records of steps after `done` that a killed process left."""
+        self._close()  # the training may have gone back to an earlier step
         if self._writes:
             import tensorboardX  # not at the top: it imports torch where that is installed, which takes seconds
 
