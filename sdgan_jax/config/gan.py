@@ -188,6 +188,8 @@ class Config:
     checkpoint_every: Count = 1000  # steps
     keep_checkpoints: Count = 3  # number of the newest that are kept; the best is kept, too
     data_workers: Annotated[int, Range(0, 1024)] = 0  # processes that decode images; 0 for threads of this one
+    profile_steps: Natural = 0  # steps that are traced into `profile/` of the workdir at each start; see --profile
+    wandb: str = ""  # project of Weights & Biases that the output also goes to; "" for none
 
     # Published metrics at every checkpoint, such as ("fid10k",); the first decides which checkpoint is the best
     metrics: tuple[str, ...] = ()  # names as in `experiments.evaluate --metrics`

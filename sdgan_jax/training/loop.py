@@ -16,7 +16,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from sdgan_jax import interrupts
-from sdgan_jax.training import checkpoint, sharding
+from sdgan_jax.training import checkpoint, sharding, tracing
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.journal import Journal
 
@@ -57,8 +57,8 @@ class Run:
     """Everything that `run` needs to train a network.
 
     Attributes:
-        config: has the fields `batch_size`, `total_steps`, `log_every`, `sample_every`, `checkpoint_every` and
-            `keep_checkpoints`.
+        config: has the fields `batch_size`, `total_steps`, `log_every`, `sample_every`, `checkpoint_every`,
+            `keep_checkpoints`, `profile_steps` and `wandb`.
         init: returns the state at step 0; `run` compiles it.
         step: `(state, batch) -> (state, metrics)` for one device of the mesh; `run` compiles and maps it.
         batches: the rows of this process.
@@ -88,12 +88,10 @@ class Run:
 def run(what: Run, workdir: epath.PathLike) -> State:
     """Trains a network, or resumes from the newest checkpoint in the workdir.
 
-    Writes into the workdir: `config.json`, `checkpoints/`, `samples/<sheet>_*.png`, `metrics.jsonl`, and TensorBoard
-    event files.
-
     Args:
         what: the training.
-        workdir: local or remote directory; made when it is not there.
+        workdir: local or remote directory; made when it is not there. It receives `config.json`, `checkpoints/`,
+            `samples/<sheet>_*.png`, `metrics.jsonl`, `goodput.json`, event files, and `profile/` where asked for.
 
     Returns:
         The state after `config.total_steps`.
@@ -104,13 +102,14 @@ def run(what: Run, workdir: epath.PathLike) -> State:
         RuntimeError: the disk is full; the earlier checkpoints stay.
         ValueError: the workdir or the devices do not fit the config, or another process trains in the workdir.
     """
-    workdir, config, batches = epath.Path(workdir), what.config, what.batches
+    workdir, config = epath.Path(workdir), what.config
     mesh = sharding.make_mesh(config.batch_size)
     step = sharding.map_step(what.step, mesh)
     with (
         workdir_lib.Lock(workdir),
         checkpoint.Checkpoints(workdir, config) as checkpoints,
         Journal(workdir, config, what.headline) as journal,
+        tracing.Tracer(workdir, config.profile_steps, journal.say) as tracer,
         _stop_asked() as stop,
     ):
         state = _first_state(what, mesh, checkpoints, journal)
@@ -118,8 +117,10 @@ def run(what: Run, workdir: epath.PathLike) -> State:
         journal.start(done)
         pending: list[Metrics] = []
         while done < config.total_steps:
-            state, metrics = step(state, what.put(next(batches), mesh))
             done += 1
+            with tracer.step(done):
+                state, metrics = step(state, _next_batch(what, mesh, journal))
+            tracer.end(state)
             pending.append(metrics)
             if len(pending) >= IN_FLIGHT:
                 jax.block_until_ready(pending[-IN_FLIGHT])
@@ -137,12 +138,20 @@ def run(what: Run, workdir: epath.PathLike) -> State:
                     journal.write_values(done, what.watch(state))
             if save:
                 # After a signal there may be seconds left, so the state is saved without a score.
-                checkpoints.save(done, state, batches, None if stopped else _score(what, state, journal))
+                checkpoints.save(done, state, what.batches, None if stopped else _score(what, state, journal))
+                journal.note_checkpoint(done)
             if stopped:
                 checkpoints.wait()
                 raise KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
-        batches.close()
+        what.batches.close()
     return state
+
+
+def _next_batch(what: Run, mesh: jax.sharding.Mesh, journal: Journal) -> Batch:
+    """Returns the next batch on the devices; the journal counts the time."""
+    batch = what.put(next(what.batches), mesh)
+    journal.receive()
+    return batch
 
 
 def _first_state(what: Run, mesh: jax.sharding.Mesh, checkpoints: checkpoint.Checkpoints, journal: Journal) -> State:
