@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 
 from sdgan_jax import interrupts
 from sdgan_jax.data import broken
-from sdgan_jax.training import checkpoint, rollbacks, sharding
+from sdgan_jax.training import checkpoint, rollbacks, sharding, tracing
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.journal import Journal
 
@@ -60,8 +60,8 @@ class Run:
     """Everything that `run` needs to train a network.
 
     Attributes:
-        config: has the fields `batch_size`, `total_steps`, `log_every`, `sample_every`, `checkpoint_every` and
-            `keep_checkpoints`.
+        config: has the fields `batch_size`, `total_steps`, `log_every`, `sample_every`, `checkpoint_every`,
+            `keep_checkpoints`, `profile_steps` and `wandb`.
         init: returns the state at step 0; `run` compiles it.
         step: `(state, batch) -> (state, metrics)` for one device of the mesh; `run` compiles and maps it.
         batches: the rows of this process.
@@ -94,13 +94,13 @@ class Run:
 def run(what: Run, workdir: epath.PathLike) -> State:
     """Trains a network, or resumes from the newest checkpoint in the workdir.
 
-    Writes into the workdir: `config.json`, `checkpoints/`, `samples/<sheet>_*.png`, `metrics.jsonl`, and TensorBoard
-    event files. Where a loss or the state is not finite, it returns to the last checkpoint and goes on with other
-    random numbers, `config.rollbacks` times in all (see `rollbacks`).
+    Where a loss or the state is not finite, it returns to the last checkpoint and goes on with other random numbers,
+    `config.rollbacks` times in all (see `rollbacks`).
 
     Args:
         what: the training.
-        workdir: local or remote directory; made when it is not there.
+        workdir: local or remote directory; made when it is not there. It receives `config.json`, `checkpoints/`,
+            `samples/<sheet>_*.png`, `metrics.jsonl`, `goodput.json`, event files, and `profile/` where asked for.
 
     Returns:
         The state after `config.total_steps`.
@@ -119,12 +119,13 @@ def run(what: Run, workdir: epath.PathLike) -> State:
         workdir_lib.Lock(workdir),
         checkpoint.Checkpoints(workdir, config) as checkpoints,
         Journal(workdir, config, what.headline) as journal,
+        tracing.Tracer(workdir, config.profile_steps, journal.say) as tracer,
         _stop_asked() as stop,
     ):
         count = rollbacks.read(workdir)
         while True:
             try:
-                return _train(what, mesh, checkpoints, journal, stop, count)
+                return _train(what, mesh, checkpoints, journal, tracer, stop, count)
             except FloatingPointError as error:
                 latest = checkpoints.latest_step
                 kept = "there is no checkpoint yet" if latest is None else f"the checkpoint of step {latest} is kept"
@@ -142,6 +143,7 @@ def _train(
     mesh: jax.sharding.Mesh,
     checkpoints: checkpoint.Checkpoints,
     journal: Journal,
+    tracer: tracing.Tracer,
     stop: Callable[[], bool],
     rolled_back: int,
 ) -> State:
@@ -154,8 +156,10 @@ def _train(
     pending: list[Metrics] = []
     end = _excess(batches)
     while done < config.total_steps and end is None:
-        state, metrics = step(state, what.put(next(batches), mesh))
         done += 1
+        with tracer.step(done):
+            state, metrics = step(state, _next_batch(what, mesh, journal))
+        tracer.end(state)
         pending.append(metrics)
         if len(pending) >= IN_FLIGHT:
             jax.block_until_ready(pending[-IN_FLIGHT])
@@ -179,6 +183,7 @@ def _train(
         if save or end is not None:
             # After a signal there may be seconds left, so the state is saved without a score.
             checkpoints.save(done, state, batches, None if end else _score(what, state, journal))
+            journal.note_checkpoint(done)
     batches.close()
     if end is not None:
         checkpoints.wait()
@@ -203,6 +208,13 @@ def _share_skipped(batches: Batches) -> dict[str, float]:
             row[: len(batches.skipped)] = sorted(batches.skipped)
             batches.skipped = set(multihost_utils.process_allgather(row).ravel().tolist()) - {-1}
     return {"skipped": len(batches.skipped)} if batches.skipped else {}
+
+
+def _next_batch(what: Run, mesh: jax.sharding.Mesh, journal: Journal) -> Batch:
+    """Returns the next batch on the devices; the journal counts the time."""
+    batch = what.put(next(what.batches), mesh)
+    journal.receive()
+    return batch
 
 
 def _first_state(what: Run, mesh: jax.sharding.Mesh, checkpoints: checkpoint.Checkpoints, journal: Journal) -> State:

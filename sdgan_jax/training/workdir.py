@@ -32,6 +32,8 @@ RESUMABLE = frozenset(
         "sample_every",
         "checkpoint_every",
         "keep_checkpoints",
+        "profile_steps",
+        "wandb",
         "data_dir",
         "manual_dir",
         "data_workers",
