@@ -182,6 +182,8 @@ class Batches:
 
     Attributes:
         position: number of batches returned so far. Assigning it moves there.
+        skipped: empty; see `data.batch_iterator.BatchIterator`.
+        max_skipped: likewise.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray], batch_size: int, seed: int, process: tuple[int, int] = (0, 1)):
@@ -205,6 +207,8 @@ class Batches:
         self._arrays, self._batch_size, self._seed = arrays, batch_size, seed
         self._share = slice(index * batch_size // count, (index + 1) * batch_size // count)
         self.position = 0
+        self.skipped: set[int] = set()
+        self.max_skipped = 0
 
     def __next__(self) -> dict[str, np.ndarray]:
         """Returns this process's rows of the batch at `position` and moves on by one."""

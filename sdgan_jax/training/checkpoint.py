@@ -18,10 +18,11 @@ from orbax.checkpoint import checkpoint_managers
 from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import workdir as workdir_lib
-from sdgan_jax.training.checksums import checksums
+from sdgan_jax.training.checksums import examine
 from tfds_megn import data_dir
 
-_CHECKSUMS = "digests"  # key of the checksums in the JSON beside the arrays
+_CHECKSUMS, _SKIPPED = "digests", "skipped"  # keys in the JSON beside the arrays
+_Examine = Callable[[Tree], tuple[dict[str, Any], dict[str, Any]]]  # see `checksums.examine`
 
 
 class DamagedError(ValueError):
@@ -29,9 +30,10 @@ class DamagedError(ValueError):
 
 
 class Positioned(Protocol):
-    """A source of batches with a position, such as `sdgan_jax.data.stream.BatchIterator`."""
+    """A source of batches with a position, such as `sdgan_jax.data.batch_iterator.BatchIterator`."""
 
     position: int
+    skipped: set[int]
 
 
 class Checkpoints:
@@ -52,7 +54,7 @@ class Checkpoints:
         """
         workdir_lib.save_config(workdir, config)
         self._workdir, self._keep = epath.Path(workdir), config.keep_checkpoints
-        self._checksums = jax.jit(checksums)
+        self._examine = jax.jit(examine)
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -89,20 +91,37 @@ class Checkpoints:
         Args:
             step: number of steps done. A step that is already saved is left as it is.
             state: tree of arrays, each on all devices (`NamedSharding(mesh, P())`).
-            batches: source of batches; its `position` is saved with the state.
+            batches: source of batches; its `position` and `skipped` are saved with the state.
             score: score of the model, higher is better; None or NaN where it is not known.
+
+        Raises:
+            FloatingPointError: the state is not finite; see `check_finite`.
         """
         if step in self._manager.all_steps():
             return
-        # Numbers, not arrays, so that the state may be donated.
-        sums = {name: int(value) for name, value in jax.device_get(self._checksums(state)).items()}
+        sums = self.check_finite(step, state)
         items = ocp.args.Composite(
             state=ocp.args.PyTreeSave(state),
-            data=ocp.args.JsonSave({"position": batches.position, _CHECKSUMS: sums}),
+            data=ocp.args.JsonSave({"position": batches.position, _SKIPPED: sorted(batches.skipped), _CHECKSUMS: sums}),
         )
         known = score is not None and math.isfinite(score)
         with self._naming_full_disk():
             self._manager.save(step, args=items, metrics={"score": score if known else None}, force=True)
+
+    def check_finite(self, step: int, state: Tree) -> dict[str, int]:
+        """Checks that all numbers of a state are finite.
+
+        Returns:
+            The checksums: numbers, not arrays, so that the state may be donated.
+
+        Raises:
+            FloatingPointError: an array is not; it is named.
+        """
+        sums, whole = jax.device_get(self._examine(state))
+        if wrong := [name for name, value in whole.items() if not value]:
+            more = f" and {len(wrong) - 1} other arrays are" if len(wrong) > 1 else " is"
+            raise FloatingPointError(f"{wrong[0]}{more} not finite after step {step}")
+        return {name: int(value) for name, value in sums.items()}
 
     def restore(
         self, target: Tree, batches: Positioned, step: int | None = None, say: Callable[[str], None] = print
@@ -114,7 +133,7 @@ class Checkpoints:
 
         Args:
             target: tree of arrays or `jax.ShapeDtypeStruct`s with a sharding: the expected arrays and their places.
-            batches: source of batches that is moved to the saved `position`.
+            batches: source of batches that is moved to the saved `position`, with the saved `skipped`.
             step: step of the checkpoint; None for the newest.
             say: function that is called with a line about each damaged checkpoint.
 
@@ -134,7 +153,7 @@ class Checkpoints:
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), target)
 
         def read(step: int) -> dict[str, Any]:
-            return _read(self._manager, step, target, False, self._checksums)
+            return _read(self._manager, step, target, False, self._examine)
 
         step, restored, damaged = _newest_whole(read, steps if step is None else [step])
         for bad, error in damaged.items():
@@ -143,6 +162,7 @@ class Checkpoints:
             self._manager.close()
             self._manager = self._open()
         batches.position = restored["data"]["position"]
+        batches.skipped = set(restored["data"].get(_SKIPPED, []))  # not in checkpoints of version 0.1
         return restored["state"]
 
     def _set_aside(self, step: int) -> epath.Path:
@@ -272,7 +292,7 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), target)
 
         def read(step: int) -> dict[str, Any]:
-            return _read(manager, step, target, True, lambda state: checksums(jax.tree.map(np.asarray, state)))
+            return _read(manager, step, target, True, lambda state: examine(jax.tree.map(np.asarray, state)))
 
         found, restored, damaged = _newest_whole(read, steps if step is None else [step])
         for error in damaged.values():
@@ -318,13 +338,11 @@ def _best_step(manager: ocp.CheckpointManager) -> int | None:
     return None if step is None or _score(manager.metrics(step)) == -math.inf else step
 
 
-def _read(
-    manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool, compute: Callable[[Tree], dict[str, Any]]
-) -> dict[str, Any]:
+def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool, compute: _Examine) -> dict[str, Any]:
     """Reads the arrays of `target` and the JSON beside them; a checkpoint has no others unless `partial`.
 
     Raises:
-        DamagedError: something cannot be read, or the checksums are not those that were saved.
+        DamagedError: something cannot be read or is not finite, or the checksums are not those that were saved.
         ValueError: the checkpoint contains other arrays.
     """
     folder = manager.directory / str(step)
@@ -340,11 +358,14 @@ def _read(
     }
     with _naming(folder):
         restored = manager.restore(step, args=ocp.args.Composite(**items))
-        known = restored["data"].get(_CHECKSUMS, {})  # not in checkpoints of version 0.1
-        found = jax.device_get(compute(restored["state"])) if known else {}
-        wrong = [name for name, value in found.items() if int(value) != known.get(name)]
+        known = restored["data"].get(_CHECKSUMS)  # not in checkpoints of version 0.1
+        sums, whole = jax.device_get(compute(restored["state"]))
+        wrong = [name for name, value in sums.items() if known and int(value) != known.get(name)]
         if wrong:
             raise OSError(f"{len(wrong)} arrays are not as they were saved, {', '.join(wrong[:3])}")
+        wrong = [name for name, value in whole.items() if not value]
+        if wrong:
+            raise OSError(f"{len(wrong)} arrays are not finite, {', '.join(wrong[:3])}")
     return dict(restored.items())
 
 

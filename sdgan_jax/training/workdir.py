@@ -23,8 +23,8 @@ from sdgan_jax.pretrained import directories
 
 LOCK = "lock"
 
-# Fields that may differ when a run is resumed: they set its length, what is written and where data are read, but do not
-# change what a step computes.
+# Fields that may differ when a run is resumed: they set its length, what is written, where data are read and what ends
+# it, but do not change what a step computes.
 RESUMABLE = frozenset(
     {
         "total_steps",
@@ -37,6 +37,8 @@ RESUMABLE = frozenset(
         "data_dir",
         "manual_dir",
         "data_workers",
+        "max_skipped",
+        "rollbacks",
         "align",
         "align_network",
         "face_crop",
