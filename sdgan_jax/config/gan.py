@@ -188,10 +188,10 @@ class Config:
     checkpoint_every: Count = 1000  # steps
     keep_checkpoints: Count = 3  # number of the newest that are kept; the best is kept, too
     data_workers: Annotated[int, Range(0, 1024)] = 0  # processes that decode images; 0 for threads of this one
-    max_skipped: Natural = 100  # images that cannot be read, each replaced by the next one; one more ends the run
-    rollbacks: Natural = 0  # returns to the last checkpoint, with other random numbers, when a loss is not finite
     profile_steps: Natural = 0  # steps that are traced into `profile/` of the workdir at each start; see --profile
     wandb: str = ""  # project of Weights & Biases that the output also goes to; "" for none
+    max_skipped: Natural = 100  # images that cannot be read, each replaced by the next one; one more ends the run
+    rollbacks: Natural = 0  # returns to the last checkpoint, with other random numbers, when a loss is not finite
 
     # Published metrics at every checkpoint, such as ("fid10k",); the first decides which checkpoint is the best
     metrics: tuple[str, ...] = ()  # names as in `experiments.evaluate --metrics`

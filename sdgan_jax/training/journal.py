@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from sdgan_jax import pictures
 from sdgan_jax.outputs import MADE_BY
 from sdgan_jax.training import event_writers
 from sdgan_jax.training.clock import Clock
+from sdgan_jax.training.tracing import Tracer
 
 METRICS = "metrics.jsonl"
 
@@ -32,7 +34,9 @@ class Journal:
         self._writes = jax.process_index() == 0
         self._bar: tqdm.tqdm | None = None
         self._writers: list[event_writers.Writer] = []
-        self._clock, self._steps, self._compiled = Clock(workdir, self._writes), 0, False
+        self._clock, self._steps = Clock(workdir, self._writes), 0
+        self._compiled = self._advanced = False
+        self._tracer = Tracer(workdir, config.profile_steps, self.say)
 
     def __enter__(self) -> Journal:
         """Returns itself."""
@@ -41,13 +45,13 @@ class Journal:
     def __exit__(self, *exception: object) -> None:
         """Closes the bar and the files, and prints what the time went into."""
         self._close()
-        if self._compiled:
+        self._tracer.close()
+        if self._advanced:
             memory = peak_memory()
             peak = "" if memory is None else f"; at most {memory:.2f} GiB on a device"
             self.say(self._clock.describe() + peak)
 
     def _close(self) -> None:
-        """Closes the bar and the files."""
         if self._bar is not None:
             self._bar.close()
         for writer in self._writers:
@@ -82,10 +86,17 @@ class Journal:
         """Counts the time since the last call of this object as spent on waiting for a batch."""
         self._clock.mark("input")
 
-    def advance(self) -> None:
-        """Counts one step."""
+    def step(self, number: int) -> contextlib.AbstractContextManager[None]:
+        """Marks the block as the step of this number in a profile."""
+        return self._tracer.step(number)
+
+    def advance(self, state: Any = None) -> None:
+        """Counts one step; `state` is what it returned."""
         self._clock.mark("steps" if self._compiled else "start")
-        self._compiled, self._steps = True, self._steps + 1
+        self._compiled = self._advanced = True
+        self._steps += 1
+        if self._tracer.end(state):
+            self._clock.mark("output")
         if self._bar is not None:
             if self._bar.desc.startswith("compiling"):
                 self._bar.set_description("training", refresh=False)

@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 
 from sdgan_jax import interrupts
 from sdgan_jax.data import broken
-from sdgan_jax.training import checkpoint, rollbacks, sharding, tracing
+from sdgan_jax.training import checkpoint, rollbacks, sharding
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.journal import Journal
 
@@ -119,13 +119,12 @@ def run(what: Run, workdir: epath.PathLike) -> State:
         workdir_lib.Lock(workdir),
         checkpoint.Checkpoints(workdir, config) as checkpoints,
         Journal(workdir, config, what.headline) as journal,
-        tracing.Tracer(workdir, config.profile_steps, journal.say) as tracer,
         _stop_asked() as stop,
     ):
         count = rollbacks.read(workdir)
         while True:
             try:
-                return _train(what, mesh, checkpoints, journal, tracer, stop, count)
+                return _train(what, mesh, checkpoints, journal, stop, count)
             except FloatingPointError as error:
                 latest = checkpoints.latest_step
                 kept = "there is no checkpoint yet" if latest is None else f"the checkpoint of step {latest} is kept"
@@ -143,7 +142,6 @@ def _train(
     mesh: jax.sharding.Mesh,
     checkpoints: checkpoint.Checkpoints,
     journal: Journal,
-    tracer: tracing.Tracer,
     stop: Callable[[], bool],
     rolled_back: int,
 ) -> State:
@@ -157,13 +155,14 @@ def _train(
     end = _excess(batches)
     while done < config.total_steps and end is None:
         done += 1
-        with tracer.step(done):
-            state, metrics = step(state, _next_batch(what, mesh, journal))
-        tracer.end(state)
+        with journal.step(done):
+            batch = what.put(next(batches), mesh)
+            journal.receive()
+            state, metrics = step(state, batch)
         pending.append(metrics)
         if len(pending) >= IN_FLIGHT:
             jax.block_until_ready(pending[-IN_FLIGHT])
-        journal.advance()
+        journal.advance(state)
 
         if stop() or checkpoints.reached_preemption(done):
             end = KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
@@ -208,13 +207,6 @@ def _share_skipped(batches: Batches) -> dict[str, float]:
             row[: len(batches.skipped)] = sorted(batches.skipped)
             batches.skipped = set(multihost_utils.process_allgather(row).ravel().tolist()) - {-1}
     return {"skipped": len(batches.skipped)} if batches.skipped else {}
-
-
-def _next_batch(what: Run, mesh: jax.sharding.Mesh, journal: Journal) -> Batch:
-    """Returns the next batch on the devices; the journal counts the time."""
-    batch = what.put(next(what.batches), mesh)
-    journal.receive()
-    return batch
 
 
 def _first_state(what: Run, mesh: jax.sharding.Mesh, checkpoints: checkpoint.Checkpoints, journal: Journal) -> State:

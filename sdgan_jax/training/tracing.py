@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,17 +42,15 @@ class Tracer:
         if self._local:
             self._traced.append(number)
 
-    def end(self, state: Any) -> None:
-        """Ends the trace when enough steps have been traced; `state` is that of the last one."""
-        if self._local and len(self._traced) == self._left:
+    def end(self, state: Any) -> bool:
+        """Ends the trace when enough steps have been traced, and returns whether; `state` is that of the last one."""
+        enough = bool(self._local) and len(self._traced) == self._left
+        if enough:
             jax.block_until_ready(state)
             self._stop()
+        return enough
 
-    def __enter__(self) -> Tracer:
-        """Returns itself."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
         """Ends a trace that is cut short by the end of the training."""
         if self._local:
             self._stop()
@@ -65,18 +65,18 @@ class Tracer:
 
     def _stop(self) -> None:
         """Ends the profiler and says where its files are."""
+        written, self._left, self._local = pathlib.Path(self._local), 0, ""
         jax.profiler.stop_trace()
-        written = epath.Path(self._local)
+        newest = max(written.glob("**/perfetto_trace.json.gz")).relative_to(written)  # its folder is named by the time
         if outputs.is_remote(self._folder):
             for path in written.glob("**/*"):
                 if path.is_file():
                     target = self._folder / path.relative_to(written)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    path.copy(target, overwrite=True)
-            written.rmtree()
-        self._left, self._local = 0, ""
+                    target.write_bytes(path.read_bytes())
+            shutil.rmtree(written)
         steps = f"steps {self._traced[0]} to {self._traced[-1]}" if self._traced else "no whole step"
         self._say(
-            f"Profile:     {steps} in {self._folder}; open perfetto_trace.json.gz there at https://ui.perfetto.dev, "
-            f"or: pip install xprof && xprof --logdir={self._folder}"
+            f"Profile:     {steps}; open {self._folder / newest} at https://ui.perfetto.dev, or: pip install xprof && "
+            f"xprof --logdir={self._folder}"
         )

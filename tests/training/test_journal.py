@@ -17,6 +17,7 @@ from sdgan_jax.training import journal
 class Config:
     batch_size: int = 8
     total_steps: int = 20
+    profile_steps: int = 0
     wandb: str = ""
 
 

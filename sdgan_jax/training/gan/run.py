@@ -68,12 +68,6 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
     return loop.run(what, workdir)
 
 
-def reseeded(nets: Networks, rollbacks: int) -> Networks:
-    """Returns networks whose steps draw the random numbers after so many rollbacks."""
-    config = dataclasses.replace(nets.config, seed=draws.reseed(nets.config.seed, rollbacks))
-    return dataclasses.replace(nets, config=config)
-
-
 def _make_put(config: Config) -> Callable[[inputs.Batch, Mesh], inputs.Batch]:
     """Returns the function that puts a batch on the devices, with the held-out images that the augmentation follows.
 
@@ -85,6 +79,12 @@ def _make_put(config: Config) -> Callable[[inputs.Batch, Mesh], inputs.Batch]:
         return put
     on_devices = {"held_out": put(held_out, sharding.make_mesh(config.batch_size))}
     return lambda batch, mesh: put(batch, mesh) | on_devices
+
+
+def reseeded(nets: Networks, rollbacks: int) -> Networks:
+    """Returns networks whose steps draw the random numbers after so many rollbacks."""
+    config = dataclasses.replace(nets.config, seed=draws.reseed(nets.config.seed, rollbacks))
+    return dataclasses.replace(nets, config=config)
 
 
 def check(config: Config, workdir: epath.PathLike) -> None:
