@@ -179,7 +179,13 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
     waiting = max(2, min(_PREFETCH_BYTES // batch_bytes, 2 * (os.cpu_count() or 1)))
     threads = min(16, waiting, os.cpu_count() or 1)
     read_options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=waiting)
-    return BatchIterator(batches, read_options, config.data_workers, config.max_skipped)
+    return BatchIterator(batches, read_options, config.data_workers, config.max_skipped, _describe(examples.source))
+
+
+def _describe(source: Any) -> str:
+    """Returns name, version and size of the data set, such as "megn/rendered_64/1.2.0: 8000 images, 70123456 bytes"."""
+    split = source.dataset_info.splits[source.split]
+    return f"{source.dataset_info.full_name}: {split.num_examples} images, {split.num_bytes} bytes"
 
 
 def first_images(config: Config, count: int, split: str = "validation") -> Batch:
