@@ -23,7 +23,7 @@ from absl import flags, logging
 
 import tfds_megn
 from sdgan_jax.config import Config
-from tfds_megn import data_dir, photos
+from tfds_megn import data_dir, photos, remote_data
 
 Batch = dict[str, np.ndarray]  # {"image": u8[n,R,R,3], "attributes": f32[n,A] in {0,1}}
 
@@ -270,11 +270,17 @@ def _open(config: Config, split: str) -> Any:
             source = tfds_megn.data_source(variant, split=split, data_dir=folder, manual_dir=manual_dir)
             source.decoders = _AS_STORED  # type: ignore[attr-defined]
             return source
-        builder = tfds.builder(config.dataset, data_dir=folder, file_format="array_record")
+        local = remote_data.local_folder(folder)
+        builder = tfds.builder(config.dataset, data_dir=local, file_format="array_record")
+        if remote_data.fetch(folder, builder.data_path):
+            builder = tfds.builder(config.dataset, data_dir=local)
+        prepared = builder.is_prepared()
     if builder.info.features:  # Before the preparation, which may take hours.
         _check_features(config, dict(builder.info.features))
     with _explained(config):
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+        if not prepared:
+            remote_data.publish(folder, builder.data_path)
         return builder.as_data_source(split, decoders=_AS_STORED)
 
 
@@ -283,7 +289,9 @@ def _explained(config: Config) -> Iterator[None]:
     """Turns exceptions of TFDS into one line that names the field of the config."""
     name = config.dataset.partition("/")[0]
     try:
-        with data_dir.writing(config.data_dir or tfds.core.constants.DATA_DIR, "--config.data_dir"):
+        with data_dir.writing(
+            remote_data.local_folder(config.data_dir or None) or tfds.core.constants.DATA_DIR, "--config.data_dir"
+        ):
             yield
     except tfds.core.DatasetNotFoundError as error:
         known = tfds.list_builders(with_community_datasets=False)

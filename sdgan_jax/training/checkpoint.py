@@ -15,6 +15,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from sdgan_jax import outputs
 from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import workdir as workdir_lib
@@ -152,6 +153,8 @@ class Checkpoints:
         _synchronise("about to move a damaged checkpoint")
         if jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
+            if outputs.is_remote(folder):  # an object store has no empty folders to move something into
+                (folder / "README").write_text("Checkpoints that could not be read. They can be deleted.\n")
             (self.directory / str(step)).rename(target)
         _synchronise("moved a damaged checkpoint")
         return target

@@ -12,7 +12,7 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from sdgan_jax import pictures
+from sdgan_jax import outputs, pictures
 from sdgan_jax.outputs import MADE_BY
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ class Journal:
     def _record(self, record: dict[str, float]) -> None:
         """Appends numbers of a step to `metrics.jsonl` and to TensorBoard's events."""
         assert self._events is not None
-        with (self._workdir / METRICS).open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        outputs.append(self._workdir / METRICS, json.dumps(record) + "\n")
         for name, value in record.items():
             self._events.add_scalar(name, value, record["step"])
 
