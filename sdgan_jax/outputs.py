@@ -146,6 +146,25 @@ def append(path: epath.PathLike, text: str) -> None:
         opened.write(text)
 
 
+def move_folder(source: epath.Path, target: epath.Path) -> None:
+    """Moves a folder to a path that does not exist, in a folder that does.
+
+    Of a remote folder the files are copied one by one, then deleted: an object store has no empty folders, which etils
+    wants as a target, and s3fs moves no folders.
+    """
+    if not is_remote(source):
+        source.rename(target)
+        return
+    folders = [source]
+    for folder in folders:
+        for path in folder.iterdir():
+            if path.is_dir():
+                folders.append(path)
+            else:
+                path.copy(target / path.relative_to(source), overwrite=True)
+    source.rmtree()
+
+
 @contextlib.contextmanager
 def in_one_piece(path: epath.PathLike) -> Iterator[epath.Path]:
     """Makes a file or a folder appear only once it is complete; an error leaves nothing behind.

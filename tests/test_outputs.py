@@ -146,6 +146,16 @@ def test_a_local_text_grows_and_a_remote_one_is_written_anew(tmp_path, monkeypat
         assert epath.Path(path).read_text() == "one\ntwo\n"
 
 
+def test_folders_are_moved_with_all_that_is_in_them(tmp_path, monkeypatch):
+    for root in (epath.Path(tmp_path), epath.Path(object_store.install(monkeypatch))):
+        for name in ("a.txt", "b/c/d.txt"):
+            (root / "old" / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / "old" / name).write_text(name)
+        outputs.move_folder(root / "old", root / "new")
+        assert not (root / "old").exists()
+        assert [(root / "new" / name).read_text() for name in ("a.txt", "b/c/d.txt")] == ["a.txt", "b/c/d.txt"]
+
+
 def test_remote_paths_name_the_package_that_is_missing(monkeypatch):
     def missing(scheme):
         raise ImportError("Please install it")

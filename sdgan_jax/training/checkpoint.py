@@ -153,9 +153,7 @@ class Checkpoints:
         _synchronise("about to move a damaged checkpoint")
         if jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            if outputs.is_remote(folder):  # an object store has no empty folders to move something into
-                (folder / "README").write_text("Checkpoints that could not be read. They can be deleted.\n")
-            (self.directory / str(step)).rename(target)
+            outputs.move_folder(self.directory / str(step), target)
         _synchronise("moved a damaged checkpoint")
         return target
 
@@ -297,8 +295,9 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
         active_processes={here} if alone and jax.process_count() > 1 else None,
         barrier_sync_key_prefix=f"process_{here}" if alone else None,
     )
+    place = epath.Path(workdir)
     return ocp.CheckpointManager(
-        epath.Path(workdir).resolve() / directories.CHECKPOINTS,
+        (place if outputs.is_remote(place) else place.resolve()) / directories.CHECKPOINTS,
         item_handlers={
             "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
             "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
