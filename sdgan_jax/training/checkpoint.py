@@ -15,6 +15,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from sdgan_jax import outputs
 from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import positions
@@ -164,7 +165,7 @@ class Checkpoints:
         _synchronise("about to move a damaged checkpoint")
         if jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            (self.directory / str(step)).rename(target)
+            outputs.move_folder(self.directory / str(step), target)
         _synchronise("moved a damaged checkpoint")
         return target
 
@@ -306,8 +307,9 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
         active_processes={here} if alone and jax.process_count() > 1 else None,
         barrier_sync_key_prefix=f"process_{here}" if alone else None,
     )
+    place = epath.Path(workdir)
     return ocp.CheckpointManager(
-        epath.Path(workdir).resolve() / directories.CHECKPOINTS,
+        (place if outputs.is_remote(place) else place.resolve()) / directories.CHECKPOINTS,
         item_handlers={
             "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
             "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
