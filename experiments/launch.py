@@ -108,7 +108,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*(\d{1,99})\s*(?:-\s*(\d{1,99})\s*)?", part)  # Python refuses very long numbers
         if not match:
             raise ValueError(f"--seeds={text}: {part!r} is not a number or a range; write e.g. 0-15 or 0,3,5-7")
         first = int(match[1])

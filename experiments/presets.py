@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import os
 import re
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -91,11 +92,36 @@ def move_to_front(argv: Sequence[str]) -> list[str]:
 
 
 def load(argv: Sequence[str]) -> Any:
-    """Returns the config of the preset that `move_to_front` put first, without overrides."""
+    """Returns the config of the preset that `move_to_front` put first, without overrides.
+
+    Raises:
+        ValueError: the preset ends with an error; the message has its line.
+    """
+    given = argv[1]
     try:
-        return flags.FLAGS["config"].parser.parse(argv[1].removeprefix("--config="))
-    except Exception:  # An error in a preset is reported when the flags are parsed.
-        return config_lib.Config()
+        config = flags.FLAGS["config"].parser.parse(given.removeprefix("--config="))
+    except Exception as error:  # a preset is a program, which can raise anything
+        raise ValueError(f"{given}: {_describe_failure(given, error)}") from error
+    if not dataclasses.is_dataclass(config):
+        raise ValueError(f"{given}: get_config() returned a {type(config).__name__}; it must return a config")
+    return config
+
+
+def _describe_failure(given: str, error: BaseException) -> str:
+    """Returns an error of a preset in one line; a ValueError is written for the user, others need their place."""
+    if str(error).startswith("Error whilst parsing config file") and error.__context__ is not None:
+        error = error.__context__  # config_flags puts the whole traceback into the message
+    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+        return str(error)
+    file = os.path.basename(given.partition("=")[2].partition(".py")[0] + ".py")
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if _file_of(frame) == file]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    what = error.msg if isinstance(error, SyntaxError) else error
+    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {what}"
+
+
+def _file_of(frame: types.FrameType) -> str:
+    return os.path.basename(frame.f_code.co_filename)
 
 
 def check_overrides(preset: Any, argv: Sequence[str]) -> None:
@@ -151,8 +177,6 @@ def explain(error: Exception, preset: Any) -> str:
         error: the error from parsing the flags.
         preset: the config without overrides, None when no preset has been found.
     """
-    if match := re.match(r"flag (--config=.*?): Error whilst parsing config file:\s", str(error)):
-        return f"{match[1]}: {str(error).strip().splitlines()[-1].removeprefix('ValueError: ')}"
     match = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
     if not match:
         return str(error)

@@ -26,6 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sdgan_jax.nets import backend
+
 # Low-pass decomposition filter of the wavelet sym6 (Daubechies): orthogonal to its shifts by two, sum sqrt(2).
 SYM6 = (
     0.015404109327027373,
@@ -276,7 +278,7 @@ def _compute_once(compute: Callable[[], Any], true: jax.Array) -> Any:
     That backend removes an optimisation barrier before fusion, but it does not fuse across a branch. The branch taken
     here is on the condition `true`, which always holds.
     """
-    if jax.default_backend() != "cpu":
+    if backend.name() != "cpu":
         return jax.lax.optimization_barrier(compute())
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(compute))
     return jax.lax.cond(true, compute, lambda: zeros)

@@ -101,9 +101,10 @@ def compute_gradients(
         zeros = (jax.tree.map(jnp.zeros_like, state.params_f), jnp.zeros(()))
         source = aux["x_0"] if nets.config.source == "latent" else inputs.real
         compute = jax.grad(loss_f, argnums=2, has_aux=True)
-        grad_f, values["l_rec_f"] = jax.lax.cond(
-            learn_f, lambda: compute(nets, state, state.params_f, inputs, source), lambda: zeros
-        )
+        with jax.named_scope("f"):
+            grad_f, values["l_rec_f"] = jax.lax.cond(
+                learn_f, lambda: compute(nets, state, state.params_f, inputs, source), lambda: zeros
+            )
     return Gradients(grad_g, grad_d, grad_f), values, aux["w"].mean(0)
 
 
@@ -187,13 +188,14 @@ def update(optimizers: Optimizers, state: State, gradients: Gradients, learn_f: 
     state = state.replace(params_g=params_g, opt_g=opt_g, params_d=params_d, opt_d=opt_d)
     if learn_f is None:
         return state
-    params_f, opt_f = jax.lax.cond(
-        learn_f,
-        lambda params, opt: apply_gradient(optimizers.f, gradients.f, opt, params),
-        lambda params, opt: (params, opt),
-        state.params_f,
-        state.opt_f,
-    )
+    with jax.named_scope("f"):
+        params_f, opt_f = jax.lax.cond(
+            learn_f,
+            lambda params, opt: apply_gradient(optimizers.f, gradients.f, opt, params),
+            lambda params, opt: (params, opt),
+            state.params_f,
+            state.opt_f,
+        )
     return state.replace(params_f=params_f, opt_f=opt_f)
 
 

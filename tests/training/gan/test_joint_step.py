@@ -11,6 +11,7 @@ import pytest
 
 from sdgan_jax import augmentation
 from sdgan_jax import config as c
+from sdgan_jax.benchmark import hlo
 from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.fusion import Fusion
 from sdgan_jax.nets.generator import Generator, Mapping
@@ -102,6 +103,40 @@ def test_nothing_travels_between_host_and_device_in_a_step(four):
         step(state, batch)
         with pytest.raises(Exception, match="[Dd]isallowed"):  # the guard is awake
             batch["attributes"] + np.float32(1)
+
+
+@pytest.fixture(scope="module")
+def compiled(four):
+    """The compiled step of `four`, its program, and the state that it takes."""
+    mesh, state = place(LATENT, 4)
+    compiled = four[0].lower(state, put(tiny.random_batch(), mesh)).compile()
+    return compiled, hlo.Program(compiled.as_text()), state
+
+
+def count_bytes(*trees):
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(trees))
+
+
+def test_each_update_averages_its_gradients_in_one_exchange_and_no_other_is_made(compiled):
+    _, program, state = compiled
+    exchanges = program.collectives()
+    assert {(one.kind, one.group) for one in exchanges} == {("all-reduce", 4)}
+    path_length, r1, main = sorted(one.bytes for one in exchanges)
+    size_g, size_d, size_f = (count_bytes(tree) for tree in (state.params_g, state.params_d, state.params_f))
+    assert size_g < size_d  # which tells the three apart
+    numbers = 4 * (LATENT.generator.latent_dim + 20)  # w and the values to log
+    for one, size in ((path_length, size_g), (r1, size_d), (main, size_g + size_d + size_f)):
+        assert 0.98 * size < one <= size + numbers  # the attribute head has no gradient of R1, for example
+
+
+def test_the_step_never_waits_for_the_host(compiled):
+    assert not compiled[1].host_transfers()
+
+
+def test_the_new_state_takes_the_place_of_the_old_one(compiled):
+    compiled, program, state = compiled
+    assert len(program.aliased()) == len(jax.tree.leaves(state))
+    assert compiled.memory_analysis().alias_size_in_bytes == count_bytes(state)
 
 
 def test_fusion_learns_on_the_steps_where_it_is_due(four):
