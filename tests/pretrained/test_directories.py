@@ -163,8 +163,8 @@ def test_what_is_no_model(home, path, line):
             "runs/prnet/checkpoints/1500 is part of the directory runs/prnet; give runs/prn",
         ),
         ("net/weights.safetensors", "net/weights.safetensors is part of the directory net; give net"),
-        ("none", "none does not exist; give a network directory of the kind prnet"),
-        ("empty", "empty has no network.json; give a network directory of the kind prnet"),
+        ("none", "none does not exist; give a network directory of the kind prnet or mesh"),
+        ("empty", "empty has no network.json; give a network directory of the kind prnet or mesh"),
         ("downloads", f"downloads has no network.json; convert it {CONVERT}downloads/a.pth --out=downloads/a`"),
     ],
 )

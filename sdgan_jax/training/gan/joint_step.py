@@ -61,10 +61,10 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
         config.accumulate,
         config.discriminator.mbstd_group,
     )
-    gradients, values, w = jax.lax.pmean(computed, AXIS)
     due["logits_held_out"] = (state.step + 1) % config.augment.every == 0 if "held_out" in batch else None
     if (when := due["logits_held_out"]) is not None:
-        values["logits_held_out"] = overfitting.logits_held_out(nets, state, when, batch["held_out"])
+        computed[1]["logits_held_out"] = overfitting.logits_held_out(nets, state, when, batch["held_out"])
+    gradients, values, w = jax.lax.pmean(computed, AXIS)
     state = update(optimizers, state, gradients, due["f"])
     values |= {"r1": jnp.zeros(()), "path_length": jnp.zeros(())}
     if (when := due["r1"]) is not None:

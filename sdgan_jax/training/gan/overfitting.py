@@ -20,7 +20,7 @@ from sdgan_jax import pictures
 from sdgan_jax.config import Config
 from sdgan_jax.data import stream
 from sdgan_jax.networks import Networks
-from sdgan_jax.training import accumulation, sharding
+from sdgan_jax.training import accumulation
 from sdgan_jax.training.gan import inputs
 from sdgan_jax.training.gan.state import State
 
@@ -81,7 +81,7 @@ def read_held_out(config: Config, process_index: int, process_count: int) -> str
 
 
 def logits_held_out(nets: Networks, state: State, due: jax.Array, held_out: inputs.Batch) -> jax.Array:
-    """Returns D's mean logit of held-out images, augmented as the training images are; inside a map over `data`.
+    """Returns D's mean logit of the held-out images of this device, augmented as its training images are.
 
     Args:
         nets: the networks being trained.
@@ -100,8 +100,7 @@ def logits_held_out(nets: Networks, state: State, due: jax.Array, held_out: inpu
             shown = nets.augment_for_d([images], keys, state.augment_p)
             return nets.discriminate(state.params_d, shown, attributes)[0].mean()
 
-        mean = accumulation.mean_over_parts(mean_logit, rows, config.accumulate, config.discriminator.mbstd_group)
-        return jax.lax.pmean(mean, sharding.AXIS)
+        return accumulation.mean_over_parts(mean_logit, rows, config.accumulate, config.discriminator.mbstd_group)
 
     return jax.lax.cond(due, measure, lambda: jnp.zeros(()))
 
