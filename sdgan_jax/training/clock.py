@@ -64,7 +64,7 @@ class Clock:
         self._kept = self._saved[max(self._saved)] - self.seconds["steps"]
         here = sum(self.seconds.values())
         # Where the calendar was set back, no time passed between the starts.
-        self._elapsed = max(self._calendar() - self._first - here, self._saved[max(self._saved)] - here, 0.0)
+        self._elapsed = max(self._calendar() - self._first - here, self._elapsed, self._kept)
         self._write()
 
     def mark(self, kind: Kind) -> None:
