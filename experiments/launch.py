@@ -26,6 +26,7 @@ import jax
 from absl import app, flags, logging
 
 from experiments import compile_cache, presets, processes
+from sdgan_jax import outputs
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
@@ -41,6 +42,7 @@ class _PathParser(flags.ArgumentParser):
         """Returns the path."""
         if "\0" in argument:
             raise ValueError("a path cannot hold a NUL character")
+        outputs.check_scheme(argument)
         return os.path.expanduser(argument)
 
 

@@ -16,6 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from sdgan_jax import config as config_lib
+from sdgan_jax import outputs
 from sdgan_jax.config import networks, ranges
 
 # The flag defined here belongs to the launcher that asks for it, so that its --help shows it.
@@ -167,6 +168,9 @@ def validate(config: Any) -> None:
         names = " or ".join(kind.__name__ for kind in _KINDS)
         raise ValueError(f"--config: get_config() returned a {type(config).__name__}; it must return a {names}")
     ranges.expand_paths(config)
+    for _, value in list_fields(config):
+        if isinstance(value, str):
+            outputs.check_scheme(value)
     _KINDS[type(config)](config)
 
 

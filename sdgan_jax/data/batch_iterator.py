@@ -23,6 +23,7 @@ class BatchIterator:
         position: number of global batches returned so far. Assigning it moves the iterator there.
         skipped: numbers of the images that could not be read so far, and were replaced.
         max_skipped: the number of them at which the training goes on.
+        dataset: name, version and size of the data set; a position is one of this data set only.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class BatchIterator:
         read_options: grain.ReadOptions,
         num_workers: int,
         max_skipped: int,
+        dataset: str,
     ):
         """Starts at the first batch.
 
@@ -40,6 +42,7 @@ class BatchIterator:
             read_options: threads and buffers.
             num_workers: number of processes that read; 0 for threads of this one.
             max_skipped: see the class.
+            dataset: likewise.
         """
         self._batches = batches
         self._read_options = read_options
@@ -47,7 +50,7 @@ class BatchIterator:
         self._position = 0
         self._running: Any = None
         self.skipped: set[int] = set()
-        self.max_skipped = max_skipped
+        self.max_skipped, self.dataset = max_skipped, dataset
 
     @property
     def position(self) -> int:

@@ -6,7 +6,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,25 +15,21 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from sdgan_jax import outputs
 from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.pretrained.archive import Tree
+from sdgan_jax.training import positions
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.checksums import examine
+from sdgan_jax.training.positions import Positioned
 from tfds_megn import data_dir
 
-_CHECKSUMS, _SKIPPED = "digests", "skipped"  # keys in the JSON beside the arrays
+_CHECKSUMS = "digests"  # key of the checksums in the JSON beside the arrays
 _Examine = Callable[[Tree], tuple[dict[str, Any], dict[str, Any]]]  # see `checksums.examine`
 
 
 class DamagedError(ValueError):
     """A checkpoint cannot be read, or contains other numbers than were saved."""
-
-
-class Positioned(Protocol):
-    """A source of batches with a position, such as `sdgan_jax.data.batch_iterator.BatchIterator`."""
-
-    position: int
-    skipped: set[int]
 
 
 class Checkpoints:
@@ -91,7 +87,7 @@ class Checkpoints:
         Args:
             step: number of steps done. A step that is already saved is left as it is.
             state: tree of arrays, each on all devices (`NamedSharding(mesh, P())`).
-            batches: source of batches; its `position` and `skipped` are saved with the state.
+            batches: source of batches; its attributes are saved with the state.
             score: score of the model, higher is better; None or NaN where it is not known.
 
         Raises:
@@ -99,11 +95,8 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        sums = self.check_finite(step, state)
-        items = ocp.args.Composite(
-            state=ocp.args.PyTreeSave(state),
-            data=ocp.args.JsonSave({"position": batches.position, _SKIPPED: sorted(batches.skipped), _CHECKSUMS: sums}),
-        )
+        beside = positions.describe(batches) | {_CHECKSUMS: self.check_finite(step, state)}
+        items = ocp.args.Composite(state=ocp.args.PyTreeSave(state), data=ocp.args.JsonSave(beside))
         known = score is not None and math.isfinite(score)
         with self._naming_full_disk():
             self._manager.save(step, args=items, metrics={"score": score if known else None}, force=True)
@@ -143,7 +136,8 @@ class Checkpoints:
         Raises:
             FileNotFoundError: there is no such checkpoint.
             DamagedError: the checkpoint, or where no step is given every one, cannot be read.
-            ValueError: the checkpoint contains other arrays than `target`; some are named.
+            ValueError: the checkpoint contains other arrays than `target`; some are named. Or its position is one of
+                another data set.
         """
         self.wait()  # a step whose save goes on already counts as the latest
         steps = sorted(self._manager.all_steps(), reverse=True)
@@ -161,8 +155,7 @@ class Checkpoints:
         if damaged:  # the manager still lists what was moved
             self._manager.close()
             self._manager = self._open()
-        batches.position = restored["data"]["position"]
-        batches.skipped = set(restored["data"].get(_SKIPPED, []))  # not in checkpoints of version 0.1
+        positions.move(batches, restored["data"], self.directory / str(step))
         return restored["state"]
 
     def _set_aside(self, step: int) -> epath.Path:
@@ -172,7 +165,7 @@ class Checkpoints:
         _synchronise("about to move a damaged checkpoint")
         if jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            (self.directory / str(step)).rename(target)
+            outputs.move_folder(self.directory / str(step), target)
         _synchronise("moved a damaged checkpoint")
         return target
 
@@ -314,8 +307,9 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
         active_processes={here} if alone and jax.process_count() > 1 else None,
         barrier_sync_key_prefix=f"process_{here}" if alone else None,
     )
+    place = epath.Path(workdir)
     return ocp.CheckpointManager(
-        epath.Path(workdir).resolve() / directories.CHECKPOINTS,
+        (place if outputs.is_remote(place) else place.resolve()) / directories.CHECKPOINTS,
         item_handlers={
             "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
             "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),

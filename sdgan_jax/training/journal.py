@@ -13,7 +13,7 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from sdgan_jax import pictures
+from sdgan_jax import outputs, pictures
 from sdgan_jax.outputs import MADE_BY
 from sdgan_jax.training import event_writers
 from sdgan_jax.training.clock import Clock
@@ -134,8 +134,7 @@ class Journal:
 
     def _record(self, record: dict[str, float]) -> None:
         """Appends numbers of a step to `metrics.jsonl`, and gives them to the writers."""
-        with (self._workdir / METRICS).open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        outputs.append(self._workdir / METRICS, json.dumps(record) + "\n")
         for writer in self._writers:
             writer.write_numbers(record)
 

@@ -20,6 +20,7 @@ from sdgan_jax.data import broken
 from sdgan_jax.training import checkpoint, rollbacks, sharding
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.journal import Journal
+from sdgan_jax.training.positions import Positioned
 
 IN_FLIGHT = 3  # steps that may wait on the device before the host waits for the oldest
 
@@ -28,12 +29,10 @@ Metrics = dict[str, jax.Array]  # name -> f32[2]: the value, and 1 where this st
 Batch = dict[str, Any]
 
 
-class Batches(Protocol):
+class Batches(Positioned, Protocol):
     """Endless batches with a position to resume from, such as `data.batch_iterator.BatchIterator`."""
 
-    position: int
-    skipped: set[int]  # numbers of the images that could not be read so far
-    max_skipped: int  # the number of them at which the training goes on
+    max_skipped: int  # number of images that cannot be read at which the training goes on
 
     def __next__(self) -> Batch:
         """Returns the batch at `position` and moves on by one."""

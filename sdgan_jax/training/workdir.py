@@ -51,8 +51,10 @@ def check_config(workdir: epath.PathLike, config: Any) -> None:
 
     Raises:
         ValueError: the workdir has a `config.json` of another kind, or one that differs in more than `RESUMABLE`; the
-            fields are named.
+            fields are named. Or the workdir is in S3, which Orbax does not write to.
     """
+    if os.fspath(workdir).startswith("s3://"):
+        raise ValueError(f"{workdir}: checkpoints are saved to local folders and gs:// only; give another --workdir")
     if (epath.Path(workdir) / directories.CONFIG).exists():
         fields = [
             f"{name} was {old!r} and is {new!r}"

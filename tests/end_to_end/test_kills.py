@@ -9,18 +9,16 @@ import os
 import pathlib
 import re
 import signal
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
 
-from tests import conftest  # noqa: F401 (its environment is for processes, too)
+from tests.end_to_end import forked
 
-ROOT = pathlib.Path(__file__).parents[2]
-PRESET = ROOT / "tests" / "end_to_end" / "full_preset.py"
-LIMIT = 600  # seconds for a start
+PRESET = pathlib.Path(__file__).parent / "full_preset.py"
+LIMIT = 900  # seconds for a start and a save
 KINDS = ("step", "save", "start")  # the first one lets the programs be compiled
 
 
@@ -41,23 +39,6 @@ class Kill:
         )
 
 
-def start(folder, workdir, *flags):
-    """Starts the launcher as a user does; its output goes to a file."""
-    (folder / "torch.py").write_text("raise ImportError('no torch in these tests')")  # tensorboardX would load it
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
-    environment["XLA_FLAGS"] += " --xla_force_host_platform_device_count=1"
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    command = [sys.executable, "-m", "experiments.train", f"--config={PRESET}", f"--workdir={workdir}", "--noevaluate"]
-    command += [f"--config.data_dir={folder / 'data'}", *flags]
-    with (folder / "output.txt").open("w") as output:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-
-
-def finish(folder, workdir, steps):
-    process = start(folder, workdir, f"--config.total_steps={steps}")
-    assert process.wait(LIMIT) == 0, (folder / "output.txt").read_text()
-
-
 def steps_logged(workdir):
     """The steps of the whole lines of metrics.jsonl."""
     file = workdir / "metrics.jsonl"
@@ -68,7 +49,8 @@ def wait_for(process, condition):
     """Waits until the condition holds, in steps of a millisecond."""
     end = time.monotonic() + LIMIT
     while not condition():
-        assert process.poll() is None and time.monotonic() < end, "the training has ended by itself"
+        os.kill(process, 0)
+        assert time.monotonic() < end
         time.sleep(0.001)
 
 
@@ -78,26 +60,28 @@ def unfinished(workdir):
     return [name for name in os.listdir(folder) if not name.isdecimal()] if folder.is_dir() else []
 
 
-def kill_once(folder, workdir, kind, rng):
+def kill_once(trainings, workdir, kind, rng):
     """Starts the training and kills it at a random moment of a kind."""
     began, before, old = time.monotonic(), len(steps_logged(workdir)), set(unfinished(workdir))
-    process = start(folder, workdir)
-    if kind == "start":  # imports, compilation, restoring
-        time.sleep(rng.uniform(0, 15))
+    process = trainings.start(PRESET, workdir)
+    if kind == "start":  # restoring, compiling
+        time.sleep(rng.uniform(0, 10))
     else:
-        wait_for(
-            process, lambda: len(steps_logged(workdir)) != before or "Resuming" in (folder / "output.txt").read_text()
-        )
-        time.sleep(rng.uniform(0, 3))
+        wait_for(process, lambda: len(steps_logged(workdir)) > before)
+        time.sleep(rng.uniform(0, 2))
     if kind == "save":
+        old &= set(unfinished(workdir))
         wait_for(process, lambda: set(unfinished(workdir)) - old)
         time.sleep(rng.uniform(0, 0.03))
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, (folder / "output.txt").read_text()
-    resumed = re.search(r"Resuming at step (\d+)", (folder / "output.txt").read_text())
-    left = ", ".join(unfinished(workdir)) or "nothing unfinished"
+    os.kill(process, signal.SIGKILL)
+    assert trainings.end() == -signal.SIGKILL, trainings.output.read_text()
+    resumed = re.search(r"Resuming at step (\d+)", trainings.output.read_text())
     return Kill(
-        kind, time.monotonic() - began, int(resumed[1]) if resumed else 0, max(steps_logged(workdir), default=0), left
+        kind,
+        time.monotonic() - began,
+        int(resumed[1]) if resumed else 0,
+        max(steps_logged(workdir), default=0),
+        ", ".join(unfinished(workdir)) or "nothing unfinished",
     )
 
 
@@ -124,11 +108,13 @@ def check(folder, rounds, seed=0, say=print):
     import jax
 
     rng, killed, alone = np.random.default_rng(seed), folder / "killed", folder / "alone"
-    for number in range(rounds):
-        say(f"{number + 1:2} {kill_once(folder, killed, KINDS[number % len(KINDS)], rng)}")
-    steps = max(steps_logged(killed)) + 7
-    finish(folder, killed, steps)
-    finish(folder, alone, steps)
+    with forked.Trainings(folder) as trainings:
+        for number in range(rounds):
+            say(f"{number + 1:2} {kill_once(trainings, killed, KINDS[number % len(KINDS)], rng)}")
+        steps = max(steps_logged(killed)) + 7
+        for workdir in (killed, alone):
+            code, printed = trainings.train(PRESET, workdir, f"--config.total_steps={steps}")
+            assert code == 0, printed
     assert not unfinished(killed)
     for (data, state), (data_alone, state_alone) in [(contents(killed, steps), contents(alone, steps))]:
         assert data == data_alone and data["position"] == steps

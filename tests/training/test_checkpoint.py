@@ -27,7 +27,7 @@ class State:
 
 
 class Position:
-    position, skipped = 0, ()
+    position, skipped, dataset = 0, (), "faces"
 
 
 def replicated(num_devices):
@@ -161,7 +161,7 @@ def test_a_kill_in_the_middle_of_a_save_leaves_the_one_before(tmp_path, config):
         import jax, numpy as np
         from sdgan_jax import config
         from sdgan_jax.training import checkpoint, workdir
-        class Position: position, skipped = 4, ()
+        class Position: position, skipped, dataset = 4, (), "faces"
         state = lambda value: {{"x": jax.device_put(np.full((16, 1024, 1024), value, np.float32))}}
         checkpoints = checkpoint.Checkpoints({str(tmp_path)!r}, workdir.load_config({str(tmp_path)!r}, config.Config))
         checkpoints.save(1, state(1), Position())

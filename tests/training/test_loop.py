@@ -29,7 +29,7 @@ class State(flax.struct.PyTreeNode):
 class Batches:
     """The batch at position p is four rows of p; the images 7 and 8 are found broken in the batches 2 and 3."""
 
-    position, broken, max_skipped = 0, (), 100
+    position, broken, max_skipped, dataset = 0, (), 100, "numbers"
 
     def __init__(self):
         self.skipped = set()
