@@ -61,9 +61,8 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
         config.accumulate,
         config.discriminator.mbstd_group,
     )
-    due["logits_held_out"] = (state.step + 1) % config.augment.every == 0 if "held_out" in batch else None
-    if (when := due["logits_held_out"]) is not None:
-        computed[1]["logits_held_out"] = overfitting.logits_held_out(nets, state, when, batch["held_out"])
+    if "held_out" in batch:
+        computed[1]["logits_held_out"] = overfitting.logits_held_out(nets, state, batch["held_out"])
     gradients, values, w = jax.lax.pmean(computed, AXIS)
     state = update(optimizers, state, gradients, due["f"])
     values |= {"r1": jnp.zeros(()), "path_length": jnp.zeros(())}
@@ -74,7 +73,7 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
     state = finish_step(config, state, w, values)
     values["augment_p"] = state.augment_p
     del values["signs_real"]
-    measured = {"l_rec_f": due["f"]} | {name: due[name] for name in ("r1", "path_length", "logits_held_out")}
+    measured = {"l_rec_f": due["f"], "r1": due["r1"], "path_length": due["path_length"]}
     counts = {name: jnp.zeros(()) if when is None else jnp.float32(when) for name, when in measured.items()}
     return state, {name: jnp.stack((value, counts.get(name, jnp.ones(())))) for name, value in values.items()}
 
@@ -224,13 +223,15 @@ def finish_step(config: Config, state: State, w: jax.Array, values: Values) -> S
     augment = config.augment
     if augment.pipeline == "none":
         return state
-    due, signs = done % augment.every == 0, state.augment_signs + values["signs_real"]
-    measured, target = signs / augment.every, augment.target
+    measured, target = values["signs_real"], augment.target
     if "logits_held_out" in values:
         logits = values["logits_real"], values["logits_held_out"], values["logits_fake"]
         measured, target = overfitting.excess(*logits, augment.target_r_v), 0.0
-    p = augmentation.adapt(state.augment_p, measured, config.batch_size, augment.every, target, augment.kimg)
-    return state.replace(augment_p=jnp.where(due, p, state.augment_p), augment_signs=jnp.where(due, 0.0, signs))
+    due, total = done % augment.every == 0, state.augment_signs + measured
+    p = augmentation.adapt(
+        state.augment_p, total / augment.every, config.batch_size, augment.every, target, augment.kimg
+    )
+    return state.replace(augment_p=jnp.where(due, p, state.augment_p), augment_signs=jnp.where(due, 0.0, total))
 
 
 def _attribute_loss(logits: jax.Array | None, attributes: jax.Array, kind: str) -> jax.Array:

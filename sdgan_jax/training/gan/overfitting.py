@@ -80,29 +80,26 @@ def read_held_out(config: Config, process_index: int, process_count: int) -> str
     return examples.read([index % len(examples) for index in range(first, first + share)])
 
 
-def logits_held_out(nets: Networks, state: State, due: jax.Array, held_out: inputs.Batch) -> jax.Array:
-    """Returns D's mean logit of the held-out images of this device, augmented as its training images are.
+def logits_held_out(nets: Networks, state: State, held_out: inputs.Batch) -> jax.Array:
+    """Returns D's mean logit of held-out images, augmented as the training images are; inside a map over `data`.
 
     Args:
         nets: the networks being trained.
         state: the state that the step starts with.
-        due: bool scalar; False returns 0 without work.
         held_out: the rows of this device, see `read_held_out`.
+
+    Returns:
+        f32, the mean over the rows of this device.
     """
-    config = nets.config
+    config, real = nets.config, pictures.to_float(held_out["image"])
+    rows = real, held_out["attributes"], inputs.held_out_keys(config, state.step, len(real))
 
-    def measure() -> jax.Array:
-        real = pictures.to_float(held_out["image"])
-        rows = real, held_out["attributes"], inputs.held_out_keys(config, state.step, len(real))
+    def mean_logit(part: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        images, attributes, keys = part
+        shown = nets.augment_for_d([images], keys, state.augment_p)
+        return nets.discriminate(state.params_d, shown, attributes)[0].mean()
 
-        def mean_logit(part: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-            images, attributes, keys = part
-            shown = nets.augment_for_d([images], keys, state.augment_p)
-            return nets.discriminate(state.params_d, shown, attributes)[0].mean()
-
-        return accumulation.mean_over_parts(mean_logit, rows, config.accumulate, config.discriminator.mbstd_group)
-
-    return jax.lax.cond(due, measure, lambda: jnp.zeros(()))
+    return accumulation.mean_over_parts(mean_logit, rows, config.accumulate, config.discriminator.mbstd_group)
 
 
 def excess(seen: jax.Array, unseen: jax.Array, generated: jax.Array, target: float) -> jax.Array:

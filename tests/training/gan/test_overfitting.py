@@ -10,8 +10,7 @@ import pytest
 from sdgan_jax import config as c
 from sdgan_jax.data import stream
 from sdgan_jax.networks import make_networks
-from sdgan_jax.training import gan
-from sdgan_jax.training.gan import overfitting
+from sdgan_jax.training.gan import overfitting, recipe
 from tests.training import tiny
 
 
@@ -132,7 +131,7 @@ def test_a_training_writes_the_numbers(tmp_path, monkeypatch):
     train = stream.Examples(config, "train")
     monkeypatch.setattr(stream, "split_names", lambda config: ["train", "validation"])
     monkeypatch.setattr(stream, "Examples", lambda config, name: train)
-    gan.train(make_networks(config), tmp_path / "run")
+    recipe.train(make_networks(config), tmp_path / "run")
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     watched = [record for record in records if "r_v" in record]
     assert [record["step"] for record in watched] == [1, 2]
