@@ -322,17 +322,17 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
         )
     except Exception as error:  # the manager reads the scores of all checkpoints
         for file in folder.glob("*/metrics/metrics"):
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                _score(directories.read_object(file))
+            with contextlib.suppress(ValueError):
+                directories.read_object(file)
                 continue
             raise DamagedError(f"{file} is damaged; move {file.parent.parent} away, and start again") from error
         raise
 
 
-def _score(metrics: dict[str, float | None]) -> float:
-    """Returns the number that checkpoints are ranked by, -infinity without a score."""
-    score = metrics["score"]
-    return -math.inf if score is None else score
+def _score(metrics: Any) -> float:
+    """Returns the number that checkpoints are ranked by, -infinity without a score that is a number."""
+    score = metrics.get("score") if isinstance(metrics, dict) else None
+    return score if isinstance(score, int | float) else -math.inf
 
 
 def _best_step(manager: ocp.CheckpointManager) -> int | None:

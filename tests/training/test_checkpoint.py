@@ -66,7 +66,15 @@ def save(workdir, config, steps, scores=None):
         return sorted(int(path.name) for path in checkpoints.directory.iterdir())
 
 
-@pytest.mark.parametrize("content", [b"\xff", b"{", b"[]", b"{}", b'{"score": "x"}'])
+@pytest.mark.parametrize("content", [b"[]", b"{}", b'{"score": "x"}'])
+def test_a_score_that_is_no_number_is_the_lowest(tmp_path, config, content):
+    save(tmp_path, config, [3, 4], {3: 0.5, 4: 0.1})
+    (tmp_path / "checkpoints" / "3" / "metrics" / "metrics").write_bytes(content)
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        assert checkpoints.best_step == 4
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"{"])
 def test_a_damaged_score_is_named(tmp_path, config, content):
     save(tmp_path, config, [3, 4], {3: 0.5})
     file = tmp_path / "checkpoints" / "3" / "metrics" / "metrics"
@@ -75,7 +83,9 @@ def test_a_damaged_score_is_named(tmp_path, config, content):
         lambda: checkpoint.open_state(tmp_path, {"step": jax.ShapeDtypeStruct((), np.int32)}),
         lambda: checkpoint.Checkpoints(tmp_path, config),
     ):
-        with pytest.raises(checkpoint.DamagedError, match=f"^{file} is damaged; move {file.parent.parent} away, and start"):
+        with pytest.raises(
+            checkpoint.DamagedError, match=f"^{file} is damaged; move {file.parent.parent} away, and start"
+        ):
             read()
 
 
