@@ -154,9 +154,7 @@ def test_other_directories_get_one_line(tmp_path, variables, edit, line):
 
 
 def test_a_network_that_is_not_there(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match="none does not exist; give a network .* of the kind prnet or mesh$"
-    ):
+    with pytest.raises(FileNotFoundError, match="none does not exist; give a network .* of the kind prnet or mesh$"):
         pretrained.position_network(tmp_path / "none")
 
 
