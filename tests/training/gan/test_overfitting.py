@@ -87,7 +87,7 @@ def test_held_out_images_fill_a_batch(monkeypatch, index, count, levels):
     split = Split(0, 3)
     monkeypatch.setattr(split, "read", lambda indices: list(indices))
     use(monkeypatch, train=split, validation=split)
-    follows = tiny.config(augment=c.AugmentConfig("bgc"))
+    follows = tiny.config(augment=c.AugmentConfig("bgc", follows="r_v"))
     assert overfitting.read_held_out(follows, index, count) == [int(level) for level in levels]
 
 
