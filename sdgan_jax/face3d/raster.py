@@ -92,7 +92,13 @@ def rasterise(
     extents, large = jax.lax.top_k(extent, max(rows * columns // _LARGE, 1))  # in descending order
     seen = _in_rounds(large, (extents > window - 1 - 4 * _EDGE).sum(), _LARGE_AT_ONCE, draw_large, seen)
 
-    covered = seen > 0
+    planes = _locate(seen, corners, columns, wide).reshape(high, wide, 3)
+    return Raster(planes[..., :2], planes[..., 2], (seen > 0).reshape(high, wide))
+
+
+def _locate(seen: jax.Array, corners: jax.Array, columns: int, wide: int) -> jax.Array:
+    """Returns point of the surface and depth f32[N,3] of each sample, from the nearest cells of `_scatter`."""
+    covered, rows = seen > 0, len(corners) // columns
 
     def locate(some: jax.Array, planes: jax.Array) -> jax.Array:
         cell = (seen[some] & (_CELLS - 1)).astype(jnp.int32)
@@ -102,9 +108,8 @@ def rasterise(
         i, j = jnp.divmod(cell, columns)
         return planes.at[some].set(jnp.stack([(j + a + 0.5) / (columns + 1), (i + b + 0.5) / (rows + 1), depth], -1))
 
-    planes = jnp.tile(jnp.array([0.0, 0.0, -jnp.inf]), (high * wide, 1))
-    planes = _in_rounds(_numbers(covered), covered.sum(), _AT_ONCE, locate, planes).reshape(high, wide, 3)
-    return Raster(planes[..., :2], planes[..., 2], covered.reshape(high, wide))
+    planes = jnp.tile(jnp.array([0.0, 0.0, -jnp.inf]), (len(seen), 1))
+    return _in_rounds(_numbers(covered), covered.sum(), _AT_ONCE, locate, planes)
 
 
 def _numbers(where: jax.Array) -> jax.Array:

@@ -97,8 +97,11 @@ def test_a_finished_run_is_left_alone(config, straight):
 
 def test_nan_stops_the_run_and_the_last_good_checkpoint_stays(config, tmp_path):
     wild = dataclasses.replace(config, adam_d=c.AdamConfig(learning_rate=1e30), log_every=1, checkpoint_every=1)
-    with pytest.raises(FloatingPointError, match=r"^l_\w+ is (nan|inf) at step 2; the checkpoint of step 1") as raised:
+    wild = dataclasses.replace(wild, rollbacks=1)
+    words = r"^l_\w+ is (nan|inf) at step 2 after 1 rollbacks; the checkpoint of step 1"
+    with pytest.raises(FloatingPointError, match=words) as raised:
         recipe.train(make_networks(wild), tmp_path)
+    assert len(json.loads((tmp_path / "rollbacks.json").read_text())) == 1
     assert "\n" not in str(raised.value) and "--config.adam_g.learning_rate" in str(raised.value)
     mesh, batches = sharding.make_mesh(16), stream.train_iterator(config)
     target = jax.eval_shape(lambda: init_state(make_networks(wild)))
