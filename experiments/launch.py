@@ -241,6 +241,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
             presets.check_overrides(preset, argv)
         rest = values(argv)
         _check_values()
+    except RecursionError:  # of absl, which compares an unknown flag with all others
+        _fail("an argument is far too long to be a flag; see --help")
     except (flags.Error, ValueError) as error:
         if missing := re.findall(r"Flag --(\w+) must have a value other than None", str(error)):
             _fail("give " + " and ".join(f"--{name} ({values[name].help})" for name in missing))

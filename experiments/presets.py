@@ -30,7 +30,7 @@ _KINDS: dict[type, Callable[[Any], Any]] = {
     networks.IdentityConfig: networks.validate,
     networks.ClassifierConfig: networks.validate,
 }
-_OVERRIDE = re.compile(r"--?config\.([^=]+)(=.*)?$", re.DOTALL)
+_OVERRIDE = re.compile(r"--?config\.([^=]*)(=.*)?$", re.DOTALL)
 
 
 def define_config(default: str = "quickstart") -> flags.FlagHolder[Any]:
@@ -117,7 +117,7 @@ def _describe_failure(given: str, error: BaseException) -> str:
     file = os.path.basename(given.partition("=")[2].partition(".py")[0] + ".py")
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if _file_of(frame) == file]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-    what = error.msg if isinstance(error, SyntaxError) else error
+    what = str(error.msg if isinstance(error, SyntaxError) else error)[:300]
     return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {what}"
 
 
