@@ -26,6 +26,7 @@ import jax
 from absl import app, flags, logging
 
 from experiments import compile_cache, presets, processes
+from sdgan_jax import outputs
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
@@ -41,6 +42,7 @@ class _PathParser(flags.ArgumentParser):
         """Returns the path."""
         if "\0" in argument:
             raise ValueError("a path cannot hold a NUL character")
+        outputs.check_scheme(argument)
         return os.path.expanduser(argument)
 
 
@@ -239,13 +241,16 @@ def _parse(argv: Sequence[str]) -> list[str]:
             presets.check_overrides(preset, argv)
         rest = values(argv)
         _check_values()
+    except RecursionError:  # of absl, which compares an unknown flag with all others
+        _fail("an argument is far too long to be a flag; see --help")
     except (flags.Error, ValueError) as error:
         if missing := re.findall(r"Flag --(\w+) must have a value other than None", str(error)):
             _fail("give " + " and ".join(f"--{name} ({values[name].help})" for name in missing))
         _fail(presets.explain(error, preset))
     if values["verbosity"].using_default_value:
-        # app.run would choose INFO, at which Orbax and TFDS log every step of their work.
-        values.verbosity = logging.ERROR  # type: ignore[assignment]
+        # app.run would choose INFO, at which Orbax and TFDS log every step of their work. At ERROR, Orbax logs the
+        # traceback of each error several times, besides raising it.
+        values.verbosity = logging.FATAL  # type: ignore[assignment]
     if len(rest) > 1:
         _fail(f"unexpected argument {rest[1]!r}; every flag starts with --, see --help")
     return rest

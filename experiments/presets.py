@@ -16,6 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from sdgan_jax import config as config_lib
+from sdgan_jax import outputs
 from sdgan_jax.config import networks, ranges
 
 # The flag defined here belongs to the launcher that asks for it, so that its --help shows it.
@@ -29,7 +30,7 @@ _KINDS: dict[type, Callable[[Any], Any]] = {
     networks.IdentityConfig: networks.validate,
     networks.ClassifierConfig: networks.validate,
 }
-_OVERRIDE = re.compile(r"--?config\.([^=]+)(=.*)?$", re.DOTALL)
+_OVERRIDE = re.compile(r"--?config\.([^=]*)(=.*)?$", re.DOTALL)
 
 
 def define_config(default: str = "quickstart") -> flags.FlagHolder[Any]:
@@ -116,7 +117,7 @@ def _describe_failure(given: str, error: BaseException) -> str:
     file = os.path.basename(given.partition("=")[2].partition(".py")[0] + ".py")
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if _file_of(frame) == file]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-    what = error.msg if isinstance(error, SyntaxError) else error
+    what = str(error.msg if isinstance(error, SyntaxError) else error)[:300]
     return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {what}"
 
 
@@ -167,6 +168,9 @@ def validate(config: Any) -> None:
         names = " or ".join(kind.__name__ for kind in _KINDS)
         raise ValueError(f"--config: get_config() returned a {type(config).__name__}; it must return a {names}")
     ranges.expand_paths(config)
+    for _, value in list_fields(config):
+        if isinstance(value, str):
+            outputs.check_scheme(value)
     _KINDS[type(config)](config)
 
 

@@ -20,7 +20,7 @@ _FREE = frozenset(
     "parameter constant tuple get-tuple-element bitcast conditional while call after-all partition-id".split()
 )
 _BITS = {"pred": 8, "bf16": 16, "c64": 64, "c128": 128}
-_SHAPE = re.compile(r"\b([a-z][a-z0-9]*)\[([\d,]*)\]")
+_SHAPE = re.compile(r"\b([a-z][a-z0-9]*)\[([\d,]*)\](?:\{([\d,]*):?([^}]*)\})?")
 _OPCODE = re.compile(r" ([a-z][a-z0-9-]*)\(")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.$-]+) .*\{$")
 _OPERAND = re.compile(r"(?:^|[\s,/])%?([A-Za-z_][\w.$-]*)(?=,|$)")
@@ -135,15 +135,15 @@ class Program:
     def traffic(self, scope: str = "") -> float:
         """Counts the bytes that the instructions read and write, whose scope contains the path element `scope`.
 
-        It is XLA's measure: operands and results of each instruction, a fusion being one. The body of a loop counts
-        once.
+        It is XLA's measure: operands and results of each instruction, a fusion being one. The tiles of a TPU's layouts
+        are counted whole, and arrays that stay on the chip not at all. The body of a loop counts once.
         """
         total = 0
         for one in self.instructions:
             if one.opcode in _FREE or one.computation in self._inlined or one.opcode.endswith("-done"):
                 continue
             if in_scope(one.scope, scope):
-                total += _bytes(one.shape) + sum(_bytes(shape) for shape in self._shapes(one))
+                total += sum(_moved_bytes(shape) for shape in (one.shape, *self._shapes(one)))
         return float(total)
 
     def _shapes(self, instruction: Instruction) -> list[str]:
@@ -210,17 +210,42 @@ def _elements(shape: str) -> list[str]:
 def _dimensions(shape: str) -> list[int]:
     """Returns the dimensions of an array type."""
     match = _SHAPE.search(shape)
-    return [int(size) for size in match[2].split(",") if size] if match else []
+    return _numbers(match[2]) if match else []
 
 
 def _bytes(shape: str) -> int:
     """Returns the size of a type, without the padding of its layout."""
+    arrays = _SHAPE.findall(shape)
+    return sum(_bits(kind) * math.prod(_numbers(sizes)) for kind, sizes, _, _ in arrays) // 8
+
+
+def _moved_bytes(shape: str) -> int:
+    """Returns the size of a type in the memory of the device, the padding of its tiles included.
+
+    A layout such as `{3,2,1,0:T(8,128)S(1)}` lists the axes from the innermost one, the tile of the innermost axes, and
+    the memory: 0 is that of the device, others are on the chip.
+    """
     total = 0
-    for kind, sizes in _SHAPE.findall(shape):
-        digits = re.search(r"\d+", kind)
-        bits = _BITS.get(kind) or (int(digits[0]) if digits else 0)
-        total += bits * math.prod(int(size) for size in sizes.split(",") if size)
+    for kind, sizes, order, layout in _SHAPE.findall(shape):
+        if re.search(r"S\([1-9]", layout):
+            continue
+        dimensions, axes = _numbers(sizes), _numbers(order)
+        tile = re.match(r"T\(([\d,]*)\)", layout)
+        for axis, side in zip(axes, reversed(_numbers(tile[1])) if tile else (), strict=False):
+            dimensions[axis] = -(-dimensions[axis] // side) * side
+        total += _bits(kind) * math.prod(dimensions)
     return total // 8
+
+
+def _bits(kind: str) -> int:
+    """Returns the bits of an element; 0 for a token."""
+    digits = re.search(r"\d+", kind)
+    return _BITS.get(kind) or (int(digits[0]) if digits else 0)
+
+
+def _numbers(text: str) -> list[int]:
+    """Reads numbers separated by commas."""
+    return [int(number) for number in text.split(",") if number]
 
 
 def _group_size(rest: str) -> int:
@@ -236,7 +261,7 @@ def _dot_flops(instruction: Instruction, operands: list[str]) -> int:
     """Counts the operations of a matrix product."""
     contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", instruction.rest)
     left = _dimensions(operands[0])
-    depth = math.prod(left[int(axis)] for axis in contracted[1].split(",") if axis) if contracted else 1
+    depth = math.prod(left[axis] for axis in _numbers(contracted[1])) if contracted else 1
     return 2 * depth * math.prod(_dimensions(instruction.shape))
 
 

@@ -25,7 +25,7 @@ import tfds_megn
 from sdgan_jax.config import Config
 from sdgan_jax.data import broken
 from sdgan_jax.data.batch_iterator import Batch, BatchIterator, Skipped
-from tfds_megn import data_dir, photos
+from tfds_megn import data_dir, photos, remote_data
 
 _AS_STORED = {"image": tfds.decode.SkipDecoding()}
 _PREFETCH_BYTES = 256 * 2**20  # of decoded images that wait in memory
@@ -266,11 +266,17 @@ def _open(config: Config, split: str) -> Any:
             source = tfds_megn.data_source(variant, split=split, data_dir=folder, manual_dir=manual_dir)
             source.decoders = _AS_STORED  # type: ignore[attr-defined]
             return source
-        builder = tfds.builder(config.dataset, data_dir=folder, file_format="array_record")
+        local = remote_data.local_folder(folder)
+        builder = tfds.builder(config.dataset, data_dir=local, file_format="array_record")
+        if remote_data.fetch(folder, builder.data_path):
+            builder = tfds.builder(config.dataset, data_dir=local)
+        prepared = builder.is_prepared()
     if builder.info.features:  # Before the preparation, which may take hours.
         _check_features(config, dict(builder.info.features))
     with _explained(config):
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+        if not prepared:
+            remote_data.publish(folder, builder.data_path)
         return builder.as_data_source(split, decoders=_AS_STORED)
 
 
@@ -279,7 +285,9 @@ def _explained(config: Config) -> Iterator[None]:
     """Turns exceptions of TFDS into one line that names the field of the config."""
     name = config.dataset.partition("/")[0]
     try:
-        with data_dir.writing(config.data_dir or tfds.core.constants.DATA_DIR, "--config.data_dir"):
+        with data_dir.writing(
+            remote_data.local_folder(config.data_dir or None) or tfds.core.constants.DATA_DIR, "--config.data_dir"
+        ):
             yield
     except tfds.core.DatasetNotFoundError as error:
         known = tfds.list_builders(with_community_datasets=False)

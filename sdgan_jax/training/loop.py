@@ -59,8 +59,8 @@ class Run:
     """Everything that `run` needs to train a network.
 
     Attributes:
-        config: has the fields `batch_size`, `total_steps`, `log_every`, `sample_every`, `checkpoint_every` and
-            `keep_checkpoints`.
+        config: has the fields `batch_size`, `total_steps`, `log_every`, `sample_every`, `checkpoint_every`,
+            `keep_checkpoints`, `profile_steps` and `wandb`.
         init: returns the state at step 0; `run` compiles it.
         step: `(state, batch) -> (state, metrics)` for one device of the mesh; `run` compiles and maps it.
         batches: the rows of this process.
@@ -93,13 +93,13 @@ class Run:
 def run(what: Run, workdir: epath.PathLike) -> State:
     """Trains a network, or resumes from the newest checkpoint in the workdir.
 
-    Writes into the workdir: `config.json`, `checkpoints/`, `samples/<sheet>_*.png`, `metrics.jsonl`, and TensorBoard
-    event files. Where a loss or the state is not finite, it returns to the last checkpoint and goes on with other
-    random numbers, `config.rollbacks` times in all (see `rollbacks`).
+    Where a loss or the state is not finite, it returns to the last checkpoint and goes on with other random numbers,
+    `config.rollbacks` times in all (see `rollbacks`).
 
     Args:
         what: the training.
-        workdir: local or remote directory; made when it is not there.
+        workdir: local or remote directory; made when it is not there. It receives `config.json`, `checkpoints/`,
+            `samples/<sheet>_*.png`, `metrics.jsonl`, `goodput.json`, event files, and `profile/` where asked for.
 
     Returns:
         The state after `config.total_steps`.
@@ -107,7 +107,7 @@ def run(what: Run, workdir: epath.PathLike) -> State:
     Raises:
         FloatingPointError: a loss or the state is NaN or infinite; the last checkpoint stays.
         KeyboardInterrupt: Ctrl-C or SIGTERM came, and the state is saved.
-        RuntimeError: the disk is full; the earlier checkpoints stay.
+        RuntimeError, OSError: the disk is full, or the workdir is gone; the earlier checkpoints stay.
         ValueError: the workdir or the devices do not fit the config, or another process trains in the workdir, or more
             images cannot be read than `batches.max_skipped`.
     """
@@ -115,11 +115,16 @@ def run(what: Run, workdir: epath.PathLike) -> State:
     mesh = sharding.make_mesh(config.batch_size)
     most = config.rollbacks if what.reseed else 0
     with (
-        workdir_lib.Lock(workdir),
+        workdir_lib.Lock(workdir) as lock,
         checkpoint.Checkpoints(workdir, config) as checkpoints,
         Journal(workdir, config, what.headline) as journal,
-        _stop_asked() as stop,
+        _stop_asked() as asked,
     ):
+
+        def stop() -> bool:
+            lock.check()
+            return asked()
+
         count = rollbacks.read(workdir)
         while True:
             try:
@@ -155,13 +160,16 @@ def _train(
     pending: list[Metrics] = []
     end = _excess(batches)
     while done < config.total_steps and end is None:
-        state, metrics = step(state, what.put(next(batches), mesh))
-        begun()
         done += 1
+        with journal.step(done):
+            batch = what.put(next(batches), mesh)
+            journal.receive()
+            state, metrics = step(state, batch)
+        begun()
         pending.append(metrics)
         if len(pending) >= IN_FLIGHT:
             jax.block_until_ready(pending[-IN_FLIGHT])
-        journal.advance()
+        journal.advance(state)
 
         if stop() or checkpoints.reached_preemption(done):
             end = KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
@@ -181,6 +189,7 @@ def _train(
         if save or end is not None:
             # After a signal there may be seconds left, so the state is saved without a score.
             checkpoints.save(done, state, batches, None if end else _score(what, state, journal))
+            journal.note_checkpoint(done)
     batches.close()
     if end is not None:
         checkpoints.wait()

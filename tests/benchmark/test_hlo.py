@@ -1,5 +1,10 @@
 """The reader of HLO text, on programs compiled here and on a stored program of the TPU compiler."""
 
+import gzip
+import importlib.util
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 from sdgan_jax.benchmark import hlo
 from sdgan_jax.training import sharding
 from sdgan_jax.training.sharding import AXIS
+from tests.benchmark import tpu_program
 
 ROWS = jax.ShapeDtypeStruct((8, 12), np.float32)
 
@@ -16,7 +22,7 @@ ROWS = jax.ShapeDtypeStruct((8, 12), np.float32)
 def compile_rows(function, out=AXIS, **options):
     """Compiles a function of f32[2,12], the rows of one of four devices; `out` is None for a result without rows."""
     mesh = sharding.make_mesh(8)
-    mapped = jax.shard_map(function, mesh=mesh, in_specs=P(AXIS), out_specs=P(out), check_vma=False)
+    mapped = jax.shard_map(function, mesh=mesh, in_specs=P(AXIS), out_specs=P(out) if out else P(), check_vma=False)
     return hlo.Program(jax.jit(mapped, **options).lower(ROWS).compile().as_text())
 
 
@@ -99,6 +105,45 @@ def test_flops_of_convolutions_are_those_that_xla_counts(options, order):
 def test_traffic_is_what_is_read_and_written():
     program = compile_rows(lambda x: jnp.tanh(x))
     assert program.traffic() == 2 * 4 * 2 * 12  # one kernel reads the rows and writes them
+
+
+def check_tpu_step(text):
+    """Checks what is known of `tpu_program.step`: two images of 32×32 with 16 channels on each of four chips."""
+    program = hlo.Program(text)
+    product, kernel = 2 * 16**3, 9 * 16 * 16
+    assert [(found.kind, found.bytes, found.arrays, found.group) for found in program.collectives()] == [
+        ("all-reduce", 4 * 16 * 16, 1, 4),
+        ("all-reduce", 4 * (kernel + 1), 2, 4),
+    ]
+    assert [hlo.in_scope(found.scope, "r1") for found in program.collectives()] == [True, False]
+    assert not program.host_transfers() and program.aliased() == {0}
+    assert program.flops("r1") == 3 * product
+    # The compiler pads the images and splits their rows into parts that overlap.
+    exact = 2 * (2 * 2 * 32 * 32 * kernel)
+    assert exact < program.flops() - program.flops("r1") < 1.5 * exact
+    assert program.traffic() > 4 * (2 * 32 * 32 * 16 + 2 * kernel)
+
+
+def test_a_program_of_the_tpu_compiler():
+    check_tpu_step(gzip.decompress(tpu_program.PATH.read_bytes()).decode())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_the_stored_program_is_what_the_compiler_writes():
+    """In a process of its own: JAX loads libtpu once, and only where its settings allow it."""
+    program = (
+        "from tests.benchmark import tpu_program as t, test_hlo; test_hlo.check_tpu_step(t.compile_step().as_text())"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_tiles_are_moved_whole_and_arrays_on_the_chip_not_at_all():
+    """Of f32[3,5,16] in tiles of 8 × 128 three tiles of 4 KiB are moved."""
+    assert hlo._moved_bytes("f32[3,5,16]{2,1,0:T(8,128)}") == 3 * 8 * 128 * 4
+    assert hlo._moved_bytes("bf16[16,3,5]{0,2,1:T(8,128)(2,1)}") == 3 * 8 * 128 * 2
+    assert hlo._moved_bytes("(f32[3]{0:T(128)}, pred[2]{0}, f32[9,9]{1,0:T(8,128)S(1)})") == 128 * 4 + 2
 
 
 def test_text_of_another_kind_is_refused():

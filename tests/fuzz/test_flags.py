@@ -111,8 +111,8 @@ def test_seeds_and_numbers_of_faces():
         @cases(20, 60)
         @hypothesis.given(TYPED | st.text("0123456789-, ", max_size=20))
         def run(text):
-            tally.run(lambda: launch.parse_seeds(text), ValueError, ["--seeds"], 20_000)
-            tally.run(lambda: finders.read_most(text), ValueError, ["--faces"], 20_000)
+            tally.run(lambda: launch.parse_seeds(text), ValueError, ["--seeds"], 50_000)
+            tally.run(lambda: finders.read_most(text), ValueError, ["--faces"], 50_000)
 
         run()
 

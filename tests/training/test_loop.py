@@ -1,6 +1,7 @@
 """The loop on a network of one number: sums of batches that can be done by hand."""
 
 import dataclasses
+import gzip
 import json
 
 import flax.struct
@@ -96,6 +97,27 @@ def test_what_is_watched_is_written_with_the_sheets(tmp_path):
     loop.run(make(config(), watch=lambda state: {"half": float(state.total) / 2}), tmp_path)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert {r["step"]: r["half"] for r in records if "half" in r} == {3: 1.5, 6: 7.5}
+
+
+def test_goodput_continues_over_restarts(tmp_path):
+    """Checkpoints are at the steps 2, 4, 6; a second start in the middle keeps the time of the first one."""
+    loop.run(make(config(total_steps=4)), tmp_path)
+    first = json.loads((tmp_path / "goodput.json").read_text())
+    loop.run(make(config(total_steps=6)), tmp_path)
+    second = json.loads((tmp_path / "goodput.json").read_text())
+    assert second["first_start"] == first["first_start"] and list(second["seconds"]) == ["0", "2", "4", "6"]
+    assert second["seconds"]["4"] == first["seconds"]["4"] < second["seconds"]["6"]
+
+
+def test_a_profile_shows_the_steps_by_their_numbers(tmp_path, capfd):
+    """Of six steps the fourth and the fifth are traced, after three that may wait for compilation."""
+    loop.run(make(dataclasses.replace(config(), profile_steps=2)), tmp_path)
+    (trace,) = (tmp_path / "profile").glob("**/perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    steps = {int(event["args"]["step_num"]) for event in events if event.get("name") == "train"}
+    assert steps == {4, 5}
+    assert list((tmp_path / "profile").glob("**/*.xplane.pb"))  # what XProf reads
+    assert f"Profile:     steps 4 to 5; open {trace} at https://ui.perfetto.dev" in capfd.readouterr().out
 
 
 def wild(when):

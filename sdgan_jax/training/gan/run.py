@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 from etils import epath
+from jax.sharding import Mesh
 
 from sdgan_jax.config import Config
 from sdgan_jax.data import stream
@@ -55,7 +56,7 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
         init=functools.partial(init_state, nets),
         step=joint_step.make_step(nets),
         batches=batches,
-        put=functools.partial(inputs.put_batch, group=config.discriminator.mbstd_group),
+        put=_make_put(config),
         draw_sheets=sheets.make_sheets(nets, reals),
         headline=LOSSES,
         remedy=_REMEDY,
@@ -65,6 +66,19 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
         watch=overfitting.make_watch(nets, watched) if watched else None,
     )
     return loop.run(what, workdir)
+
+
+def _make_put(config: Config) -> Callable[[inputs.Batch, Mesh], inputs.Batch]:
+    """Returns the function that puts a batch on the devices, with the held-out images that the augmentation follows.
+
+    These are read and put once.
+    """
+    put = functools.partial(inputs.put_batch, group=config.discriminator.mbstd_group)
+    held_out = overfitting.read_held_out(config, jax.process_index(), jax.process_count())
+    if held_out is None:
+        return put
+    on_devices = {"held_out": put(held_out, sharding.make_mesh(config.batch_size))}
+    return lambda batch, mesh: put(batch, mesh) | on_devices
 
 
 def reseeded(nets: Networks, rollbacks: int) -> Networks:
