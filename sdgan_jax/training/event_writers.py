@@ -92,7 +92,7 @@ class WeightsAndBiases:
             )
         except wandb.Error as error:
             raise RuntimeError(
-                f"--config.wandb={config.wandb}: {' '.join(str(error).split())}; log in by `wandb login`, or set "
+                f"--config.wandb={config.wandb}: {' '.join(str(error).split()).rstrip('.')}; log in by `wandb login`, or set "
                 "WANDB_MODE=offline and upload by `wandb sync` later"
             ) from error
 
