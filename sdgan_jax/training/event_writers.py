@@ -106,8 +106,8 @@ class WeightsAndBiases:
         except wandb.Error as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise RuntimeError(
-                f"--config.wandb={config.wandb}: {reason}; log in by `wandb login`, or set WANDB_MODE=offline and upload "
-                "by `wandb sync` later"
+                f"--config.wandb={config.wandb}: {reason}; log in by `wandb login`, or set WANDB_MODE=offline and "
+                "upload by `wandb sync` later"
             ) from error
 
     def write_numbers(self, numbers: dict[str, float]) -> None:
