@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sdgan_jax.benchmark import hlo
 from sdgan_jax.nets import resample
 from tests.nets import derivatives
 from tests.nets import scipy_convolutions as expected
@@ -34,7 +35,7 @@ def test_convolve_at_stride_2_keeps_every_other_pixel(size):
 
 
 @pytest.mark.parametrize("size", [(6, 4), (5, 4)])
-def test_convolve_up_is_transposed_convolution_then_filter(size):
+def test_convolve_up_is_transposed_convolution_then_filter(backend, size):
     x, kernel = noise(2, *size, 3), noise(3, 3, 3, 2, seed=1)
     np.testing.assert_allclose(resample.convolve_up(x, kernel), expected.convolve_up(x, kernel), atol=1e-5)
 
@@ -43,6 +44,17 @@ def test_convolve_up_is_transposed_convolution_then_filter(size):
 def test_convolve_down_is_filter_then_stride(size):
     x, kernel = noise(2, *size, 3), noise(3, 3, 3, 2, seed=1)
     np.testing.assert_allclose(resample.convolve_down(x, kernel), expected.convolve_down(x, kernel), atol=1e-5)
+
+
+def test_off_the_cpu_an_up_layer_multiplies_nine_times_for_each_pixel_and_pair_of_channels(monkeypatch):
+    """By phases it would be 16 times; the zeros between the pixels are not counted, those around them are few."""
+    counts = {}
+    for platform in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda platform=platform: platform)
+        shapes = jax.ShapeDtypeStruct((2, 16, 16, 3), jnp.float32), jax.ShapeDtypeStruct((3, 3, 3, 5), jnp.float32)
+        lowered = jax.jit(lambda x, kernel: resample.convolve_up_plain(x, kernel)).lower(*shapes)
+        counts[platform] = hlo.Program(lowered.as_text(dialect="hlo")).flops() / (2 * 2 * 16 * 16 * 3 * 5)
+    assert counts == {"cpu": pytest.approx(16, rel=0.15), "gpu": pytest.approx(9, rel=1e-6)}
 
 
 def products(name, x, kernel):
