@@ -41,18 +41,19 @@ def test_convolve_up_is_transposed_convolution_then_filter(backend, size):
 
 
 @pytest.mark.parametrize("size", [(8, 12), (8, 6)])
-def test_convolve_down_is_filter_then_stride(size):
+def test_convolve_down_is_filter_then_stride(backend, size):
     x, kernel = noise(2, *size, 3), noise(3, 3, 3, 2, seed=1)
     np.testing.assert_allclose(resample.convolve_down(x, kernel), expected.convolve_down(x, kernel), atol=1e-5)
 
 
-def test_off_the_cpu_an_up_layer_multiplies_nine_times_for_each_pixel_and_pair_of_channels(monkeypatch):
-    """By phases it would be 16 times; the zeros between the pixels are not counted, those around them are few."""
+@pytest.mark.parametrize(("operator", "side"), [(resample.convolve_up_plain, 16), (resample.convolve_down_plain, 32)])
+def test_off_the_cpu_a_resampling_layer_multiplies_nine_times_a_pixel(operator, side, monkeypatch):
+    """By phases it is 16 times for each pair of channels. Zeros between the pixels are not counted."""
     counts = {}
     for platform in ("cpu", "gpu"):
         monkeypatch.setattr(jax, "default_backend", lambda platform=platform: platform)
-        shapes = jax.ShapeDtypeStruct((2, 16, 16, 3), jnp.float32), jax.ShapeDtypeStruct((3, 3, 3, 5), jnp.float32)
-        lowered = jax.jit(lambda x, kernel: resample.convolve_up_plain(x, kernel)).lower(*shapes)
+        shapes = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32), jax.ShapeDtypeStruct((3, 3, 3, 5), jnp.float32)
+        lowered = jax.jit(lambda x, kernel: operator(x, kernel)).lower(*shapes)
         counts[platform] = hlo.Program(lowered.as_text(dialect="hlo")).flops() / (2 * 2 * 16 * 16 * 3 * 5)
     assert counts == {"cpu": pytest.approx(16, rel=0.15), "gpu": pytest.approx(9, rel=1e-6)}
 
