@@ -1,6 +1,5 @@
 import copy
 import io
-import pathlib
 import shutil
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image
 
 from sdgan_jax import config as config_lib
 from sdgan_jax.data import stream
+from tests.data import damage
 
 NAMES = ("none", "mask", "beard")
 TRAIN, VALIDATION = 11, 3
@@ -304,17 +304,11 @@ def test_a_broken_image_is_named_in_one_line(config):
 
 
 def broken_copy(config, folder, records):
-    """Copies the tiny faces, and flips a bit in some records of the training split; returns the config of the copy."""
-    stored = stream.Examples(config, "train").source
-    root = pathlib.Path(shutil.copytree(config.data_dir, folder / "copy"))
-    (file,) = root.rglob("tiny_faces-train.array_record*")
-    whole = file.read_bytes()
-    bits = bytearray(whole)
-    for record in records:
-        image = stored[record]["image"]
-        bits[whole.index(image[8:]) + len(image) // 2] ^= 4
-    file.write_bytes(bits)
-    return changed(config, data_dir=str(root))
+    """Copies the tiny faces, and damages some records of the training split; returns the config of the copy."""
+    stream.Examples(config, "train")  # prepares them
+    copied = changed(config, data_dir=str(shutil.copytree(config.data_dir, folder / "copy")))
+    damage.flip_bits(copied, records)
+    return copied
 
 
 def replaced(config, seen, records):
