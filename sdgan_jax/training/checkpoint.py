@@ -310,16 +310,25 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
         barrier_sync_key_prefix=f"process_{here}" if alone else None,
     )
     place = epath.Path(workdir)
-    return ocp.CheckpointManager(
-        (place if outputs.is_remote(place) else place.resolve()) / directories.CHECKPOINTS,
-        item_handlers={
-            "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
-            "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
-        },
-        options=ocp.CheckpointManagerOptions(
-            best_fn=_score, best_mode="max", multiprocessing_options=processes, **options
-        ),
-    )
+    folder = (place if outputs.is_remote(place) else place.resolve()) / directories.CHECKPOINTS
+    try:
+        return ocp.CheckpointManager(
+            folder,
+            item_handlers={
+                "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
+                "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
+            },
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_score, best_mode="max", multiprocessing_options=processes, **options
+            ),
+        )
+    except Exception as error:  # the manager reads the scores of all checkpoints
+        for file in folder.glob("*/metrics/metrics"):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                _score(directories.read_object(file))
+                continue
+            raise DamagedError(f"{file} is damaged; move {file.parent.parent} away, and start again") from error
+        raise
 
 
 def _check_scores(folder: epath.Path) -> None:

@@ -178,6 +178,15 @@ def test_files_of_the_user_are_refused_before_anything_is_done(folder, name):
     assert os.listdir(folder / "out") == [name] and (folder / "out" / name).read_text() == "mine"
 
 
+@pytest.mark.parametrize("change", [lambda row: row + ",more", lambda row: row.rpartition(",")[0]])
+def test_a_manifest_with_other_cells_than_columns_is_refused(folder, change):
+    do(plan(folder))
+    header, row, *others = (folder / "out" / "manifest.csv").read_text().splitlines()
+    (folder / "out" / "manifest.csv").write_text("\n".join([header, change(row), *others]))
+    with pytest.raises(ValueError, match="manifest.csv is no manifest that can be read; move it away"):
+        plan(folder)
+
+
 def test_results_of_another_command_are_not_replaced(folder):
     pictures.write_png(folder / "out" / "a.png", np.zeros((20, 20, 3), np.uint8), "sdgan-jax edit")
     with pytest.raises(FileExistsError, match="a.png exists and was not written by sdgan-jax wear"):
