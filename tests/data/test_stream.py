@@ -1,5 +1,7 @@
 import copy
 import io
+import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -375,6 +377,26 @@ def test_sheets_leave_broken_images_out(config, tmp_path):
     damaged = broken_copy(config, tmp_path, (0,))
     seen, whole = (numbers([stream.first_images(c, TRAIN + VALIDATION)]) for c in (damaged, config))
     assert seen == whole[:VALIDATION] + whole[VALIDATION + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("", "Expecting value"), ('{"name": ', "Expecting value"), (None, "has not been generated")]
+)
+def test_a_folder_that_was_written_by_halves_is_named(config, tmp_path, text, reason):
+    damaged = broken_copy(config, tmp_path, ())
+    (file,) = (tmp_path / "copy").rglob("tiny_faces/1.0.0/dataset_info.json")
+    file.unlink() if text is None else file.write_text(text)
+    words = rf"^tiny_faces: its folder in {tmp_path}/copy is incomplete or damaged \(.*{reason}.*; move it away, and"
+    with pytest.raises(ValueError, match=words) as raised:
+        stream.train_iterator(damaged)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_data_set_is_described_by_version_and_exact_size(config):
+    iterator = stream.train_iterator(config)
+    (file,) = pathlib.Path(config.data_dir).rglob("tiny_faces/1.0.0/dataset_info.json")
+    splits = {split["name"]: split for split in json.loads(file.read_text())["splits"]}
+    assert iterator.dataset == f"tiny_faces/1.0.0: {TRAIN} images, {splits['train']['numBytes']} bytes"
 
 
 @pytest.fixture(scope="module")
