@@ -75,7 +75,9 @@ def test_a_damaged_score_is_named(tmp_path, config, content):
         lambda: checkpoint.open_state(tmp_path, {"step": jax.ShapeDtypeStruct((), np.int32)}),
         lambda: checkpoint.Checkpoints(tmp_path, config),
     ):
-        with pytest.raises(checkpoint.DamagedError, match=f"^{file} is damaged; move {file.parent.parent} away, and start"):
+        with pytest.raises(
+            checkpoint.DamagedError, match=f"^{file} is damaged; move {file.parent.parent} away, and start"
+        ):
             read()
 
 
