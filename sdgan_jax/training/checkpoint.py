@@ -311,24 +311,16 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
     )
     place = epath.Path(workdir)
     folder = (place if outputs.is_remote(place) else place.resolve()) / directories.CHECKPOINTS
-    try:
-        return ocp.CheckpointManager(
-            folder,
-            item_handlers={
-                "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
-                "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
-            },
-            options=ocp.CheckpointManagerOptions(
-                best_fn=_score, best_mode="max", multiprocessing_options=processes, **options
-            ),
-        )
-    except Exception as error:  # the manager reads the scores of all checkpoints
-        for file in folder.glob("*/metrics/metrics"):
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                _score(directories.read_object(file))
-                continue
-            raise DamagedError(f"{file} is damaged; move {file.parent.parent} away, and start again") from error
-        raise
+    return ocp.CheckpointManager(
+        folder,
+        item_handlers={
+            "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
+            "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
+        },
+        options=ocp.CheckpointManagerOptions(
+            best_fn=_score, best_mode="max", multiprocessing_options=processes, **options
+        ),
+    )
 
 
 def _check_scores(folder: epath.Path) -> None:
@@ -337,7 +329,8 @@ def _check_scores(folder: epath.Path) -> None:
         file = step / "metrics" / "metrics"
         if step.name.isdecimal() and file.exists():
             try:
-                _score(json.loads(file.read_bytes()))
+                if not isinstance(_score(json.loads(file.read_bytes())), int | float):
+                    raise TypeError
             except (ValueError, KeyError, TypeError) as error:
                 raise DamagedError(f"{file} is damaged; move {step} away, and an earlier one is used") from error
 

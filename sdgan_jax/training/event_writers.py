@@ -104,9 +104,10 @@ class WeightsAndBiases:
                 settings=wandb.Settings(console="off"),  # the progress bar stays on the terminal
             )
         except wandb.Error as error:
+            reason = " ".join(str(error).split()).rstrip(".")
             raise RuntimeError(
-                f"--config.wandb={config.wandb}: {' '.join(str(error).split())}; log in by `wandb login`, or set "
-                "WANDB_MODE=offline and upload by `wandb sync` later"
+                f"--config.wandb={config.wandb}: {reason}; log in by `wandb login`, or set WANDB_MODE=offline and "
+                "upload by `wandb sync` later"
             ) from error
 
     def write_numbers(self, numbers: dict[str, float]) -> None:

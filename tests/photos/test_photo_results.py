@@ -146,13 +146,12 @@ def test_pictures_of_a_killed_call_are_taken_for_its_own(folder):
     assert len(do(plan(folder))) == 4
 
 
-def test_the_manifest_is_written_while_the_work_goes_on(folder):
+def test_the_manifest_is_written_while_the_work_goes_on(folder, monkeypatch):
+    monkeypatch.setattr(photo_results, "_PAUSE", 0)  # a pause of time would be too short on a busy machine
     results = plan(folder)
     with results:
         for photo in results.todo:
             make(results, photo)
-            time.sleep(0.2)
-            results.skip(photo, {}, "again")  # enters it once more, after the pause
             assert photo.label in [row["file"] for row in rows(folder)]
 
 

@@ -75,9 +75,8 @@ def test_a_damaged_score_is_named(tmp_path, config, content):
         lambda: checkpoint.open_state(tmp_path, {"step": jax.ShapeDtypeStruct((), np.int32)}),
         lambda: checkpoint.Checkpoints(tmp_path, config),
     ):
-        with pytest.raises(
-            checkpoint.DamagedError, match=f"^{file} is damaged; move {file.parent.parent} away, and start"
-        ):
+        line = f"^{file} is damaged; move {file.parent.parent} away, and"
+        with pytest.raises(checkpoint.DamagedError, match=line):
             read()
 
 
@@ -284,15 +283,6 @@ def test_a_damaged_checkpoint_is_left_for_the_one_before(tmp_path, config, capsy
     with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
         assert_equal(checkpoints.restore(make_state(0), Position()), make_state(5))
     assert (tmp_path / "damaged" / "2").is_dir()
-
-
-def test_a_score_that_cannot_be_read_is_named(tmp_path, config):
-    save(tmp_path, config, [1, 2])
-    (tmp_path / "checkpoints" / "2" / "metrics" / "metrics").write_text("{")
-    shapes = {"params": jax.eval_shape(lambda: make_state(0)).params}
-    for read in (lambda: checkpoint.Checkpoints(tmp_path, config), lambda: checkpoint.open_state(tmp_path, shapes)):
-        with pytest.raises(checkpoint.DamagedError, match="2/metrics/metrics is damaged; move .*/2 away"):
-            read()
 
 
 def test_where_every_checkpoint_is_damaged_the_newest_is_named(tmp_path, config):
