@@ -8,7 +8,7 @@ import re
 RENDERED, PHOTOS = "rendered", "photos"
 SIZES = {RENDERED: (32, 64, 128, 256), PHOTOS: (64, 128, 256, 512, 1024)}  # resolutions of each source
 _NAME = re.compile(
-    rf"(?:megn/)?(?P<config>(?P<source>{RENDERED}|{PHOTOS})_(?P<resolution>\d+)(?:_n(?P<images>[1-9]\d*))?)(?::.*)?"
+    rf"(?:megn/)?(?P<config>(?P<source>{RENDERED}|{PHOTOS})_(?P<resolution>\d{{1,6}})(?:_n(?P<images>[1-9]\d{{0,11}}))?)(?::.*)?"
 )
 
 

@@ -318,7 +318,7 @@ def validate(config: Config) -> Config:
     named = names.parse(config.dataset)
     if named and named.resolution != resolution:
         raise ValueError(
-            f"config.dataset is {config.dataset!r} but config.resolution is {resolution}; "
+            f"config.dataset is {ranges.shown(config.dataset)} but config.resolution is {resolution}; "
             f"set both to the same size, e.g. --config.resolution={named.resolution}"
         )
     if config.attributes[:1] != ("none",):

@@ -60,3 +60,7 @@ def test_the_configs_of_the_builder_are_those_of_the_grammar():
 @pytest.mark.parametrize(("resolution", "name"), [(8, "rendered_32"), (128, "rendered_128"), (1024, "rendered_256")])
 def test_the_nearest_size(resolution, name):
     assert names.nearest_rendered(resolution) == name
+
+
+def test_numbers_of_absurd_length_are_no_name():
+    assert names.parse("rendered_" + "6" * 5000) is None and names.parse("rendered_64_n" + "6" * 5000) is None
