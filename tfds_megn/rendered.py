@@ -1,4 +1,4 @@
-"""Splits of the rendered faces, and their TFDS examples with PNG images."""
+"""Splits of the rendered and the varied faces, and their TFDS examples with PNG images."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from tfds_megn import names, varied
 from tfds_megn.params import ATTRIBUTES, sample_params
 from tfds_megn.render import render
 
@@ -84,17 +85,19 @@ def render_tasks(faces: list[Face], size: int) -> list[tuple[tuple[Face, ...], i
     return [(tuple(faces[start : start + per_task]), size) for start in range(0, len(faces), per_task)]
 
 
-def render_examples(task: tuple[tuple[Face, ...], int]) -> list[dict[str, Any]]:
+def render_examples(task: tuple[tuple[Face, ...], int], source: str = names.RENDERED) -> list[dict[str, Any]]:
     """Renders faces.
 
     Args:
       task: the faces, and the height and width of the images in pixels.
+      source: one of `names.DRAWN`.
 
     Returns:
       One TFDS example per face, its image encoded as PNG (bytes).
     """
     faces, size = task
-    params = np.stack([sample_params(face.identity, face.variant) for face in faces])  # [N,P]
+    sample = varied.sample_params if source == names.VARIED else sample_params
+    params = np.stack([sample(face.identity, face.variant) for face in faces])  # [N,P]
     images = render(params, [face.attribute for face in faces], size)  # u8[N,H,W,3]
     return [
         {

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from tfds_megn.additions import ADDITIONS
 from tfds_megn.head import bare, pose_matrix
 from tfds_megn.params import PARAM_NAMES, as_face
 from tfds_megn.render import check_size, table_side
@@ -142,7 +143,7 @@ def _landmarks_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
     bridge = np.linspace(face.eye_height, face.nose_length, 4)
     points.append(np.stack([np.zeros(4), bridge]))
     wing = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
-    points.append(np.stack([wing * (face.nose_width + 0.03), face.nose_length + 0.085 - 0.05 * wing * wing]))
+    points.append(np.stack([wing * (face.nose_width + 0.03), face.nose_length + face.nose_under - 0.05 * wing * wing]))
     x = np.array([-1.0, -0.4, 0.4, 1.0, 0.4, -0.4])  # inner corner, upper lid outwards, outer corner, lower lid back
     side, top, bottom = lid_lines(face, x)
     both_sides(side, np.where(np.arange(6) < 4, top, bottom), [3, 2, 1, 0, 5, 4])
@@ -167,7 +168,7 @@ def _jaw_v(away: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def mean_landmarks() -> np.ndarray:
     """Face coordinates f32[2,68] of the mean face's landmarks."""
-    face = SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | MEAN_FACE)
+    face = SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | ADDITIONS | MEAN_FACE)
     return np.stack(_landmarks_on(face))
 
 

@@ -22,6 +22,7 @@ class PRNetConfig:
     data_dir: Path = ""  # where prepared datasets live; "" is TFDS's own default
     resolution: Literal[64, 128, 256] = 64  # side of the images and of the map
     channels: Count = 16  # channels of the first convolution; each halving of the resolution doubles them
+    init: Path = ""  # position network directory that the run starts from; its stages are left out
 
     batch_size: Count = 16  # over all devices
     total_steps: Count = 7500
@@ -43,6 +44,7 @@ class PRNetConfig:
     shift: Share = 0.06  # share of the side of the image
     colour: NonNegative = 0.25  # brightness and logarithm of contrast; half as much for each colour channel
     occlusion: Share = 0.3  # probability of a patch in front of the face
+    photo: Share = 0.0  # probability of each kind of blur, tone, noise and compression, see `degradation`
 
 
 @dataclasses.dataclass
@@ -122,8 +124,10 @@ def validate(config: NetworkConfig) -> NetworkConfig:
             f"config.blocks is {config.blocks} and config.widths {config.widths}; give both for 1 to 6 stages"
         )
     name = names.parse(config.dataset)
-    if name is None or name.source != names.RENDERED:
-        raise ValueError(f"config.dataset is {config.dataset!r}; only rendered faces have the truth: megn/rendered_<R>")
+    if name is None or name.source not in names.DRAWN:
+        raise ValueError(
+            f"config.dataset is {config.dataset!r}; only drawn faces have the truth: megn/rendered_<R>, megn/varied_<R>"
+        )
     if name.resolution != config.resolution:
         raise ValueError(
             f"config.dataset is {config.dataset!r} but config.resolution is {config.resolution}; set both to the same"

@@ -10,8 +10,9 @@ from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
     [
         ("megn/rendered_64", None),
         ("megn/rendered_64_n600", None),
-        ("megn/photos_64", "only rendered faces have the truth: megn/rendered_<R>"),
-        ("mnist", "only rendered faces have the truth: megn/rendered_<R>"),
+        ("megn/varied_64_n600", None),
+        ("megn/photos_64", "only drawn faces have the truth: megn/rendered_<R>"),
+        ("mnist", "only drawn faces have the truth: megn/rendered_<R>"),
         ("megn/rendered_32", "'megn/rendered_32' but config.resolution is 64; set both to the same"),
         ("megn/rendered_128_n600", "'megn/rendered_128_n600' but config.resolution is 64; set both to the same"),
     ],
