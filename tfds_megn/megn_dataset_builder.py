@@ -34,7 +34,7 @@ class MegnConfig(tfds.core.BuilderConfig):
     """Source, size and number of the images.
 
     Attributes:
-      source: `names.RENDERED`, `names.VARIED` or `names.PHOTOS`.
+      source: one of `names.DRAWN`, or `names.PHOTOS`.
       resolution: width and height of the images in pixels.
       num_images: number of rendered images in all splits together; unused for photos.
     """
@@ -111,7 +111,7 @@ class _SameBytesWriter(writer.ExampleWriter):
 
 
 class Builder(tfds.core.ShardBasedBuilder):
-    """Builds `megn/rendered_<R>`, `megn/varied_<R>`, each also with `_n<images>`, and `megn/photos_<R>`.
+    """Builds `megn/<rendered|natural|varied>_<R>`, each also with `_n<images>`, and `megn/photos_<R>`.
 
     Shards are streamed to disk one after the other, because the shuffle of TFDS's general builder needs TensorFlow
     above 1 GB.
@@ -163,7 +163,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             "id": tfds.features.Text(),
         }
         if self.builder_config.source in names.DRAWN:
-            count = len(VARIED_NAMES if self.builder_config.source == names.VARIED else PARAM_NAMES)
+            count = len(PARAM_NAMES if self.builder_config.source == names.RENDERED else VARIED_NAMES)
             features["identity"] = tfds.features.Scalar(dtype=np.int64)
             features["params"] = tfds.features.Tensor(shape=(count,), dtype=np.float32)
         return self.dataset_info_from_configs(

@@ -50,7 +50,7 @@ def data_source(
     if num_images is not None:
         if not name.startswith(tuple(f"{source}_" for source in names.DRAWN)):
             raise ValueError(
-                f"num_images is for the rendered and varied configs; {name} has one image for each of your photos"
+                f"num_images is for the configs of drawn faces; {name} has one image for each of your photos"
             )
         rendered.check_num_images(num_images)
         if num_images != rendered.NUM_IMAGES:

@@ -1,4 +1,4 @@
-"""Splits of the rendered and the varied faces, and their TFDS examples with PNG images."""
+"""Splits of the drawn faces, and their TFDS examples with PNG images."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ MIN_IMAGES = 30
 SPLITS = ("train", "validation", "test")
 # One variant (pose, light, expression, background) per attribute: each identity has every attribute once.
 VARIANTS_PER_IDENTITY = len(ATTRIBUTES)
+SAMPLERS = {names.RENDERED: sample_params, names.NATURAL: varied.sample_natural, names.VARIED: varied.sample_params}
 # Pixels in one task of a worker: large enough to hide its overhead, small enough for a steady progress bar.
 _PIXELS_PER_TASK = 8 * 64 * 64
 
@@ -96,8 +97,7 @@ def render_examples(task: tuple[tuple[Face, ...], int], source: str = names.REND
       One TFDS example per face, its image encoded as PNG (bytes).
     """
     faces, size = task
-    sample = varied.sample_params if source == names.VARIED else sample_params
-    params = np.stack([sample(face.identity, face.variant) for face in faces])  # [N,P]
+    params = np.stack([SAMPLERS[source](face.identity, face.variant) for face in faces])  # [N,P]
     images = render(params, [face.attribute for face in faces], size)  # u8[N,H,W,3]
     return [
         {

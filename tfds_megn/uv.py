@@ -26,6 +26,12 @@ from tfds_megn.surface import MEAN_AXES, face_coordinates, radius
 UV_AZIMUTH = np.deg2rad(80.0)
 UV_TOP, UV_BOTTOM = np.deg2rad(-46.0), np.deg2rad(76.0)
 
+_JAW = slice(0, 17)
+# Directions from the centre of the mean head, in degrees to the side and below the horizon, of the landmarks of the jaw
+# from the ear to the chin. Their heights in a frontal picture are those of 300-W's mean (as OpenFace publishes it);
+# from the fifth on, the contour itself lies further out, beyond the part of the square that networks are trained on.
+_JAW_ANGLES = ((76, 2), (66, 15), (67, 28.5), (60, 41), (52, 50), (41, 59.5), (27, 67.5), (12.5, 71.5), (0, 73))
+
 # Means of the parameters that move landmarks, over the faces that `sample_params` draws.
 MEAN_FACE = {
     "eye_spacing": 0.272, "eye_height": 0.0, "eye_size": 0.163, "eye_tilt": 0.06, "eye_open": 1.0, "brow_raise": 0.0,
@@ -54,7 +60,7 @@ def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
     """
     face = as_face(params)
     check_size(size)
-    moved = np.stack(_landmarks_on(face)) - mean_landmarks()  # [2,68]
+    moved = np.stack(_knots_on(face)) - _mean_knots()  # [2,68]
     # No matrix product: BLAS would start threads for it, which wait for each other where several processes draw.
     s, t = _mean_coordinates(size) + np.einsum("al,ln->an", moved.astype(np.float32), _moves(size))
     a, b, _ = MEAN_AXES
@@ -84,7 +90,15 @@ def landmarks(params: np.ndarray, size: int = 256) -> np.ndarray:
     """
     face = as_face(params)
     check_size(size)
-    return _positions(face, *_landmarks_on(face), size)
+    s, t = np.stack(_knots_on(face))
+    moved = np.stack([s, t]) - _mean_knots()
+    s[_JAW], t[_JAW] = _mean_jaw() + np.einsum("al,ln->an", moved.astype(np.float32), _jaw_moves())
+    return _positions(face, s, t, size)
+
+
+def outline(params: np.ndarray, size: int = 256) -> np.ndarray:
+    """Positions f32[68,3] of points along the edge of the face and of the 51 inner landmarks, as in `landmarks`."""
+    return _positions(as_face(params), *_knots_on(as_face(params)), size)
 
 
 def uv_directions(size: int) -> np.ndarray:
@@ -127,11 +141,12 @@ def _uv_of(s: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.stack(uv, -1).astype(np.float32)
 
 
-def _landmarks_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
-    """Face coordinates f32[68] each of the 68 landmarks: brows, nose, eyes and lips lie where `skin` paints them."""
-    x = np.linspace(-1, 1, 17)  # along the jaw: fixed directions, the head's shape does the rest
-    jaw = _direction(0.5 + 0.5 * np.deg2rad(78) / UV_AZIMUTH * x, _jaw_v(np.abs(x)))
-    points = [np.stack(face_coordinates(*jaw)[:2])]
+def _knots_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
+    """Face coordinates f32[68] each of the spline's knots: 17 along the edge of the face, and the inner landmarks.
+
+    Those of the edge do not move. Brows, nose, eyes and lips lie where `skin` paints them.
+    """
+    points = [np.stack(face_coordinates(*_direction(*EDGE.T))[:2])]
 
     def both_sides(side: np.ndarray, t: np.ndarray, order: list[int]) -> None:
         """Adds the left part of the picture, in this order, then its mirror image."""
@@ -160,16 +175,32 @@ def _landmarks_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
     return s, t
 
 
-def _jaw_v(away: np.ndarray) -> np.ndarray:
-    """V of the jaw line, from the chin (0) to the ear (1)."""
-    return (np.deg2rad(70 - 58 * away**2.2) - UV_TOP) / (UV_BOTTOM - UV_TOP)
+def _edge() -> np.ndarray:
+    """Places f64[17,2] on the square, (u, v), along the edge of the face, from the left ear over the chin."""
+    x = np.linspace(-1, 1, 17)
+    below = np.deg2rad(70 - 58 * np.abs(x) ** 2.2)
+    return np.stack([0.5 + 0.5 * np.deg2rad(78) / UV_AZIMUTH * x, (below - UV_TOP) / (UV_BOTTOM - UV_TOP)], -1)
+
+
+def _mean_jaw() -> np.ndarray:
+    """Face coordinates f32[2,17] of the landmarks of the jaw on the mean face."""
+    azimuth, below = np.deg2rad(_JAW_ANGLES).T
+    azimuth, below = np.append(-azimuth, azimuth[-2::-1]), np.append(below, below[-2::-1])
+    jaw = _direction(0.5 + 0.5 * azimuth / UV_AZIMUTH, (below - UV_TOP) / (UV_BOTTOM - UV_TOP))
+    return np.stack(face_coordinates(*jaw)[:2])
 
 
 @lru_cache(maxsize=1)
 def mean_landmarks() -> np.ndarray:
     """Face coordinates f32[2,68] of the mean face's landmarks."""
+    return np.concatenate([_mean_jaw(), _mean_knots()[:, 17:]], 1)
+
+
+@lru_cache(maxsize=1)
+def _mean_knots() -> np.ndarray:
+    """Face coordinates f32[2,68] of the spline's knots on the mean face."""
     face = SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | ADDITIONS | MEAN_FACE)
-    return np.stack(_landmarks_on(face))
+    return np.stack(_knots_on(face))
 
 
 @lru_cache(maxsize=4)
@@ -180,7 +211,18 @@ def _mean_coordinates(size: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _moves(size: int) -> np.ndarray:
-    """Share f32[68,size²] of each landmark's move that each texel follows, by a thin-plate spline.
+    """Share f32[68,size²] of each knot's move that each texel follows."""
+    return _moves_at(_mean_coordinates(size))
+
+
+@lru_cache(maxsize=1)
+def _jaw_moves() -> np.ndarray:
+    """Share f32[68,17] of each knot's move that the landmarks of the jaw follow."""
+    return _moves_at(_mean_jaw())
+
+
+def _moves_at(at: np.ndarray) -> np.ndarray:
+    """Share f32[68,N] of each knot's move that points f32[2,N] of the mean face follow, by a thin-plate spline.
 
     Anchors along the border of the square stay where they are.
     """
@@ -189,8 +231,8 @@ def _moves(size: int) -> np.ndarray:
         np.stack([k + 0 * inner, inner]) for k in (0.0, 1.0)
     ]
     anchors = np.stack(face_coordinates(*_direction(*np.concatenate(border, 1)))[:2])
-    knots = np.concatenate([mean_landmarks(), anchors], 1)  # [2,K]
-    return spline(knots, _mean_coordinates(size))[:68].astype(np.float32)
+    knots = np.concatenate([_mean_knots(), anchors], 1)  # [2,K]
+    return spline(knots, at)[:68].astype(np.float32)
 
 
 def spline(knots: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -216,4 +258,5 @@ def _bending(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return square * np.log(np.maximum(square, 1e-12))
 
 
+EDGE: np.ndarray = _edge()  # f64[17,2], (u, v) of points along the edge of the face, on every position map
 LANDMARKS: np.ndarray = _uv_of(*mean_landmarks())  # f32[68,2], (u, v) of the landmarks on every position map

@@ -1,4 +1,4 @@
-"""Parameters of varied faces: the same heads as `params.sample_params`, with real proportions, seen as photos see them.
+"""Parameters of faces with real proportions: natural ones, and varied ones, which are seen as photos see them.
 
 The shapes follow the mean of the 68 landmarks of 300-W (the inner 51 as dlib's face alignment has them): eyes and nose
 are smaller than in `sample_params`, brows longer, nose and mouth higher. Poses reach profiles, mouths open wide, eyes
@@ -13,9 +13,10 @@ import numpy as np
 from tfds_megn import params
 from tfds_megn.additions import ADDITIONS
 from tfds_megn.params import PARAM_NAMES, SEED, VARIED_NAMES
-from tfds_megn.uv import landmarks
+from tfds_megn.uv import outline
 
-SHARE = 0.6  # mean of width and height of the landmarks' box, in sides of the picture
+# Mean of width and height of the face's box, and its centre, in sides of the picture: those of rendered faces.
+SHARE, CENTRE = 0.467, (0.50, 0.645)
 MOST_YAW, MOST_PITCH, MOST_ROLL = 75.0, 45.0, 30.0  # degrees
 BACKGROUNDS = 6  # values of `back_kind`; `backdrop` draws the last two
 _DEGREE = np.pi / 180
@@ -43,13 +44,7 @@ def sample_params(identity: int, variant: int = 0) -> np.ndarray:
     Raises:
       ValueError: if a number is negative.
     """
-    values = dict(zip(PARAM_NAMES, params.sample_params(identity, variant).tolist(), strict=True)) | ADDITIONS
-    rng = np.random.default_rng(np.random.SeedSequence((SEED, 3, int(identity))))
-    for name, (old, new, factor) in _SHAPES.items():
-        values[name] = new + factor * (values[name] - old)
-    values["lip_upper"], values["lip_lower"] = max(values["lip_upper"], 0.015), max(values["lip_lower"], 0.02)
-    values["brow_thick"] = max(values["brow_thick"], 0.008)
-    values |= {"brow_half": rng.normal(0.21, 0.015), "nose_under": rng.normal(0.115, 0.010)}
+    values = _natural(identity, variant)
     rng = np.random.default_rng(np.random.SeedSequence((SEED, 4, int(identity), int(variant))))
     for draw in (_pose, _light, _expression, _cover):
         values |= draw(rng, values)
@@ -57,6 +52,25 @@ def sample_params(identity: int, variant: int = 0) -> np.ndarray:
     values["brow_density"] = rng.uniform(0.15, 1.0)
     values["mustache_thick"] = rng.uniform(0.7, 2.0)
     return _framed(rng, values)
+
+
+def sample_natural(identity: int, variant: int = 0) -> np.ndarray:
+    """Draws one face with real proportions in the photograph of `params.sample_params`; for the rest, as above."""
+    values = _natural(identity, variant)
+    rng = np.random.default_rng(np.random.SeedSequence((SEED, 5, int(identity), int(variant))))
+    values |= {"eye_open": 0.86 * values["eye_open"], "teeth": rng.uniform(0.3, 1.2)}
+    return np.array([values[name] for name in VARIED_NAMES], dtype=np.float32)
+
+
+def _natural(identity: int, variant: int) -> dict[str, float]:
+    """Returns the parameters of `params.sample_params` with real proportions."""
+    values = dict(zip(PARAM_NAMES, params.sample_params(identity, variant).tolist(), strict=True)) | ADDITIONS
+    rng = np.random.default_rng(np.random.SeedSequence((SEED, 3, int(identity))))
+    for name, (old, new, factor) in _SHAPES.items():
+        values[name] = new + factor * (values[name] - old)
+    values["lip_upper"], values["lip_lower"] = max(values["lip_upper"], 0.015), max(values["lip_lower"], 0.02)
+    values["brow_thick"] = max(values["brow_thick"], 0.008)
+    return values | {"brow_half": rng.normal(0.21, 0.015), "nose_under": rng.normal(0.115, 0.010)}
 
 
 def _mixed(rng: np.random.Generator, deviation: float, share: float, low: float, high: float) -> float:
@@ -124,13 +138,14 @@ def _cover(rng: np.random.Generator, values: dict[str, float]) -> dict[str, floa
 
 
 def _framed(rng: np.random.Generator, values: dict[str, float]) -> np.ndarray:
-    """Returns the parameters with the scale and place in the picture that a finder's frame has, roughly."""
+    """Returns the parameters with about the scale and place in the picture that the frames of a finder have."""
     values |= {"scale": 1.0, "shift_x": 0.0, "shift_y": 0.0}
     face = np.array([values[name] for name in VARIED_NAMES], dtype=np.float32)
-    points = (landmarks(face, 64)[:, :2] + 0.5) / 32.0 - 1.0
+    points = (outline(face, 64)[:, :2] + 0.5) / 32.0 - 1.0
     low, high = points.min(0), points.max(0)
-    scale = 2.0 * SHARE / float((high - low).mean()) * np.exp(rng.normal(0.0, 0.08))
-    x, y = 2.0 * np.clip(rng.normal(0.0, 0.035, 2), -0.09, 0.09) - 0.5 * scale * (low + high)
+    scale = 2.0 * SHARE / float((high - low).mean()) * np.exp(rng.normal(0.0, 0.05))
+    middle = np.array(CENTRE) + np.clip(rng.normal(0.0, 0.02, 2), -0.05, 0.05)
+    x, y = 2.0 * middle - 1.0 - 0.5 * scale * (low + high)
     for name, value in {"scale": scale, "shift_x": x, "shift_y": y}.items():
         face[VARIED_NAMES.index(name)] = value
     return face
