@@ -25,7 +25,7 @@ class PRNetConfig:
     init: Path = ""  # position network directory that the run starts from; its stages are left out
 
     batch_size: Count = 16  # over all devices
-    total_steps: Count = 7500
+    total_steps: Natural = 7500  # 0: only stages are fitted, to the network of `init`
     learning_rate: NonNegative = 6e-3  # Muon's peak rate, after a twentieth of the run; then half a cosine to 0
     settle: Share = 0.5  # share of the run, at its end, in which batch normalisation uses its averages, which stay
     stages: Natural = 3  # stages of supervised descent, fitted after the last step; 0 for none
@@ -123,11 +123,12 @@ def validate(config: NetworkConfig) -> NetworkConfig:
         raise ValueError(
             f"config.blocks is {config.blocks} and config.widths {config.widths}; give both for 1 to 6 stages"
         )
+    if isinstance(config, PRNetConfig) and not config.total_steps and not config.init:
+        raise ValueError("config.total_steps is 0; give the network to fit stages to by config.init")
     name = names.parse(config.dataset)
     if name is None or name.source not in names.DRAWN:
-        raise ValueError(
-            f"config.dataset is {config.dataset!r}; only drawn faces have the truth: megn/rendered_<R>, megn/varied_<R>"
-        )
+        known = ", ".join(f"megn/{source}_<R>" for source in names.DRAWN)
+        raise ValueError(f"config.dataset is {config.dataset!r}; only drawn faces have the truth: {known}")
     if name.resolution != config.resolution:
         raise ValueError(
             f"config.dataset is {config.dataset!r} but config.resolution is {config.resolution}; set both to the same"

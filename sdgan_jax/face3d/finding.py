@@ -171,11 +171,11 @@ def _search(
     """Returns the squares f64[N,3] of the best candidates among these, framed as in training."""
     points = _steady_points(levels, squares, glance, layout, _SIMILAR, _GLANCED)
     for _ in range(_ROUNDS - 1):
-        squares = _frame_as_trained(points, framing)
+        squares = frame_as_trained(points, framing)
         points = _predict_landmarks(levels, squares, _FRAMES[:1], glance, layout)[:, 0]
         points = points[_plausible(points, squares)]
-    points = _steady_points(levels, _frame_as_trained(points, framing), predict, layout, _SAME, _UNSTEADY)
-    return _frame_as_trained(points, framing)
+    points = _steady_points(levels, frame_as_trained(points, framing), predict, layout, _SAME, _UNSTEADY)
+    return frame_as_trained(points, framing)
 
 
 def _steady_points(
@@ -248,7 +248,7 @@ def pyramid(
     return np.array(squares)
 
 
-def _frame_as_trained(points: np.ndarray, framing: Framing) -> np.ndarray:
+def frame_as_trained(points: np.ndarray, framing: Framing) -> np.ndarray:
     """Returns the squares f64[N,3] in which landmarks f32[N,68,2] lie as in training."""
     low, high = points.min(1), points.max(1)
     side = np.maximum((high - low).mean(-1, keepdims=True) / framing.share, 8.0)

@@ -22,7 +22,6 @@ REGIONS = ("eyes", "nose", "mouth", "chin", "cheeks", "forehead")
 PRNET_SIZE = 256
 UNDER_JAW = 0.035  # share of the square; masks and beards reach this far below the line from ear to chin
 LANDMARK_WEIGHT, FEATURE_WEIGHT, FACE_WEIGHT = 16.0, 4.0, 3.0  # Feng et al. 2018, section 3.2; the neck has 0
-_JAW = slice(0, 17)
 _AXES = (0.70, 1.0, 0.86)  # half axes of the head's ellipsoid, on which (s, t) are x and y, see tfds_megn
 
 
@@ -63,8 +62,7 @@ def megn(size: int) -> Layout:
     """
     landmarks = tfds_megn.LANDMARKS
     u, v = np.meshgrid(_centres(size), _centres(size))
-    jaw = landmarks[_JAW]
-    face = v < np.interp(u, jaw[:, 0], jaw[:, 1]) + UNDER_JAW
+    face = v < np.interp(u, *uv.EDGE.T) + UNDER_JAW
     return _complete(landmarks, face, uv.uv_face_coordinates(size).transpose(1, 2, 0))
 
 

@@ -40,3 +40,9 @@ def test_the_data_set_is_of_rendered_faces_of_the_resolution(kind, dataset, mess
 def test_fields_that_do_not_fit_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         networks.validate(IdentityConfig(**fields))
+
+
+def test_a_run_without_steps_needs_a_network():
+    with pytest.raises(ValueError, match="config.total_steps is 0; give the network to fit stages to by config.init"):
+        networks.validate(PRNetConfig(total_steps=0))
+    networks.validate(PRNetConfig(total_steps=0, init="somewhere"))

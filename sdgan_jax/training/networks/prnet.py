@@ -75,7 +75,7 @@ def train(config: PRNetConfig, workdir: epath.PathLike, score: Callable[[State],
         remedy="lower --config.learning_rate",
         score=score,
     )
-    state = loop.run(what, workdir)
+    state = loop.run(what, workdir) if config.total_steps else init(config, net)
     if jax.process_index() == 0:
         coarse = pretrained.PositionNetwork(net, jax.device_get(state.variables), "megn", DEPTH_OFFSET)
         network = descent.fit(config, coarse, faces.images, maps)
@@ -96,9 +96,27 @@ def settings(config: PRNetConfig) -> dict:
 
 def init(config: PRNetConfig, net: ResFCN) -> State:
     """Returns the state at step 0."""
-    images = jnp.zeros((1, config.resolution, config.resolution, 3))
-    variables = net.init(jax.random.key(config.seed, impl="unsafe_rbg"), images)
+    if config.init:
+        variables = start(config)
+    else:
+        images = jnp.zeros((1, config.resolution, config.resolution, 3))
+        variables = net.init(jax.random.key(config.seed, impl="unsafe_rbg"), images)
     return State(jnp.zeros((), jnp.int32), variables, optimizer(config).init(variables["params"]))
+
+
+def start(config: PRNetConfig) -> Tree:
+    """Reads the variables that the run starts from.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no network in `config.init`, or it has another size or layout.
+    """
+    given = pretrained.prnet_network(config.init)
+    if (given.net, given.layout) != (ResFCN(config.resolution, config.channels), "megn"):
+        raise ValueError(
+            f"config.init is {config.init!r}, a network of {given.net.size} pixels and {given.net.channels} channels "
+            f"in the layout {given.layout}; the run needs {config.resolution}, {config.channels} and megn"
+        )
+    return given.alone.variables
 
 
 def optimizer(config: PRNetConfig) -> optax.GradientTransformation:

@@ -126,6 +126,17 @@ def test_at_the_end_of_a_run_the_averages_of_the_normalisation_stay():
         assert not any(same) if moves else all(same)
 
 
+def test_a_run_starts_from_the_network_that_it_is_given(tmp_path):
+    given = jax.device_get(prnet.init(dataclasses.replace(CONFIG, seed=3), NET).variables)
+    pretrained.write(tmp_path, "prnet", prnet.settings(dataclasses.replace(CONFIG, stages=0)), given)
+    config = dataclasses.replace(CONFIG, init=str(tmp_path))
+    jax.tree.map(np.testing.assert_array_equal, prnet.init(config, NET).variables, given)
+    with pytest.raises(
+        ValueError, match="a network of 32 pixels and 2 channels in the layout megn; the run needs 64, 2"
+    ):
+        prnet.init(dataclasses.replace(config, resolution=64), NET)
+
+
 @pytest.mark.slow
 def test_a_run_leaves_a_network_that_corrects_itself(tmp_path):
     config = PRNetConfig(
