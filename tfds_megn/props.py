@@ -19,8 +19,8 @@ def draw_hat(frame: Frame) -> None:
     if not kind:
         return
     edge = -0.62 + 0.36 * f.hat_low  # its lower edge at the forehead, in half heights of the head
-    room = f.head_width + f.hair_volume
-    _draw_part(frame, _CROWN, (0.77 * room + 0.02, 0.86 + 0.5 * f.hair_volume, 0.97 + f.hair_volume), edge)
+    room, thick = f.head_width + f.hair_volume, 1.4 * f.hair_volume  # of the hair at its thickest
+    _draw_part(frame, _CROWN, (0.80 * f.head_width + thick, 0.88 + thick, 1.02 + thick), edge)
     if kind == CAP:
         _draw_part(frame, (0.0, edge + 0.02, 0.72), (0.60 * room, 0.045, 0.62), None)
     elif kind == BRIM:

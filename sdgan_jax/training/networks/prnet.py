@@ -75,7 +75,10 @@ def train(config: PRNetConfig, workdir: epath.PathLike, score: Callable[[State],
         remedy="lower --config.learning_rate",
         score=score,
     )
-    state = loop.run(what, workdir) if config.total_steps else init(config, net)
+    if config.total_steps:
+        state = loop.run(what, workdir)
+    else:
+        state = State(jnp.zeros((), jnp.int32), start(config), optax.EmptyState())
     if jax.process_index() == 0:
         coarse = pretrained.PositionNetwork(net, jax.device_get(state.variables), "megn", DEPTH_OFFSET)
         network = descent.fit(config, coarse, faces.images, maps)
