@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -85,8 +86,8 @@ def measure_photos(
     )
     found, turns = [], []
     for position_map, square in zip(maps, squares, strict=True):
-        in_photo = alignment.from_square(position_map, square, finding.SIZE).astype(np.float32)
-        found.append(geometry.landmarks(in_photo, network.uv_layout)[:, :2])
+        in_photo = jnp.asarray(alignment.from_square(position_map, square, finding.SIZE), jnp.float32)
+        found.append(np.asarray(geometry.landmarks(in_photo, network.uv_layout))[:, :2])
         turns.append(abs(float(np.rad2deg(geometry.pose(in_photo, network.uv_layout).yaw))))
     return _table(np.array(found), np.array(truth), np.array(turns))
 
