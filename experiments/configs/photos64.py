@@ -2,7 +2,7 @@
 
 python -m experiments.train --config=experiments/configs/photos64.py --workdir=runs/photos64
 
-Hardware: any two CPU cores, ten minutes, rendering included. The network itself stays as it is; its own stages are left out.
+Hardware: any two CPU cores, ten minutes, rendering included. The network itself stays as it is, without its own stages.
 """
 
 import os
