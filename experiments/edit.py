@@ -44,6 +44,12 @@ PIVOTAL = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=100_000,
 )
+LPIPS = launch.define_path(
+    "lpips",
+    "",
+    "network directory of LPIPS (experiments.convert), the perceptual distance of --steps and --pivotal; features of "
+    "the project's own networks if empty",
+)
 ALIGN = flags.DEFINE_enum(
     "align",
     "auto",
@@ -70,8 +76,10 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError("--network and --faces are about finding faces, which --align=off leaves out; leave them out")
     most = finders.read_most(FACES.value)
     found = photo_files.find(epath.Path(INPUT.value), out)
-    edit = editing.Edit(ATTRIBUTE.value, REMOVE.value, STRENGTH.value, STEPS.value, PIVOTAL.value)
-    model = sdgan_jax.load(MODEL.value)
+    edit = editing.Edit(ATTRIBUTE.value, REMOVE.value, STRENGTH.value, STEPS.value, PIVOTAL.value, LPIPS.value)
+    model = sdgan_jax.load(MODEL.value, lpips=LPIPS.value)
+    if LPIPS.value and "E" in model.params and not (STEPS.value or PIVOTAL.value):
+        raise ValueError("--lpips is the distance of a search; give --steps or --pivotal too, or leave it out")
     finder = finders.read_finder(NETWORK.value) if ALIGN.value == "auto" else None
     print(editing.edit_photos(model, found, out, edit, finder, FORMAT.value, most))
     if finder and (line := editing.describe_domain(model)):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 import tqdm
 from absl import flags
@@ -87,9 +86,8 @@ def check_flags(config: Config) -> None:
 
 def generate(model: sdgan_jax.Model, seeds: list[int]) -> np.ndarray:
     """Generates the face u8[N,R,R,3] of each seed with the attribute, strength and truncation of the flags."""
-    dim = model.config.generator.latent_dim
     images = model.generate(
-        np.stack([jax.random.normal(jax.random.key(seed), (dim,)) for seed in seeds]),
+        latents.from_seeds(seeds, model.config.generator.latent_dim),
         ATTRIBUTE.value,
         strength=STRENGTH.value,
         truncation=TRUNCATION.value,

@@ -25,14 +25,12 @@ from typing import Any, NoReturn
 import jax
 from absl import app, flags, logging
 
-from experiments import compile_cache, presets
-from sdgan_jax.training import sharding
+from experiments import compile_cache, presets, processes
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
 
 _PACKAGES = ("__main__", "experiments", "sdgan_jax", "tfds_megn")
-_LONGEST_EVALUATION = 3600  # seconds
 MAX_SEED = 2**32 - 1  # jax.random.key takes 32 bits; a larger seed would equal a smaller one
 
 
@@ -76,31 +74,24 @@ def define_processes() -> Callable[[], None]:
     coordinator = flags.DEFINE_string(
         "coordinator",
         None,
-        "host:port of the first process; means --distributed, as do the next two. TPU pods, Slurm and Kubernetes need "
-        "none of the three",
+        "host:port of the first process; means --distributed, as do --num_processes and --process_id. TPU pods, Slurm "
+        "and Open MPI 4 need none of the three, Open MPI 5 and MPICH only this one",
     )
     num_processes = flags.DEFINE_integer("num_processes", None, "how many processes there are", lower_bound=1)
     process_id = flags.DEFINE_integer("process_id", None, "which one this is, from 0", lower_bound=0)
+    heartbeat = flags.DEFINE_integer(
+        "heartbeat",
+        processes.HEARTBEAT,
+        "seconds without a sign of life after which a process counts as dead, and the others end",
+        lower_bound=5,
+    )
 
     def join() -> None:
         if distributed.value or any(flag.value is not None for flag in (coordinator, num_processes, process_id)):
-            _join(coordinator.value, num_processes.value, process_id.value)
+            processes.join(coordinator.value, num_processes.value, process_id.value, heartbeat.value)
         open_devices()
 
     return join
-
-
-def _join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Makes one machine of all processes; raises ValueError when it is not known who the others are."""
-    try:
-        # The first process measures a trained model at the end, which the others wait for.
-        jax.distributed.initialize(coordinator, num_processes, process_id, shutdown_timeout_seconds=_LONGEST_EVALUATION)
-    except ValueError as error:
-        raise ValueError(
-            f"--distributed: {error} On a cluster that jax does not know, give --coordinator, --num_processes and "
-            "--process_id"
-        ) from error
-    sharding.connect()
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -183,11 +174,35 @@ def _guarded(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> Any:
         print(f"\n{interrupt}" if str(interrupt) else "\ninterrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        if "heartbeat" in flags.FLAGS and jax.distributed.is_initialized():
+            _leave_others(error, flags.FLAGS.heartbeat)
         if not _is_mistake(error):
             raise
-        if isinstance(error, OSError) and error.filename and error.strerror:
-            _fail(f"{error.filename}: {error.strerror}")
-        _fail(str(error))
+        _fail(_describe(error))
+
+
+def _leave_others(error: Exception, heartbeat: int) -> NoReturn:
+    """Says what ended this process of several, and ends it.
+
+    When a connection between CPUs breaks, JAX says so at once, but only after the heartbeat which process died; it then
+    ends this process by itself.
+    """
+    if "gloo" in str(error).lower() and not _is_mistake(error):
+        print("The connection to another process broke:", " ".join(str(error).split())[:200], file=sys.stderr)
+        resume = "see the logs of the others. Start all processes again: the same command resumes"
+        processes.leave(75, 2 * heartbeat + 10, f"error: another process has ended; {resume}")
+    if _is_mistake(error):
+        print("error:", _describe(error), file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    processes.leave(1, heartbeat)
+
+
+def _describe(error: Exception) -> str:
+    """Returns a user's mistake in one line."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 def _is_mistake(error: Exception) -> bool:

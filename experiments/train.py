@@ -28,6 +28,7 @@ from sdgan_jax.config import ClassifierConfig, Config, IdentityConfig, PRNetConf
 from sdgan_jax.data import stream
 from sdgan_jax.evaluation import attributes, checkpoint_metrics, edit_report, edits, networks, report
 from sdgan_jax.networks import make_networks
+from sdgan_jax.photos import aligning
 from sdgan_jax.pretrained import directories
 from sdgan_jax.training import gan, sharding
 from sdgan_jax.training import workdir as workdir_lib
@@ -55,6 +56,9 @@ def main(argv: Sequence[str]) -> None:
     preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
     workdir_lib.check_config(workdir, config)  # again when it is taken, but here before data are prepared
+    if isinstance(config, Config):
+        gan.check(config, workdir)  # seconds, before minutes of aligning
+        config = aligning.align_dataset(config)
     training = TRAININGS[type(config)]
     state = training.train(config, workdir)
     if jax.process_index():

@@ -8,45 +8,50 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # Differences of colours up to which nothing, and from which all, is edited, in shares of the strongest change of the
 # face: thin frames change the picture less than masks. Lower ones also edit pixels outside of the attribute, higher
 # ones hide weak edits. Chosen on validation faces, see docs/training.md.
 LOW, HIGH = 0.4, 0.5
-WEAKEST, STRONGEST = 0.2, 0.7  # bounds of the strongest change, in colours in [-1,1]
+WEAKEST, STRONGEST = 0.2, 1.0  # bounds of the strongest change, in colours in [-1,1]
+STRONGEST_REMOVAL = 0.7  # upper bound where an attribute is taken off, of which nothing must stay
 _REACH = 64  # sides of an image in the reach of its dilation and blur
 _NEARBY = 1 / 8  # width of the Gaussian over which differences of colour are averaged, in sides
 _UNLIKE = 0.5  # difference of colours that says that the generator drew something else there
 
 
-def blend(source: jax.Array, plain: jax.Array, edited: jax.Array) -> jax.Array:
+def blend(source: jax.Array, plain: jax.Array, edited: jax.Array, removes: bool | np.ndarray | jax.Array) -> jax.Array:
     """Lays edited faces over given ones where they were edited: (1 - a) · source + a · (edited + c).
 
     Args:
         source: f32[N,R,R,3] in [-1,1], the given faces.
         plain: f32[N,R,R,3], G's pictures of their latents.
         edited: f32[N,R,R,3], G's pictures of the edited latents.
+        removes: whether an attribute is taken off, bool[N] or one for all faces.
 
     Returns:
         f32[N,R,R,3]; the same numbers as `source` where `edited` is like `plain`. a is that of `edited_region`, c of
         `colour_correction`.
     """
-    region = edited_region(plain, edited)
+    region = edited_region(plain, edited, removes)
     share = region[..., None]
     return (1.0 - share) * source + share * (edited + colour_correction(source, plain, region))
 
 
-def edited_region(plain: jax.Array, edited: jax.Array) -> jax.Array:
+def edited_region(plain: jax.Array, edited: jax.Array, removes: bool | np.ndarray | jax.Array) -> jax.Array:
     """Marks the region that an edit changes: `changed`, between thresholds that follow the strength of the change.
 
     Args:
         plain: f32[N,R,R,3], G's pictures of the latents.
         edited: f32[N,R,R,3], G's pictures of the edited latents.
+        removes: whether an attribute is taken off, bool[N] or one for all faces.
 
     Returns:
         f32[N,R,R] in [0,1].
     """
-    strongest = jnp.clip(_differences(plain, edited).max((1, 2), keepdims=True), WEAKEST, STRONGEST)  # [N,1,1]
+    most = jnp.where(removes, STRONGEST_REMOVAL, STRONGEST).reshape(-1, 1, 1)
+    strongest = jnp.clip(_differences(plain, edited).max((1, 2), keepdims=True), WEAKEST, most)  # [N,1,1]
     return changed(plain, edited, LOW * strongest, HIGH * strongest)
 
 

@@ -1,9 +1,9 @@
 """Inversion: the latent of a given face, from which an edit of a photo starts.
 
-With an encoder E the search starts at E(x) and needs few steps. Its loss is L1 on an image pyramid and a perceptual
-distance; a pull keeps the latent near E(x), where it can be edited. Without E the search starts at the average latent
-and compares pixels alone, by their mean squared difference at every scale of the pyramid, so pose and colour are fitted
-first and detail later (a simplified form of the projector of Karras et al. 2020).
+With an encoder E the search starts at E(x) and needs few steps; without E it starts at the average latent. A pull keeps
+the latent near the start, where it can be edited. The loss is L1 on an image pyramid and a perceptual distance; without
+one, it is the mean squared difference at every scale of the pyramid, so pose and colour are fitted first and detail
+later (a simplified form of the projector of Karras et al. 2020).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import optax
 
 from sdgan_jax import losses
 from sdgan_jax.networks import Networks
-from sdgan_jax.pretrained import PerceptualNetwork
+from sdgan_jax.pretrained import DistanceTo
 from sdgan_jax.pretrained.archive import Tree
 
 STEPS = 300  # from the average latent
@@ -35,12 +35,13 @@ def default_steps(params_e: Tree | None) -> int:
 @functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="steps")
 def invert(
     nets: Networks,
-    features: PerceptualNetwork | None,
+    distance_to: DistanceTo | None,
     variables_g: Tree,
     params_e: Tree | None,
     w_avg: jax.Array,
     basis: jax.Array,
     images: jax.Array,
+    edit: jax.Array,
     *,
     steps: int,
 ) -> jax.Array:
@@ -48,12 +49,13 @@ def invert(
 
     Args:
         nets: the networks of the model.
-        features: frozen network of the perceptual distance; needed with an encoder only.
+        distance_to: the perceptual distance, such as of `PerceptualNetwork`; without one pixels are compared alone.
         variables_g: variables of G, buffers included.
         params_e: parameters of E, or None for a model without it.
         w_avg: f32[D], the start of the search in w+ without an encoder.
         basis: f32[A,D]; the latents found are those of `none`.
         images: f32[N,R,R,3] in [-1,1].
+        edit: f32[N,A], weights of the edit to come, which tell E what the faces wear (`latents.known_attributes`).
         steps: steps of Adam, from 0 on.
 
     Returns:
@@ -64,18 +66,18 @@ def invert(
         keys = jax.random.split(jax.random.key(0), count)
         start = jax.vmap(lambda key: jax.random.normal(key, w_avg.shape))(keys)
     elif params_e:
-        start = centre = nets.encode(params_e, images, w_avg)
+        start = centre = nets.encode(params_e, images, w_avg, edit)
     else:
         start = centre = jnp.broadcast_to(w_avg, (count, config.num_layers, w_avg.shape[0]))
     plain = jnp.zeros((count, config.num_attributes))
-    wanted = features(images) if params_e and features else None
+    distant = distance_to(images) if distance_to else None
     rate, pull = (LEARNING_RATE_E, PULL_E) if params_e else (LEARNING_RATE, PULL)
 
     def loss(latent: jax.Array) -> jax.Array:
         w_plus = nets.to_w_plus(variables_g, latent, plain, basis) if config.latent_space == "z" else latent
         drawn = nets.synthesize(variables_g, w_plus, "const")
-        if features and wanted:
-            distance = losses.pyramid(drawn, images) + losses.perceptual(features(drawn), wanted)
+        if distant:
+            distance = losses.pyramid(drawn, images) + distant(drawn)
         else:
             distance = losses.pyramid(drawn, images, jnp.square)
         return (distance + pull * jnp.square(latent - centre).mean(tuple(range(1, latent.ndim)))).sum()

@@ -64,6 +64,19 @@ def random_basis(key: jax.Array, num_attributes: int, dim: int) -> jax.Array:
     return jnp.concatenate((jnp.zeros((1, dim)), rows))
 
 
+def from_seeds(seeds: Sequence[int], dim: int) -> np.ndarray:
+    """Draws a latent z for each random seed; a seed always gives the same one.
+
+    Args:
+        seeds: non-negative ints.
+        dim: D.
+
+    Returns:
+        f32[N,D], standard normal.
+    """
+    return np.stack([jax.random.normal(jax.random.key(seed), (dim,)) for seed in seeds])
+
+
 def means_basis(latents: np.ndarray, labels: np.ndarray, num_attributes: int) -> Directions:
     """Estimates directions as differences of class means: the mean latent of attribute y minus that of `none`.
 
@@ -80,7 +93,7 @@ def means_basis(latents: np.ndarray, labels: np.ndarray, num_attributes: int) ->
     for attribute in range(1, num_attributes):
         if min(len(members[0]), len(members[attribute])) >= FEWEST:
             rows[attribute] = members[attribute].mean(axis=0) - members[0].mean(axis=0)
-    return _with_lengths(_unit(rows), latents, labels)
+    return _with_lengths(unit(rows), latents, labels)
 
 
 def svm_basis(
@@ -123,7 +136,7 @@ def svm_basis(
         machine = svm.SVC(kernel="linear").fit(latents[train.ravel()], sides[:, :learned].ravel())
         accuracy[attribute] = machine.score(latents[test.ravel()], sides[:, learned:].ravel())
         rows[attribute] = machine.coef_[0]
-    return _with_lengths(_unit(rows), latents, labels), accuracy
+    return _with_lengths(unit(rows), latents, labels), accuracy
 
 
 def paired_basis(attired: np.ndarray, plain: np.ndarray, labels: np.ndarray, num_attributes: int) -> Directions:
@@ -142,7 +155,7 @@ def paired_basis(attired: np.ndarray, plain: np.ndarray, labels: np.ndarray, num
     for attribute in range(1, num_attributes):
         if (labels == attribute).sum() >= FEWEST:
             rows[attribute] = (attired - plain)[labels == attribute].mean(axis=0)
-    return Directions(_unit(rows), np.linalg.norm(rows, axis=1))
+    return Directions(unit(rows), np.linalg.norm(rows, axis=1))
 
 
 def conditional_basis(directions: Directions, latents: np.ndarray, labels: np.ndarray) -> Directions:
@@ -171,7 +184,7 @@ def project_out(direction: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.zeros_like(direction) if vanished else (rest / np.linalg.norm(rest)).astype(np.float32)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit(rows: np.ndarray) -> np.ndarray:
     """Scales the rows of f32[A,D] to unit length; rows of zeros stay."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)
@@ -328,6 +341,21 @@ def attribute_weights(
         weights[:, column] = -1.0
     weights[:, 0] = ~weights[:, 1:].any(1)
     return weights
+
+
+def known_attributes(edit: jax.Array, exclusive: bool) -> jax.Array:
+    """Returns what an edit tells of faces before it: they wear what it takes off.
+
+    Args:
+        edit: f32[N,A], weights of `attribute_weights`.
+        exclusive: a face has one attribute, so that one that is taken off excludes the others.
+
+    Returns:
+        f32[N,A]: 1 for an attribute that is worn, 0 for one that is not, NaN where the edit does not tell.
+    """
+    removed = edit < 0
+    excluded = exclusive & removed.any(1, keepdims=True)
+    return jnp.where(removed, 1.0, jnp.where(excluded, 0.0, jnp.nan))
 
 
 def _columns(chosen: str | Sequence[str], names: Sequence[str]) -> list[int]:

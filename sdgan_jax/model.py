@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from etils import epath
 from jax.typing import ArrayLike
 
-from sdgan_jax import blending, inversion, latents, pivotal, pretrained
+from sdgan_jax import arguments, blending, inversion, latents, pivotal, pretrained
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.latents import Attribute
 from sdgan_jax.networks import Networks
@@ -25,26 +24,29 @@ _NETS = (("D", "params_d"), ("F", "params_f"), ("E", "params_e"))
 BATCH = 16  # images drawn in one call of the device
 
 
-def load(path: epath.PathLike | None = None, best: bool = False) -> Model:
+def load(path: epath.PathLike | None = None, best: bool = False, lpips: epath.PathLike = "") -> Model:
     """Opens a model.
 
     Args:
         path: a training workdir, one of its checkpoints (`<workdir>/checkpoints/<step>`), or a converted model
             directory; local or remote (`gs://…`). None or "" for the model that comes with the project.
         best: takes the checkpoint of a workdir with the best score instead of the newest.
+        lpips: network directory of LPIPS, the perceptual distance of `invert` and `tune`; "" for features of the
+            networks that come with the project.
 
     Returns:
         The model.
 
     Raises:
-        FileNotFoundError: there is no model; the message says what to do.
-        ValueError: the directory is damaged, or its arrays do not fit its config.
+        FileNotFoundError: there is no model, or no LPIPS; the message says what to do.
+        ValueError: a directory is damaged, or its arrays do not fit its config.
     """
     if not path:
         path = storage.SHIPPED_MODEL
         if directories.weights_of(path) is None:
             raise FileNotFoundError(f"no model comes with this installation ({path} has no weights); name a model")
-    return Model(*weights.read(path, best))
+    distance_to = pretrained.lpips_network(lpips).distance_to if lpips else None
+    return Model(*weights.read(path, best), distance_to)
 
 
 class Model:
@@ -53,13 +55,14 @@ class Model:
     Attributes:
         nets: the networks as pure functions of their parameters.
         config: the config of the training.
-        params: the trees of arrays `G` (params and buffers), `D`, `F`, `E`, and the arrays `basis` f32[A,D] with unit
-            rows and `w_avg` f32[D]. Imported weights have no `F` and no `E`, and some have no `D`.
+        params: the trees of arrays `G` (params and buffers), `D`, `F`, `E`, and the arrays `basis` f32[A,D], whose rows
+            are moves in units of `config.basis_length`, and `w_avg` f32[D]. Imported weights have no `F` and no `E`,
+            and some have no `D`.
     """
 
-    def __init__(self, nets: Networks, trees: dict[str, Any]):
-        """Joins networks and their arrays, as `weights.read` returns them."""
-        self.nets, self.config = nets, nets.config
+    def __init__(self, nets: Networks, trees: dict[str, Any], distance_to: pretrained.DistanceTo | None = None):
+        """Joins networks, their arrays, as `weights.read` returns them, and the perceptual distance, if it is given."""
+        self.nets, self.config, self._given = nets, nets.config, distance_to
         self.params = _params(trees)
         self._map = jax.jit(nets.map)
         self._draw = jax.jit(nets.synthesize, static_argnames="noise")
@@ -92,7 +95,7 @@ class Model:
             ValueError: for another shape, or a label that is missing or too much.
         """
         z = self._latent("z", z, 2)
-        return self._map(self.params["G"], z, self._label(label, z.shape[0], self.config.generator.label_dim))
+        return self._map(self.params["G"], z, arguments.label(label, z.shape[0], self.config.generator.label_dim))
 
     def synthesize(self, w_plus: ArrayLike, noise: str | jax.Array = "const") -> jax.Array:
         """Draws images.
@@ -140,7 +143,7 @@ class Model:
             ValueError: for an unknown attribute, a number out of its range, or another shape, noise or label.
         """
         z = self._latent("z", z, 2)
-        _check_finite(strength=strength, truncation=truncation)
+        arguments.check_finite(strength=strength, truncation=truncation)
         if truncation_cutoff is not None and not 0 <= truncation_cutoff <= self.config.num_layers:
             raise ValueError(f"truncation_cutoff is {truncation_cutoff}; the layers are 0 to {self.config.num_layers}")
         attributes = latents.attribute_weights(attribute, self.config.attributes, z.shape[0])
@@ -149,7 +152,7 @@ class Model:
             z,
             attributes,
             self.params["basis"],
-            self._label(label, z.shape[0], self.config.generator.label_dim),
+            arguments.label(label, z.shape[0], self.config.generator.label_dim),
             strength=strength,
             w_avg=self.params["w_avg"],
             truncation=truncation,
@@ -174,7 +177,7 @@ class Model:
         if "D" not in self.params:
             raise ValueError("this model has no discriminator; the weights that it was converted from have none")
         images = self._images(images)
-        label = self._label(label, images.shape[0], self.config.discriminator.label_dim)
+        label = arguments.label(label, images.shape[0], self.config.discriminator.label_dim)
         return self._discriminate(self.params["D"], images, label)
 
     def offset(
@@ -196,17 +199,18 @@ class Model:
         offset = self._offset(self.params.get("F", {}), images, jnp.asarray(attributes), max_attributes=int(count))
         return offset[:, 0] if self.config.latent_space == "z" else offset
 
-    def encode(self, images: ArrayLike) -> jax.Array:
+    def encode(self, images: ArrayLike, worn: str | Sequence[str] | None = None) -> jax.Array:
         """Computes the latents w+ of faces by the encoder E alone, without a search.
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
+            worn: a name or a list of names that all faces are known to wear; E recognises the attributes of others.
 
         Returns:
             f32[N,L,D].
 
         Raises:
-            ValueError: the model has no encoder, or for another shape.
+            ValueError: the model has no encoder, for an unknown attribute, or for another shape.
         """
         if "E" not in self.params:
             raise ValueError(
@@ -214,28 +218,35 @@ class Model:
                 "--config.recipe=staged"
             )
         images = self._images(images)
-        encode = functools.partial(self._encode, self.params["E"], w_avg=self.params["w_avg"])
-        return map_batches(encode, images, size=BATCH)
+        return map_batches(
+            lambda some, edit: self._encode(self.params["E"], some, self.params["w_avg"], edit),
+            images,
+            latents.attribute_weights("none", self.config.attributes, images.shape[0], worn),
+            size=BATCH,
+        )
 
-    def invert(self, images: ArrayLike, steps: int | None = None) -> jax.Array:
+    def invert(self, images: ArrayLike, steps: int | None = None, worn: str | Sequence[str] | None = None) -> jax.Array:
         """Finds latents that reproduce faces, by a search that starts at E(x) where the model has E; see `inversion`.
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
             steps: steps of the search; None for `inversion.default_steps`. Each number is compiled once.
+            worn: as in `encode`; for a model without E it makes no difference.
 
         Returns:
             z f32[N,D] where the config's latent space is "z", else w+ f32[N,L,D].
 
         Raises:
-            ValueError: steps is negative, or for another shape.
+            ValueError: steps is negative, for an unknown attribute, or for another shape.
         """
         images, params_e = self._images(images), self.params.get("E")
         steps = inversion.default_steps(params_e) if steps is None else steps
-        _check_steps(steps)
+        arguments.check_steps(steps)
         model = (self.params["G"], params_e, self.params["w_avg"], self.params["basis"])
-        find = functools.partial(inversion.invert, self.nets, self._features if params_e else None, *model, steps=steps)
-        return map_batches(find, images, size=BATCH)
+        distance_to = self._distance_to if params_e or self._given else None
+        find = functools.partial(inversion.invert, self.nets, distance_to, *model, steps=steps)
+        known = latents.attribute_weights("none", self.config.attributes, images.shape[0], worn)
+        return map_batches(find, images, known, size=BATCH)
 
     def tune(self, latent: jax.Array, images: ArrayLike, steps: int) -> Model:
         """Returns a model whose G draws given faces from their latents more exactly; see `pivotal`.
@@ -248,16 +259,16 @@ class Model:
         Raises:
             ValueError: steps is negative, or for another shape.
         """
-        _check_steps(steps)
+        arguments.check_steps(steps)
         tuned, model = copy.copy(self), (self.params["G"], self.params["basis"])
-        found = pivotal.tune(self.nets, self._features, *model, latent, self._images(images), steps=steps)
+        found = pivotal.tune(self.nets, self._distance_to, *model, latent, self._images(images), steps=steps)
         tuned.params = self.params | {"G": found}
         return tuned
 
     @functools.cached_property
-    def _features(self) -> pretrained.PerceptualNetwork:
-        """The frozen network of the perceptual distance, read when it is first needed."""
-        return pretrained.perceptual_network()
+    def _distance_to(self) -> pretrained.DistanceTo:
+        """The perceptual distance of `invert` and `tune`; the networks are read when it is first needed."""
+        return self._given or pretrained.perceptual_network().distance_to
 
     def edit(
         self,
@@ -268,8 +279,9 @@ class Model:
     ) -> jax.Array:
         """Puts attributes on given faces, or takes them off: G(latent + strength · (B[y] + O)), O by `offset`.
 
-        The latent is that of `encode` for a model with an encoder, else that of `invert`. The edit is blended into the
-        given face (`blending`): what it does not change stays as it was.
+        The latent is that of `encode` for a model with an encoder, which is told that the faces wear what is taken off;
+        else that of `invert`. The edit is blended into the given face (`blending`): what it does not change stays as it
+        was.
 
         Args:
             images: f32[N,R,R,3] in [-1,1].
@@ -288,7 +300,7 @@ class Model:
         # Names are checked before the search, which takes minutes without an encoder.
         latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove)
         find = self.encode if "E" in self.params else self.invert
-        return self.edit_latent(find(images), images, attribute, strength, remove)
+        return self.edit_latent(find(images, worn=remove), images, attribute, strength, remove)
 
     def edit_latent(
         self,
@@ -316,13 +328,13 @@ class Model:
             ValueError: as `edit`.
         """
         images = self._images(images)
-        _check_finite(strength=strength)
+        arguments.check_finite(strength=strength)
         attributes = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove))
         edited = self._draw_moved(latent, attributes, self.offset(images, attribute, remove), strength)
         if not blend:
             return edited
         plain = self._draw_moved(latent, attributes, jnp.zeros(()), 0.0)
-        return map_batches(self._blend, images, plain, edited, size=BATCH)
+        return map_batches(self._blend, images, plain, edited, (attributes < 0).any(1), size=BATCH)
 
     def _draw_moved(self, latent: jax.Array, attributes: jax.Array, offset: jax.Array, strength: float) -> jax.Array:
         """Draws latent + strength · (B[y] + O), in the latent space of the config."""
@@ -343,51 +355,10 @@ class Model:
         return map_batches(lambda w, k: self._draw_random(self.params["G"], w, k), w_plus, keys, size=BATCH)
 
     def _latent(self, name: str, latent: ArrayLike, ndim: int) -> jax.Array:
-        """Checks the shape of a latent that a user gave."""
-        latent, dim = jnp.asarray(latent, jnp.float32), self.config.generator.latent_dim
-        shape = (dim,) if ndim == 2 else (self.config.num_layers, dim)
-        if ndim not in (2, 3) or latent.shape[1:] != shape:
-            wanted = f"f32[N,{dim}]" + (f" or f32[N,{self.config.num_layers},{dim}]" if name == "w_plus" else "")
-            raise ValueError(f"{name} must be {wanted}; got {list(latent.shape)}")
-        return latent
-
-    def _label(self, label: ArrayLike | None, count: int, classes: int) -> jax.Array | None:
-        """Checks the label that a user gave; f32[N,C] for a conditional network, else None."""
-        if not classes:
-            if label is not None:
-                raise ValueError("this network knows no classes; leave label out")
-            return None
-        if label is None:
-            raise ValueError(f"this network is conditional; label must be int[N] below {classes} or f32[N,{classes}]")
-        array = np.asarray(label)
-        if array.shape == (count,) and np.issubdtype(array.dtype, np.integer) and np.isin(array, range(classes)).all():
-            array = np.eye(classes)[array]
-        if array.shape != (count, classes):
-            raise ValueError(
-                f"label must be int[{count}] from 0 to {classes - 1} or f32[{count},{classes}]; "
-                f"got {array.dtype}{list(array.shape)}"
-            )
-        return jnp.asarray(array, jnp.float32)
+        return arguments.latent(name, latent, ndim, self.config.num_layers, self.config.generator.latent_dim)
 
     def _images(self, images: ArrayLike) -> jax.Array:
-        """Checks type and shape of images that a user gave."""
-        size, kind = self.config.resolution, jnp.result_type(images)
-        if np.shape(images)[1:] != (size, size, 3) or not jnp.issubdtype(kind, jnp.floating):
-            raise ValueError(f"images must be f32[N,{size},{size},3] in [-1,1]; got {kind}{list(np.shape(images))}")
-        return jnp.asarray(images, jnp.float32)
-
-
-def _check_steps(steps: int) -> None:
-    """Raises `ValueError` for a negative number of steps."""
-    if steps < 0:
-        raise ValueError(f"steps is {steps}; it must be 0 or more")
-
-
-def _check_finite(**numbers: float) -> None:
-    """Raises `ValueError` for NaN and infinities."""
-    for name, number in numbers.items():
-        if not math.isfinite(number):
-            raise ValueError(f"{name} is {number}; it must be a finite number")
+        return arguments.images(images, self.config.resolution)
 
 
 def _params(trees: dict[str, Any]) -> dict[str, Any]:

@@ -154,16 +154,21 @@ class Networks:
         assert self.encoder is not None
         return self.encoder.init(key, jnp.zeros((1, self.config.resolution, self.config.resolution, 3)))["params"]
 
-    def encode(self, params_e: Tree, images: jax.Array, w_avg: jax.Array) -> jax.Array:
-        """Computes the latents w+ f32[N,L,D] of faces f32[N,R,R,3] in [-1,1]: the average w plus E's output."""
-        return self.encode_and_recognise(params_e, images, w_avg)[0]
+    def encode(self, params_e: Tree, images: jax.Array, w_avg: jax.Array, edit: jax.Array | None = None) -> jax.Array:
+        """Computes the latents w+ f32[N,L,D] of faces f32[N,R,R,3] in [-1,1]: the average w plus E's output.
+
+        `edit` f32[N,A] are the weights of the edit to come, by which E knows attributes (`latents.known_attributes`).
+        """
+        assert self.encoder is not None
+        known = None if edit is None else latents.known_attributes(edit, self.encoder.exclusive)
+        return self.encode_and_recognise(params_e, images, w_avg, known)[0]
 
     def encode_and_recognise(
         self, params_e: Tree, images: jax.Array, w_avg: jax.Array, attributes: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """Computes what `encode` does, and the logits f32[N,A] of the attributes that E recognises.
 
-        `attributes` f32[N,A] replaces them, where it is known what the faces wear.
+        `attributes` f32[N,A] replaces them where it is not NaN, that is, where it is known what the faces wear.
         """
         assert self.encoder is not None
         found, logits = cast(Any, self.encoder.apply({"params": params_e}, images, attributes))
@@ -225,7 +230,7 @@ class Networks:
             variables_g: variables of G.
             z: f32[N,D], standard normal.
             attributes: f32[N,A] weights.
-            basis: f32[A,D], unit rows, `none` zero.
+            basis: f32[A,D], see `State.basis`.
             label: f32[N,C] of a conditional network.
             **edit: offset, strength and truncation, see `latents.to_w_plus`.
         """

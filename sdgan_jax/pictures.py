@@ -204,11 +204,22 @@ def write_png(
         OSError: the file cannot be written.
         ValueError: the image has another type or shape.
     """
+    outputs.write(path, encode_png(image, by, icc_profile, exif), by)
+
+
+def encode_png(
+    image: np.ndarray, by: str = outputs.MADE_BY, icc_profile: bytes | None = None, exif: bytes | None = None
+) -> bytes:
+    """Returns the bytes of a PNG file; for the arguments see `write_png`.
+
+    Raises:
+        ValueError: the image has another type or shape.
+    """
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", by)
     # Level 4 takes less than half the time of the default, for files that are 5 % larger.
     options = {"compress_level": 4, "pnginfo": info, "icc_profile": icc_profile, "exif": _update_exif(exif, image)}
-    _write(path, image, by, "png", **options)
+    return _encode(image, "png", **options)
 
 
 def write_jpeg(
@@ -240,18 +251,18 @@ def write_jpeg(
         options = {"qtables": settings.qtables, "subsampling": settings.subsampling}
     if block is not None and len(block) <= _LARGEST_EXIF:
         options["exif"] = block
-    _write(path, image, by, "jpeg", comment=by, icc_profile=icc_profile, **options)
+    outputs.write(path, _encode(image, "jpeg", comment=by, icc_profile=icc_profile, **options), by)
 
 
-def _write(path: str | os.PathLike[str], image: np.ndarray, by: str, form: str, **options: Any) -> None:
-    """Encodes an image and writes it atomically, see `outputs.write`."""
+def _encode(image: np.ndarray, form: str, **options: Any) -> bytes:
+    """Returns the bytes of an image file; options that are None are left out."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"a {form.upper()} is written from uint8[H,W,3], got {image.dtype}{list(image.shape)}")
     encoded = io.BytesIO()
     given = {name: value for name, value in options.items() if value is not None}
     Image.fromarray(image).save(encoded, form, **given)
-    outputs.write(path, encoded.getvalue(), by)
+    return encoded.getvalue()
 
 
 def _update_exif(block: bytes | None, image: np.ndarray) -> bytes | None:

@@ -14,7 +14,7 @@ import optax
 
 from sdgan_jax import losses
 from sdgan_jax.networks import Networks
-from sdgan_jax.pretrained import PerceptualNetwork
+from sdgan_jax.pretrained import DistanceTo
 from sdgan_jax.pretrained.archive import Tree
 
 # Roich et al. take 3e-4 for G of 512 channels; narrower ones need more. On a test face, 20 steps took the perceptual
@@ -25,7 +25,7 @@ LEARNING_RATE = 1e-3
 @functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="steps")
 def tune(
     nets: Networks,
-    features: PerceptualNetwork,
+    distance_to: DistanceTo,
     variables_g: Tree,
     basis: jax.Array,
     latent: jax.Array,
@@ -37,7 +37,7 @@ def tune(
 
     Args:
         nets: the networks of the model.
-        features: frozen network of the perceptual distance.
+        distance_to: the perceptual distance, such as of `PerceptualNetwork`.
         variables_g: variables of G, buffers included.
         basis: f32[A,D]; the latents are those of `none`.
         latent: the pivots, z f32[N,D] where the config's latent space is "z", else w+ f32[N,L,D].
@@ -47,7 +47,7 @@ def tune(
     Returns:
         Variables of G; those of the mapping network are the given ones.
     """
-    w_plus, wanted = latent, features(images)
+    w_plus, distant = latent, distance_to(images)
     if nets.config.latent_space == "z":
         w_plus = nets.to_w_plus(variables_g, latent, jnp.zeros((len(latent), nets.config.num_attributes)), basis)
 
@@ -56,7 +56,7 @@ def tune(
 
     def loss(synthesis: Tree) -> jax.Array:
         drawn = nets.synthesize(variables(synthesis), w_plus, "const")
-        return (losses.pyramid(drawn, images) + losses.perceptual(features(drawn), wanted)).mean()
+        return (losses.pyramid(drawn, images) + distant(drawn)).mean()
 
     optimizer = optax.adam(LEARNING_RATE)
 

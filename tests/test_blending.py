@@ -20,25 +20,25 @@ WEAK = blending.LOW * blending.WEAKEST
 
 @pytest.mark.parametrize("change", [0.0, 0.9 * WEAK, -0.9 * WEAK])
 def test_without_a_change_the_source_is_returned_bit_for_bit(change):
-    np.testing.assert_array_equal(blending.blend(SOURCE, PLAIN, PLAIN + np.float32(change)), SOURCE)
+    np.testing.assert_array_equal(blending.blend(SOURCE, PLAIN, PLAIN + np.float32(change), False), SOURCE)
 
 
 @pytest.mark.parametrize("change", [0.25, 1.5])
 def test_a_change_everywhere_is_the_edited_face(change):
     edited = PLAIN + np.float32(change) * np.float32([0, -1, 0])  # one colour is enough
-    np.testing.assert_allclose(blending.blend(SOURCE, PLAIN, edited), edited, atol=1e-5)
+    np.testing.assert_allclose(blending.blend(SOURCE, PLAIN, edited, False), edited, atol=1e-5)
 
 
 def test_half_way_between_the_thresholds_both_have_half():
     source, edited = PLAIN + np.float32(0.1), PLAIN + np.float32((blending.LOW + blending.HIGH) / 2 * blending.WEAKEST)
     expected = (source + edited + 0.1) / 2  # in the source's colours
-    np.testing.assert_allclose(blending.blend(source, PLAIN, edited), expected, atol=1e-3)
+    np.testing.assert_allclose(blending.blend(source, PLAIN, edited, False), expected, atol=1e-3)
 
 
 def test_only_the_surroundings_of_a_change_are_replaced():
     edited = PLAIN.copy()
     edited[0, 20:30, 40:50] = OTHER[0, 20:30, 40:50] + 3
-    result = np.asarray(blending.blend(PLAIN, PLAIN, edited))
+    result = np.asarray(blending.blend(PLAIN, PLAIN, edited, False))
     np.testing.assert_allclose(result[0, 20:30, 40:50], edited[0, 20:30, 40:50], atol=1e-5)
     np.testing.assert_array_equal(result[1], PLAIN[1])
     far = np.ones((SIZE, SIZE), bool)
@@ -50,10 +50,20 @@ def test_weak_changes_count_where_the_face_has_no_stronger_ones():
     edited = PLAIN.copy()
     edited[:, 20:30, 40:50] += 0.25
     edited[1, 50:60, 5:15] += 1.0
-    region = np.asarray(blending.edited_region(PLAIN, edited))
+    region = np.asarray(blending.edited_region(PLAIN, edited, False))
     np.testing.assert_allclose(region[0, 20:30, 40:50], 1.0, atol=1e-5)
     np.testing.assert_array_equal(region[1, 20:30, 40:50], 0.0)
     np.testing.assert_allclose(region[1, 50:60, 5:15], 1.0, atol=1e-5)
+
+
+def test_a_removal_also_takes_weaker_changes():
+    """Beside a change of 2, one of 0.38 counts where an attribute is taken off: above half of the bound of 0.7."""
+    edited = PLAIN.copy()
+    edited[:, 20:30, 40:50] += 0.38
+    edited[:, 50:60, 5:15] += 2.0
+    region = np.asarray(blending.edited_region(PLAIN, edited, np.array([True, False])))
+    np.testing.assert_allclose(region[0, 20:30, 40:50], 1.0, atol=1e-5)
+    np.testing.assert_array_equal(region[1, 20:30, 40:50], 0.0)
 
 
 def test_edits_have_the_colours_of_the_given_face():
@@ -88,7 +98,7 @@ def test_the_colours_are_those_nearby_by_hand():
 def test_single_pixels_of_noise_are_no_change():
     edited = PLAIN.copy()
     edited[0, 10, 10] += 0.8 * 9 * WEAK  # the mean of nine pixels is below the threshold
-    np.testing.assert_array_equal(blending.blend(SOURCE, PLAIN, edited), SOURCE)
+    np.testing.assert_array_equal(blending.blend(SOURCE, PLAIN, edited, False), SOURCE)
 
 
 def test_the_reach_grows_with_the_image():

@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Imports point from a higher number to a lower one; rooms of one number do not know each other.
 RANK = {
+    "sdgan_jax.arguments": 0,
     "sdgan_jax.interrupts": 0,
     "sdgan_jax.outputs": 0,
     "sdgan_jax.config": 1,
@@ -33,6 +34,7 @@ RANK = {
     "sdgan_jax.evaluation": 9,
     "sdgan_jax.importers": 9,
     "sdgan_jax.photos": 9,
+    "sdgan_jax.demo": 10,
     "sdgan_jax": 10,
     "experiments": 11,
 }

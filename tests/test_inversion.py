@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdgan_jax import inversion
+from sdgan_jax import inversion, losses
 
 N, LAYERS, D = 2, 3, 5
 RNG = np.random.default_rng(0)
@@ -14,6 +14,7 @@ MATRIX = np.float32(0.3 * RNG.standard_normal((LAYERS, D, 8 * 8 * 3)))
 W_AVG = np.float32(RNG.standard_normal(D))
 IMAGES = np.float32(RNG.uniform(-1, 1, (N, 8, 8, 3)))
 BASIS = np.zeros((3, D), np.float32)
+EDIT = np.float32([[0, 1, -1], [1, 0, 0]])
 SHIFT = {"shift": np.float32(RNG.standard_normal((LAYERS, D)))}
 
 
@@ -27,7 +28,8 @@ class Linear:
         assert noise == "const"
         return jnp.einsum("nld,ldp->np", w_plus, variables).reshape(-1, 8, 8, 3)
 
-    def encode(self, params, images, w_avg):
+    def encode(self, params, images, w_avg, edit):
+        assert edit.shape == EDIT.shape
         return w_avg + images.mean((1, 2, 3))[:, None, None] * params["shift"]
 
     def to_w_plus(self, variables, z, attributes, basis):
@@ -36,6 +38,10 @@ class Linear:
 
 def features(images):
     return (images + 2.0,)  # away from 0, where the direction of a vector is undefined
+
+
+def distance_to(images):
+    return lambda others: losses.perceptual(features(others), features(images))
 
 
 def by_numpy(w_plus):
@@ -72,7 +78,7 @@ def signs(loss, latent, h=1e-6):
 
 def invert(params_e, steps, space="w"):
     found = inversion.invert(
-        Linear(space), features if params_e else None, MATRIX, params_e, W_AVG, BASIS, IMAGES, steps=steps
+        Linear(space), distance_to if params_e else None, MATRIX, params_e, W_AVG, BASIS, IMAGES, EDIT, steps=steps
     )
     return np.asarray(found)
 

@@ -39,6 +39,14 @@ def test_random_basis_has_unit_rows_and_none_is_zero():
     assert np.abs(cosines).max() < 5 / np.sqrt(512)  # independent directions: N(0, 1 / D), within 5 sigma
 
 
+def test_an_edit_tells_what_faces_wear():
+    """An attribute that is taken off is worn; it excludes the others of an exclusive model; the rest is unknown."""
+    edit, unknown = np.float32([[0, 1, -1, 0], [1, 0, 0, 0], [0, -1, 0, -1]]), [np.nan] * 4
+    np.testing.assert_array_equal(latents.known_attributes(edit, True), [[0, 0, 1, 0], unknown, [0, 1, 0, 1]])
+    several = [[np.nan, np.nan, 1, np.nan], unknown, [np.nan, 1, np.nan, 1]]
+    np.testing.assert_array_equal(latents.known_attributes(edit, False), several)
+
+
 def test_edit_of_z_and_of_w_plus(basis, worn):
     latent, offset = draw(N, DIM), draw(N, DIM, seed=1)
     expected = latent + 0.7 * (direction(basis) + offset)

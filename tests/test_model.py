@@ -1,6 +1,9 @@
 """The model that people use, on random weights: shapes, the decomposition by hand, batches, and errors."""
 
+import types
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,9 +23,10 @@ Z_SPACE = tiny.config(latent_space="z", basis_length=LENGTH)
 NAMES = tiny.ATTRIBUTES
 
 
-def make(config):
+def make(config, distance_to=None):
     state = tiny.random_state(config, seed=4)
-    return sdgan_jax.Model(make_networks(config), {name: getattr(state, name) for name in weights.FIELDS})
+    trees = {name: getattr(state, name) for name in weights.FIELDS}
+    return sdgan_jax.Model(make_networks(config), trees, distance_to)
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +239,7 @@ def test_inversion_and_edit(model):
     close(model.edit(faces, "mask", strength=0.0), faces)
     move = LENGTH * np.asarray(model.params["basis"][1]) + np.asarray(model.offset(faces, "mask"))
     edited = model.synthesize(np.asarray(latent) + 0.5 * move)
-    close(model.edit(faces, "mask", strength=0.5), blending.blend(faces, model.synthesize(latent), edited))
+    close(model.edit(faces, "mask", strength=0.5), blending.blend(faces, model.synthesize(latent), edited, False))
 
 
 STAGED = tiny.config(
@@ -250,8 +254,15 @@ STAGED = tiny.config(
 @pytest.fixture(scope="module")
 def with_encoder():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_lib.pretrained, "perceptual_network", lambda: lambda images: (images + 2.0,))
+        network = types.SimpleNamespace(
+            distance_to=lambda images: lambda others: losses.perceptual(*by_colour(images, others))
+        )
+        patch.setattr(model_lib.pretrained, "perceptual_network", lambda: network)
         yield make(STAGED)
+
+
+def by_colour(*images):
+    return [(some + 2.0,) for some in images]
 
 
 @pytest.mark.parametrize(
@@ -263,8 +274,8 @@ def with_encoder():
     ],
 )
 def test_edits_with_an_encoder(with_encoder, asked, worn):
-    """The latent is E's; attributes put on and taken off add up; without a blend the result is G's picture."""
-    latent = np.asarray(with_encoder.encode(IMAGES))
+    """The latent is of E, which knows what is taken off; attributes add up; without a blend, G draws the result."""
+    latent = np.asarray(with_encoder.encode(IMAGES, worn=asked.get("remove")))
     offset = sum(
         np.asarray(with_encoder.offset(IMAGES, NAMES[k]) if sign > 0 else with_encoder.offset(IMAGES, remove=NAMES[k]))
         for k, sign in worn.items()
@@ -272,8 +283,22 @@ def test_edits_with_an_encoder(with_encoder, asked, worn):
     move = LENGTH * sum(sign * np.asarray(with_encoder.params["basis"][k]) for k, sign in worn.items()) + offset
     drawn = with_encoder.synthesize(latent + 0.7 * move)
     close(with_encoder.edit_latent(latent, IMAGES, **asked, strength=0.7, blend=False), drawn)
-    blended = blending.blend(IMAGES, with_encoder.synthesize(latent), drawn)
+    blended = blending.blend(IMAGES, with_encoder.synthesize(latent), drawn, "remove" in asked)
     close(with_encoder.edit(IMAGES, **asked, strength=0.7), blended)
+
+
+@pytest.mark.parametrize(
+    ("asked", "removes"),
+    [({"attribute": "mask"}, False), ({"remove": "mask"}, True), ({"attribute": "beard", "remove": "mask"}, True)],
+)
+def test_removals_are_blended_as_such(with_encoder, asked, removes, monkeypatch):
+    """The blend of a removal takes weaker changes, see `blending.edited_region`."""
+
+    def told(images, plain, edited, removes):
+        return jnp.broadcast_to(removes[:, None, None, None], images.shape)
+
+    monkeypatch.setattr(with_encoder, "_blend", told)
+    assert (np.asarray(with_encoder.edit(IMAGES, **asked)) == removes).all()
 
 
 def test_the_offset_of_a_removal(model, with_encoder):
@@ -284,7 +309,7 @@ def test_the_offset_of_a_removal(model, with_encoder):
 
 
 def test_edits_that_cannot_be_are_refused_before_the_search(with_encoder, monkeypatch):
-    monkeypatch.setattr(with_encoder, "encode", lambda images: 1 / 0)
+    monkeypatch.setattr(with_encoder, "encode", lambda images, worn: 1 / 0)
     with pytest.raises(ValueError, match="'mask' cannot be added and removed at once"):
         with_encoder.edit(IMAGES, "mask", remove="mask")
     with pytest.raises(ValueError, match="unknown attribute 'hat'"):
@@ -298,7 +323,7 @@ def test_editing_in_z():
     assert z.shape == (1, DIM)
     basis, offset = np.asarray(model.params["basis"][2]), np.asarray(model.offset(faces, "beard"))
     edited = model.synthesize(model.map(z + 0.5 * (LENGTH * basis + offset)))
-    expected = blending.blend(faces, model.synthesize(model.map(z)), edited)
+    expected = blending.blend(faces, model.synthesize(model.map(z)), edited, False)
     close(model.edit(faces, "beard", strength=0.5), expected)
 
 
@@ -309,6 +334,11 @@ def test_encode_is_the_average_w_plus_the_encoder(with_encoder):
     assert latent.shape == (N, LAYERS, DIM)
     close(latent, np.asarray(model.params["w_avg"]) + np.asarray(difference))
     close(model.invert(IMAGES, steps=0), latent)
+    told, _ = model.nets.encoder.apply({"params": model.params["E"]}, IMAGES, np.float32([[0, 1, 0]] * N))
+    worn = model.encode(IMAGES, worn="mask")
+    close(worn, np.asarray(model.params["w_avg"]) + np.asarray(told))
+    assert np.abs(np.asarray(worn) - latent).max() > 1e-3
+    close(model.invert(IMAGES, steps=0, worn=["mask"]), worn)
 
 
 def test_inversion_with_an_encoder_starts_there_and_comes_nearer(with_encoder):
@@ -318,6 +348,21 @@ def test_inversion_with_an_encoder_starts_there_and_comes_nearer(with_encoder):
         for latent in (model.encode(IMAGES), model.invert(IMAGES))
     )
     assert (found < 0.9 * encoded).all()
+
+
+def test_search_and_tuning_take_the_distance_that_the_model_was_given(with_encoder):
+    """One that counts the last colour alone, and much, brings that colour nearer."""
+
+    def blue(images):
+        return lambda others: 100 * jnp.abs(others - images)[..., 2].mean((1, 2))
+
+    given = make(STAGED, blue)
+    errors = {}
+    for name, model in {"own": with_encoder, "given": given}.items():
+        latent = model.encode(IMAGES)
+        drawn = model.synthesize(model.invert(IMAGES, steps=20)), model.tune(latent, IMAGES, 20).synthesize(latent)
+        errors[name] = [blue(IMAGES)(np.asarray(images)) for images in drawn]
+    assert (np.array(errors["given"]) < np.array(errors["own"])).all()
 
 
 def test_a_tuned_model_draws_the_face_better_and_leaves_the_model_alone(with_encoder):

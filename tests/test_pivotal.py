@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sdgan_jax import pivotal
-from tests.test_inversion import BASIS, IMAGES, LAYERS, MATRIX, RNG, D, Linear, N, features
+from tests.test_inversion import BASIS, IMAGES, LAYERS, MATRIX, RNG, D, Linear, N, distance_to
 
 LATENT = np.float32(0.3 * RNG.standard_normal((N, LAYERS, D)))
 MAPPING = {"weight": np.float32(2.0)}
@@ -22,7 +22,7 @@ class Tuned(Linear):
 
 def tune(steps, space="w", latent=LATENT):
     variables = {"params": {"mapping": MAPPING, "synthesis": {"matrix": MATRIX}}, "buffers": NOISE}
-    return pivotal.tune(Tuned(space), features, variables, BASIS, latent, IMAGES, steps=steps)
+    return pivotal.tune(Tuned(space), distance_to, variables, BASIS, latent, IMAGES, steps=steps)
 
 
 def loss(matrix, w_plus=LATENT):

@@ -19,7 +19,18 @@ from tensorflow_datasets.core import file_adapters, writer
 from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import auto as tqdm
 
-from tfds_megn import data_dir, formats, listing, names, photo_files, photo_folder, photo_record, rendered, workers
+from tfds_megn import (
+    data_dir,
+    formats,
+    listing,
+    names,
+    photo_files,
+    photo_folder,
+    photo_record,
+    photo_splits,
+    rendered,
+    workers,
+)
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES, VARIED_NAMES
 
 Item = TypeVar("Item")
@@ -58,8 +69,9 @@ def _drawn_config(source: str, size: int, num_images: int = rendered.NUM_IMAGES)
 def _photo_config(size: int) -> MegnConfig:
     return MegnConfig(
         name=f"{names.PHOTOS}_{size}",
-        version="1.1.0",
+        version="1.2.0",
         release_notes={
+            "1.2.0": "Near-duplicates, files that show nearly the same image, are in one split.",
             "1.1.0": "Files that show the same image are in one split; contents tell whether photos changed.",
             "1.0.0": "First version.",
         },
@@ -218,13 +230,14 @@ class Builder(tfds.core.ShardBasedBuilder):
             usable[photo] = dataclasses.replace(result, image=b"")
         found = dataclasses.replace(found, skipped=tuple(skipped))
         photo_folder.report(found, usable)
-        splits = photo_folder.split_photos(usable)
+        splits = photo_splits.split_photos(usable)
         photo_record.write(self.data_path, crcs)
+        photo_splits.write_table(self.data_path, splits)
         several = sum(sum(photo.attributes) > 1 for photo in usable)
         self.info.metadata.update(skipped=skipped, notes=list(found.notes), several_attributes=several)
 
         def examples() -> Iterator[dict[str, Any]]:
-            for photo in itertools.chain(*splits.values()):
+            for photo in itertools.chain(*itertools.chain(*splits.values())):
                 start, length = bounds[photo]
                 spool.seek(start)
                 yield {
@@ -235,7 +248,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                 }
 
         stream = examples()
-        return {split: self._cut(stream, len(members)) for split, members in splits.items()}
+        return {split: self._cut(stream, sum(map(len, groups))) for split, groups in splits.items()}
 
     def _cut(self, stream: Iterator[dict[str, Any]], count: int) -> list[Callable[[], Iterator]]:
         """Returns one generator function per shard; called in turn, they take `count` examples in all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from etils import epath
 
-from tfds_megn import label_table, listing, photo_files, photos, rendered
+from tfds_megn import label_table, listing, near_duplicates, photo_files, photos, rendered
 from tfds_megn.params import ATTRIBUTES
 
 _NAMES = ", ".join(ATTRIBUTES)
@@ -21,7 +22,6 @@ INSTRUCTIONS = (
     f"put your photos there in folders named {_NAMES}, or as any tree with a labels.csv "
     f"(header file,{','.join(ATTRIBUTES[1:])} with 0 or 1, or file,label), or a zip of either."
 )
-_MIN_PHOTOS = len(rendered.SPLITS)
 _MAX_LINES = 50
 
 
@@ -45,6 +45,11 @@ class Photo:
     def label(self) -> int:
         """Index in ATTRIBUTES of the first attribute of the photo; 0 (none) without attributes."""
         return self.attributes.index(True) + 1 if any(self.attributes) else 0
+
+    @property
+    def attribute(self) -> str:
+        """The attributes of the photo in one text, such as "mask+eyeglasses"; "none" without attributes."""
+        return "+".join(itertools.compress(ATTRIBUTES[1:], self.attributes)) or ATTRIBUTES[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +77,13 @@ class Converted:
       image: PNG bytes, or one line with the reason why the photo is left out.
       crc: CRC-32 of the file's contents, None where they cannot be read.
       pixels: 64-bit hash of the pixels of the whole photo; equal for files that show the same image.
+      look: perceptual hashes of the photo; None for a photo of one colour.
     """
 
     image: bytes | str
     crc: int | None
     pixels: int = 0
+    look: near_duplicates.Look | None = None
 
 
 def scan(manual_dir: str | os.PathLike) -> Collection:
@@ -219,7 +226,8 @@ def convert_photo(task: tuple[Photo, int]) -> Converted:
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
     digest.update(np.ascontiguousarray(image).data)
     pixels = int.from_bytes(digest.digest(), "big")
-    return Converted(rendered.encode_png(photos.crop_resize(image, size)), crc, pixels)
+    look = near_duplicates.describe(image)
+    return Converted(rendered.encode_png(photos.crop_resize(image, size)), crc, pixels, look)
 
 
 def group_by_pixels(usable: Mapping[Photo, Converted]) -> list[list[Photo]]:
@@ -251,38 +259,3 @@ def report(collection: Collection, usable: Mapping[Photo, Converted]) -> None:
         lines.append(f"warning: {count} there with different labels, such as {first.name} and {second.name} in {place}")
     for line in lines:
         print(line, file=sys.stderr)
-
-
-def split_photos(usable: Mapping[Photo, Converted]) -> dict[str, list[Photo]]:
-    """Divides photos into train, validation and test, 80/10/10, by a hash of their pixels.
-
-    Files that show the same image, byte copies or not, are in one split, the same at every resolution. Adding a photo
-    moves no other photo, except in a collection so small that a split would be empty: an empty split takes an image
-    from the largest one.
-
-    Args:
-      usable: the photos that could be read.
-
-    Returns:
-      The photos of each split, sorted by the hash; no split is empty.
-
-    Raises:
-      ValueError: there are fewer than 3 different images.
-    """
-    splits: dict[str, list[list[Photo]]] = {split: [] for split in rendered.SPLITS}
-    groups = group_by_pixels(usable)
-    if len(groups) < _MIN_PHOTOS:
-        raise ValueError(
-            f"{len(usable)} usable photos ({len(groups)} different images) cannot fill train, validation and test; "
-            f"at least {_MIN_PHOTOS} different ones are needed"
-        )
-    for group in groups:
-        tenth = usable[group[0]].pixels * 10 >> 64
-        splits[{8: "validation", 9: "test"}.get(tenth, "train")].append(group)
-    for members in splits.values():
-        if not members:
-            largest = max(splits.values(), key=len)
-            smallest_group = min(reversed(largest), key=len)
-            largest.remove(smallest_group)
-            members.append(smallest_group)
-    return {split: [photo for group in members for photo in group] for split, members in splits.items()}

@@ -33,6 +33,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _HEIF_WAY_OUT = "HEIC files are read after `pip install pillow-heif` (the extra [heif])"
 # Formats that Pillow only passes on to other programs, or that run a program to be shown (EPS).
 _NO_PHOTOS = ("BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF")
+_ANIMATIONS = ("GIF", "PNG", "WEBP")  # The further images of other formats are previews or pages.
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
@@ -63,12 +64,14 @@ class Picture:
       icc_profile: colour profile of `pixels`; None for sRGB.
       exif: EXIF block without the orientation, which is applied to `pixels`; None where there is none.
       jpeg: compression settings of a JPEG file, None for other formats.
+      animated: whether `pixels` is the first frame of an animation.
     """
 
     pixels: np.ndarray
     icc_profile: bytes | None
     exif: bytes | None
     jpeg: JpegSettings | None
+    animated: bool = False
 
 
 @functools.cache
@@ -103,7 +106,7 @@ def read_photo(source: str | os.PathLike | bytes, name: str | None = None) -> np
     return read_picture(source, name).pixels
 
 
-def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> Picture:
+def read_picture(source: str | os.PathLike | bytes, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
     """Reads a photo and its metadata.
 
     The EXIF orientation is applied. Grey becomes RGB; 16 bits per channel are rounded to 8; transparent parts become
@@ -112,13 +115,14 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> 
     Args:
       source: path of a local or remote file, or the bytes of a file.
       name: name of the photo in errors; by default its path.
+      max_pixels: number of pixels of the largest image that is decoded, at least 10**6.
 
     Returns:
       The picture. A profile of another colour space than RGB does not fit the pixels and is left out.
 
     Raises:
       PhotoError: the file is not an image, is broken or truncated, is less than 16 pixels wide or high, has more than
-        134 megapixels or 512 MiB, or contains numbers that are not colours.
+        `max_pixels` (134 megapixels) or 512 MiB, or contains numbers that are not colours.
     """
     if isinstance(source, bytes):
         data, name = source, name or "photo"
@@ -133,15 +137,15 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None) -> 
     if not data:
         raise PhotoError(f"{name}: empty file")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # About metadata and large images; `_open` checks the size.
-        image = _load(data, name)
+        warnings.simplefilter("ignore")  # About metadata and large images; `open_image` checks the size.
+        image = _load(data, name, max_pixels)
         jpeg = _jpeg_settings(image)
         pixels = to_rgb(image, name)
         exif = _exif(image)
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or profile[16:20] != b"RGB ":
         profile = None
-    return Picture(pixels, profile, exif, jpeg)
+    return Picture(pixels, profile, exif, jpeg, _is_animated(image))
 
 
 def check_length(length: int, name: str) -> None:
@@ -150,19 +154,19 @@ def check_length(length: int, name: str) -> None:
         raise PhotoError(f"{name}: enormous file (more than {MAX_BYTES // 2**20} MiB)")
 
 
-def _load(data: bytes, name: str) -> PIL.Image.Image:
+def _load(data: bytes, name: str, max_pixels: int) -> PIL.Image.Image:
     """Decodes an image; a PNG that fails is decoded again without its text chunks, which Pillow may refuse."""
     try:
-        return _decode(data, name)
+        return _decode(data, name, max_pixels)
     except PhotoError:
         if not data.startswith(_PNG_SIGNATURE):
             raise
-    return _decode(_without_texts(data), name)
+    return _decode(_without_texts(data), name, max_pixels)
 
 
-def _decode(data: bytes, name: str) -> PIL.Image.Image:
+def _decode(data: bytes, name: str, max_pixels: int) -> PIL.Image.Image:
     """Opens an image and decodes its pixels."""
-    image = _open(data, name)
+    image = open_image(data, name, max_pixels)
     try:
         image.load()
     except Exception as error:  # Pillow's decoders raise nearly anything on bad data.
@@ -190,6 +194,14 @@ def _jpeg_settings(image: PIL.Image.Image) -> JpegSettings | None:
     return JpegSettings(tables, PIL.JpegImagePlugin.get_sampling(image))
 
 
+def _is_animated(image: PIL.Image.Image) -> bool:
+    """Returns whether an image is the first frame of an animation."""
+    try:
+        return image.format in _ANIMATIONS and bool(getattr(image, "is_animated", False))
+    except Exception:  # The second frame is looked for, and may be damaged.
+        return False
+
+
 def _exif(image: PIL.Image.Image) -> bytes | None:
     """Returns the EXIF block of an image without its orientation, None where it is missing or unreadable."""
     try:
@@ -200,9 +212,21 @@ def _exif(image: PIL.Image.Image) -> bytes | None:
         return None
 
 
-def _open(data: bytes, name: str) -> PIL.Image.Image:
-    """Reads the header of an image and refuses tiny and enormous images."""
-    too_big = PhotoError(f"{name}: enormous image (more than {MAX_PIXELS // 10**6} megapixels)")
+def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
+    """Reads the header of an image; its pixels are not decoded.
+
+    Args:
+      data: the bytes of the file.
+      name: name of the image in errors.
+      max_pixels: see `read_picture`.
+
+    Returns:
+      An image of Pillow.
+
+    Raises:
+      PhotoError: the file is not an image, its header is broken, or the image is tiny or enormous.
+    """
+    too_big = PhotoError(f"{name}: enormous image (more than {max_pixels // 10**6} megapixels)")
     try:
         image = PIL.Image.open(io.BytesIO(data))
     except PIL.Image.DecompressionBombError:
@@ -214,7 +238,7 @@ def _open(data: bytes, name: str) -> PIL.Image.Image:
     except Exception as error:
         raise PhotoError(f"{name}: broken or truncated image ({_one_line(error)})") from None
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         raise too_big
     if min(width, height) < MIN_SIDE:
         raise PhotoError(f"{name}: tiny image ({width} x {height}; at least {MIN_SIDE} x {MIN_SIDE} is needed)")
@@ -230,7 +254,7 @@ def to_rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
     """Converts an image of any mode: the orientation is applied, transparent parts become white.
 
     Args:
-      image: image of Pillow, with or without loaded pixels.
+      image: image of Pillow, with or without loaded pixels; it is turned upright in place.
       name: name of the image in errors.
 
     Returns:
@@ -240,7 +264,7 @@ def to_rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
       PhotoError: the image is broken, or contains numbers that are not colours.
     """
     try:
-        image = PIL.ImageOps.exif_transpose(image)
+        PIL.ImageOps.exif_transpose(image, in_place=True)  # A copy of 100 megapixels takes 400 MB.
     except Exception:
         pass  # Unreadable metadata: the pixels stay as stored, as in image viewers.
     try:
@@ -264,7 +288,7 @@ def _convert(image: PIL.Image.Image, name: str) -> np.ndarray:
         image = image.convert("RGBA")
         white = PIL.Image.new("RGBA", image.size, "white")
         image = PIL.Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def crop_resize(image: np.ndarray, size: int) -> np.ndarray:

@@ -6,6 +6,8 @@ Hardware: one GPU of 8 GB or more (an estimate). 60,000 steps of 32 are 1,920 ki
 32×32 shows people and attributes; it has not been trained to the end yet. For photos of your own, put them into a
 folder and add
 --config.dataset=megn/photos_64 --config.manual_dir=FOLDER --config.losses.attribute_kind=sigmoid
+The photos are first cut out around their faces. For N training photos, fewer than 5,000, also set
+--config.augment.kimg to N / 20, so that the augmentation can follow overfitting within 50 passes over them.
 """
 
 from sdgan_jax.config import Config, FusionConfig, auto

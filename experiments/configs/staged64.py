@@ -33,7 +33,8 @@ def get_config() -> Config:
         fusion=FusionConfig(width=16, width_max=64, blocks=1, kernel=3, use_3d=True, removal=True),
         encoder=EncoderConfig(),
         recipe="staged",
-        staged=StagedConfig(basis="random"),  # G has learned this basis; the others are estimated and reported
+        # G has learned the random basis, whose lengths are fitted to real faces; the others are estimated and reported.
+        staged=StagedConfig(basis="random", length_samples=256),
         latent_space="w",
         basis_length=8.0,
         source="latent",

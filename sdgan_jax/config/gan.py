@@ -153,6 +153,8 @@ class StagedConfig:
     fusion_steps: Natural = 20_000
     basis: Estimator = "paired"  # estimator of B; "random" keeps the B of G
     basis_samples: Count = 20_000  # latents that the estimators of B see, and most pairs of faces for "paired"
+    # Latents, and real faces with each attribute, by which the length of each row of B is chosen; 0 keeps the lengths
+    length_samples: Natural = 0
     targets: Count = 8_000  # pairs of a face and its target, prepared once for the stage `fusion`
     sample_share: Share = 0.0  # share of the pairs whose face is drawn by G; the others are faces of the data set
     encoder_losses: EncoderLossConfig = dataclasses.field(default_factory=EncoderLossConfig)
@@ -169,6 +171,8 @@ class Config:
     manual_dir: Path = ""  # folder of the photos, for megn/photos_*
     resolution: Annotated[int, Range(8, 1024)] = 256
     attributes: tuple[str, ...] = ("none", "mask", "eyeglasses", "sunglasses", "beard", "mustache")
+    align: Literal["auto", "off"] = "auto"  # "auto": photos are cut out around their faces; "off": central squares
+    align_network: Path = ""  # directory of the position network or face mesh that finds them; "" for the project's own
     face_crop: Literal["megn", "ffhq"] = "megn"  # part of a photo that the images show: as rendered faces, or as FFHQ
 
     # The run
@@ -196,7 +200,9 @@ class Config:
 
     # The decomposition: latent + strength * (B[y] + O)
     latent_space: Literal["z", "w"] = "z"  # space in which B and O are added; in w, O has a vector for each layer
-    basis_length: NonNegative = 1.0  # length of each basis direction (the pseudo-code: 1)
+    basis_length: NonNegative = (
+        1.0  # length of the rows of B, their mean where the stage `basis` chose them (pseudo-code: 1)
+    )
     # Face that X_hat and X_rec are compared with: "data" is X of the batch (the pseudo-code), "latent" is the face of
     # the same latent without an attribute (stage 3 of the paper).
     source: Literal["data", "latent"] = "data"

@@ -9,6 +9,7 @@ import posixpath
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
+import tqdm
 from etils import epath
 
 from sdgan_jax import outputs
@@ -53,12 +54,14 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        ValueError: there is no photo, or the results would lie among the photos.
+        ValueError: there is no photo, `source` is a pipe or device, or the results would lie among the photos.
     """
     if not source.exists():
         raise FileNotFoundError(f"--input={printable(source)}: there is no such file or folder")
     _check_out(source, out)
     if not source.is_dir():
+        if not outputs.is_remote(source) and not os.path.isfile(source):  # reading a pipe may wait for ever
+            raise ValueError(f"--input={printable(source)} is a pipe or device; give an image file or a folder")
         return [PhotoFile(source.name, source)]
     found = listing.list_files(source, [out])
     files, notes = _without_results(found.files)
@@ -79,7 +82,7 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
 def read(
     files: Iterable[PhotoFile], on_error: Callable[[PhotoFile, str], object]
 ) -> Iterator[tuple[PhotoFile, Picture]]:
-    """Reads photos one at a time, so that only one is in memory.
+    """Reads photos one at a time, so that only one is in memory; prints a note on stderr for an animation.
 
     Args:
         files: see `find`.
@@ -94,6 +97,8 @@ def read(
         except photos.PhotoError as error:
             on_error(file, str(error))
         else:
+            if picture.animated:
+                tqdm.tqdm.write(f"note: {file.label}: an animation; only its first frame is used", file=sys.stderr)
             yield file, picture
 
 

@@ -238,7 +238,7 @@ def plain_images(config: Config, count: int, split: str = "train") -> np.ndarray
 
 def _in_order(config: Config, split: str) -> Iterator[Batch]:
     """Yields batches of one image: those of the split, then those of the training split."""
-    splits = _split_names(_open(config, "train"))
+    splits = split_names(config)
     for name in dict.fromkeys([split, "train"]):
         if name in splits:
             examples = Examples(config, name)
@@ -251,9 +251,10 @@ def _stack(batches: list[Batch]) -> Batch:
     return {name: np.concatenate([batch[name] for batch in batches]) for name in ("image", "attributes")}
 
 
-def _split_names(source: Any) -> list[str]:
-    """Returns the names of the splits that have images."""
-    return [name for name, split in source.dataset_info.splits.items() if split.num_examples]
+def split_names(config: Config) -> list[str]:
+    """Returns the names of the splits that have images; for errors see `train_iterator`."""
+    splits = _open(config, "train").dataset_info.splits
+    return [name for name, split in splits.items() if split.num_examples]
 
 
 def _open(config: Config, split: str) -> Any:

@@ -111,14 +111,14 @@ class Editors:
 
     def rows(self, case: Case) -> Iterator[Row]:
         """Yields the rows of a case, without the true faces; `wear` only where an attribute is put on."""
-        faces = self._faces(case.sources)
+        faces = self._faces(case)
         yield Row("source", lambda _, count: case.sources[:count], False)
         yield Row("inversion", lambda _, count: pictures.to_uint8(np.asarray(faces.plain[:count])), False)
         if not case.removes:
             yield Row("wear", functools.partial(self._wear, case, faces), False)
         for name, mover in self.movers.items():
             moved = functools.cache(self._start(name, mover, case, faces))
-            yield Row(name, functools.partial(self._blended, faces, moved), True)
+            yield Row(name, functools.partial(self._blended, case, faces, moved), True)
             if name == "sdgan":
                 yield Row(UNBLENDED, functools.partial(_unblended, moved), True)
 
@@ -127,13 +127,14 @@ class Editors:
         found = ["source", "inversion"] + ([] if removes else ["wear"]) + list(self.movers)
         return found + ([UNBLENDED] if "sdgan" in self.movers else [])
 
-    def _faces(self, sources: np.ndarray) -> Faces:
-        """Finds latents and position maps of faces u8[N,R,R,3]; those of the last call are kept."""
-        if self._known is None or self._known[0] is not sources:
-            model, images = self._model, jnp.asarray(pictures.to_float(sources))
-            latent = model.encode(images) if "E" in model.params else model.invert(images)
+    def _faces(self, case: Case) -> Faces:
+        """Finds latents and position maps of the sources; those of the last ones are kept, which many cases share."""
+        if self._known is None or self._known[0] is not case.sources:
+            model, images = self._model, jnp.asarray(pictures.to_float(case.sources))
+            find = model.encode if "E" in model.params else model.invert
+            latent = find(images, worn=case.attribute if case.removes else None)
             maps = map_batches(self._find_maps, images, size=_BATCH)
-            self._known = sources, Faces(images, latent, _draw(model, latent), maps)
+            self._known = case.sources, Faces(images, latent, _draw(model, latent), maps)
         return self._known[1]
 
     def _start(self, name: str, mover: Mover, case: Case, faces: Faces) -> Draw:
@@ -164,10 +165,11 @@ class Editors:
         offset = map_batches(find, faces.images, weights, *maps.values(), size=_BATCH)
         return offset[:, 0] if config.latent_space == "z" else offset
 
-    def _blended(self, faces: Faces, moved: Draw, strength: float, count: int | None) -> np.ndarray:
+    def _blended(self, case: Case, faces: Faces, moved: Draw, strength: float, count: int | None) -> np.ndarray:
         """Blends moved faces into the sources, as `Model.edit` does."""
+        blend = functools.partial(self._blend, removes=case.removes)
         edited = map_batches(
-            self._blend, faces.images[:count], faces.plain[:count], jnp.asarray(moved(strength, count)), size=_BATCH
+            blend, faces.images[:count], faces.plain[:count], jnp.asarray(moved(strength, count)), size=_BATCH
         )
         return pictures.to_uint8(np.asarray(edited))
 

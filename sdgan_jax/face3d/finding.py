@@ -93,8 +93,11 @@ class Found(NamedTuple):
 class Find(Protocol):
     """Search for faces in photos, such as `find_all` with a network."""
 
-    def __call__(self, image: np.ndarray, *, most: int | None = None) -> list[Found]:
-        """Returns the faces of a photo u8[H,W,3], at most the `most` largest, in the order of `choose`."""
+    def __call__(self, image: np.ndarray, *, most: int | None = None, enough: int | None = None) -> list[Found]:
+        """Returns the faces of a photo u8[H,W,3], at most the `most` largest, in the order of `choose`.
+
+        Small ones are not searched for where there are `enough` large ones, by default `most`.
+        """
 
 
 def find_all(
@@ -104,6 +107,7 @@ def find_all(
     framing: Framing = MEGN,
     glance: Predict | None = None,
     most: int | None = None,
+    enough: int | None = None,
 ) -> list[Found]:
     """Searches for faces, the large ones first.
 
@@ -113,19 +117,21 @@ def find_all(
         layout: layout of the maps.
         framing: framing of the faces that `predict` was trained on.
         glance: a faster and less exact `predict`, by which the squares are searched; the scores are those of `predict`.
-        most: largest number of faces; small ones are not searched for where there are so many large ones.
+        most: largest number of faces.
+        enough: number of large faces from which on small ones are not searched for; `most` by default.
 
     Returns:
         The faces whose score is below `THRESHOLD`, in the order of `choose`.
     """
     levels, (height, width) = halvings(image), image.shape[:2]
     found: list[Found] = []
+    enough = most if enough is None else enough
     for scales in (SCALES[:_LARGE], SCALES[_LARGE:]):
         squares = _search(levels, pyramid(height, width, scales), predict, glance or predict, layout, framing)
         maps = _predict([(levels, square, frame) for square in squares for frame in _FRAMES], predict)
         candidates = [_score(levels, square, list(itertools.islice(maps, len(_FRAMES))), layout) for square in squares]
         found = choose([*found, *(one for one in candidates if one.score < THRESHOLD)], most)
-        if most is not None and len(found) == most:
+        if enough is not None and len(found) >= enough:
             break
     return found
 

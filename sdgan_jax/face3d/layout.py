@@ -122,7 +122,7 @@ def _complete(landmarks: np.ndarray, face: np.ndarray, coordinates: np.ndarray) 
     around, down = bearings(coordinates)
     u = 0.5 + 0.5 * np.arcsin(around) / uv.UV_AZIMUTH
     v = (np.arcsin(down) - uv.UV_TOP) / (uv.UV_BOTTOM - uv.UV_TOP)
-    head = _read(_mean_head(), np.stack([u, v], -1))
+    head = read(_mean_head(), np.stack([u, v], -1))
     return Layout(landmarks, face, coordinates, regions.astype(np.float32), head, weights.astype(np.float32))
 
 
@@ -143,8 +143,16 @@ def _mean_head() -> np.ndarray:
     return np.stack([(x + 0.5) / half - 1.0, (y + 0.5) / half - 1.0, z / half], -1)
 
 
-def _read(table: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Interpolates f32[S,S,C] bilinearly at (u, v) f32[...,2] -> f32[...,C]; the outermost texels repeat."""
+def read(table: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Interpolates a UV square bilinearly, as `geometry.sample` does, by numpy; the outermost texels repeat.
+
+    Args:
+        table: f32[S,S,C].
+        at: f32[...,2], (u, v) in [0, 1].
+
+    Returns:
+        f32[...,C].
+    """
     size = len(table)
     x = np.clip(at * size - 0.5, 0, size - 1)
     j, i = (np.minimum(x[..., k].astype(int), size - 2) for k in (0, 1))

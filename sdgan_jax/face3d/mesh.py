@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdgan_jax.face3d import geometry
 from sdgan_jax.face3d import layout as layouts
 from tfds_megn import uv
 
@@ -107,4 +106,4 @@ def _shares(line: np.ndarray) -> np.ndarray:
 
 def _on_head(at: np.ndarray) -> np.ndarray:
     """Returns the positions f32[N,3] on the mean head of places f32[N,2] on MEGN's UV square."""
-    return np.asarray(geometry.sample(jnp.asarray(layouts.megn(256).head), jnp.asarray(at, jnp.float32)))
+    return layouts.read(layouts.megn(256).head, at)

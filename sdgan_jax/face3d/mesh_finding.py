@@ -49,6 +49,7 @@ def find_all(
     inspect: Inspect,
     to_map: Callable[[jax.Array], jax.Array],
     most: int | None = None,
+    enough: int | None = None,
 ) -> list[Found]:
     """Searches for faces, the large ones first.
 
@@ -59,7 +60,8 @@ def find_all(
         inspect: maps f32[512,512,3] in [-1,1] and a region f32[4] in pixels to points f32[478,3], presence f32[] and
             `unsteadiness` f32[].
         to_map: maps points f32[478,3] to a position map in MEGN's layout.
-        most: largest number of faces; small ones are not searched for where there are so many large ones.
+        most: largest number of faces.
+        enough: number of large faces from which on small ones are not searched for; `most` by default.
 
     Returns:
         The faces whose presence is at least `PRESENT` and whose unsteadiness, their score, is at most `THRESHOLD`; in
@@ -67,6 +69,7 @@ def find_all(
     """
     levels = finding.halvings(image)
     found: list[Found] = []
+    enough = most if enough is None else enough
 
     def search(squares: np.ndarray, degrees: float) -> list[Found]:
         regions = _detect(levels, squares, degrees, detect, [one.box for one in found])
@@ -80,7 +83,7 @@ def find_all(
 
     for squares in _searches(*image.shape[:2]):
         found = search(squares, 0.0)
-        if most is not None and len(found) == most:
+        if enough is not None and len(found) >= enough:
             return found
     for degrees in _COPIES if not found else ():
         found = search(next(_searches(*image.shape[:2])), degrees)

@@ -19,6 +19,7 @@ from sdgan_jax.face3d import geometry
 _CELLS = 1 << 16  # values of the lower half of a packed number
 _LARGE = 24  # one cell in 24 may be larger than the small window
 _GROWTH = 6  # ratio of the two windows' widths
+_AT_ONCE = 64  # large cells that are drawn in one round
 _EDGE = 1e-4  # tolerance in cells; a sample on an edge belongs to both neighbours
 
 
@@ -75,10 +76,20 @@ def rasterise(
 
     window = 1 + (math.ceil(1.5 * max(high / (rows + 1), wide / (columns + 1))) if reach is None else reach)
     seen = jnp.zeros(high * wide, jnp.uint32)
+    cells = jnp.arange(rows * columns)
+    seen = _scatter(seen, cells, corners, ok, (low, top), window, (high, wide))
+
+    # Only the cells that the small window does not hold are drawn again: mostly none.
     extent = jnp.where(ok, (corners[..., :2].max(1) - corners[..., :2].min(1)).max(1), -1.0)
-    large = jax.lax.top_k(extent, max(rows * columns // _LARGE, 1))[1]
-    for cells, side in ((jnp.arange(rows * columns), window), (large, _GROWTH * window)):
-        seen = _scatter(seen, cells, corners[cells], ok[cells], (low, top), side, (high, wide))
+    extents, large = jax.lax.top_k(extent, max(rows * columns // _LARGE, 1))  # in descending order
+    large = jnp.pad(large, (0, -len(large) % _AT_ONCE), mode="edge")
+
+    def draw(k: jax.Array, seen: jax.Array) -> jax.Array:
+        some = jax.lax.dynamic_slice_in_dim(large, _AT_ONCE * k, _AT_ONCE)
+        return _scatter(seen, some, corners[some], ok[some], (low, top), _GROWTH * window, (high, wide))
+
+    count = (extents > window - 1 - 4 * _EDGE).sum()
+    seen = jax.lax.fori_loop(0, (count + _AT_ONCE - 1) // _AT_ONCE, draw, seen)
 
     covered = (seen > 0).reshape(high, wide)
     cell = (seen & (_CELLS - 1)).astype(jnp.int32)

@@ -39,7 +39,7 @@ class Encoder(nn.Module):
 
         Args:
             images: f32[N,R,R,3] in [-1,1], R a power of two, at least 8.
-            attributes: f32[N,A], what the faces wear, where it is known; else what is recognised counts.
+            attributes: f32[N,A], what the faces are known to wear; what is recognised counts where it is NaN.
 
         Returns:
             f32[N,num_layers,latent_dim], and the logits f32[N,A] of the attributes recognised.
@@ -57,10 +57,11 @@ class Encoder(nn.Module):
         up = self.param("up", nn.initializers.zeros, (self.num_layers, self.config.rank, self.latent_dim))
         codes = jnp.einsum("nh,lhr->nlr", x, down) / self.config.hidden**0.5
         logits = EqualDense(self.num_attributes, name="attribute")(x)  # [N,A]
-        if attributes is None:
-            attributes = jax.nn.softmax(logits) if self.exclusive else jax.nn.sigmoid(logits)
+        recognised = jax.nn.softmax(logits) if self.exclusive else jax.nn.sigmoid(logits)
+        if attributes is not None:
+            recognised = jnp.where(jnp.isnan(attributes), recognised, attributes)
         worn = self.param("worn", nn.initializers.zeros, (self.num_attributes - 1, self.latent_dim))
-        shared = shared + attributes[:, 1:] @ worn
+        shared = shared + recognised[:, 1:] @ worn
         return shared[:, None] + jnp.einsum("nlr,lrd->nld", codes, up), logits
 
 

@@ -119,17 +119,15 @@ def run(operator: Operator, inputs: Sequence[jax.Array]) -> jax.Array:
     match operator.name:
         case "conv":
             x = _convolve(x, inputs[1], inputs[2], operator)
-        case "depthwise":  # a sum of shifted images; XLA on CPU runs grouped convolutions ten times slower
-            kernel = inputs[1]
-            pixels = _shifted(x, kernel.shape[:2], operator, 0.0)
-            x = sum(part * k for part, k in zip(pixels, kernel.reshape(-1, x.shape[-1]), strict=True)) + inputs[2]
+        case "depthwise":
+            x = _depthwise(x, inputs[1], inputs[2], operator.stride, operator.padding)
         case "add":
             x = x + inputs[1]
         case "max_pool":
             # XLA on CPU (jaxlib 0.10.2) computes wrong values where it fuses a reduction, as of `lax.reduce_window`,
             # with the sum of a padded image and a grouped convolution before it; barriers do not help. Neither the
             # reduction nor the grouped convolution is used here, and either alone is right.
-            x = functools.reduce(jnp.maximum, _shifted(x, numbers, operator, -jnp.inf))
+            x = functools.reduce(jax.lax.max, _shifted(x, numbers, operator.stride, operator.padding, -jnp.inf))
         case "pad":
             x = jnp.pad(x, list(zip(numbers[::2], numbers[1::2], strict=True)))
         case "prelu":
@@ -154,17 +152,35 @@ def _convolve(x: jax.Array, kernel: jax.Array, bias: jax.Array, operator: Operat
     return jax.lax.conv_general_dilated(x, kernel, strides, operator.padding, dimension_numbers=axes) + bias
 
 
-def _shifted(x: jax.Array, window: Sequence[int], operator: Operator, border: float) -> list[jax.Array]:
+# Compiled on its own, so that layers of one shape are traced once: most of a network's layers are such.
+@functools.partial(jax.jit, static_argnames=("stride", "padding"))
+def _depthwise(x: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int, padding: str) -> jax.Array:
+    """Convolves each channel of f32[N,H,W,C] with its own part of f32[h,w,1,C], and adds the bias f32[C].
+
+    It is a sum of shifted images; XLA on CPU runs grouped convolutions ten times slower.
+    """
+    pixels = _shifted(x, kernel.shape[:2], stride, padding, 0.0)
+    weights = kernel.reshape(-1, x.shape[-1])
+    parts = [jax.lax.mul(part, jax.lax.broadcast_in_dim(weights[k], part.shape, (3,))) for k, part in enumerate(pixels)]
+    return functools.reduce(jax.lax.add, parts) + bias
+
+
+def _shifted(x: jax.Array, window: Sequence[int], stride: int, padding: str, border: float) -> list[jax.Array]:
     """Returns, for each place in a window from left to right and down, the pixels that lie there: f32[N,h,w,C] each.
 
     Args:
         x: f32[N,H,W,C].
         window: height and width.
-        operator: its stride and padding.
+        stride: from one window to the next.
+        padding: see `Operator`.
         border: value of the pixels beyond the border.
     """
-    step = operator.stride
-    pads = jax.lax.padtype_to_pads(x.shape[1:3], window, (step, step), operator.padding)
-    x = jnp.pad(x, [(0, 0), *pads, (0, 0)], constant_values=border)
-    height, width = (length - side + 1 for length, side in zip(x.shape[1:3], window))  # places where a window begins
-    return [x[:, i : i + height : step, j : j + width : step] for i, j in itertools.product(*map(range, window))]
+    pads = jax.lax.padtype_to_pads(x.shape[1:3], window, (stride, stride), padding)
+    # By lax: for so many slices, tracing jax.numpy takes seconds.
+    x = jax.lax.pad(x, jnp.float32(border), [(0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)])
+    count, height, width, channels = x.shape
+    ends = height - window[0] + 1, width - window[1] + 1  # places where a window begins
+    return [
+        jax.lax.slice(x, (0, i, j, 0), (count, i + ends[0], j + ends[1], channels), (1, stride, stride, 1))
+        for i, j in itertools.product(*map(range, window))
+    ]

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from sdgan_jax import latents, outputs, pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
-from sdgan_jax.face3d import face_crop, finding, geometry
-from sdgan_jax.face3d.face_crop import Crop
+from sdgan_jax.face3d import finding
+from sdgan_jax.face3d.face_crop import Crop, Kind
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.model import BATCH
 from sdgan_jax.photos import finders, pasting, photo_results, picture_files
@@ -45,6 +44,7 @@ class Edit(NamedTuple):
         steps: steps of optimisation of the latents; None for none where the model has an encoder, else as many as
             `Model.invert` makes.
         pivotal: steps of pivotal tuning of G, for each face on its own; 0 for none.
+        lpips: directory of the LPIPS that the model was loaded with; results by another distance are other results.
     """
 
     attributes: Sequence[str]
@@ -52,6 +52,7 @@ class Edit(NamedTuple):
     strength: float = 1.0
     steps: int | None = None
     pivotal: int = 0
+    lpips: str = ""
 
     @property
     def label(self) -> str:
@@ -114,7 +115,7 @@ def edit_photos(
         ValueError: an attribute is unknown, there is nothing to edit, a file is in the way of the results, or there is
             no result at all.
     """
-    _check(model, edit)
+    check(model, edit)
     settings: dict[str, Any] = {"edit": edit._asdict(), "model": archive.fingerprint(model.params), "form": form}
     settings |= {"finder": finder.name, "crop": model.config.face_crop, "most": most} if finder else {}
     labels = ["photo", "face", "reconstruction", edit.label, "result"]
@@ -135,7 +136,7 @@ def edit_photos(
             drawn = draw(model, np.concatenate([task.squares for task in batch]), edit, finder is None)
             ends = np.cumsum([len(task.squares) for task in batch])[:-1]
             for task, *pictures_of_g in zip(batch, *(np.split(images, ends) for images in drawn), strict=True):
-                _finish(task, Drawn(*pictures_of_g), results, row, finder.layout if finder else None)
+                _finish(task, Drawn(*pictures_of_g), results, row, bool(edit.remove), finder.layout if finder else None)
     return results.summary()
 
 
@@ -168,18 +169,67 @@ def draw(model: Any, squares: np.ndarray, edit: Edit, blend: bool) -> Drawn:
         parts = [draw(model, squares[k : k + 1], edit, blend) for k in range(count)]
         return Drawn(*(np.concatenate(images) for images in zip(*parts, strict=True)))
     faces = pictures.to_float(squares[np.minimum(np.arange(1 << (count - 1).bit_length()), count - 1)])  # few shapes
-    if edit.steps is None:
-        latent = model.encode(faces) if "E" in model.params else model.invert(faces)
-    else:
-        latent = model.invert(faces, edit.steps)
+    latent = find_latents(model, faces, edit)
     if edit.pivotal:
         model = model.tune(latent, faces, edit.pivotal)
+    return Drawn(*(images[:count] for images in draw_latents(model, latent, faces, edit, blend)))
+
+
+def draw_latents(model: Any, latent: Any, faces: np.ndarray, edit: Edit, blend: bool = False) -> Drawn:
+    """Draws faces f32[N,R,R,3] in [-1,1] from their latents, without and with an edit; see `draw`."""
     plain = model.edit_latent(latent, faces, "none", blend=False)
     edited = model.edit_latent(latent, faces, list(edit.attributes), edit.strength, list(edit.remove), blend)
-    return Drawn(np.asarray(plain)[:count], np.asarray(edited)[:count])
+    return Drawn(np.asarray(plain), np.asarray(edited))
 
 
-def _check(model: Any, edit: Edit) -> None:
+def find_latents(model: Any, faces: np.ndarray, edit: Edit) -> Any:
+    """Finds the latents of faces f32[N,R,R,3] in [-1,1], of which the edit tells what they wear; see `edit_photos`."""
+    if edit.steps is not None:
+        return model.invert(faces, edit.steps, edit.remove)
+    return (model.encode if "E" in model.params else model.invert)(faces, worn=edit.remove)
+
+
+def cut_faces(
+    image: np.ndarray, faces: Sequence[finding.Found], layout: Layout, kind: Kind, size: int
+) -> tuple[list[Crop], np.ndarray]:
+    """Cuts faces out of a photo as the images of a model are cut.
+
+    Args:
+        image: u8[H,W,3], the photo.
+        faces: the faces found in it, one or more.
+        layout: layout of their position maps.
+        kind: the model's crop, `config.face_crop`.
+        size: R, the model's resolution.
+
+    Returns:
+        The crop of each face, and the faces u8[K,R,R,3].
+    """
+    crops = [finders.crop(face, layout, kind) for face in faces]
+    levels = finding.halvings(image)
+    return crops, np.stack([crop.cut(levels, size) for crop in crops])
+
+
+def paste_faces(
+    image: np.ndarray, crops: Sequence[Crop], squares: np.ndarray, drawn: Drawn, removes: bool
+) -> np.ndarray:
+    """Pastes edited faces into their photo, the largest last; see `pasting`.
+
+    Args:
+        image: u8[H,W,3], the photo.
+        crops: the crop of each face, the largest first.
+        squares: u8[K,R,R,3], the faces.
+        drawn: pictures of the K faces by `draw`, not blended.
+        removes: whether the edit takes an attribute off.
+
+    Returns:
+        u8[H,W,3].
+    """
+    for crop, before, plain, edited in reversed(list(zip(crops, squares, *drawn, strict=True))):
+        image = pasting.paste(image, crop, pictures.to_float(before), plain, edited, removes)
+    return image
+
+
+def check(model: Any, edit: Edit) -> None:
     """Raises `ValueError` for an edit that the model cannot make."""
     names = model.config.attributes
     if not edit.attributes and not edit.remove:
@@ -200,10 +250,8 @@ def _tasks(
         elif not (faces := finder.find(picture.pixels, most=most)):
             results.skip(photo, row, NO_FACE)
         else:
-            points = [np.asarray(geometry.landmarks(jnp.asarray(one.position_map), finder.layout)) for one in faces]
-            crops = [face_crop.CROPS[model.config.face_crop](one[:, :2]) for one in points]
-            levels = finding.halvings(picture.pixels)
-            yield Task(photo, picture, faces, crops, np.stack([crop.cut(levels, size) for crop in crops]))
+            crops, squares = cut_faces(picture.pixels, faces, finder.layout, model.config.face_crop, size)
+            yield Task(photo, picture, faces, crops, squares)
 
 
 def _batches(tasks: Iterable[Task], most: int) -> Iterator[list[Task]]:
@@ -219,14 +267,15 @@ def _batches(tasks: Iterable[Task], most: int) -> Iterator[list[Task]]:
         yield batch
 
 
-def _finish(task: Task, drawn: Drawn, results: PhotoResults, row: dict[str, Any], layout: Layout | None) -> None:
+def _finish(
+    task: Task, drawn: Drawn, results: PhotoResults, row: dict[str, Any], removes: bool, layout: Layout | None
+) -> None:
     """Puts the edited faces into their photo, the largest last, and writes the result."""
     photo, picture, faces, crops, squares = task
     (name,) = results.names[photo.name]
-    image, rows = picture.pixels, [row]
-    for crop, before, plain, edited in reversed(list(zip(crops, squares, *drawn))):
-        image = pasting.paste(image, crop, pictures.to_float(before), plain, edited)
+    rows = [row]
     if layout is not None:
+        image = paste_faces(picture.pixels, crops, squares, drawn, removes)
         rows = [row | {"face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
     else:
         image = pictures.to_uint8(drawn.edited[0])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from sdgan_jax import pretrained
-from sdgan_jax.face3d import finding, geometry
+from sdgan_jax.face3d import face_crop, finding, geometry
+from sdgan_jax.face3d.face_crop import Crop
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.pretrained import archive
 
 COLUMNS = ("score", "left", "top", "right", "bottom", "yaw", "pitch", "roll")  # of a face, in a manifest
+_pose = jax.jit(geometry.pose)  # compiled as one: its operations alone take half a second at the start
 
 
 class Finder(NamedTuple):
@@ -54,6 +57,18 @@ def read_most(text: str) -> int | None:
     return int(text)
 
 
+def crop(face: finding.Found, layout: Layout, kind: face_crop.Kind) -> Crop:
+    """Returns the crop of a face that generators are trained on.
+
+    Args:
+        face: the face.
+        layout: layout of its position map.
+        kind: kind of crop, such as `config.face_crop`.
+    """
+    points = np.asarray(geometry.landmarks(jnp.asarray(face.position_map), layout))
+    return face_crop.CROPS[kind](points[:, :2])
+
+
 def describe(face: finding.Found, layout: Layout) -> dict[str, Any]:
     """Returns `COLUMNS` of a face: score, box in pixels, angles in degrees.
 
@@ -61,6 +76,6 @@ def describe(face: finding.Found, layout: Layout) -> dict[str, Any]:
         face: the face.
         layout: layout of its position map.
     """
-    pose = geometry.pose(jnp.asarray(face.position_map), layout)
+    pose = _pose(face.position_map, layout)
     angles = (round(float(np.rad2deg(angle)), 2) for angle in (pose.yaw, pose.pitch, pose.roll))
     return dict(zip(COLUMNS, (round(face.score, 4), *(round(float(x), 1) for x in face.box), *angles), strict=True))

@@ -17,7 +17,7 @@ from sdgan_jax import pictures
 from sdgan_jax.face3d.attire import styles
 from tfds_megn.listing import printable
 
-_TEXTURE_PIXELS = 512  # finer details are not visible on a face
+TEXTURE_PIXELS = 512  # finer details are not visible on a face
 
 
 class Texture(NamedTuple):
@@ -140,8 +140,24 @@ def _read_texture(path: str) -> Texture:
     file = epath.Path(path)
     if not file.exists():
         raise FileNotFoundError(f"--texture={printable(path)}: there is no such file")
+    return Texture(path, decode_texture(file.read_bytes(), f"--texture={printable(path)}"))
+
+
+def decode_texture(data: bytes, name: str) -> np.ndarray:
+    """Decodes the bytes of an image with its transparency, for `styles.Style`.
+
+    Args:
+        data: the bytes of the file.
+        name: name of the texture in errors.
+
+    Returns:
+        u8[h,w,4], RGBA, of at most 512 pixels a side.
+
+    Raises:
+        ValueError: it is not an image that can be read.
+    """
     try:
-        image = Image.open(io.BytesIO(file.read_bytes())).convert("RGBA")
+        image = Image.open(io.BytesIO(data)).convert("RGBA")
     except Exception as error:  # Pillow's decoders raise nearly anything
-        raise ValueError(f"--texture={printable(path)}: not an image that can be read") from error
-    return Texture(path, pictures.fit(np.asarray(image), _TEXTURE_PIXELS))
+        raise ValueError(f"{name}: not an image that can be read") from error
+    return pictures.fit(np.asarray(image), TEXTURE_PIXELS)

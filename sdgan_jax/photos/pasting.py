@@ -20,7 +20,9 @@ _STRIP = 256  # rows of the photo that are worked on at once, so that large face
 _edited_region, _colour_correction = jax.jit(blending.edited_region), jax.jit(blending.colour_correction)
 
 
-def paste(image: np.ndarray, crop: Crop, before: np.ndarray, plain: np.ndarray, edited: np.ndarray) -> np.ndarray:
+def paste(
+    image: np.ndarray, crop: Crop, before: np.ndarray, plain: np.ndarray, edited: np.ndarray, removes: bool
+) -> np.ndarray:
     """Pastes an edited face into its photo.
 
     Args:
@@ -29,11 +31,12 @@ def paste(image: np.ndarray, crop: Crop, before: np.ndarray, plain: np.ndarray, 
         before: f32[R,R,3] in [-1,1], the crop cut out of the photo.
         plain: f32[R,R,3], G's picture of the face's latent.
         edited: f32[R,R,3], G's picture of the edited latent.
+        removes: whether the edit takes an attribute off.
 
     Returns:
         u8[H,W,3]; the pixels outside of the crop, and where the edit changes nothing, are those of the photo.
     """
-    out, share = image.copy(), mask(plain, edited)
+    out, share = image.copy(), mask(plain, edited, removes)
     rows, columns = np.flatnonzero(share.any(1)), np.flatnonzero(share.any(0))
     if not len(rows):
         return out
@@ -55,14 +58,15 @@ def paste(image: np.ndarray, crop: Crop, before: np.ndarray, plain: np.ndarray, 
     return out
 
 
-def mask(plain: np.ndarray, edited: np.ndarray) -> np.ndarray:
+def mask(plain: np.ndarray, edited: np.ndarray, removes: bool) -> np.ndarray:
     """Returns the share f32[R,R] in [0,1] of the edited face in each pixel of its crop; 0 at the edge.
 
     Args:
         plain: f32[R,R,3], G's picture of the face's latent.
         edited: f32[R,R,3], G's picture of the edited latent.
+        removes: whether the edit takes an attribute off.
     """
-    share = np.asarray(_edited_region(plain[None], edited[None]))[0]
+    share = np.asarray(_edited_region(plain[None], edited[None], removes))[0]
     inside = 0.5 - np.abs((np.arange(len(share)) + 0.5) / len(share) - 0.5)
     t = np.clip((np.minimum(inside[:, None], inside) - _FADE[0]) / (_FADE[1] - _FADE[0]), 0.0, 1.0)
     return np.asarray(share * t * t * (3.0 - 2.0 * t), np.float32)

@@ -140,6 +140,22 @@ class PhotoResults:
         self._notes.append((photo, note))
         self._enter(photo, [row | {"note": note}])
 
+    def rows(self) -> dict[str, list[Row]]:
+        """Returns the rows of the manifest of the photos that are done, by the photo's name."""
+        return {
+            name: list(csv.DictReader(io.StringIO(lines.decode(), newline=""), self._columns))
+            for name, lines in self._lines.items()
+        }
+
+    def complete(self, values: Mapping[str, Row]) -> None:
+        """Enters values that are known only when all photos are done.
+
+        Args:
+            values: values by column, for the photos that have some, by the photo's name.
+        """
+        for name, rows in self.rows().items():
+            self._lines[name] = self._encode([row | values.get(name, {}) for row in rows])
+
     def show(self, cell_of: Callable[[PhotoFile, list[epath.Path]], np.ndarray]) -> None:
         """Adds results of earlier calls to the sheet.
 

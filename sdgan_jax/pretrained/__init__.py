@@ -6,7 +6,7 @@ from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
 from sdgan_jax.pretrained.inception import InceptionNetwork, inception_network
 from sdgan_jax.pretrained.lpips import LpipsNetwork, lpips_network
 from sdgan_jax.pretrained.official_fusion import OfficialFusionNetwork, fusion_network
-from sdgan_jax.pretrained.perceptual import PerceptualNetwork, perceptual_network
+from sdgan_jax.pretrained.perceptual import DistanceTo, PerceptualNetwork, perceptual_network
 from sdgan_jax.pretrained.position import PositionNetwork, position_network, prnet_network
 from sdgan_jax.pretrained.storage import SHIPPED, SHIPPED_MODEL, read, write
 
@@ -14,6 +14,7 @@ __all__ = [
     "SHIPPED",
     "SHIPPED_MODEL",
     "AttributeClassifier",
+    "DistanceTo",
     "IdentityNetwork",
     "InceptionNetwork",
     "LpipsNetwork",

@@ -13,7 +13,6 @@ from typing import Any
 
 import flax.traverse_util
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from etils import epath
@@ -159,4 +158,4 @@ def take(file: epath.PathLike, arrays: Mapping[str, np.ndarray], target: Tree, s
     ]
     if wrong:
         raise ValueError(f"{file} does not fit its {settings}: {len(wrong)} arrays differ, {', '.join(wrong[:3])} …")
-    return unflatten({name: jnp.asarray(arrays[name]) for name in wanted})
+    return unflatten(jax.device_put({name: arrays[name] for name in wanted}))  # at once: there may be hundreds

@@ -119,10 +119,15 @@ class MeshNetwork:
 
     def refine(self, images: jax.Array, regions: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Regresses the points of faces, and `REFINEMENTS` times more in the region around these; see `points`."""
-        points, presence = self.points(images, regions)
-        for _ in range(REFINEMENTS):
-            points, presence = self.points(images, mesh_finding.region_of(points))
-        return points, presence
+        shape = (len(images), mesh.POINTS, 3)
+        start = (jnp.zeros(shape), jnp.zeros(len(images)), regions)
+
+        # A loop of the program, not of Python: the network is traced and compiled once.
+        def refined(_: int, last: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+            points, presence = self.points(images, last[2])
+            return points, presence, mesh_finding.region_of(points)
+
+        return jax.lax.fori_loop(0, 1 + REFINEMENTS, refined, start)[:2]
 
     def inspect(self, image: jax.Array, region: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Regresses the points of a face, and tells how steady they are.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -42,6 +43,10 @@ class LpipsNetwork:
         inputs.check_squares(a)
         with jax.default_matmul_precision("highest"):  # GPUs and TPUs round the factors otherwise
             return jnp.asarray(self.net.apply(self.variables, a, b))
+
+    def distance_to(self, images: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        """Returns the function from images f32[N,R,R,3] to their distances f32[N] from these."""
+        return lambda others: self(others, images)
 
 
 def lpips_network(path: epath.PathLike) -> LpipsNetwork:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 from etils import epath
 
+from sdgan_jax import losses
 from sdgan_jax.nets.prnet import to_input
 from sdgan_jax.pretrained import directories, inputs
 from sdgan_jax.pretrained.face_mesh import KIND
 from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
 from sdgan_jax.pretrained.position import PositionNetwork, prnet_network
+
+DistanceTo = Callable[
+    [jax.Array], Callable[[jax.Array], jax.Array]
+]  # from images to their distances f32[N] from others
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,6 +54,11 @@ class PerceptualNetwork:
         of_shape = _block_outputs(position.net, variables, to_input(inputs.resize(images, position.net.size)))
         of_person = _block_outputs(identity.net, identity.variables, inputs.resize(images, identity.resolution))
         return (*of_shape[1::2], *of_person)  # the position network has two blocks of each size
+
+    def distance_to(self, images: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        """Returns the function from images f32[N,R,R,3] to their distances f32[N] from these, `losses.perceptual`."""
+        wanted = self(images)
+        return lambda others: losses.perceptual(self(others), wanted)
 
 
 def perceptual_network(position: epath.PathLike = "", identity: epath.PathLike = "") -> PerceptualNetwork:

@@ -90,7 +90,7 @@ class Journal:
 
     def write_values(self, done: int, values: dict[str, float]) -> None:
         """Prints and writes numbers that were measured at a step, and starts the clock again."""
-        self._since = time.monotonic()
+        self._since, self._steps = time.monotonic(), 0
         if self._events is not None:
             self.say(f"step {done}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
             self._record({"step": done} | values)

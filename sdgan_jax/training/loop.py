@@ -69,6 +69,7 @@ class Run:
         start: changes a fresh state, such as by weights of another model, and returns it with lines to print.
         score: from a state to a number, higher is better; computed at every checkpoint, the best of which is kept.
             The first process computes it, except for a `Measure`.
+        watch: from a state to numbers by name, for the journal; computed whenever sheets are drawn.
     """
 
     config: Any
@@ -81,6 +82,7 @@ class Run:
     remedy: str
     start: Callable[[State], tuple[State, str]] | None = None
     score: Callable[[State], float] | Measure | None = None
+    watch: Callable[[State], dict[str, float]] | None = None
 
 
 def run(what: Run, workdir: epath.PathLike) -> State:
@@ -131,6 +133,8 @@ def run(what: Run, workdir: epath.PathLike) -> State:
                 pending = []
             if final or done % config.sample_every == 0:
                 journal.write_sheets(done, what.draw_sheets(state))
+                if what.watch is not None:
+                    journal.write_values(done, what.watch(state))
             if save:
                 # After a signal there may be seconds left, so the state is saved without a score.
                 checkpoints.save(done, state, batches, None if stopped else _score(what, state, journal))

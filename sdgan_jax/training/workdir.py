@@ -35,6 +35,8 @@ RESUMABLE = frozenset(
         "data_dir",
         "manual_dir",
         "data_workers",
+        "align",
+        "align_network",
         "face_crop",
     }
 )

@@ -94,6 +94,28 @@ def test_photos_are_read_one_at_a_time_and_those_that_cannot_be_are_named(folder
     assert next(read, None) is None
 
 
+def test_a_pipe_is_refused_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="a.jpg is a pipe or device; give an image file or a folder"):
+        photo_files.find(epath.Path(tmp_path / "a.jpg"), epath.Path(tmp_path / "out"))
+
+
+def test_of_an_animation_the_first_frame_is_read_and_a_note_says_so(tmp_path, capsys):
+    red, blue = (Image.new("RGB", (20, 20), colour) for colour in ("red", "blue"))
+    for name in ("a.gif", "b.webp", "c.png"):
+        red.save(tmp_path / name, save_all=True, append_images=[blue])
+    red.save(tmp_path / "d.tiff", save_all=True, append_images=[blue])  # a document of two pages
+    red.save(tmp_path / "e.gif")
+    found = photo_files.find(epath.Path(tmp_path), epath.Path(tmp_path / "out"))
+    pictures_read = [picture for _, picture in photo_files.read(found, lambda *_: pytest.fail("not read"))]
+    assert [picture.animated for picture in pictures_read] == [True, True, True, False, False]
+    assert all(picture.pixels[0, 0, 0] > 200 for picture in pictures_read)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": an animation; only its first frame")[0] for line in lines] == [
+        f"note: {tmp_path}/{name}" for name in ("a.gif", "b.webp", "c.png")
+    ]
+
+
 def test_names_that_are_not_utf8(folder):
     path = os.fsencode(folder / "in") + b"/caf\xe9.jpg"
     Image.new("RGB", (20, 20)).save(os.fsdecode(path))

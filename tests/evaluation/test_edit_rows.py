@@ -25,7 +25,8 @@ def with_latents(model):
     """Gives a model known latents instead of minutes of search."""
     shape = (N, 12) if model.config.latent_space == "z" else (N, model.config.num_layers, 12)
     latent = np.random.default_rng(7).standard_normal(shape).astype(np.float32)
-    model.invert = lambda images: latent
+    model.told = []
+    model.invert = lambda images, worn: model.told.append(worn) or latent
     return model, latent
 
 
@@ -54,6 +55,7 @@ def test_sdgan_edits_as_the_model_does(space, removes):
     images = pictures.to_float(SOURCES)
     rows = drawn(edit_rows.Editors(model, {}, {}), case(removes), strength=0.5)
     wanted = {"attribute": "none", "remove": "mask"} if removes else {"attribute": "mask"}
+    assert model.told == ["mask" if removes else None]
     alike(rows["sdgan"], model.edit_latent(latent, images, strength=0.5, **wanted))
     alike(rows[edit_rows.UNBLENDED], model.edit_latent(latent, images, strength=0.5, blend=False, **wanted))
     plain = model.synthesize(model.map(latent) if space == "z" else latent)
@@ -71,10 +73,10 @@ def test_the_basis_moves_all_layers_by_its_own_length(model):
     assert list(found) == ["source", "inversion", "wear", "basis:svm", "basis:means", "sdgan", edit_rows.UNBLENDED]
     plain, moved = model.synthesize(latent), model.synthesize(latent + 1.25 * basis[2])
     images = pictures.to_float(SOURCES)
-    alike(found["basis:svm"], edit_rows.blending.blend(images, plain, moved))
+    alike(found["basis:svm"], edit_rows.blending.blend(images, plain, moved, False))
     np.testing.assert_array_equal(found["basis:means"], SOURCES)  # nothing moved, nothing blended
     removed = drawn(editors, case(True, "beard"))
-    alike(removed["basis:svm"], edit_rows.blending.blend(images, plain, model.synthesize(latent - basis[2])))
+    alike(removed["basis:svm"], edit_rows.blending.blend(images, plain, model.synthesize(latent - basis[2]), True))
 
 
 def test_strength_zero_gives_the_face_back_and_count_the_first_faces(model):

@@ -68,6 +68,10 @@ def test_a_face_is_edited_in_its_photo(folder):
         (["--remove=mask", "--faces=few"], "error: --faces=few: give all, largest, or a number from 1 on"),
         (["--remove=mask", "--align=off", "--faces=2"], "error: --network and --faces are about finding faces"),
         (["--remove=mask", "--network=nowhere"], "error: "),
+        (
+            ["--remove=mask", "--lpips=nowhere"],
+            "error: nowhere does not exist; give a network directory of the kind lpips",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(folder, flags, line):

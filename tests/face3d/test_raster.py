@@ -45,6 +45,15 @@ def test_a_sphere_covers_its_disc_and_shows_its_front():
     np.testing.assert_allclose(drawn.depth[inside], centre[2] + np.sqrt(rest[inside]), atol=0.15)
 
 
+def test_cells_beyond_the_small_window_are_drawn_whole():
+    """Two rows of cells are 30 samples high, where the window holds 9: 126 cells, drawn in more than one round."""
+    sheet = plane(GRID, GRID, 5.0, 2.0, 37.0, 8.0)
+    sheet[31:, :, 1] += 15.0
+    sheet[32:, :, 1] += 15.0
+    drawn = draw(sheet)
+    np.testing.assert_array_equal(drawn.covered, (X >= 5) & (X <= 37) & (Y >= 2) & (Y <= 38))
+
+
 def test_of_crossing_sheets_the_nearer_is_seen():
     one, other = (plane(GRID, GRID, 4.0, 4.0, 44.0, 44.0) for _ in range(2))
     one[..., 2], other[..., 2] = one[..., 0] - 20, 20 - other[..., 0]

@@ -40,7 +40,9 @@ def test_the_latents_by_hand(size, side, widths, strides, exclusive):
     odds = np.exp(logits)
     recognised = odds / odds.sum(1, keepdims=True) if exclusive else odds / (1 + odds)
     known = np.float32([[1, 0, 0, 0], [0, 1, 0, 1]])
-    for attributes, worn in (((), recognised), ((known,), known)):
+    partly = np.float32([[np.nan, 1, 0, 0], [np.nan, np.nan, 1, np.nan]])
+    both = np.where([[True, False, False, False], [True, True, False, True]], recognised, partly)
+    for attributes, worn in (((), recognised), ((known,), known), ((partly,), both)):
         shared = dense(params["shared"], hidden) + worn[:, 1:] @ params["worn"]
         expected = np.stack(
             [shared + hidden @ params["down"][layer] / np.sqrt(5) @ params["up"][layer] for layer in range(3)], 1

@@ -1,4 +1,4 @@
-"""What tests of commands on photos share."""
+"""Fixtures that the tests of commands on photos share."""
 
 import pytest
 

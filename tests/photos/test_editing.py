@@ -29,16 +29,18 @@ class Model:
         )
         self.params, self.allowed, self.batches = {"G": {"weight": np.float32(weight)}}, allowed, []
         self.params |= {"E": {"weight": np.float32(0)}} if encoder else {}
-        self.steps, self.tuned = [], []
+        self.steps, self.tuned, self.worn = [], [], []
 
-    def invert(self, faces, steps="usual"):
+    def invert(self, faces, steps="usual", worn=None):
+        self.worn.append(worn)
         self.batches.append(len(faces))
         self.steps.append(steps)
         if sum(self.batches) > self.allowed:
             raise KeyboardInterrupt
         return faces
 
-    def encode(self, faces):
+    def encode(self, faces, worn):
+        self.worn.append(worn)
         self.steps.append("encoder")
         return faces
 
@@ -117,8 +119,9 @@ def test_attributes_are_taken_off(folder, attributes, colour, column, label):
 )
 def test_latents_are_found_by_encoder_or_optimisation(folder, encoder, steps, expected):
     model = Model(encoder=encoder)
-    edit(folder, model, steps=steps)
+    edit(folder, model, (), ("beard",), steps=steps)
     assert set(model.steps) == {expected}
+    assert set(model.worn) == {("beard",)}  # the faces are known to wear what is taken off
 
 
 def test_no_steps_need_an_encoder(folder):
@@ -258,6 +261,14 @@ def test_photos_without_a_face_are_not_searched_again(faces):
     model = Model()
     found = FINDER._replace(find=lambda image, most: pytest.fail("searched again"))
     assert "0 images" in edit(faces, model, finder=found) and not model.batches
+
+
+@pytest.mark.parametrize("remove", [(), ("beard",)])
+def test_removals_are_pasted_as_such(faces, remove, monkeypatch):
+    paste, seen = editing.pasting.paste, []
+    monkeypatch.setattr(editing.pasting, "paste", lambda *given: seen.append(given[-1]) or paste(*given))
+    edit(faces, Model(), () if remove else ("mask",), remove, finder=FINDER)
+    assert seen == [bool(remove)] * 2
 
 
 def test_a_strength_of_zero_gives_the_photo_back(faces):

@@ -39,7 +39,7 @@ def places_in_crop(crop, shape):
 @pytest.mark.parametrize("crop", CROPS)
 def test_all_but_the_edit_stays_bit_for_bit(crop):
     image = PHOTO.copy()
-    out = pasting.paste(image, crop, flat(-0.5), flat(-0.5), with_spot(0.75))
+    out = pasting.paste(image, crop, flat(-0.5), flat(-0.5), with_spot(0.75), False)
     np.testing.assert_array_equal(image, PHOTO)
     x, y = np.moveaxis(places_in_crop(crop, PHOTO.shape), -1, 0)
     # The mask reaches four pixels beyond the spot: it is averaged, dilated, and blurred. Then it is interpolated.
@@ -52,34 +52,46 @@ def test_all_but_the_edit_stays_bit_for_bit(crop):
 @pytest.mark.parametrize("crop", CROPS)
 def test_the_mask_never_reaches_the_crops_edge(crop):
     """Pixels outside of the crop keep their values even where the edit changes the whole picture."""
-    out = pasting.paste(PHOTO, crop, flat(-0.5), flat(-0.5), flat(0.9))
+    out = pasting.paste(PHOTO, crop, flat(-0.5), flat(-0.5), flat(0.9), False)
     at = places_in_crop(crop, PHOTO.shape)
     outside = ((at < -0.5) | (at > SIZE - 0.5)).any(-1)
     np.testing.assert_array_equal(out[outside], PHOTO[outside])
     middle = (np.abs(at - 31.5) < 20).all(-1)
     assert np.abs(out[middle].astype(int) - pictures.to_uint8(np.float32(0.9))).max() <= 2
-    share = pasting.mask(flat(-0.5), flat(0.9))
+    share = pasting.mask(flat(-0.5), flat(0.9), False)
     assert share[0].max() == share[:, -1].max() == 0 and share[32, 32] == 1
     assert (np.diff(share[32, :32]) >= 0).all() and (0.2 < share[32, 3]) and (share[32, 3] < 0.8)
 
 
+def test_the_mask_of_a_removal_takes_weaker_changes():
+    """Beside a change of 2, one of 0.38 counts where an attribute is taken off only; see `blending.edited_region`."""
+    plain = flat(-0.9)
+    edited = plain.copy()
+    edited[20:44, 12:24] += 0.38
+    edited[20:44, 40:52] += 1.9
+    assert [pasting.mask(plain, edited, removes)[32, 18] for removes in (False, True)] == [
+        0,
+        pytest.approx(1, abs=1e-5),
+    ]
+
+
 def test_no_edit_is_the_photo():
     picture = RNG.uniform(-1, 1, (SIZE, SIZE, 3)).astype(np.float32)
-    out = pasting.paste(PHOTO, CROPS[1], picture[::-1], picture, picture + 0.01)
+    out = pasting.paste(PHOTO, CROPS[1], picture[::-1], picture, picture + 0.01, False)
     np.testing.assert_array_equal(out, PHOTO)
     assert out is not PHOTO
 
 
 def test_a_crop_beside_the_photo_changes_nothing():
-    out = pasting.paste(PHOTO, Crop(np.array([-200.0, 50.0, 90.0]), 5.0), flat(), flat(), flat(0.9))
+    out = pasting.paste(PHOTO, Crop(np.array([-200.0, 50.0, 90.0]), 5.0), flat(), flat(), flat(0.9), False)
     np.testing.assert_array_equal(out, PHOTO)
 
 
 @pytest.mark.parametrize("crop", CROPS[:3])
 def test_strips_have_no_seams(crop, monkeypatch):
-    whole = pasting.paste(PHOTO, crop, flat(-0.5), flat(-0.5), with_spot(0.75))
+    whole = pasting.paste(PHOTO, crop, flat(-0.5), flat(-0.5), with_spot(0.75), False)
     monkeypatch.setattr(pasting, "_STRIP", 7)
-    parts = pasting.paste(PHOTO, crop, flat(-0.5), flat(-0.5), with_spot(0.75))
+    parts = pasting.paste(PHOTO, crop, flat(-0.5), flat(-0.5), with_spot(0.75), False)
     assert np.abs(whole.astype(int) - parts).max() <= 1
 
 
@@ -89,6 +101,6 @@ def test_the_colours_of_the_photo_are_met():
     edited = plain.copy()
     edited[24:40, 16:48] = (0.5, 0.3, 0.3)
     photo = np.full((SIZE, SIZE, 3), pictures.to_uint8(np.float32(0.2)))
-    out = pasting.paste(photo, Crop(np.array([31.5, 31.5, 64.0]), 0.0), before, plain, edited)
+    out = pasting.paste(photo, Crop(np.array([31.5, 31.5, 64.0]), 0.0), before, plain, edited, False)
     np.testing.assert_allclose(pictures.to_float(out[32, 32]), [0.8, 0.6, 0.6], atol=0.02)
     np.testing.assert_array_equal(out[5], photo[5])

@@ -20,6 +20,7 @@ def test_a_directory_gives_the_distance_of_its_network(tmp_path):
     network = pretrained.lpips_network(tmp_path)
     a, b = noise(2, 32, 32, 3), noise(2, 32, 32, 3, seed=1)
     np.testing.assert_allclose(jax.jit(network)(a, b), jax.jit(net.apply)(variables, a, b), rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda a, b: network.distance_to(b)(a))(a, b), network(a, b), rtol=1e-6)
     program = str(jax.make_jaxpr(network)(a, b))
     assert "HIGHEST" in program and "precision=None" not in program
     with pytest.raises(ValueError, match=r"images must be \[N,R,R,3\], got \[2, 32, 31, 3\]"):

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tfds_megn import photo_files, photo_folder, photos
+from tfds_megn import photo_folder, photos
 from tfds_megn.params import ATTRIBUTES
 
 
@@ -250,68 +250,3 @@ def test_many_files_take_seconds(tmp_path):
     start = time.monotonic()
     assert len(photo_folder.scan(tmp_path).photos) == 20_000
     assert time.monotonic() - start < 20
-
-
-def usable(pixels: list[int]) -> dict[photo_folder.Photo, photo_folder.Converted]:
-    """Photos that show the images of these numbers."""
-    scrambled = [(number * 0x9E3779B97F4A7C15 + 12345) % 2**64 for number in pixels]  # Fibonacci hashing
-    return {
-        photo_folder.Photo(
-            f"mask/{index}.png", (True, False, False, False, False), "/x", photo_files.File(f"mask/{index}.png", 1)
-        ): photo_folder.Converted(b"", 0, value)
-        for index, value in enumerate(scrambled)
-    }
-
-
-class TestSplits:
-    def test_shares(self):
-        splits = photo_folder.split_photos(usable(range(5000)))
-        assert sum(map(len, splits.values())) == 5000
-        # Four standard deviations of a binomial with p = 0.1.
-        assert abs(len(splits["validation"]) - 500) < 4 * (5000 * 0.1 * 0.9) ** 0.5
-        assert abs(len(splits["test"]) - 500) < 4 * (5000 * 0.1 * 0.9) ** 0.5
-
-    def test_a_photo_stays_when_others_are_added(self):
-        small, large = (photo_folder.split_photos(usable(range(count))) for count in (500, 600))
-        for split, members in small.items():
-            assert set(members) <= set(large[split])
-
-    @pytest.mark.parametrize("count", range(3, 30))
-    def test_none_is_empty_and_images_stay_together(self, count):
-        pixels = [*range(count), *range(count), 0, 0, 0]
-        photos_ = usable(pixels)
-        splits = photo_folder.split_photos(photos_)
-        assert all(splits.values())
-        place = {photo: split for split, members in splits.items() for photo in members}
-        assert set(place) == set(photos_) and sum(map(len, splits.values())) == len(pixels)
-        for number in range(count):
-            shown = [place[photo] for photo, image in zip(photos_, pixels, strict=True) if image == number]
-            assert len(set(shown)) == 1
-        assert len({pixels[int(photo.name[5:-4])] for photo in splits["train"]}) >= count / 3
-
-    @pytest.mark.parametrize("pixels", [[1, 2], [1, 2, 2, 2, 1]])
-    def test_too_few(self, pixels):
-        words = (
-            rf"{len(pixels)} usable photos \(2 different images\) cannot fill train, validation and test; at least 3"
-        )
-        with pytest.raises(ValueError, match=words):
-            photo_folder.split_photos(usable(pixels))
-
-    def test_one_image_in_many_files_is_one_image(self, tmp_path):
-        """A byte copy, a hard link, a link, a copy in another format and a rotated copy whose EXIF undoes it."""
-        shown = PIL.Image.open(io.BytesIO(png(5)))
-        exif = PIL.Image.Exif()
-        exif[0x0112] = 6  # to be turned clockwise by whoever shows it
-        write(tmp_path, {"mask/a.png": png(5), "mask/b.png": png(5), "none/other.png": png(6)})
-        os.link(tmp_path / "mask/a.png", tmp_path / "mask/c.png")
-        (tmp_path / "mask/d.png").symlink_to("a.png")
-        shown.save(tmp_path / "mask/e.bmp")
-        shown.transpose(PIL.Image.Transpose.ROTATE_90).save(tmp_path / "mask/f.png", exif=exif)
-        for size in (8, 20):
-            results = {
-                photo.name: photo_folder.convert_photo((photo, size)).pixels
-                for photo in photo_folder.scan(tmp_path).photos
-            }
-            assert len(results) == 7 and len({results[f"mask/{name}"] for name in ("a.png", "b.png")}) == 1
-            assert {value for name, value in results.items() if name != "none/other.png"} == {results["mask/a.png"]}
-            assert results["none/other.png"] != results["mask/a.png"]

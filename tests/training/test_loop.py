@@ -87,6 +87,12 @@ def test_numbers_of_a_measure_are_written_and_rank_the_checkpoints(tmp_path):
     assert {r["step"]: r["distance"] for r in records if "distance" in r} == distances
 
 
+def test_what_is_watched_is_written_with_the_sheets(tmp_path):
+    loop.run(make(config(), watch=lambda state: {"half": float(state.total) / 2}), tmp_path)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {r["step"]: r["half"] for r in records if "half" in r} == {3: 1.5, 6: 7.5}
+
+
 def test_a_loss_that_is_not_finite_ends_it(tmp_path):
     wild = dataclasses.replace(
         make(config()),

@@ -28,11 +28,11 @@ from sdgan_jax.pretrained import AttributeClassifier, archive, directories
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import sharding
 from sdgan_jax.training import workdir as workdir_lib
-from sdgan_jax.training.gan import basis_report, targets, weights
+from sdgan_jax.training.gan import basis_lengths, basis_report, targets, weights
 from sdgan_jax.training.gan.state import State, init_state
 
 BASES = "bases.safetensors"  # `rows` and `lengths` of all estimators
-_SAMPLES = 77  # folded into the key of the latents
+_SAMPLES, _LENGTHS = 77, 78  # folded into the keys of the latents
 _PLAIN = 200  # latents that the report moves: those of the random seeds 0, 1, …, as `experiments.generate` draws them
 _BATCH = 32
 _SAME = 0.2  # relative change of the basis up to which the model keeps its F
@@ -55,8 +55,8 @@ class Samples(NamedTuple):
 def train(nets: Networks, workdir: epath.PathLike) -> State:
     """Estimates B and writes a model directory with it; returns at once where the result is there already.
 
-    The model is `config.init` with the B of the estimator `config.staged.basis`: unit rows, and `basis_length` set to
-    the mean of the natural lengths of its directions. Beside it are written `bases.safetensors` (all estimators),
+    The model is `config.init` with the B of the estimator `config.staged.basis`: each row as long as its direction,
+    relative to their mean length, which is `basis_length`. Beside it are written `bases.safetensors` (all estimators),
     `basis.json` and `basis.txt` (the report), and `traversal_<estimator>.png`.
 
     Args:
@@ -137,8 +137,16 @@ def _run(nets: Networks, fresh: State, model: tuple[Config, dict[str, Tree]], wo
     classifier = pretrained.attribute_classifier()
     probe = make_probe(nets, state, classifier)
     samples = sample(nets, state, probe, source.attributes)
-    found, accuracy = estimate(nets, state, samples, trees)
-    length = _length_of(config, found[config.staged.basis])
+    faces = None
+    if trees.get("params_e") or config.staged.length_samples:
+        count = min(config.staged.basis_samples, config.staged.targets)
+        faces = targets.dress_faces(nets, trees, count, "train")
+    found, accuracy = estimate(nets, state, samples, trees, faces)
+    chosen = found[config.staged.basis]
+    if faces and config.staged.length_samples:
+        chosen = chosen._replace(lengths=_fit_lengths(nets, state, probe, classifier, chosen, faces))
+        found[config.staged.basis] = chosen
+    length = _length_of(config, chosen)
     results = {
         "model": str(config.init),
         "estimator": config.staged.basis,
@@ -154,7 +162,7 @@ def _run(nets: Networks, fresh: State, model: tuple[Config, dict[str, Tree]], wo
     arrays = {name: directions._asdict() for name, directions in found.items()}
     archive.write(workdir / BASES, arrays)
     held = {name: getattr(state, name) for name in weights.FIELDS if jax.tree.leaves(trees.get(name))}
-    held["basis"] = found[config.staged.basis].rows
+    held["basis"] = chosen.lengths[:, None] / length * chosen.rows
     if "params_f" in held and _change(nets.config.basis_length * state.basis, length * held["basis"]) > _SAME:
         del held["params_f"]
         print("  F is left out: it was trained with another basis; train it again by the stage fusion")
@@ -197,7 +205,7 @@ def sample(nets: Networks, state: State, probe: basis_report.Probe, drawn: tuple
 
 
 def estimate(
-    nets: Networks, state: State, samples: Samples, trees: dict[str, Tree]
+    nets: Networks, state: State, samples: Samples, trees: dict[str, Tree], faces: targets.Dressed | None
 ) -> tuple[dict[str, Directions], np.ndarray]:
     """Applies all estimators.
 
@@ -206,30 +214,27 @@ def estimate(
         state: its basis is the estimator `random`.
         samples: see `sample`.
         trees: the model; where its `params_e` is missing or empty there is no `paired`.
+        faces: faces without and with an attribute, which `paired` encodes.
 
     Returns:
         The directions by the name of the estimator, and the held-out accuracy f32[A] of the SVMs.
     """
     config = nets.config
-    lengths = np.full(config.num_attributes, config.basis_length, np.float32)
-    lengths[0] = 0
+    own = np.asarray(state.basis)
     svm, accuracy = latents.svm_basis(samples.w, samples.scores, samples.labels, config.seed)
     found = {
-        "random": Directions(np.asarray(state.basis), lengths),
+        "random": Directions(latents.unit(own), config.basis_length * np.linalg.norm(own, axis=1)),
         "means": latents.means_basis(samples.w, samples.labels, config.num_attributes),
         "svm": svm,
         "svm_conditional": latents.conditional_basis(svm, samples.w, samples.labels),
     }
-    if trees.get("params_e"):
-        found["paired"] = _paired(nets, trees)
+    if faces and trees.get("params_e"):
+        found["paired"] = _paired(nets, trees, faces)
     return found, accuracy
 
 
-def _paired(nets: Networks, trees: dict[str, Tree]) -> Directions:
+def _paired(nets: Networks, trees: dict[str, Tree], faces: targets.Dressed) -> Directions:
     """Encodes faces without and with an attribute, those that the stage `fusion` takes, and applies `paired`."""
-    config = nets.config
-    count = min(config.staged.basis_samples, config.staged.targets)
-    faces = targets.dress_faces(nets, trees, count, "train")
 
     @jax.jit
     def encode(params_e: Tree, w_avg: jax.Array, faces: jax.Array) -> jax.Array:
@@ -239,7 +244,32 @@ def _paired(nets: Networks, trees: dict[str, Tree]) -> Directions:
         map_batches(lambda some: np.asarray(encode(trees["params_e"], trees["w_avg"], some)), images, size=_BATCH)
         for images in (faces.worn, faces.plain)
     )
-    return latents.paired_basis(worn, plain, faces.attributes, config.num_attributes)
+    return latents.paired_basis(worn, plain, faces.attributes, nets.config.num_attributes)
+
+
+def _fit_lengths(
+    nets: Networks,
+    state: State,
+    probe: basis_report.Probe,
+    classifier: AttributeClassifier,
+    directions: Directions,
+    faces: targets.Dressed,
+) -> np.ndarray:
+    """Finds lengths f32[A] of directions by `basis_lengths`; faces that wear an attribute are the real ones."""
+    config, count = nets.config, nets.config.staged.length_samples
+    classify = jax.jit(classifier)
+
+    def features(images: np.ndarray) -> np.ndarray:
+        return map_batches(lambda some: np.asarray(classify(some)[1]), images, size=_BATCH)
+
+    real = {
+        attribute: features(pictures.to_float(faces.worn[faces.attributes == attribute][:count]))
+        for attribute in range(1, config.num_attributes)
+    }
+    key = jax.random.fold_in(jax.random.key(config.seed), _LENGTHS)
+    z = jax.random.normal(key, (count, config.generator.latent_dim))
+    w = np.asarray(jax.jit(nets.map)(state.variables_ema, z))
+    return basis_lengths.fit(directions, w, lambda w: features(probe.draw(w).clip(-1.0, 1.0)), real)
 
 
 def make_probe(nets: Networks, state: State, classifier: AttributeClassifier) -> basis_report.Probe:

@@ -209,8 +209,8 @@ def make_sheets(nets: Networks, shown: targets.Arrays) -> Callable[[State], dict
             w_plus = nets.edit(arrays["latent"], arrays["attributes"], state.basis, offset, 1.0)
             return nets.synthesize(state.variables_ema, w_plus, "const")
 
-        edited = draw(offset)
-        return draw(jnp.zeros_like(offset)), edited, blending.blend(source, plain, edited)
+        edited, removes = draw(offset), (arrays["attributes"] < 0).any(1)
+        return draw(jnp.zeros_like(offset)), edited, blending.blend(source, plain, edited, removes)
 
     def draw_sheets(state: State) -> dict[str, np.ndarray]:
         edits = [pictures.to_uint8(np.asarray(images)) for images in draw_edits(state)]

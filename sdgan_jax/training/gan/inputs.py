@@ -91,11 +91,9 @@ def make_inputs(config: Config, step: jax.Array, batch: Batch) -> Inputs:
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, group: int = 1) -> Batch:
-    """Puts this process's rows on its devices, in an order that suits the minibatch standard deviation.
+    """Puts this process's rows on its devices, in the order of `group_rows`.
 
-    The rows are sorted so that the samples of a group have the same attribute where possible: a generator that always
-    draws the same masked face then stands out. Sample i goes to device i mod n, so the groups are the same samples on
-    any number of devices of one process.
+    Sample i goes to device i mod n, so the groups are the same samples on any number of devices of one process.
 
     Args:
         batch: arrays with equal numbers of rows, among them "attributes" f32[N,A].
@@ -106,11 +104,28 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, group: int = 1) -> Batch
         The batch, sharded by rows.
     """
     count = mesh.local_mesh.size
-    order = np.argsort(batch["attributes"].argmax(1), kind="stable")
-    if len(order) % group == 0:  # groups are strided (`layers.minibatch_stddev`)
-        order = order.reshape(-1, group).T.reshape(-1)
+    order = group_rows(batch["attributes"], group)
     order = order.reshape(-1, count).T.reshape(-1)  # sample i to device i mod n
     return sharding.put_rows({name: rows[order] for name, rows in batch.items()}, mesh)
+
+
+def group_rows(attributes: np.ndarray, group: int) -> np.ndarray:
+    """Returns an order of samples that suits the minibatch standard deviation.
+
+    The samples of a group have the same attribute where possible: a generator that always draws the same masked face
+    then stands out.
+
+    Args:
+        attributes: f32[N,A].
+        group: number of samples in a group (`discriminator.mbstd_group`).
+
+    Returns:
+        i64[N], the indices of the samples.
+    """
+    order = np.argsort(attributes.argmax(1), kind="stable")
+    if len(order) % group == 0:  # groups are strided (`layers.minibatch_stddev`)
+        order = order.reshape(-1, group).T.reshape(-1)
+    return order
 
 
 def check_accumulation(config: Config, devices: int) -> None:

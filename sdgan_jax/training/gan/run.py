@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 
 import jax
@@ -13,7 +14,7 @@ from sdgan_jax.data import stream
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained import directories
 from sdgan_jax.training import loop, sharding
-from sdgan_jax.training.gan import inputs, joint_step, sheets, weights
+from sdgan_jax.training.gan import inputs, joint_step, overfitting, sheets, weights
 from sdgan_jax.training.gan.state import State, init_state
 
 LOSSES = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")  # the six of the SD-GAN pseudo-code
@@ -44,6 +45,9 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
     check(config, workdir)
     with sharding.first_process_first():  # it prepares the dataset, where that is not done yet
         batches = stream.train_iterator(config, jax.process_index(), jax.process_count())
+    watched = overfitting.read_images(config)
+    if jax.process_index() == 0 and (line := overfitting.describe_adaptation(config)):
+        print(line, file=sys.stderr)
     reals = stream.first_images(config, sheets.PAIRS * config.num_attributes) if config.source == "data" else None
     what = loop.Run(
         config=config,
@@ -56,6 +60,7 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
         remedy=_REMEDY,
         start=functools.partial(weights.start_from, config=config, path=config.init) if config.init else None,
         score=score,
+        watch=overfitting.make_watch(nets, watched) if watched else None,
     )
     return loop.run(what, workdir)
 

@@ -32,7 +32,7 @@ class State(flax.struct.PyTreeNode):
     opt_f: Tree
     opt_e: Tree
     w_avg: jax.Array  # f32[D]
-    basis: jax.Array  # f32[A,D], unit rows, `none` zero
+    basis: jax.Array  # f32[A,D], moves in units of `config.basis_length`: rows of unit mean length, `none` zero
     path_mean: jax.Array  # f32, moving average of G's path length
     augment_p: jax.Array  # f32 in [0,1], probability of each augmentation
     augment_signs: jax.Array  # f32, sum of E[sign D(real)] since p was last changed

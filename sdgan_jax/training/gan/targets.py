@@ -118,10 +118,9 @@ def make_pairs(nets: Networks, trees: dict[str, Tree], count: int, split: str, p
     removal = np.arange(count) % 2 == 1 if config.fusion.removal else np.zeros(count, bool)
     source = np.where(removal[:, None, None, None], faces.worn, faces.plain)
     arrays = {"source": source, "target": np.where(removal[:, None, None, None], faces.plain, faces.worn)}
-    arrays |= _describe(nets, trees, source, faces.w_plus, faces.drawn, removal)
     arrays["attributes"] = np.zeros((count, config.num_attributes), np.float32)
     arrays["attributes"][np.arange(count), faces.attributes] = np.where(removal, -1.0, 1.0)
-    return arrays
+    return arrays | _describe(nets, trees, source, faces.w_plus, faces.drawn, arrays["attributes"])
 
 
 class Dressed(NamedTuple):
@@ -260,7 +259,7 @@ def _draw(nets: Networks, trees: dict[str, Tree], count: int) -> tuple[np.ndarra
 
 
 def _describe(
-    nets: Networks, trees: dict[str, Tree], source: np.ndarray, w_plus: np.ndarray, drawn: np.ndarray, worn: np.ndarray
+    nets: Networks, trees: dict[str, Tree], source: np.ndarray, w_plus: np.ndarray, drawn: np.ndarray, edit: np.ndarray
 ) -> Arrays:
     """Computes the latents of faces, G's pictures of the latents, and position maps.
 
@@ -270,20 +269,23 @@ def _describe(
         source: u8[N,R,R,3], the faces.
         w_plus: f32[n,L,D], the latents that the first n faces marked in `drawn` were drawn from.
         drawn: bool[N], the faces that G drew.
-        worn: bool[N], the faces that wear an attribute, whose latents are not those that they were drawn from.
+        edit: f32[N,A], weights of the edits. A face that wears what its edit takes off has another latent than the one
+            it was drawn from.
 
     Returns:
         The arrays `latent`, `reconstruction` and `position_map` of `prepare`.
     """
-    known = drawn & ~worn
+    known = drawn & (edit >= 0).all(1)
     given = np.zeros((len(source), *w_plus.shape[1:]), np.float32)
     given[drawn] = w_plus
 
     @jax.jit
-    def describe(trees: Tree, some: jax.Array, given: jax.Array, known: jax.Array) -> dict[str, jax.Array]:
+    def describe(
+        trees: Tree, some: jax.Array, edit: jax.Array, given: jax.Array, known: jax.Array
+    ) -> dict[str, jax.Array]:
         images = pictures.to_float(some)
         variables = {"params": trees["ema_g"], "buffers": trees["buffers_g"]}
-        latent = nets.encode(trees["params_e"], images, trees["w_avg"])
+        latent = nets.encode(trees["params_e"], images, trees["w_avg"], edit)
         latent = jnp.where(known[:, None, None], given, latent)
         found = {"latent": latent, "reconstruction": nets.synthesize(variables, latent, "const")}
         if nets.position is not None:
@@ -298,4 +300,4 @@ def _describe(
             bar.update(min(_BATCH, len(source) - int(bar.n)))
             return found
 
-        return map_batches(run, source, given, known, size=_BATCH)
+        return map_batches(run, source, edit, given, known, size=_BATCH)

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 
 import sdgan_jax
@@ -36,7 +38,7 @@ class ByColour:
         deviations = (images.mean((1, 2)) - self.colours.mean(0)) / self.colours.std(0)
         red, green, blue = jnp.moveaxis(3 * deviations, -1, 0)
         zeros = jnp.zeros_like(red)
-        return jnp.stack((zeros, red, blue, zeros - 9, green, zeros - 9), 1), None
+        return jnp.stack((zeros, red, blue, zeros - 9, green, zeros - 9), 1), deviations
 
 
 def staged(**fields):
@@ -70,7 +72,7 @@ def judged(monkeypatch, classifier):
 
 
 def settings(model, **fields):
-    chosen = {name: fields.pop(name) for name in ("basis", "basis_samples") if name in fields}
+    chosen = {name: fields.pop(name) for name in ("basis", "basis_samples", "length_samples") if name in fields}
     stage = c.StagedConfig(**{"basis": "means", "basis_samples": COUNT} | chosen)
     return c.validate(dataclasses.replace(staged(init=str(model), staged=stage), **fields))
 
@@ -121,10 +123,11 @@ def test_the_stage_writes_a_model_with_the_basis_and_is_done_once(model, judged,
 
     written = sdgan_jax.load(tmp_path / "out")
     original = sdgan_jax.load(model)
-    np.testing.assert_array_equal(written.params["basis"], found["means"]["rows"])
-    np.testing.assert_array_equal(state.basis, found["means"]["rows"])
-    np.testing.assert_array_equal(original.params["basis"], found["random"]["rows"])
     length = found["means"]["lengths"][1:].mean()
+    directions = found["means"]["rows"] * found["means"]["lengths"][:, None]
+    np.testing.assert_allclose(length * np.asarray(written.params["basis"]), directions, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(state.basis, written.params["basis"])
+    np.testing.assert_allclose(original.params["basis"], found["random"]["rows"], rtol=1e-5, atol=1e-6)
     assert written.config.basis_length == pytest.approx(length, rel=1e-6) == report["basis_length"]
     assert dataclasses.replace(written.config, basis_length=2.0) == config
     assert set(written.params) == set(original.params)  # no F that nobody trained
@@ -142,10 +145,38 @@ def test_the_stage_writes_a_model_with_the_basis_and_is_done_once(model, judged,
         basis.train(make_networks(settings(model, basis="svm")), tmp_path / "out")
 
 
+def test_lengths_are_those_of_real_faces(model, judged, classifier, tmp_path):
+    """No other length of a row gives faces whose features are nearer to the true ones."""
+    count = 6
+    config = settings(model, basis="random", length_samples=count)
+    basis.train(make_networks(config), tmp_path / "out")
+    assert judged == [COUNT]  # the pairs are made once for `paired` and the lengths
+    written, before = sdgan_jax.load(tmp_path / "out"), sdgan_jax.load(model)
+    moves = written.config.basis_length * np.asarray(written.params["basis"])
+    z = jax.random.normal(jax.random.fold_in(jax.random.key(config.seed), 78), (count, 12))
+    w = np.asarray(before.map(z))
+
+    def distance(attribute, length):
+        move = length * np.asarray(before.params["basis"])[attribute]
+        seen = np.asarray(classifier(np.clip(before.synthesize(w + move), -1, 1))[1], np.float64)
+        true = np.asarray(classifier(FACES.worn[FACES.attributes == attribute] / 127.5 - 1)[1], np.float64)
+        root = scipy.linalg.sqrtm(np.cov(seen.T) @ np.cov(true.T)).real
+        return np.square(seen.mean(0) - true.mean(0)).sum() + np.trace(np.cov(seen.T) + np.cov(true.T) - 2 * root)
+
+    for attribute in (1, 2):
+        length = np.linalg.norm(moves[attribute])
+        cosine = moves[attribute] @ np.asarray(before.params["basis"])[attribute] / length
+        assert cosine == pytest.approx(1, rel=1e-5)
+        tried = [distance(attribute, 2.0 * factor) for factor in np.arange(0.5, 1.55, 0.1)]
+        best = 2.0 * np.arange(0.5, 1.55, 0.1)[int(np.argmin(tried))]
+        assert abs(length - best) <= 0.1 + 1e-6  # half a step of 0.2
+
+
 def test_paired_is_the_mean_difference_of_codes(model, judged):
     config = settings(model, basis="paired")
     trees = weights.read(model)[1]
-    found = basis.estimate(make_networks(config), tiny.random_state(config, 9), noise_samples(), trees)[0]["paired"]
+    given = (make_networks(config), tiny.random_state(config, 9), noise_samples(), trees, FACES)
+    found = basis.estimate(*given)[0]["paired"]
     loaded = sdgan_jax.load(model)
     plain, worn = (np.asarray(loaded.encode(faces / 127.5 - 1)).mean(1) for faces in FACES[:2])  # over the layers
     for attribute in (1, 2):
@@ -153,9 +184,7 @@ def test_paired_is_the_mean_difference_of_codes(model, judged):
         np.testing.assert_allclose(found.lengths[attribute], np.linalg.norm(mean), rtol=1e-3)
         np.testing.assert_allclose(found.rows[attribute], mean / np.linalg.norm(mean), atol=1e-3)
     trees["params_e"] = {}  # as a checkpoint of a model without encoder has it
-    assert (
-        "paired" not in basis.estimate(make_networks(config), tiny.random_state(config, 9), noise_samples(), trees)[0]
-    )
+    assert "paired" not in basis.estimate(*given)[0]
 
 
 def test_a_plain_model_gets_attributes(tmp_path, monkeypatch):
@@ -170,7 +199,7 @@ def test_a_plain_model_gets_attributes(tmp_path, monkeypatch):
     basis.train(make_networks(config), tmp_path / "out")
     written = sdgan_jax.load(tmp_path / "out")
     assert written.config.attributes == tiny.ATTRIBUTES and written.params["basis"].shape == (3, 12)
-    np.testing.assert_allclose(np.linalg.norm(written.params["basis"], axis=1), [0, 1, 1], rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(written.params["basis"], axis=1).sum(), 2, rtol=1e-5)
     report = json.loads((tmp_path / "out" / "basis.json").read_text())
     assert "paired" not in report["estimators"]  # without an encoder
 

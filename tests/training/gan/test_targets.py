@@ -30,9 +30,10 @@ def make(config, count=10, split="train", put_on=None):
 
 
 def check_latents(nets, trees, pairs, rows=slice(None)):
-    """The latents are E's, and the reconstructions G's."""
-    images = pictures.to_float(pairs["source"][rows])
-    latent = jax.jit(nets.encode)(trees["params_e"], images, trees["w_avg"])
+    """The latents are E's, told what the faces wear where it is to be taken off, and the reconstructions G's."""
+    images, edit = pictures.to_float(pairs["source"][rows]), pairs["attributes"][rows]
+    told = np.where((edit < 0).any(1, keepdims=True), edit < 0, np.nan).astype(np.float32)  # one attribute at most
+    latent, _ = jax.jit(nets.encode_and_recognise)(trees["params_e"], images, trees["w_avg"], told)
     np.testing.assert_allclose(pairs["latent"][rows], latent, rtol=1e-3, atol=1e-3)
     variables = {"params": trees["ema_g"], "buffers": trees["buffers_g"]}
     drawn = jax.jit(lambda w: nets.synthesize(variables, w, "const"))(pairs["latent"][rows])

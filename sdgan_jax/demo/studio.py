@@ -1,0 +1,171 @@
+"""The studio answers every request of a visitor, as a function that needs no page."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from sdgan_jax import outputs, pictures
+from sdgan_jax.demo import changes, examples, opened_photo
+from sdgan_jax.demo.changes import Look
+from sdgan_jax.demo.generation import Generator, Recipe
+from sdgan_jax.demo.limits import Limits
+from sdgan_jax.demo.opened_photo import OpenedPhoto
+from sdgan_jax.demo.shelf import Shelf
+from sdgan_jax.demo.worker import Deadline, Worker
+from sdgan_jax.face3d.attire import styles
+from sdgan_jax.photos import editing, looks
+from sdgan_jax.photos.finders import Finder
+from tfds_megn import photos as photo_reader
+from tfds_megn.photos import Picture
+
+BY = f"{outputs.MADE_BY} demo"
+STEPS = 60  # of the search for the latents of a face by a model without encoder
+Result = TypeVar("Result")
+
+
+class Made(NamedTuple):
+    """A changed photo.
+
+    Attributes:
+        image: u8[H,W,3].
+        picture: the photo that it was made from.
+        name: name of the file to download.
+    """
+
+    image: np.ndarray
+    picture: Picture
+    name: str
+
+
+class Studio:
+    """Answers requests of several visitors, one at a time. Tokens stand for what is kept in memory."""
+
+    def __init__(self, model: Any, finder: Finder, limits: Limits):
+        """Prepares the answers; nothing is compiled yet.
+
+        Args:
+            model: see `sdgan_jax.load`.
+            finder: finds faces.
+            limits: limits of each request.
+        """
+        self.model, self.finder, self.limits = model, finder, limits
+        self.shelf, self.worker = Shelf(), Worker()
+        self.steps = None if "E" in model.params else STEPS
+        self._generator = Generator(model)
+        self._examples: dict[str, OpenedPhoto] = {}
+        self._drawn: dict[str, np.ndarray] = {}
+        self._drawing = threading.Lock()
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes that the model can put on and take off."""
+        return tuple(self.model.config.attributes[1:])
+
+    def explain_missing(self) -> str | None:
+        """Returns a line on why the model edits no attributes; None for a model that does."""
+        if self.attributes:
+            return None
+        return (
+            "this model is a plain StyleGAN2 without attributes: it draws faces and edits none. Wear draws on photos "
+            "without it; --config.init starts an SD-GAN from it"
+        )
+
+    def generate(self, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+        """Draws a face without and with attributes, see `Generator.draw`."""
+        return self.run(lambda end: self._generator.draw(recipe))
+
+    def open(self, data: bytes, name: str) -> str:
+        """Reads a photo and finds its faces, small ones only where there is no large one; returns its token."""
+        photo = opened_photo.read(data, name, self.limits)
+        return self.keep(self.run(lambda end: opened_photo.find_faces(photo, self.finder, self.limits)))
+
+    def open_example(self, name: str) -> str:
+        """Draws one of `examples.NAMES`, or takes the one drawn before; returns its token."""
+
+        def find(end: Deadline) -> OpenedPhoto:
+            if name not in self._examples:
+                photo = opened_photo.from_pixels(self.draw_example(name), f"{name.replace(' ', '_')}.png")
+                self._examples[name] = opened_photo.find_faces(photo, self.finder, self.limits)
+            return self._examples[name]
+
+        return self.keep(self.run(find))
+
+    def draw_example(self, name: str) -> np.ndarray:
+        """Draws one of `examples.NAMES`, u8[H,W,3], or takes the one drawn before."""
+        with self._drawing:
+            if name not in self._drawn:
+                self._drawn[name] = examples.draw(name, self.model)
+            return self._drawn[name]
+
+    def search(self, token: str) -> str:
+        """Searches an opened photo for small faces too; returns the token of the photo with all its faces."""
+        photo = self.shelf.get(token)
+        found = self.run(lambda end: opened_photo.find_faces(photo, self.finder, self.limits, small=True))
+        self.shelf.drop(token)
+        return self.keep(found)
+
+    def edit(self, token: str, numbers: Sequence[Any], edit: editing.Edit) -> str:
+        """Edits faces of an opened photo; returns the token of a `Made`."""
+        if line := self.explain_missing():
+            raise ValueError(line)
+        photo = self.shelf.get(token)
+        faces = photo.choose(numbers)
+        return self._made(
+            photo, lambda end: changes.edit(self.model, photo, faces, edit, self.finder.layout, end), edit.label
+        )
+
+    def dress(self, token: str, numbers: Sequence[Any], worn: Mapping[str, Look]) -> str:
+        """Draws attributes on faces of an opened photo in 3D; returns the token of a `Made`."""
+        photo = self.shelf.get(token)
+        faces = photo.choose(numbers)
+        return self._made(
+            photo, lambda end: changes.dress(photo, faces, worn, self.finder.layout, end), "+".join(worn) or "plain"
+        )
+
+    def read_texture(self, data: bytes, name: str) -> np.ndarray:
+        """Decodes a texture u8[h,w,4].
+
+        Raises:
+            ValueError: it is too large, or not an image that can be read.
+        """
+        if len(data) > self.limits.megabytes * 2**20:
+            raise ValueError(f"{name}: enormous file (more than {self.limits.megabytes} MiB)")
+        photo_reader.open_image(data, name, self.limits.megapixels * 10**6)
+        return looks.decode_texture(data, name)
+
+    def download(self, token: str) -> tuple[str, bytes]:
+        """Returns name and bytes of the PNG file of a `Made`, with the profile and the EXIF data of its photo.
+
+        Raises:
+            ValueError: it is no longer kept.
+        """
+        made = self.shelf.get(token)
+        picture = made.picture
+        return made.name, pictures.encode_png(made.image, BY, picture.icc_profile, picture.exif)
+
+    def keep(self, photo: OpenedPhoto) -> str:
+        """Keeps an opened photo; returns its token."""
+        return self.shelf.put(photo, photo.size)
+
+    def run(self, work: Callable[[Deadline], Result]) -> Result:
+        """Does the work of a request within its time."""
+        return self.worker.run(work, self.limits.seconds)
+
+    def _made(self, photo: OpenedPhoto, work: Callable[[Deadline], np.ndarray], label: str) -> str:
+        image = self.run(work)
+        name = f"{os.path.splitext(photo.name)[0]}_{label.replace(' ', '_')}.png"
+        return self.shelf.put(Made(image, photo.picture, name), image.nbytes)
+
+
+def default_looks(attribute: str) -> dict[str, Look]:
+    """Returns the usual look of one attribute.
+
+    Raises:
+        ValueError: it cannot be worn.
+    """
+    return {attribute: Look(styles.default_style(attribute).kind)}

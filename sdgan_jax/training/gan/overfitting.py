@@ -1,0 +1,98 @@
+"""Overfitting of D: its logits of training images, of held-out images and of generated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from sdgan_jax import pictures
+from sdgan_jax.config import Config
+from sdgan_jax.data import stream
+from sdgan_jax.networks import Networks
+from sdgan_jax.training.gan import inputs
+from sdgan_jax.training.gan.state import State
+
+IMAGES = 64  # of each kind, fewer where there are fewer
+PASSES = 50  # over the training images, in which p should be able to go from 0 to 1
+_LATENT_SEED = 4321  # apart from the keys of training and of the sheets
+
+
+def read_images(config: Config) -> tuple[stream.Batch, stream.Batch] | None:
+    """Reads the first images of the training and of the validation split, equally many.
+
+    Args:
+        config: see `stream.train_iterator`.
+
+    Returns:
+        Two batches of at most `IMAGES`, of whole groups of D's minibatch standard deviation; None where one is empty.
+    """
+    if not {"train", "validation"} <= set(stream.split_names(config)):
+        return None
+    group = config.discriminator.mbstd_group
+    splits = [stream.Examples(config, name) for name in ("train", "validation")]
+    counts = [min(IMAGES, len(split)) // group * group for split in splits]
+    if not all(counts):
+        return None
+    first, second = (_read(split, count, group) for split, count in zip(splits, counts, strict=True))
+    return first, second
+
+
+def _read(split: stream.Examples, count: int, group: int) -> stream.Batch:
+    """Reads the first images of a split in the order in which D sees batches."""
+    batch = split.read(range(count))
+    order = inputs.group_rows(batch["attributes"], group)
+    return {name: rows[order] for name, rows in batch.items()}
+
+
+def describe_adaptation(config: Config) -> str | None:
+    """Returns a hint where few images are memorised long before the augmentation can follow; None elsewhere.
+
+    D memorises images by passes over them, but p moves by images seen. The 500 kimg of Karras et al. 2020 are `PASSES`
+    passes over 10,000 images.
+
+    Args:
+        config: see `stream.train_iterator`.
+    """
+    augment, count = config.augment, len(stream.Examples(config, "train"))
+    if augment.pipeline == "none" or 1000 * augment.kimg <= 2 * PASSES * count:
+        return None
+    kimg = max(1, round(PASSES * count / 1000))
+    return (
+        f"hint: the {count} training images of {config.dataset} are memorised before the augmentation can adapt; "
+        f"--config.augment.kimg={kimg} instead of {augment.kimg:g} lets it do so within {PASSES} passes over them"
+    )
+
+
+def make_watch(nets: Networks, images: tuple[stream.Batch, stream.Batch]) -> Callable[[State], dict[str, float]]:
+    """Returns the function that measures a state.
+
+    The numbers are the mean logits of D of training images, of held-out images, and of images that G draws with the
+    attributes of the former, none of them augmented; and r_v (Karras et al. 2020, "Training Generative Adversarial
+    Networks with Limited Data", equation 1): (train - held out) / (train - generated). It is 0 without overfitting, and
+    1 where D takes held-out images for generated ones.
+
+    Args:
+        nets: the networks being trained.
+        images: see `read_images`.
+    """
+    config = nets.config
+    real = [(jnp.asarray(pictures.to_float(batch["image"])), jnp.asarray(batch["attributes"])) for batch in images]
+    attributes = real[0][1]
+    key = jax.random.fold_in(jax.random.key(config.seed), _LATENT_SEED)
+    z = jax.random.normal(key, (len(attributes), config.generator.latent_dim))
+
+    @jax.jit
+    def compute(state: State) -> list[jax.Array]:
+        variables = {"params": state.params_g, "buffers": state.buffers_g}
+        w_plus = nets.to_w_plus(variables, z, attributes, state.basis)
+        drawn = nets.synthesize(variables, w_plus, "const"), attributes
+        return [nets.discriminate(state.params_d, images, worn)[0].mean() for images, worn in (*real, drawn)]
+
+    def watch(state: State) -> dict[str, float]:
+        seen, unseen, generated = (float(logit) for logit in compute(state))
+        values = {"d_train": seen, "d_validation": unseen, "d_generated": generated}
+        return values | {"r_v": (seen - unseen) / (seen - generated)} if seen != generated else values
+
+    return watch

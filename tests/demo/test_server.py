@@ -1,0 +1,54 @@
+"""The server leaves nothing on the disk, and says in one line that Gradio is missing."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from sdgan_jax.demo import server
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def test_the_folder_of_uploads_is_removed(monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "/before")
+    with pytest.raises(KeyboardInterrupt), server.temporary_folder() as folder:
+        assert os.environ["GRADIO_TEMP_DIR"] == folder and os.listdir(folder) == []
+        os.mkdir(os.path.join(folder, "upload"))
+        raise KeyboardInterrupt
+    assert not os.path.exists(folder) and os.environ["GRADIO_TEMP_DIR"] == "/before"
+
+
+def test_uploads_that_nobody_took_are_deleted(tmp_path):
+    for name, age in (("old", 300), ("new", 10)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "photo.jpg").write_bytes(b"photo")
+        os.utime(tmp_path / name / "photo.jpg", (1000 - age, 1000 - age))
+    server.remove_leftovers(str(tmp_path), 120, 1000)
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["new", "new/photo.jpg"]
+
+
+def test_without_gradio_there_is_one_line():
+    program = (
+        "import sys; sys.modules['gradio'] = None; sys.argv = ['demo']; from experiments import demo, launch; "
+        "launch.run(demo.main)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert result.returncode == 1
+    assert result.stderr == "error: the page needs Gradio; install it by pip install -e '.[demo]'\n"
+
+
+def test_a_port_that_is_taken_is_one_line():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(OSError, match=f"--host=127.0.0.1 --port={port}: .* give another --port"),
+            server.listening("127.0.0.1", port),
+        ):
+            pass

@@ -1,0 +1,109 @@
+"""Overfitting of D: a discriminator and a generator whose answers are known."""
+
+import json
+import types
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sdgan_jax import config as c
+from sdgan_jax.data import stream
+from sdgan_jax.networks import make_networks
+from sdgan_jax.training import gan
+from sdgan_jax.training.gan import overfitting
+from tests.training import tiny
+
+
+class Split:
+    """A split of grey images, all of one level."""
+
+    def __init__(self, level, count):
+        self.level, self.count = level, count
+
+    def __len__(self):
+        return self.count
+
+    def read(self, indices):
+        count = len(indices)
+        return {
+            "image": np.full((count, 8, 8, 3), self.level, np.uint8),
+            "attributes": np.tile(np.float32([1, 0, 0]), (count, 1)),
+        }
+
+
+def use(monkeypatch, **splits):
+    """Replaces the data set by these splits."""
+    monkeypatch.setattr(stream, "split_names", lambda config: list(splits))
+    monkeypatch.setattr(stream, "Examples", lambda config, name: splits[name])
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "counts"), [(500, 90, (64, 64)), (115, 14, (64, 12)), (7, 4, (4, 4)), (115, 3, None)]
+)
+def test_whole_groups_are_read(monkeypatch, train, validation, counts):
+    use(monkeypatch, train=Split(9, train), validation=Split(5, validation))
+    read = overfitting.read_images(tiny.config())
+    assert counts == (read and tuple(len(batch["image"]) for batch in read))
+    if read:
+        assert [batch["image"][0, 0, 0, 0] for batch in read] == [9, 5]
+
+
+def test_groups_show_one_attribute(monkeypatch):
+    """Eight images of alternating attributes: samples i and i + 2 form a group of four each, as D takes them."""
+    split = Split(9, 8)
+    rows = np.eye(3, dtype=np.float32)[[1, 2] * 4]
+    monkeypatch.setattr(split, "read", lambda indices: {"image": np.zeros((8, 8, 8, 3)), "attributes": rows})
+    use(monkeypatch, train=split, validation=split)
+    order = overfitting.read_images(tiny.config())[0]["attributes"].argmax(1)
+    assert [sorted(order[k::2]) for k in range(2)] == [[1] * 4, [2] * 4]
+
+
+def test_nothing_is_read_without_held_out_images(monkeypatch):
+    use(monkeypatch, train=Split(9, 100), test=Split(5, 100))
+    assert overfitting.read_images(tiny.config()) is None
+
+
+def test_the_share_is_that_of_the_paper(monkeypatch):
+    """D answers with the mean colour; G draws black: train 0.5, held out 0.25, generated -1: r_v = 0.25 / 1.5."""
+    nets = types.SimpleNamespace(
+        config=tiny.config(),
+        to_w_plus=lambda variables, z, attributes, basis: attributes,
+        synthesize=lambda variables, w_plus, noise: jnp.full((len(w_plus), 8, 8, 3), -1.0),
+        discriminate=lambda params, images, attributes: (images.mean((1, 2, 3)), None),
+    )
+    images = tuple({"image": np.full((4, 8, 8, 3), level, np.float32)} for level in (0.5, 0.25))
+    monkeypatch.setattr(overfitting.pictures, "to_float", lambda images: images)
+    for batch in images:
+        batch["attributes"] = np.tile(np.float32([0, 1, 0]), (4, 1))
+    found = overfitting.make_watch(nets, images)(tiny.random_state(tiny.config()))
+    assert found == pytest.approx({"d_train": 0.5, "d_validation": 0.25, "d_generated": -1.0, "r_v": 0.25 / 1.5})
+
+
+@pytest.mark.parametrize(
+    ("count", "kimg", "pipeline", "hinted"),
+    [(112, 500.0, "bgc", "--config.augment.kimg=6 instead of 500 "), (112, 500.0, "none", None),
+     (112, 8.0, "bgc", None), (8000, 500.0, "bgc", None), (4, 20.0, "bgc", "kimg=1 instead of 20 ")],
+)  # fmt: skip
+def test_few_images_want_a_faster_augmentation(monkeypatch, count, kimg, pipeline, hinted):
+    use(monkeypatch, train=Split(9, count))
+    line = overfitting.describe_adaptation(tiny.config(augment=c.AugmentConfig(pipeline, kimg=kimg)))
+    assert (line is None) == (hinted is None)
+    if hinted:
+        assert hinted in line and line.startswith(f"hint: the {count} training images of tiny_run_faces ")
+
+
+@pytest.mark.slow
+def test_a_training_writes_the_numbers(tmp_path, monkeypatch):
+    """The held-out images are the training images, so that D cannot tell them apart."""
+    config = tiny.config(
+        data_dir=str(tmp_path / "data"), total_steps=2, log_every=1, sample_every=1, checkpoint_every=2
+    )
+    train = stream.Examples(config, "train")
+    monkeypatch.setattr(stream, "split_names", lambda config: ["train", "validation"])
+    monkeypatch.setattr(stream, "Examples", lambda config, name: train)
+    gan.train(make_networks(config), tmp_path / "run")
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    watched = [record for record in records if "r_v" in record]
+    assert [record["step"] for record in watched] == [1, 2]
+    assert all(abs(record["r_v"]) < 1e-5 and record["d_train"] == record["d_validation"] for record in watched)
