@@ -26,11 +26,13 @@ from tfds_megn.surface import MEAN_AXES, face_coordinates, radius
 UV_AZIMUTH = np.deg2rad(80.0)
 UV_TOP, UV_BOTTOM = np.deg2rad(-46.0), np.deg2rad(76.0)
 
-_JAW = slice(0, 17)
+_OFF_KNOTS = [*range(17), 61, 63, 65, 67]  # landmarks that are no knots of the spline: the jaw, four of the inner lips
 # Directions from the centre of the mean head, in degrees to the side and below the horizon, of the landmarks of the jaw
-# from the ear to the chin. Their heights in a frontal picture are those of 300-W's mean (as OpenFace publishes it);
-# from the fifth on, the contour itself lies further out, beyond the part of the square that networks are trained on.
-_JAW_ANGLES = ((76, 2), (66, 15), (67, 28.5), (60, 41), (52, 50), (41, 59.5), (27, 67.5), (12.5, 71.5), (0, 73))
+# from the ear to the chin. On a natural face from the front they lie where 300-W's mean has them (as OpenFace publishes
+# it), the lowest ones between that and the contour of the face mesh.
+_JAW_ANGLES = ((76, 2), (67, 15), (66.5, 27.5), (62, 39.5), (59, 49.5), (52, 57.5), (41, 65), (21.5, 69.5), (0, 71))
+_CORNER = 0.92  # half widths of the mouth from its middle to its inner corners;
+_BETWEEN, _NEARER = 0.5, 0.27  # to the knots between them and the middle, and to the landmarks there
 
 # Means of the parameters that move landmarks, over the faces that `sample_params` draws.
 MEAN_FACE = {
@@ -92,7 +94,9 @@ def landmarks(params: np.ndarray, size: int = 256) -> np.ndarray:
     check_size(size)
     s, t = np.stack(_knots_on(face))
     moved = np.stack([s, t]) - _mean_knots()
-    s[_JAW], t[_JAW] = _mean_jaw() + np.einsum("al,ln->an", moved.astype(np.float32), _jaw_moves())
+    s[_OFF_KNOTS], t[_OFF_KNOTS] = mean_landmarks()[:, _OFF_KNOTS] + np.einsum(
+        "al,ln->an", moved.astype(np.float32), _landmark_moves()
+    )
     return _positions(face, s, t, size)
 
 
@@ -162,17 +166,30 @@ def _knots_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
     x = np.array([-1.0, -0.4, 0.4, 1.0, 0.4, -0.4])  # inner corner, upper lid outwards, outer corner, lower lid back
     side, top, bottom = lid_lines(face, x)
     both_sides(side, np.where(np.arange(6) < 4, top, bottom), [3, 2, 1, 0, 5, 4])
-    for corner, x in ((1.0, np.array([-0.66, -0.3, 0.0, 0.3, 0.66])), (0.92, np.array([-0.5, 0.0, 0.5]))):
-        width = face.mouth_width * (1.0 + 0.14 * face.smile)
-        x = np.concatenate([[-corner], x, [corner], x[::-1]])
-        _, line = lip_line(face, x * width)
-        upper, lower, gap = lip_reach(face, x)
-        inner = len(x) == 8
-        above, below = (gap, gap) if inner else (upper + gap, lower + gap)
-        sign = np.where(np.arange(len(x)) <= len(x) // 2, -1.0, 1.0)
-        points.append(np.stack([x * width, line + np.where(sign < 0, -above, below)]))
+    points.append(_lips(face, 1.0, np.array([-0.66, -0.3, 0.0, 0.3, 0.66])))
+    points.append(_lips(face, _CORNER, np.array([-_BETWEEN, 0.0, _BETWEEN])))
     s, t = np.concatenate(points, 1)
     return s, t
+
+
+def _lips(face: SimpleNamespace, corner: float, x: np.ndarray) -> np.ndarray:
+    """Face coordinates f32[2,2n+2] of points on the edges of the lips.
+
+    Args:
+      face: the face.
+      corner: place of the corners in half widths of the mouth; below 1 they and all points are on the inner edges.
+      x: f64[n], places between the corners, from left to right in the picture.
+
+    Returns:
+      The left corner, the points above, the right corner, the points below back.
+    """
+    width, inner = face.mouth_width * (1.0 + 0.14 * face.smile), corner < 1.0
+    along = np.concatenate([[-corner], x, [corner], x[::-1]])
+    _, line = lip_line(face, along * width)
+    upper, lower, gap = lip_reach(face, along)
+    above, below = (gap, gap) if inner else (upper + gap, lower + gap)
+    sign = np.where(np.arange(len(along)) <= len(along) // 2, -1.0, 1.0)
+    return np.stack([along * width, line + np.where(sign < 0, -above, below)])
 
 
 def _edge() -> np.ndarray:
@@ -193,14 +210,19 @@ def _mean_jaw() -> np.ndarray:
 @lru_cache(maxsize=1)
 def mean_landmarks() -> np.ndarray:
     """Face coordinates f32[2,68] of the mean face's landmarks."""
-    return np.concatenate([_mean_jaw(), _mean_knots()[:, 17:]], 1)
+    lips = _lips(_mean_face(), _CORNER, np.array([-_NEARER, 0.0, _NEARER]))
+    return np.concatenate([_mean_jaw(), _mean_knots()[:, 17:60], lips], 1)
 
 
 @lru_cache(maxsize=1)
 def _mean_knots() -> np.ndarray:
     """Face coordinates f32[2,68] of the spline's knots on the mean face."""
-    face = SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | ADDITIONS | MEAN_FACE)
-    return np.stack(_knots_on(face))
+    return np.stack(_knots_on(_mean_face()))
+
+
+def _mean_face() -> SimpleNamespace:
+    """The parameters of the mean face that landmarks depend on; the others are 0."""
+    return SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | ADDITIONS | MEAN_FACE)
 
 
 @lru_cache(maxsize=4)
@@ -216,9 +238,9 @@ def _moves(size: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _jaw_moves() -> np.ndarray:
-    """Share f32[68,17] of each knot's move that the landmarks of the jaw follow."""
-    return _moves_at(_mean_jaw())
+def _landmark_moves() -> np.ndarray:
+    """Share f32[68,21] of each knot's move that the landmarks beside the knots follow."""
+    return _moves_at(mean_landmarks()[:, _OFF_KNOTS])
 
 
 def _moves_at(at: np.ndarray) -> np.ndarray:
