@@ -22,10 +22,10 @@ class PRNetConfig:
     data_dir: Path = ""  # where prepared datasets live; "" is TFDS's own default
     resolution: Literal[64, 128, 256] = 64  # side of the images and of the map
     channels: Count = 16  # channels of the first convolution; each halving of the resolution doubles them
-    init: Path = ""  # position network directory that the run starts from; its stages are left out
+    init: Path = ""  # position network directory that the run starts from; only a run without steps keeps its stages
 
     batch_size: Count = 16  # over all devices
-    total_steps: Natural = 7500  # 0: only stages are fitted, to the network of `init`
+    total_steps: Natural = 7500  # 0: only stages are fitted, after those of `init`
     learning_rate: NonNegative = 6e-3  # Muon's peak rate, after a twentieth of the run; then half a cosine to 0
     settle: Share = 0.5  # share of the run, at its end, in which batch normalisation uses its averages, which stay
     stages: Natural = 3  # stages of supervised descent, fitted after the last step; 0 for none
