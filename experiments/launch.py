@@ -26,6 +26,7 @@ import jax
 from absl import app, flags, logging
 
 from experiments import compile_cache, presets, processes
+from sdgan_jax import outputs
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
@@ -41,6 +42,7 @@ class _PathParser(flags.ArgumentParser):
         """Returns the path."""
         if "\0" in argument:
             raise ValueError("a path cannot hold a NUL character")
+        outputs.check_scheme(argument)
         return os.path.expanduser(argument)
 
 
@@ -108,7 +110,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*(\d{1,99})\s*(?:-\s*(\d{1,99})\s*)?", part)  # Python refuses very long numbers
         if not match:
             raise ValueError(f"--seeds={text}: {part!r} is not a number or a range; write e.g. 0-15 or 0,3,5-7")
         first = int(match[1])
@@ -239,6 +241,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
             presets.check_overrides(preset, argv)
         rest = values(argv)
         _check_values()
+    except RecursionError:  # of absl, which compares an unknown flag with all others
+        _fail("an argument is far too long to be a flag; see --help")
     except (flags.Error, ValueError) as error:
         if missing := re.findall(r"Flag --(\w+) must have a value other than None", str(error)):
             _fail("give " + " and ".join(f"--{name} ({values[name].help})" for name in missing))

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import os
 import re
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from sdgan_jax import config as config_lib
+from sdgan_jax import outputs
 from sdgan_jax.config import networks, ranges
 
 # The flag defined here belongs to the launcher that asks for it, so that its --help shows it.
@@ -28,7 +30,7 @@ _KINDS: dict[type, Callable[[Any], Any]] = {
     networks.IdentityConfig: networks.validate,
     networks.ClassifierConfig: networks.validate,
 }
-_OVERRIDE = re.compile(r"--?config\.([^=]+)(=.*)?$", re.DOTALL)
+_OVERRIDE = re.compile(r"--?config\.([^=]*)(=.*)?$", re.DOTALL)
 
 
 def define_config(default: str = "quickstart") -> flags.FlagHolder[Any]:
@@ -91,11 +93,36 @@ def move_to_front(argv: Sequence[str]) -> list[str]:
 
 
 def load(argv: Sequence[str]) -> Any:
-    """Returns the config of the preset that `move_to_front` put first, without overrides."""
+    """Returns the config of the preset that `move_to_front` put first, without overrides.
+
+    Raises:
+        ValueError: the preset ends with an error; the message has its line.
+    """
+    given = argv[1]
     try:
-        return flags.FLAGS["config"].parser.parse(argv[1].removeprefix("--config="))
-    except Exception:  # An error in a preset is reported when the flags are parsed.
-        return config_lib.Config()
+        config = flags.FLAGS["config"].parser.parse(given.removeprefix("--config="))
+    except Exception as error:  # a preset is a program, which can raise anything
+        raise ValueError(f"{given}: {_describe_failure(given, error)}") from error
+    if not dataclasses.is_dataclass(config):
+        raise ValueError(f"{given}: get_config() returned a {type(config).__name__}; it must return a config")
+    return config
+
+
+def _describe_failure(given: str, error: BaseException) -> str:
+    """Returns an error of a preset in one line; a ValueError is written for the user, others need their place."""
+    if str(error).startswith("Error whilst parsing config file") and error.__context__ is not None:
+        error = error.__context__  # config_flags puts the whole traceback into the message
+    if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+        return str(error)
+    file = os.path.basename(given.partition("=")[2].partition(".py")[0] + ".py")
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if _file_of(frame) == file]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    what = str(error.msg if isinstance(error, SyntaxError) else error)[:300]
+    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {what}"
+
+
+def _file_of(frame: types.FrameType) -> str:
+    return os.path.basename(frame.f_code.co_filename)
 
 
 def check_overrides(preset: Any, argv: Sequence[str]) -> None:
@@ -141,6 +168,9 @@ def validate(config: Any) -> None:
         names = " or ".join(kind.__name__ for kind in _KINDS)
         raise ValueError(f"--config: get_config() returned a {type(config).__name__}; it must return a {names}")
     ranges.expand_paths(config)
+    for _, value in list_fields(config):
+        if isinstance(value, str):
+            outputs.check_scheme(value)
     _KINDS[type(config)](config)
 
 
@@ -151,8 +181,6 @@ def explain(error: Exception, preset: Any) -> str:
         error: the error from parsing the flags.
         preset: the config without overrides, None when no preset has been found.
     """
-    if match := re.match(r"flag (--config=.*?): Error whilst parsing config file:\s", str(error)):
-        return f"{match[1]}: {str(error).strip().splitlines()[-1].removeprefix('ValueError: ')}"
     match = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
     if not match:
         return str(error)

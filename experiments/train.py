@@ -30,8 +30,9 @@ from sdgan_jax.evaluation import attributes, checkpoint_metrics, edit_report, ed
 from sdgan_jax.networks import make_networks
 from sdgan_jax.photos import aligning
 from sdgan_jax.pretrained import directories
-from sdgan_jax.training import gan, sharding
+from sdgan_jax.training import event_writers, sharding
 from sdgan_jax.training import workdir as workdir_lib
+from sdgan_jax.training.gan import recipe
 from sdgan_jax.training.networks import classifier, identity, prnet
 
 CONFIG = presets.define_config()
@@ -39,6 +40,7 @@ WORKDIR = launch.define_path(
     "workdir", None, "folder of the run, local or remote (gs://…); runs/<preset> when it is not given"
 )
 JOIN_PROCESSES = launch.define_processes()
+_PROFILED = 5  # steps that --profile traces
 _EDITED = 18  # test persons whose edits are measured; `experiments.evaluate --benchmark=edits` takes more
 EVALUATE = flags.DEFINE_bool(
     "evaluate",
@@ -48,16 +50,27 @@ EVALUATE = flags.DEFINE_bool(
 )
 
 
+PROFILE = flags.DEFINE_bool(
+    "profile",
+    False,
+    f"write a trace of {_PROFILED} steps, after compilation, to profile/ in the workdir; another number of steps by "
+    "--config.profile_steps",
+)
+
+
 def main(argv: Sequence[str]) -> None:
     """Trains as the flags say, then measures."""
     del argv
     JOIN_PROCESSES()
     config: Any = CONFIG.value
+    if PROFILE.value:
+        config.profile_steps = config.profile_steps or _PROFILED
     preset = epath.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = epath.Path(WORKDIR.value or os.path.join("runs", preset))
+    event_writers.check(config)
     workdir_lib.check_config(workdir, config)  # again when it is taken, but here before data are prepared
     if isinstance(config, Config):
-        gan.check(config, workdir)  # seconds, before minutes of aligning
+        recipe.check(config, workdir)  # seconds, before minutes of aligning
         config = aligning.align_dataset(config)
     training = TRAININGS[type(config)]
     state = training.train(config, workdir)
@@ -83,12 +96,12 @@ def train_gan(config: Config, workdir: epath.Path) -> Any:
     nets = make_networks(config)
     learns_g = config.recipe == "joint" or "gan" in config.staged.stages
     if not learns_g or not (EVALUATE.value or config.metrics):
-        return gan.train(nets, workdir)
-    gan.check(config, workdir)
+        return recipe.train(nets, workdir)
+    recipe.check(config, workdir)
     with sharding.first_process_first():
         stream.train_iterator(config).close()
     score = checkpoint_metrics.make_measure(nets) if config.metrics else attributes.make_score(nets)
-    return gan.train(nets, workdir, score)
+    return recipe.train(nets, workdir, score)
 
 
 def evaluate_gan(workdir: epath.Path) -> None:

@@ -21,7 +21,7 @@ from etils import epath
 from experiments import launch
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d.attire import styles
-from sdgan_jax.photos import finders, looks, picture_files, wearing
+from sdgan_jax.photos import beam_wearing, finders, looks, picture_files, wearing
 
 INPUT = launch.define_path("input", None, "an image file, or a folder of them", required=True)
 OUT = launch.define_path("out", None, "folder for the images, sheet.png and manifest.csv", required=True)
@@ -47,6 +47,15 @@ NETWORK = launch.define_path(
 )
 FACES = flags.DEFINE_string("faces", "all", "all, largest, or a number: so many faces of each photo, the largest")
 LANDMARKS = flags.DEFINE_bool("landmarks", False, "also write the 68 landmarks of each face to landmarks.json")
+RUNNER = flags.DEFINE_string(
+    "runner",
+    None,
+    "runner of Apache Beam, such as DirectRunner or DataflowRunner, for very many photos: writes the same images and "
+    "manifest-*.csv, without sheet.png; needs pip install -e '.[beam]'",
+)
+PIPELINE_OPTIONS = flags.DEFINE_list(
+    "pipeline_options", [], "options of Beam with --runner, such as direct_num_workers=4 or project=p,region=r"
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -56,7 +65,18 @@ def main(argv: Sequence[str]) -> None:
     chosen = looks.read(ATTRIBUTE.value, STYLE.value, COLOUR.value, TEXTURE.value, seed, PER_IMAGE.value)
     out = epath.Path(OUT.value)
     found = photo_files.find(epath.Path(INPUT.value), out)
-    most, finder = finders.read_most(FACES.value), finders.read_finder(NETWORK.value)
+    most = finders.read_most(FACES.value)
+    if PIPELINE_OPTIONS.value and not RUNNER.value:
+        raise ValueError("--pipeline_options are those of Beam; give --runner too, or leave them out")
+    if RUNNER.value:
+        if LANDMARKS.value:
+            raise ValueError(
+                "--landmarks writes one file of all photos, which --runner does not; leave one of them out"
+            )
+        job = beam_wearing.Job(OUT.value, chosen, NETWORK.value, FORMAT.value, most)
+        print(beam_wearing.wear_photos(found, job, RUNNER.value, PIPELINE_OPTIONS.value))
+        return
+    finder = finders.read_finder(NETWORK.value)
     print(wearing.wear_photos(found, out, chosen, finder, FORMAT.value, most, LANDMARKS.value))
 
 

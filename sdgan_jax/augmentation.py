@@ -26,6 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sdgan_jax.nets import backend
+
 # Low-pass decomposition filter of the wavelet sym6 (Daubechies): orthogonal to its shifts by two, sum sqrt(2).
 SYM6 = (
     0.015404109327027373,
@@ -276,7 +278,7 @@ def _compute_once(compute: Callable[[], Any], true: jax.Array) -> Any:
     That backend removes an optimisation barrier before fusion, but it does not fuse across a branch. The branch taken
     here is on the condition `true`, which always holds.
     """
-    if jax.default_backend() != "cpu":
+    if backend.name() != "cpu":
         return jax.lax.optimization_barrier(compute())
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(compute))
     return jax.lax.cond(true, compute, lambda: zeros)
@@ -340,19 +342,20 @@ _split.defvjp(lambda x, axis: (_split(x, axis), None), lambda axis, _, y: (2.0 *
 _join.defvjp(lambda x, axis: (_join(x, axis), None), lambda axis, _, y: (0.5 * _split(_pad(y, axis), axis),))
 
 
-def adapt(p: jax.Array, sign: jax.Array, batch_size: int, every: int, target: float, ada_kimg: float) -> jax.Array:
-    """Returns the next p: p + sgn(sign - target) · every · batch_size / (1000 · ada_kimg), clipped to [0, 1].
+def adapt(p: jax.Array, measured: jax.Array, batch_size: int, every: int, target: float, ada_kimg: float) -> jax.Array:
+    """Returns the next p: p + sgn(measured - target) · every · batch_size / (1000 · ada_kimg), clipped to [0, 1].
 
     p crosses its whole range in `ada_kimg` thousand images. The reference has no upper bound; above 1 nothing changes,
     and p would only take longer to fall again.
 
     Args:
         p: f32 scalar in [0,1].
-        sign: f32 scalar, the mean of sgn D(x) over the real images of the last `every` steps; near 0 while D cannot
-            distinguish them from unseen images, near 1 when D has memorised them.
+        measured: f32 scalar, a measure of overfitting. The reference takes the mean of sgn D(x) over the real images
+            of the last `every` steps; near 0 while D cannot distinguish them from unseen images, near 1 when D has
+            memorised them.
         batch_size: images per step.
         every: steps between two updates of p.
-        target: target value of `sign`.
+        target: target value of `measured`.
         ada_kimg: thousands of images in which p crosses [0,1].
     """
-    return jnp.clip(p + jnp.sign(sign - target) * (every * batch_size / (1000.0 * ada_kimg)), 0.0, 1.0)
+    return jnp.clip(p + jnp.sign(measured - target) * (every * batch_size / (1000.0 * ada_kimg)), 0.0, 1.0)

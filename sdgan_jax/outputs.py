@@ -19,11 +19,13 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
+import fsspec
 from etils import epath
 
 from tfds_megn import data_dir
 from tfds_megn.listing import printable
 
+_EXTRAS = {"gs": "gcs", "s3": "s3"}  # by the kind of remote path, the extra with the packages that read it
 MADE_BY = "sdgan-jax"  # followed by the command
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OF_THE_DISK = (*_FULL, errno.EROFS, errno.EIO)
@@ -90,6 +92,20 @@ def is_remote(path: epath.PathLike) -> bool:
     return "://" in os.fspath(path)
 
 
+def check_scheme(path: epath.PathLike) -> None:
+    """Raises `ValueError` for a kind of remote path that is unknown, or whose package is missing."""
+    if not is_remote(path):
+        return
+    scheme = os.fspath(path).partition("://")[0]
+    if scheme not in _EXTRAS:
+        raise ValueError(f"{printable(path)}: {scheme}:// is unknown; gs:// and s3:// are read")
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        extra = f"pip install -e '.[{_EXTRAS[scheme]}]'"
+        raise ValueError(f"{printable(path)}: a package that reads {scheme}:// is missing; {extra}") from error
+
+
 def write(path: epath.PathLike, content: bytes, by: str) -> None:
     """Writes a file atomically, and its folder when it does not exist.
 
@@ -115,6 +131,38 @@ def write_text(path: epath.PathLike, text: str, by: str) -> None:
 def write_json(path: epath.PathLike, results: Mapping[str, Any], by: str) -> None:
     """Writes an object with the key `made_by` in front; see `write`."""
     write(path, (json.dumps({"made_by": by, **results}, indent=2) + "\n").encode(), by)
+
+
+def append(path: epath.PathLike, text: str) -> None:
+    """Appends to a text file, which is made where there is none.
+
+    An object cannot grow: a remote file is read and written anew (fsspec's mode "a" would replace a short one).
+    """
+    file = epath.Path(path)
+    if is_remote(path):
+        file.write_text((file.read_text() if file.exists() else "") + text)
+        return
+    with file.open("a") as opened:
+        opened.write(text)
+
+
+def move_folder(source: epath.Path, target: epath.Path) -> None:
+    """Moves a folder to a path that does not exist, in a folder that does.
+
+    Of a remote folder the files are copied one by one, then deleted: an object store has no empty folders, which etils
+    wants as a target, and s3fs moves no folders.
+    """
+    if not is_remote(source):
+        source.rename(target)
+        return
+    folders = [source]
+    for folder in folders:
+        for path in folder.iterdir():
+            if path.is_dir():
+                folders.append(path)
+            else:
+                path.copy(target / path.relative_to(source), overwrite=True)
+    source.rmtree()
 
 
 @contextlib.contextmanager

@@ -217,8 +217,8 @@ def encode_png(
     """
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", by)
-    # Level 4 takes less than half the time of the default, for files that are 5 % larger.
-    options = {"compress_level": 4, "pnginfo": info, "icc_profile": icc_profile, "exif": _update_exif(exif, image)}
+    # Level 2 takes a third of the time of the default, for files that are 13 % larger.
+    options = {"compress_level": 2, "pnginfo": info, "icc_profile": icc_profile, "exif": _update_exif(exif, image)}
     return _encode(image, "png", **options)
 
 

@@ -5,12 +5,15 @@ import io
 import json
 import os
 
+import fsspec
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image, PngImagePlugin
 
 from sdgan_jax import outputs, pictures
 from sdgan_jax.pretrained import archive
+from tests import object_store
 
 BY = "sdgan-jax wear"
 IMAGE = np.full((20, 30, 3), 90, np.uint8)
@@ -134,3 +137,35 @@ def test_digests_differ_where_arrays_do():
     ]
     assert len({archive.fingerprint(tree) for tree in trees}) == 4
     assert archive.fingerprint({"a": 1.0, "b": 2.0}) == archive.fingerprint({"b": 2.0, "a": 1.0})
+
+
+def test_a_local_text_grows_and_a_remote_one_is_written_anew(tmp_path, monkeypatch):
+    for path in (tmp_path / "a.txt", f"{object_store.install(monkeypatch)}/a.txt"):
+        outputs.append(path, "one\n")
+        outputs.append(path, "two\n")
+        assert epath.Path(path).read_text() == "one\ntwo\n"
+
+
+def test_folders_are_moved_with_all_that_is_in_them(tmp_path, monkeypatch):
+    for root in (epath.Path(tmp_path), epath.Path(object_store.install(monkeypatch))):
+        for name in ("a.txt", "b/c/d.txt"):
+            (root / "old" / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / "old" / name).write_text(name)
+        outputs.move_folder(root / "old", root / "new")
+        assert not (root / "old").exists()
+        assert [(root / "new" / name).read_text() for name in ("a.txt", "b/c/d.txt")] == ["a.txt", "b/c/d.txt"]
+
+
+def test_remote_paths_name_the_package_that_is_missing(monkeypatch):
+    def missing(scheme):
+        raise ImportError("Please install it")
+
+    outputs.check_scheme("runs/x")
+    for scheme in ("foo", "memory", "http"):
+        with pytest.raises(ValueError, match=f"^{scheme}://x: {scheme}:// is unknown; gs:// and s3:// are read$"):
+            outputs.check_scheme(f"{scheme}://x")
+    monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
+    for scheme, extra in (("gs", "gcs"), ("s3", "s3")):
+        line = rf"^{scheme}://b: a package that reads {scheme}:// is missing; pip install -e '\.\[{extra}\]'$"
+        with pytest.raises(ValueError, match=line):
+            outputs.check_scheme(f"{scheme}://b")

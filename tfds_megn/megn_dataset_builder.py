@@ -20,6 +20,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import auto as tqdm
 
 from tfds_megn import (
+    beam_build,
     data_dir,
     formats,
     listing,
@@ -28,6 +29,7 @@ from tfds_megn import (
     photo_folder,
     photo_record,
     photo_splits,
+    remote_data,
     rendered,
     workers,
 )
@@ -119,7 +121,13 @@ class _SameBytesWriter(writer.ExampleWriter):
                 example = tf_example_pb2.Example.FromString(data)
                 yield key, example.SerializeToString(deterministic=True)
 
-        return super().write(path, ordered())
+        if not remote_data.is_remote(path):
+            return super().write(path, ordered())
+        with tempfile.TemporaryDirectory() as folder:  # array_record writes local files only
+            local = epath.Path(folder) / epath.Path(path).name
+            positions = super().write(local, ordered())
+            local.copy(path, overwrite=True)
+        return positions
 
 
 class Builder(tfds.core.ShardBasedBuilder):
@@ -188,8 +196,32 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _download_and_prepare(
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig | None = None
     ) -> None:
+        if download_config is not None and (runner := beam_build.runner_of(download_config)):
+            self._prepare_by_beam(runner, download_config.beam_options)
+            return
         with contextlib.ExitStack() as self._cleanup:
             super()._download_and_prepare(dl_manager, download_config)
+
+    def _prepare_by_beam(self, runner: Any, options: Any) -> None:
+        """Renders and writes the shards by a runner of Apache Beam; they are byte for byte those of a plain build."""
+        config = self.builder_config
+        if config.source != names.RENDERED:
+            raise ValueError(f"{self.info.full_name}: only rendered faces are built by Beam; leave its options out")
+        shards, templates = {}, {}
+        for split in rendered.SPLITS:
+            faces = rendered.split_faces(split, config.num_images)
+            templates[split] = self._get_filename_template(split_name=split)
+            bounds = self._bounds(len(faces))
+            paths = [
+                os.fspath(templates[split].sharded_filepath(shard_index=index, num_shards=len(bounds) - 1))
+                for index in range(len(bounds) - 1)
+            ]
+            shards[split] = [
+                beam_build.Shard(path, tuple(faces[first:last]), config.resolution)
+                for path, first, last in zip(paths, bounds, bounds[1:])
+            ]
+        beam_build.write(shards, self.info.features, self._example_writer(), runner, options)
+        self.info.set_splits(tfds.core.SplitDict(beam_build.split_infos(shards, templates)))
 
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
@@ -252,15 +284,18 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _cut(self, stream: Iterator[dict[str, Any]], count: int) -> list[Callable[[], Iterator]]:
         """Returns one generator function per shard; called in turn, they take `count` examples in all."""
-        total_bytes = count * self.builder_config.resolution**2 * _PNG_BYTES_PER_PIXEL
-        num_shards = min(count, max(1, round(total_bytes / _SHARD_BYTES)))
-        bounds = np.linspace(0, count, num_shards + 1).round().astype(int)
 
         def shard(length: int) -> Iterator[tuple[str, dict[str, Any]]]:
             for example in itertools.islice(stream, length):
                 yield example["id"], example
 
-        return [functools.partial(shard, int(length)) for length in np.diff(bounds)]
+        return [functools.partial(shard, int(length)) for length in np.diff(self._bounds(count))]
+
+    def _bounds(self, count: int) -> np.ndarray:
+        """Returns the first example of each shard of a split of `count` examples, and the end."""
+        total_bytes = count * self.builder_config.resolution**2 * _PNG_BYTES_PER_PIXEL
+        num_shards = min(count, max(1, round(total_bytes / _SHARD_BYTES)))
+        return np.linspace(0, count, num_shards + 1).round().astype(int)
 
     def _example_writer(self) -> writer.ExampleWriter:
         return _SameBytesWriter(file_format=self.info.file_format)

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from absl import logging
 
-from tfds_megn import formats, listing, names, photo_folder, photo_record, rendered
+from tfds_megn import formats, listing, names, photo_folder, photo_record, remote_data, rendered
 from tfds_megn.data_dir import writing
 from tfds_megn.megn_dataset_builder import Builder
 
@@ -30,7 +30,8 @@ def data_source(
     Args:
       config: 'rendered_32' to 'rendered_256' or 'photos_64' to 'photos_1024'; 'megn/' in front is accepted.
       split: 'train', 'validation' or 'test', or a TFDS slice such as 'train[:10%]'.
-      data_dir: folder of prepared data; by default TFDS's, `~/tensorflow_datasets`.
+      data_dir: folder of prepared data; by default TFDS's, `~/tensorflow_datasets`. Of a remote one (gs://…) the data
+        set is copied to this machine, see `remote_data`.
       manual_dir: folder of your photos, for the `photos_` configs.
       num_images: number of rendered images in all splits together, 10,000 by default.
 
@@ -58,14 +59,19 @@ def data_source(
     if Builder.get_builder_config(name.partition(":")[0]) is None:
         known = ", ".join(Builder.builder_configs)
         raise ValueError(f"unknown config {config!r}; there are {known}")
-    with _no_warnings(), writing(data_dir or tfds.core.constants.DATA_DIR):
-        builder = Builder(config=name, data_dir=data_dir, file_format="array_record")
+    folder = remote_data.local_folder(data_dir)
+    with _no_warnings(), writing(folder or tfds.core.constants.DATA_DIR):
+        builder = Builder(config=name, data_dir=folder, file_format="array_record")
+        if remote_data.fetch(data_dir, builder.data_path):
+            builder = Builder(config=name, data_dir=folder)
         if not formats.is_prepared(builder):
-            builder = _prepare(builder, name, data_dir, manual_dir)
+            builder = _prepare(builder, name, folder, manual_dir)
+            remote_data.publish(data_dir, builder.data_path)
         elif manual_dir is not None:
             _check_same_photos(builder, manual_dir)
         source = builder.as_data_source(split)
-        source[0]  # TFDS warns at the first read of a process that it decodes with Pillow; here it is muted.
+        with contextlib.suppress(Exception):  # A broken record is the reader's concern.
+            source[0]  # TFDS warns at the first read of a process that it decodes with Pillow; here it is muted.
     return source
 
 

@@ -116,7 +116,9 @@ class AugmentConfig:
     """Adaptive discriminator augmentation (Karras et al. 2020, "Training GANs with Limited Data")."""
 
     pipeline: Literal["none", "bgc"] = "none"  # "bgc": flips, quarter turns, geometry and colour, for all inputs of D
-    target: Annotated[float, Range(-1, 1)] = 0.6  # target of E[sign D(real)]: above it p grows, below it p falls
+    follows: Literal["r_v", "r_t"] = "r_v"  # the measure of overfitting; r_t where the data have no validation images
+    target: Annotated[float, Range(-1, 1)] = 0.6  # target of r_t = E[sign D(real)]: above it p grows, below it p falls
+    target_r_v: Share = 0.2  # target of r_v, see `training/gan/overfitting.py`
     kimg: Positive = 500.0  # thousands of images in which p can go from 0 to 1
     every: Count = 4  # steps from one change of p to the next
 
@@ -186,6 +188,10 @@ class Config:
     checkpoint_every: Count = 1000  # steps
     keep_checkpoints: Count = 3  # number of the newest that are kept; the best is kept, too
     data_workers: Annotated[int, Range(0, 1024)] = 0  # processes that decode images; 0 for threads of this one
+    profile_steps: Natural = 0  # steps that are traced into `profile/` of the workdir at each start; see --profile
+    wandb: str = ""  # project of Weights & Biases that the output also goes to; "" for none
+    max_skipped: Natural = 100  # images that cannot be read, each replaced by the next one; one more ends the run
+    rollbacks: Natural = 0  # returns to the last checkpoint, with other random numbers, when a loss is not finite
 
     # Published metrics at every checkpoint, such as ("fid10k",); the first decides which checkpoint is the best
     metrics: tuple[str, ...] = ()  # names as in `experiments.evaluate --metrics`

@@ -37,6 +37,8 @@ class PRNetConfig:
     sample_every: Count = 1000  # steps
     checkpoint_every: Count = 1000  # steps
     keep_checkpoints: Count = 1  # the newest ones; the best is kept beside them
+    profile_steps: Natural = 0  # steps that are traced into `profile/` of the workdir at each start; see --profile
+    wandb: str = ""  # project of Weights & Biases that the output also goes to; "" for none
 
     # Augmentation, each uniform between ± the value
     rotation: Annotated[float, Range(0, 180)] = 15.0  # degrees
@@ -69,6 +71,8 @@ class IdentityConfig:
     sample_every: Count = 500  # steps
     checkpoint_every: Count = 500  # steps
     keep_checkpoints: Count = 1  # the newest ones; the best is kept beside them
+    profile_steps: Natural = 0  # steps that are traced into `profile/` of the workdir at each start; see --profile
+    wandb: str = ""  # project of Weights & Biases that the output also goes to; "" for none
 
     # Augmentation, as in PRNetConfig
     rotation: Annotated[float, Range(0, 180)] = 5.0
@@ -97,6 +101,8 @@ class ClassifierConfig:
     sample_every: Count = 500  # steps
     checkpoint_every: Count = 500  # steps
     keep_checkpoints: Count = 1  # the newest ones; the best is kept beside them
+    profile_steps: Natural = 0  # steps that are traced into `profile/` of the workdir at each start; see --profile
+    wandb: str = ""  # project of Weights & Biases that the output also goes to; "" for none
 
     # Augmentation
     shift: Share = 1 / 32  # share of the side of the image, in whole pixels

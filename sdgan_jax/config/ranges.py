@@ -57,6 +57,8 @@ class PathMark:
         return "a path"
 
 
+_SHOWN = 200  # characters of a value in a message
+
 Count = Annotated[int, Range(1, 2**31 - 1)]
 Natural = Annotated[int, Range(0, 2**31 - 1)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # jax.random.key takes 32 bits
@@ -83,11 +85,20 @@ def check(config: Any, path: str = "config") -> None:
             check(value, where)
         elif typing.get_origin(kind) is tuple:
             if not isinstance(value, tuple):
-                raise ValueError(f"{where} is {value!r}; it must be a list such as \"('a', 'b')\"")
+                raise ValueError(f"{where} is {shown(value)}; it must be a list such as \"('a', 'b')\"")
             for item in value:
                 _check_value(where, item, typing.get_args(kind)[0])
         else:
             _check_value(where, value, kind)
+
+
+def shown(value: Any) -> str:
+    """Returns a value of a config, which may come from a damaged file, as text of at most 200 characters."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # deep nesting; a number of more digits than Python writes
+        return f"a {type(value).__name__} that is too large to show"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
 
 
 def expand_paths(config: Any) -> None:
@@ -111,13 +122,13 @@ def _check_value(where: str, value: Any, kind: Any) -> None:
     if typing.get_origin(kind) is Literal:
         if value not in (known := typing.get_args(kind)):
             names = ", ".join(str(choice) or "''" for choice in known)
-            raise ValueError(f"{where} is {value!r}; it must be one of {names}")
+            raise ValueError(f"{where} is {shown(value)}; it must be one of {names}")
         return
     plain, *limits = typing.get_args(kind) if typing.get_origin(kind) is Annotated else (kind,)
     accepted = {int: (int,), float: (int, float), bool: (bool,), str: (str,)}[plain]
     if not isinstance(value, accepted) or (isinstance(value, bool) and plain is not bool):
         what = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[plain]
-        raise ValueError(f"{where} is {value!r}; it must be {what}")
+        raise ValueError(f"{where} is {shown(value)}; it must be {what}")
     for limit in limits:
         if value not in limit:
-            raise ValueError(f"{where} is {value!r}; it must be {limit}")
+            raise ValueError(f"{where} is {shown(value)}; it must be {limit}")

@@ -38,12 +38,12 @@ def from_values(values: Any, kind: type[Kind]) -> Kind:
 def _build(kind: type[Kind], values: Any, path: str) -> Kind:
     """Returns the dataclass `kind` with the values of a dict of its fields, nested dataclasses included."""
     if not isinstance(values, dict):
-        raise ValueError(f"{path} is {values!r}; it must be a group of fields")
+        raise ValueError(f"{path} is {ranges.shown(values)}; it must be a group of fields")
     default = kind()
     known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"{path}.{name} is unknown; it was written by another version of this program")
+            raise ValueError(f"{path}.{name[:80]} is unknown; it was written by another version of this program")
         current = getattr(default, name)
         if dataclasses.is_dataclass(current):
             value = _build(type(current), value, f"{path}.{name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,12 +17,13 @@ from tqdm import auto as tqdm
 import tfds_megn
 from sdgan_jax.config import Config
 from sdgan_jax.config.networks import NetworkConfig
-from tfds_megn import uv, workers
+from tfds_megn import remote_data, uv, workers
 from tfds_megn.data_dir import writing
 
 DATA_DIR_FLAG = "--config.data_dir (--data_dir of evaluate and measure)"
 _MAPS_PER_TASK = 200
 _IMAGES_PER_TASK = 50
+_SUMMED = 200  # rows, spread evenly, of which a checksum is made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +61,19 @@ def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = Non
 
     Raises:
         OSError: the data cannot be written there.
+        ValueError: an image cannot be read.
     """
-    with writing(data_dir or tfds.core.constants.DATA_DIR, DATA_DIR_FLAG):
+    with writing(remote_data.local_folder(data_dir or None) or tfds.core.constants.DATA_DIR, DATA_DIR_FLAG):
         source: Sequence[Any] = tfds_megn.data_source(dataset, split, data_dir=data_dir or None)
-    examples = source.__getitems__(range(len(source))[:count])  # type: ignore[attr-defined]
+    try:
+        examples = source.__getitems__(range(len(source))[:count])  # type: ignore[attr-defined]
+    except Exception as error:  # array_record and TFDS have types of their own
+        files = source.dataset_info.data_dir  # type: ignore[attr-defined]
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{files}: an image of the split {split} cannot be read ({reason}); move the folder away, and the same "
+            "command prepares the data set again"
+        ) from error
     return Faces(
         np.stack([example["image"] for example in examples]),
         np.array([example["label"] for example in examples], np.int32),
@@ -182,6 +193,9 @@ class Batches:
 
     Attributes:
         position: number of batches returned so far. Assigning it moves there.
+        skipped: empty; see `data.batch_iterator.BatchIterator`.
+        max_skipped: likewise.
+        dataset: number and checksum of the rows; a position is one of these rows only.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray], batch_size: int, seed: int, process: tuple[int, int] = (0, 1)):
@@ -205,6 +219,11 @@ class Batches:
         self._arrays, self._batch_size, self._seed = arrays, batch_size, seed
         self._share = slice(index * batch_size // count, (index + 1) * batch_size // count)
         self.position = 0
+        self.skipped: set[int] = set()
+        self.max_skipped = 0
+        sample = [array[:: max(1, self._rows // _SUMMED)] for _, array in sorted(arrays.items())]
+        checksum = functools.reduce(lambda known, array: zlib.crc32(array.tobytes(), known), sample, 0)
+        self.dataset = f"{self._rows} rows, checksum {checksum:08x}"
 
     def __next__(self) -> dict[str, np.ndarray]:
         """Returns this process's rows of the batch at `position` and moves on by one."""

@@ -1,7 +1,8 @@
 """Batches of a TFDS data set, read through Grain, with a position that can be saved.
 
 The batch at position k depends on the data set, the random seed and the global batch size only: not on the number of
-processes that share it, on the number of threads or workers that decode it, or on interruptions of a run.
+processes that share it, on the number of threads or workers that decode it, or on interruptions of a run. An image that
+cannot be read is replaced by the next one that can.
 """
 
 from __future__ import annotations
@@ -19,77 +20,32 @@ import grain
 import numpy as np
 import PIL.Image
 import tensorflow_datasets as tfds
-from absl import flags, logging
 
 import tfds_megn
 from sdgan_jax.config import Config
-from tfds_megn import data_dir, photos
-
-Batch = dict[str, np.ndarray]  # {"image": u8[n,R,R,3], "attributes": f32[n,A] in {0,1}}
+from sdgan_jax.data import broken
+from sdgan_jax.data.batch_iterator import Batch, BatchIterator, Skipped
+from tfds_megn import data_dir, photos, remote_data
 
 _AS_STORED = {"image": tfds.decode.SkipDecoding()}
 _PREFETCH_BYTES = 256 * 2**20  # of decoded images that wait in memory
 
 
-class BatchIterator:
-    """Endless iterator over this process's share of the batches; `position` is its whole state.
-
-    Attributes:
-        position: number of global batches returned so far. Assigning it moves the iterator there.
-    """
-
-    def __init__(self, batches: grain.MapDataset[Batch], read_options: grain.ReadOptions, num_workers: int):
-        """Starts at the first batch; `train_iterator` makes the arguments."""
-        self._batches = batches
-        self._read_options = read_options
-        self._num_workers = num_workers
-        self._position = 0
-        self._running: Any = None
-
-    @property
-    def position(self) -> int:
-        """Number of global batches returned so far."""
-        return self._position
-
-    @position.setter
-    def position(self, position: int) -> None:
-        self.close()
-        self._position = position
-
-    def __iter__(self) -> BatchIterator:
-        """Returns itself."""
-        return self
-
-    def __next__(self) -> Batch:
-        """Returns the batch at `position` and moves on by one."""
-        if self._running is None:
-            # Sliced at every start: Grain's own iterator state would tie a checkpoint to the number of workers.
-            batches = self._batches[self._position :].to_iter_dataset(self._read_options)
-            if self._num_workers:
-                _mark_flags_parsed()
-                options = grain.MultiprocessingOptions(self._num_workers, per_worker_buffer_size=2)
-                batches = batches.mp_prefetch(options, worker_init_fn=_start_worker)
-            self._running = iter(batches)
-        batch = next(self._running)
-        self._position += 1
-        return batch
-
-    def close(self) -> None:
-        """Ends the threads and workers; the next call of `next` starts them again."""
-        if self._running is not None:
-            self._running.close()
-            self._running = None
-
-
 class _ReadBatch:
     """Decodes the images of one batch; the object is pickled and sent to worker processes."""
 
-    def __init__(self, examples: Examples, share: slice):
+    def __init__(self, examples: Examples, share: slice, max_skipped: int):
         self._examples = examples
         self._share = share
+        self._max_skipped = max_skipped
 
-    def __call__(self, indices: np.ndarray) -> Batch:
-        return self._examples.read(indices[self._share].tolist())
+    def __call__(self, indices: np.ndarray) -> tuple[Batch, Skipped]:
+        rows, examples = indices[self._share].tolist(), self._examples
+        try:
+            return examples.read(rows), {}
+        except broken.BrokenImageError:
+            batches, skipped = broken.read_or_replace(examples.read_one, len(examples), rows, self._max_skipped)
+            return _stack(batches) if len(batches) == len(rows) else {}, skipped
 
 
 class Examples:
@@ -118,26 +74,48 @@ class Examples:
 
     def attributes(self, indices: Sequence[int]) -> np.ndarray:
         """Returns the multi-hot attributes f32[n,A] of the examples at these places; no image is decoded."""
-        return np.stack([self._attributes(example) for example in self.source.__getitems__(list(indices))])
+        return np.stack([self._attributes(example) for example in self._examples(indices)])
 
     def read(self, indices: Sequence[int]) -> Batch:
-        """Returns the examples at these places of the split as a batch."""
-        examples = self.source.__getitems__(list(indices))
+        """Returns the examples at these places of the split as a batch.
+
+        Raises:
+            BrokenImageError: one cannot be read.
+        """
+        examples = self._examples(indices)
         images = [self._image(example["image"], index) for index, example in zip(indices, examples)]
         return {
             "image": np.stack(images),  # [n,R,R,3]
             "attributes": np.stack([self._attributes(example) for example in examples]),  # [n,A]
         }
 
+    def read_one(self, index: int) -> Batch:
+        """Returns one example as a batch; raises as `read`."""
+        return self.read([index])
+
+    def _examples(self, indices: Sequence[int]) -> Sequence[dict[str, Any]]:
+        """Returns the examples at these places as they are stored."""
+        with contextlib.suppress(Exception):
+            return self.source.__getitems__(list(indices))
+        return [self._example(index) for index in indices]  # the error does not say which one is broken
+
+    def _example(self, index: int) -> dict[str, Any]:
+        """Returns one example as it is stored."""
+        try:
+            return self.source[index]
+        except Exception as error:  # array_record, protobuf and TFDS have types of their own
+            raise broken.make_error(self._name, self.source, index, error) from None
+
     def _image(self, data: bytes, index: int) -> np.ndarray:
         """Returns a stored image, which may have any number of channels and 16 bits, as u8[R,R,3]."""
         name = f"{self._name}, image {index}"
         try:
             image = photos.to_rgb(PIL.Image.open(io.BytesIO(data)), name)
-        except photos.PhotoError:
-            raise
+        except photos.PhotoError as error:
+            raise broken.make_error(self._name, self.source, index, error) from None
         except Exception as error:  # Pillow raises nearly anything on bad data.
-            raise ValueError(f"{name}: not an image, or broken ({' '.join(str(error).split())})") from None
+            reason = f"not an image, or broken ({error})"
+            raise broken.make_error(self._name, self.source, index, reason) from None
         if image.shape[:2] != (self._resolution, self._resolution):
             image = photos.crop_resize(image, self._resolution)
         return image
@@ -195,13 +173,19 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
         .shuffle()
         .repeat()
         .batch(config.batch_size, drop_remainder=True)
-        .map(_ReadBatch(examples, slice(process_index * share, (process_index + 1) * share)))
+        .map(_ReadBatch(examples, slice(process_index * share, (process_index + 1) * share), config.max_skipped))
     )
     batch_bytes = share * config.resolution**2 * 3
     waiting = max(2, min(_PREFETCH_BYTES // batch_bytes, 2 * (os.cpu_count() or 1)))
     threads = min(16, waiting, os.cpu_count() or 1)
     read_options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=waiting)
-    return BatchIterator(batches, read_options, config.data_workers)
+    return BatchIterator(batches, read_options, config.data_workers, config.max_skipped, _describe(examples.source))
+
+
+def _describe(source: Any) -> str:
+    """Returns name, version and size of the data set, such as "megn/rendered_64/1.2.0: 8000 images, 70123456 bytes"."""
+    split = source.dataset_info.splits[source.split]
+    return f"{source.dataset_info.full_name}: {split.num_examples} images, {split.num_bytes} bytes"
 
 
 def first_images(config: Config, count: int, split: str = "validation") -> Batch:
@@ -237,13 +221,25 @@ def plain_images(config: Config, count: int, split: str = "train") -> np.ndarray
 
 
 def _in_order(config: Config, split: str) -> Iterator[Batch]:
-    """Yields batches of one image: those of the split, then those of the training split."""
-    splits = split_names(config)
+    """Yields batches of one image: those of the split, then those of the training split, without broken ones.
+
+    Raises:
+        BrokenImageError: all are broken; the first is named.
+    """
+    splits, found, failure = split_names(config), False, None
     for name in dict.fromkeys([split, "train"]):
         if name in splits:
             examples = Examples(config, name)
             for i in range(len(examples)):
-                yield examples.read([i])
+                try:
+                    batch = examples.read_one(i)
+                except broken.BrokenImageError as error:  # training counts and names them
+                    failure = failure or error
+                else:
+                    found = True
+                    yield batch
+    if failure and not found:
+        raise failure
 
 
 def _stack(batches: list[Batch]) -> Batch:
@@ -270,11 +266,17 @@ def _open(config: Config, split: str) -> Any:
             source = tfds_megn.data_source(variant, split=split, data_dir=folder, manual_dir=manual_dir)
             source.decoders = _AS_STORED  # type: ignore[attr-defined]
             return source
-        builder = tfds.builder(config.dataset, data_dir=folder, file_format="array_record")
+        local = remote_data.local_folder(folder)
+        builder = tfds.builder(config.dataset, data_dir=local, file_format="array_record")
+        if remote_data.fetch(folder, builder.data_path):
+            builder = tfds.builder(config.dataset, data_dir=local)
+        prepared = builder.is_prepared()
     if builder.info.features:  # Before the preparation, which may take hours.
         _check_features(config, dict(builder.info.features))
     with _explained(config):
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+        if not prepared:
+            remote_data.publish(folder, builder.data_path)
         return builder.as_data_source(split, decoders=_AS_STORED)
 
 
@@ -283,7 +285,9 @@ def _explained(config: Config) -> Iterator[None]:
     """Turns exceptions of TFDS into one line that names the field of the config."""
     name = config.dataset.partition("/")[0]
     try:
-        with data_dir.writing(config.data_dir or tfds.core.constants.DATA_DIR, "--config.data_dir"):
+        with data_dir.writing(
+            remote_data.local_folder(config.data_dir or None) or tfds.core.constants.DATA_DIR, "--config.data_dir"
+        ):
             yield
     except tfds.core.DatasetNotFoundError as error:
         known = tfds.list_builders(with_community_datasets=False)
@@ -353,15 +357,3 @@ def _say_several_attributes(dataset: str, info: tfds.core.DatasetInfo) -> None:
             "--config.losses.attribute_kind=sigmoid learns each of them, softmax assumes one attribute per face",
             file=sys.stderr,
         )
-
-
-def _start_worker(index: int, count: int) -> None:
-    """Silences the message of TFDS in each worker that it decodes with Pillow."""
-    del index, count
-    logging.set_verbosity(logging.ERROR)
-
-
-def _mark_flags_parsed() -> None:
-    """Marks absl's flags as parsed where none were (a notebook, a test): Grain sends them to its workers."""
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()

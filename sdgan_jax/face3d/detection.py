@@ -89,7 +89,9 @@ def from_region(points: jax.Array, region: jax.Array) -> jax.Array:
     return side * turned + jnp.append(middle, 0.0)
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float = 0.3, inside: float = 1.0) -> list[int]:
+def suppress(
+    boxes: np.ndarray, scores: np.ndarray, overlap: float = 0.3, inside: float = 1.0, known: int = 0
+) -> list[int]:
     """Returns the numbers of the boxes that remain where, of overlapping ones, the one with the best score is kept.
 
     Args:
@@ -97,6 +99,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float = 0.3, inside
         scores: f32[N], larger is better.
         overlap: share of the area of two boxes together that they may have in common.
         inside: share of the smaller box that may lie in the other one.
+        known: number of boxes, the first ones, that are certain: of a box, half may lie in one of them.
 
     Returns:
         Numbers of boxes, the best score first.
@@ -108,6 +111,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float = 0.3, inside
         high = np.minimum(boxes[k, 2:], boxes[kept, 2:])
         common = np.prod(np.maximum(high - low, 0.0), -1)
         together, smaller = area[k] + area[kept] - common, np.minimum(area[k], area[kept])
-        if not ((common > overlap * together) | (common > inside * smaller)).any():
+        most = np.where(np.array(kept, int) < known, min(inside, 0.5), inside) * smaller
+        if not ((common > overlap * together) | (common > most)).any():
             kept.append(int(k))
     return kept

@@ -366,8 +366,13 @@ def halvings(image: np.ndarray) -> list[np.ndarray]:
     return levels
 
 
+def level_for(levels: list[np.ndarray], side: float, size: int) -> int:
+    """Returns the number of the smallest copy from which a square of this side is cut with `size` pixels a side."""
+    return int(np.clip(np.log2(2 * side / _FINEST * SIZE / size), 0, len(levels) - 1))
+
+
 def cut_frame(levels: list[np.ndarray], square: np.ndarray, degrees: float = 0.0, size: int = SIZE) -> np.ndarray:
     """Cuts a square of the photo as a frame u8[size,size,3], its content rotated clockwise."""
-    k = int(np.clip(np.log2(2 * square[2] / _FINEST * SIZE / size), 0, len(levels) - 1))
+    k = level_for(levels, square[2], size)
     small = np.append(pictures.scale_positions(square[:2], 0.5**k), square[2] / 2**k)
     return alignment.cut(levels[k], small, size, degrees)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
 from sdgan_jax import pictures
 from sdgan_jax.face3d import alignment, detection, finding, mesh
@@ -26,6 +27,7 @@ Inspect = Callable[[np.ndarray, np.ndarray], tuple[jax.Array, jax.Array, jax.Arr
 
 THRESHOLD = 0.05  # largest score of a face, see `unsteadiness`
 PRESENT = 0.5  # smallest probability of a face that the mesh network gives
+HOPEFUL = 0.05  # least presence for which points are refined: faces have 0.11 at once, three false boxes in four less
 DETECTED = 0.5  # smallest score of a box (MediaPipe's default)
 SCALES = (1.0, 0.5, 0.25, 0.125)  # sides of the squares in shorter sides of the photo
 _STEP = 0.65  # from one square to the next, in sides: a face of up to a third of a side is whole in one of them
@@ -34,6 +36,8 @@ _SMALLER = 0.8  # largest side of the squares of a scale, in sides of those befo
 _MOST_SQUARES = 400  # per scale
 _MOST_CANDIDATES = 400  # per scale, those with the best scores
 _BATCH = 8
+_TOGETHER = 8  # number of squares from which on they are windows of one resized photo
+_PLAIN = 4.0  # deviation of the brightness of a square, in levels of 255, below which it shows no face
 _FRAME = 512  # side of the square that the mesh is run on
 _AROUND = 2.0  # side of that square in sides of the region, which is turned and refined in it
 _SURE = 0.013  # score of points for which no other angle is tried
@@ -149,13 +153,16 @@ def _detect(
     Returns:
         Their regions f64[N,4] in pixels of the photo, the one with the best score first.
     """
-    found, boxes, scores = [], [np.reshape(np.asarray(known, np.float64), (-1, 4))], [np.full(len(known), np.inf)]
+    faces = np.reshape(np.asarray(known, np.float64), (-1, 4))
+    found, boxes, scores = [], [faces], [np.full(len(known), np.inf)]
+    frames, squares = _cut_all(levels, squares, degrees)
+    there = _may_show_others(frames, squares, faces)
+    frames, squares = frames[there], squares[there]
     for first in range(0, len(squares), _BATCH):
         some = squares[first : first + _BATCH]
-        frames = np.zeros((_BATCH, detection.SIZE, detection.SIZE, 3), np.float32)  # one shape: one compilation
-        for frame, square in zip(frames, some):
-            frame[:] = pictures.to_float(finding.cut_frame(levels, square, degrees, detection.SIZE))
-        for part, square in zip(zip(*map(np.asarray, detect(frames))), some, strict=False):
+        batch = np.zeros((_BATCH, detection.SIZE, detection.SIZE, 3), np.float32)  # one shape: one compilation
+        batch[: len(some)] = pictures.to_float(frames[first : first + _BATCH])
+        for part, square in zip(zip(*map(np.asarray, detect(batch))), some, strict=False):
             here = part[2] >= DETECTED
             regions = part[0][here].astype(np.float64)
             pixels = np.pad(detection.SIZE * regions[:, :2] - 0.5, ((0, 0), (0, 1)))
@@ -165,8 +172,39 @@ def _detect(
             found.append(regions)
             boxes.append(np.concatenate([regions[:, :2] - half, regions[:, :2] + half], -1))
             scores.append(part[2][here])
-    kept = detection.suppress(np.concatenate(boxes), np.concatenate(scores))
+    if not found:
+        return np.zeros((0, 4))
+    kept = detection.suppress(np.concatenate(boxes), np.concatenate(scores), known=len(known))
     return np.concatenate(found)[[k - len(known) for k in kept if k >= len(known)]]
+
+
+def _cut_all(levels: list[np.ndarray], squares: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts squares f64[K,3] of a photo as frames u8[K,128,128,3], and returns the squares that these show.
+
+    Many squares of the same side, which `_searches` places inside the photo, are windows of one copy of the photo at
+    their scale. They are moved to its next whole pixels.
+    """
+    size = detection.SIZE
+    if degrees or len(squares) < _TOGETHER or np.ptp(squares[:, 2]) > 0:
+        return np.stack([finding.cut_frame(levels, square, degrees, size) for square in squares]), squares
+    ratio = size / squares[0, 2]
+    k = finding.level_for(levels, squares[0, 2], size)
+    height, width = (int(ratio * length + 1e-6) for length in levels[0].shape[:2])
+    box = (0.0, 0.0, width / ratio / 2**k, height / ratio / 2**k)
+    small = np.asarray(Image.fromarray(levels[k]).resize((width, height), Image.Resampling.BILINEAR, box=box))
+    corners = np.round((squares[:, :2] + 0.5) * ratio - 0.5 * size).clip(0, [width - size, height - size]).astype(int)
+    frames = np.stack([small[top : top + size, left : left + size] for left, top in corners])
+    return frames, np.column_stack([(corners + 0.5 * size) / ratio - 0.5, squares[:, 2]])
+
+
+def _may_show_others(frames: np.ndarray, squares: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Returns bool[K]: the squares f64[K,3], with frames u8[K,128,128,3], that may show other faces than those known.
+
+    These are the squares that are neither plain nor within the box of a face f64[N,4], where they show parts of it.
+    """
+    plain = frames[:, ::4, ::4].mean(-1).std((1, 2)) < _PLAIN
+    low, high = (squares[:, None, :2] + sign * 0.5 * squares[:, None, 2:] for sign in (-1, 1))
+    return ~plain & ~((low >= faces[:, :2]) & (high <= faces[:, 2:])).all(-1).any(-1)
 
 
 def _locate(

@@ -1,13 +1,15 @@
 """Rasterises a surface given on a grid: the point of it that is visible in each sample of the image.
 
-A cell of the grid is two triangles. Each cell tests a small window of samples from the corner of its box, and the few
-largest cells of a surface a large window, so that all shapes are static. One scatter-max of (depth, cell) packed into
-32 bits finds the nearest cell of every sample; the position within the cell and the depth are then computed exactly.
+A cell of the grid is two triangles. Each cell that exists tests a small window of samples from the corner of its box,
+and the few largest cells of a surface a large window, so that all shapes are static. One scatter-max of (depth, cell)
+packed into 32 bits finds the nearest cell of every sample; the position within the cell and the depth are then computed
+exactly, in the samples that have one. Cells and samples are taken in rounds: an attribute covers a small part of both.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,8 @@ from sdgan_jax.face3d import geometry
 _CELLS = 1 << 16  # values of the lower half of a packed number
 _LARGE = 24  # one cell in 24 may be larger than the small window
 _GROWTH = 6  # ratio of the two windows' widths
-_AT_ONCE = 64  # large cells that are drawn in one round
+_LARGE_AT_ONCE = 64  # large cells that are drawn in one round
+_AT_ONCE = 8192  # other cells, and samples, of one round
 _EDGE = 1e-4  # tolerance in cells; a sample on an edge belongs to both neighbours
 
 
@@ -28,7 +31,7 @@ class Raster:
     """Visible points of a surface, in k x k samples per pixel.
 
     Attributes:
-        uv: f32[H*k,W*k,2], the point of the surface as in `geometry.sample`; arbitrary in samples without a surface.
+        uv: f32[H*k,W*k,2], the point of the surface as in `geometry.sample`; 0 or any in samples without a surface.
         depth: f32[H*k,W*k], z of the point; -inf in samples without a surface.
         covered: bool[H*k,W*k], the samples with a surface.
     """
@@ -75,29 +78,55 @@ def rasterise(
     low, top = corners[..., 2].min(), corners[..., 2].max()
 
     window = 1 + (math.ceil(1.5 * max(high / (rows + 1), wide / (columns + 1))) if reach is None else reach)
-    seen = jnp.zeros(high * wide, jnp.uint32)
-    cells = jnp.arange(rows * columns)
-    seen = _scatter(seen, cells, corners, ok, (low, top), window, (high, wide))
+    size = (high, wide)
 
+    def draw(some: jax.Array, seen: jax.Array) -> jax.Array:
+        return _scatter(seen, some, corners[some], ok[some], (low, top), window, size)
+
+    def draw_large(some: jax.Array, seen: jax.Array) -> jax.Array:
+        return _scatter(seen, some, corners[some], ok[some], (low, top), _GROWTH * window, size)
+
+    seen = _in_rounds(_numbers(ok), ok.sum(), _AT_ONCE, draw, jnp.zeros(high * wide, jnp.uint32))
     # Only the cells that the small window does not hold are drawn again: mostly none.
     extent = jnp.where(ok, (corners[..., :2].max(1) - corners[..., :2].min(1)).max(1), -1.0)
     extents, large = jax.lax.top_k(extent, max(rows * columns // _LARGE, 1))  # in descending order
-    large = jnp.pad(large, (0, -len(large) % _AT_ONCE), mode="edge")
+    seen = _in_rounds(large, (extents > window - 1 - 4 * _EDGE).sum(), _LARGE_AT_ONCE, draw_large, seen)
 
-    def draw(k: jax.Array, seen: jax.Array) -> jax.Array:
-        some = jax.lax.dynamic_slice_in_dim(large, _AT_ONCE * k, _AT_ONCE)
-        return _scatter(seen, some, corners[some], ok[some], (low, top), _GROWTH * window, (high, wide))
+    planes = _locate(seen, corners, columns, wide).reshape(high, wide, 3)
+    return Raster(planes[..., :2], planes[..., 2], (seen > 0).reshape(high, wide))
 
-    count = (extents > window - 1 - 4 * _EDGE).sum()
-    seen = jax.lax.fori_loop(0, (count + _AT_ONCE - 1) // _AT_ONCE, draw, seen)
 
-    covered = (seen > 0).reshape(high, wide)
-    cell = (seen & (_CELLS - 1)).astype(jnp.int32)
-    y, x = jnp.divmod(jnp.arange(high * wide), wide)
-    a, b, depth, _ = _place(corners[cell], x.astype(jnp.float32), y.astype(jnp.float32))
-    i, j = jnp.divmod(cell, columns)
-    uv = jnp.stack([(j + a + 0.5) / (columns + 1), (i + b + 0.5) / (rows + 1)], -1).reshape(high, wide, 2)
-    return Raster(uv, jnp.where(covered, depth.reshape(high, wide), -jnp.inf), covered)
+def _locate(seen: jax.Array, corners: jax.Array, columns: int, wide: int) -> jax.Array:
+    """Returns point of the surface and depth f32[N,3] of each sample, from the nearest cells of `_scatter`."""
+    covered, rows = seen > 0, len(corners) // columns
+
+    def locate(some: jax.Array, planes: jax.Array) -> jax.Array:
+        cell = (seen[some] & (_CELLS - 1)).astype(jnp.int32)
+        y, x = jnp.divmod(some, wide)
+        a, b, depth, _ = _place(corners[cell], x.astype(jnp.float32), y.astype(jnp.float32))
+        depth = jnp.where(covered[some], depth, -jnp.inf)
+        i, j = jnp.divmod(cell, columns)
+        return planes.at[some].set(jnp.stack([(j + a + 0.5) / (columns + 1), (i + b + 0.5) / (rows + 1), depth], -1))
+
+    planes = jnp.tile(jnp.array([0.0, 0.0, -jnp.inf]), (len(seen), 1))
+    return _in_rounds(_numbers(covered), covered.sum(), _AT_ONCE, locate, planes)
+
+
+def _numbers(where: jax.Array) -> jax.Array:
+    """Returns the numbers i32[N] of the elements of bool[N] that are true, then any."""
+    return jnp.nonzero(where, size=len(where), fill_value=0)[0].astype(jnp.int32)
+
+
+def _in_rounds(
+    numbers: jax.Array, count: jax.Array, each: int, run: Callable[[jax.Array, jax.Array], jax.Array], start: jax.Array
+) -> jax.Array:
+    """Runs a function of `each` numbers and the result so far on the first `count` of i32[N], some perhaps twice."""
+    each = min(each, len(numbers))
+
+    def one(k: jax.Array, result: jax.Array) -> jax.Array:  # the last slice is moved back so that it fits
+        return run(jax.lax.dynamic_slice_in_dim(numbers, each * k, each), result)
+
+    return jax.lax.fori_loop(0, (count + each - 1) // each, one, start)
 
 
 def _corners(table: jax.Array) -> jax.Array:

@@ -113,9 +113,7 @@ def assemble(source: str, form: Format, parts: Parts) -> Imported:
     table_g = form.generator(parts.resolution, parts.mapping_layers, parts.label_dim_g)
     table_d = form.discriminator(parts.resolution, parts.label_dim_d)
     config = _config(parts, sizes, table_g, table_d)
-    state = jax.eval_shape(lambda: state_lib.init_state(make_networks(config)))
-    expected = {name: getattr(state, name) for name in ("ema_g", "buffers_g", "params_d")}
-    shapes = layouts.shapes_of(expected)
+    shapes = expected_shapes(config)
     shapes_g = {path: shape for path, shape in shapes.items() if path in table_g}
     ours = layouts.take(source, "the generator", parts.generator, table_g, shapes_g)
     notes = list(parts.notes)
@@ -128,6 +126,12 @@ def assemble(source: str, form: Format, parts: Parts) -> Imported:
     trees["basis"] = np.zeros((1, config.generator.latent_dim), np.float32)
     trees["w_avg"], note = _w_avg(source, config, trees, parts)
     return Imported(config, trees, notes + note)
+
+
+def expected_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the arrays of G and D of a config by path."""
+    state = jax.eval_shape(lambda: state_lib.init_state(make_networks(config)))
+    return layouts.shapes_of({name: getattr(state, name) for name in ("ema_g", "buffers_g", "params_d")})
 
 
 def _config(parts: Parts, sizes: list[int], table_g: Table, table_d: Table) -> Config:

@@ -21,7 +21,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from sdgan_jax.nets import winograd
+from sdgan_jax.nets import backend, winograd
 from sdgan_jax.nets.winograd import FIR
 
 Padding = tuple[int, int]  # zeros before and after, the same for both axes
@@ -126,7 +126,7 @@ def convolve_same(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array
     Returns:
         [N,H/stride,W/stride,D].
     """
-    if jax.default_backend() != "cpu":
+    if backend.name() != "cpu":
         return jax.lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=_LAYOUT)
     half = kernel.shape[0] // 2
     if stride == 1:
@@ -146,7 +146,7 @@ def convolve_same_transposed(y: jax.Array, kernel: jax.Array, stride: int = 1) -
     Returns:
         [N,H·stride,W·stride,C].
     """
-    if jax.default_backend() != "cpu":
+    if backend.name() != "cpu":
         return jax.lax.conv_transpose(y, kernel, (stride, stride), "SAME", transpose_kernel=True)
     half = kernel.shape[0] // 2
     if stride == 1:
@@ -205,7 +205,7 @@ def _winograd_pays(x: jax.Array, kernel: jax.Array, tile: int, stride: int = 1) 
     products = kernel.shape[2] * kernel.shape[3]
     large = products >= WINOGRAD_CHANNELS**2 and n * h * w * products >= WINOGRAD_PRODUCTS
     # bfloat16 loses too much accuracy in the transforms.
-    return jax.default_backend() == "cpu" and x.dtype != jnp.bfloat16 and large and h % tile == w % tile == 0
+    return backend.name() == "cpu" and x.dtype != jnp.bfloat16 and large and h % tile == w % tile == 0
 
 
 def _space_to_depth(x: jax.Array) -> jax.Array:
@@ -276,7 +276,7 @@ def _kernel_gradient(x: jax.Array, y: jax.Array, padding: Padding, size: int) ->
     """
     n, h, w, d = y.shape
     c = x.shape[-1]
-    if jax.default_backend() != "cpu" or c * d <= FEW_CHANNELS**2:
+    if backend.name() != "cpu" or c * d <= FEW_CHANNELS**2:
         like = jax.ShapeDtypeStruct((size, size, c, d), x.dtype)
         return jax.linear_transpose(lambda kernel: _correlate_xla(x, kernel, padding), like)(y)[0]
     x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +53,7 @@ def read_most(text: str) -> int | None:
     known = {"all": None, "largest": 1}
     if text in known:
         return known[text]
-    if not (text.isascii() and text.isdigit() and int(text)):
+    if not re.fullmatch(r"0*[1-9][0-9]{0,99}", text):  # Python refuses to read very long numbers
         raise ValueError(f"--faces={text}: give all, largest, or a number from 1 on")
     return int(text)
 

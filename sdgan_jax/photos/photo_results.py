@@ -81,9 +81,8 @@ class PhotoResults:
         """
         self._landmarks, self._made, self._next_writing = landmarks, 0, 0.0
         self.out, self._photos, self._by, self._labels = out, list(photos), by, list(labels)
-        self._columns = (*columns, *_SOURCE)
-        described = json.dumps(settings, sort_keys=True).encode()
-        self._settings = hashlib.sha256(described).hexdigest()[:16]
+        self._columns = columns_of(columns)
+        self._settings = describe_settings(settings)
         self._states = {photo.name: _state(photo.path) for photo in self._photos}
         before = self._read()
         kept = self._kept(before, count, settled)
@@ -282,9 +281,7 @@ class PhotoResults:
             self._write()
 
     def _encode(self, rows: Sequence[Row]) -> bytes:
-        table = io.StringIO(newline="")
-        csv.DictWriter(table, self._columns, lineterminator="\n").writerows(rows)
-        return table.getvalue().encode("utf-8", "backslashreplace")
+        return encode(rows, self._columns)
 
     def _write(self) -> None:
         """Writes the manifest with its rows in the order of the photos."""
@@ -315,6 +312,28 @@ class PhotoResults:
         if len(self._notes) > _SHOWN_NOTES:
             more = len(self._notes) - _SHOWN_NOTES
             print(f"skipped {_photos(more)} more; see {printable(self.out / MANIFEST)}", file=sys.stderr)
+
+
+def describe_settings(settings: Mapping[str, Any]) -> str:
+    """Returns a short text that differs where settings, plain values by name, differ."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def columns_of(columns: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of a manifest: those of a command, and those of the state of its photos."""
+    return (*columns, *_SOURCE)
+
+
+def state_columns(path: epath.Path, settings: str) -> Row:
+    """Returns the columns of a photo's state: size, time of change, and the settings of `describe_settings`."""
+    return dict(zip(_SOURCE, (*_state(path), settings), strict=True))
+
+
+def encode(rows: Sequence[Row], columns: Sequence[str]) -> bytes:
+    """Returns rows of a manifest as lines of UTF-8."""
+    table = io.StringIO(newline="")
+    csv.DictWriter(table, columns, lineterminator="\n").writerows(rows)
+    return table.getvalue().encode("utf-8", "backslashreplace")
 
 
 def failure(error: OSError) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -61,7 +61,7 @@ def wear_photos(
         OSError: the disk is full or cannot be written. Finished results stay.
         ValueError: a file is in the way of the results, see `PhotoResults`, or there is no result at all.
     """
-    settings = looks.settings() | {"finder": finder.name, "form": form, "most": most, "landmarks": with_landmarks}
+    settings = settings_of(looks, finder, form, most, with_landmarks)
     landmarks = LandmarkFile(out, BY) if with_landmarks else None
     labels = ["photo"] + [looks.label] * min(looks.per_image, _CELL_IMAGES)
     results = PhotoResults(
@@ -91,6 +91,11 @@ def wear_photos(
     return results.summary()
 
 
+def settings_of(looks: Looks, finder: Finder, form: str, most: int | None, with_landmarks: bool) -> dict[str, Any]:
+    """Returns all that the results depend on, beside the photos, as plain values; see `wear_photos`."""
+    return looks.settings() | {"finder": finder.name, "form": form, "most": most, "landmarks": with_landmarks}
+
+
 def _wear(
     photo: PhotoFile,
     picture: Picture,
@@ -101,18 +106,57 @@ def _wear(
     draw: Draw,
 ) -> None:
     """Draws and writes the images of one photo."""
-    known = [{"attribute": looks.label, "face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
     rows, images = [], []
-    for number, name in enumerate(results.names[photo.name]):
-        chosen = [looks.choose_styles(photo.name, number, k) for k in range(len(faces))]
-        image = dressing.dress(picture.pixels, faces, chosen, layout, draw)
+    for made in make_images(photo.name, picture, faces, results.names[photo.name], looks, layout, draw):
         try:
-            picture_files.write(results.path(name), image, picture, BY)
+            picture_files.write(results.path(made.name), made.image, picture, BY)
         except OSError as error:
             return results.skip(photo, {"attribute": looks.label}, photo_results.failure(error))
-        rows += [row | {"out": name} | _style_columns(one, looks) for row, one in zip(known, chosen, strict=True)]
-        images.append(image)
+        rows += made.rows
+        images.append(made.image)
     results.add(photo, rows, _cell([picture.pixels, *images]))
+
+
+class Made(NamedTuple):
+    """An image made of a photo.
+
+    Attributes:
+        name: name of the result, relative to the folder of the results.
+        image: u8[H,W,3].
+        rows: rows of the manifest, one for each face.
+    """
+
+    name: str
+    image: np.ndarray
+    rows: list[photo_results.Row]
+
+
+def make_images(
+    photo: str,
+    picture: Picture,
+    faces: Sequence[Found],
+    names: Sequence[str],
+    looks: Looks,
+    layout: Layout,
+    draw: Draw,
+) -> Iterator[Made]:
+    """Draws the images of one photo.
+
+    Args:
+        photo: name of the photo; together with the seed it decides the random styles.
+        picture: the photo.
+        faces: its faces, the nearest first.
+        names: names of the results, one for each image.
+        looks: attributes and styles to draw.
+        layout: layout of the position maps.
+        draw: draws on one face, see `wear.wear_photo`.
+    """
+    known = [{"attribute": looks.label, "face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
+    for number, name in enumerate(names):
+        chosen = [looks.choose_styles(photo, number, k) for k in range(len(faces))]
+        image = dressing.dress(picture.pixels, faces, chosen, layout, draw)
+        rows = [row | {"out": name} | _style_columns(one, looks) for row, one in zip(known, chosen, strict=True)]
+        yield Made(name, image, rows)
 
 
 def _cell(images: Sequence[np.ndarray]) -> np.ndarray:

@@ -182,11 +182,11 @@ def missing_model(folder: epath.Path) -> str:
     return f"{folder} is not a model directory: it has no {CONFIG}; give a training workdir or a model directory"
 
 
-def missing_network(folder: epath.Path, kind: str) -> str:
-    """Returns the message about a path that was given as a network directory of this kind, but is none."""
-    wanted = f"give a network directory of the kind {kind}"
-    if kind in PUBLISHED:
-        wanted += f", made by `{_CONVERT.format('FILE', 'DIR')}` of {PUBLISHED[kind]}"
+def missing_network(folder: epath.Path, *kinds: str) -> str:
+    """Returns the message about a path that was given as a network directory of one of these kinds, but is none."""
+    wanted = f"give a network directory of the kind {' or '.join(kinds)}"
+    if len(kinds) == 1 and kinds[0] in PUBLISHED:
+        wanted += f", made by `{_CONVERT.format('FILE', 'DIR')}` of {PUBLISHED[kinds[0]]}"
     if line := _elsewhere(folder):
         return line
     if not folder.exists():
@@ -197,7 +197,7 @@ def missing_network(folder: epath.Path, kind: str) -> str:
         except ValueError as error:
             return f"{folder} has no {NETWORK}, and of its {CONFIG}: {error}; {wanted}"
         what, network = describe_run(values), RUNS[run_kind(values)][1]
-        if network == kind:
+        if network in kinds:
             return f"{folder} holds {what} that has not ended; run the same training again to end it, or {wanted}"
         return f"{folder} holds {what}{'' if network else ', which --model takes'}; {wanted}"
     if weights := _public_weights(folder):

@@ -124,10 +124,14 @@ class MeshNetwork:
 
         # A loop of the program, not of Python: the network is traced and compiled once.
         def refined(_: int, last: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-            points, presence = self.points(images, last[2])
-            return points, presence, mesh_finding.region_of(points)
+            return self._refine_once(images, last[2])
 
         return jax.lax.fori_loop(0, 1 + REFINEMENTS, refined, start)[:2]
+
+    def _refine_once(self, images: jax.Array, regions: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns `points`, and the region around these."""
+        points, presence = self.points(images, regions)
+        return points, presence, mesh_finding.region_of(points)
 
     def inspect(self, image: jax.Array, region: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Regresses the points of a face, and tells how steady they are.
@@ -138,9 +142,18 @@ class MeshNetwork:
 
         Returns:
             Points f32[478,3] and presence f32[] of `refine`, and their `mesh_finding.unsteadiness` f32[], which is
-            infinite where the presence is below `mesh_finding.PRESENT`.
+            infinite where the presence is below `mesh_finding.PRESENT`. Where the first presence is below
+            `mesh_finding.HOPEFUL`, nothing is refined.
         """
-        points, presence = self.refine(image[None], region[None])
+        start = (jnp.zeros((1, mesh.POINTS, 3)), jnp.ones(1), region[None])
+
+        def hopeful(state: tuple[int, tuple[jax.Array, jax.Array, jax.Array]]) -> jax.Array:
+            return (state[0] <= REFINEMENTS) & (state[1][1][0] >= mesh_finding.HOPEFUL)
+
+        def refined(state: tuple[int, tuple[jax.Array, jax.Array, jax.Array]]) -> tuple[int, tuple]:
+            return state[0] + 1, self._refine_once(image[None], state[1][2])
+
+        points, presence, _ = jax.lax.while_loop(hopeful, refined, (0, start))[1]
 
         def unsteadiness() -> jax.Array:
             regions = mesh_finding.moved(mesh_finding.region_of(points)[0])

@@ -20,6 +20,8 @@ from sdgan_jax.pretrained import directories, inputs, storage
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.pretrained.face_mesh import KIND, MeshNetwork, mesh_network
 
+PRNET_KIND = "prnet"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PositionNetwork:
@@ -145,6 +147,8 @@ def position_network(path: epath.PathLike = "") -> PositionNetwork | MeshNetwork
     Raises:
         FileNotFoundError, ValueError: as `prnet_network`.
     """
+    if path:
+        storage.read_settings(path, PRNET_KIND, KIND)  # its errors name both kinds
     return mesh_network(path) if path and directories.is_network(path, KIND) else prnet_network(path)
 
 
@@ -179,5 +183,5 @@ def prnet_network(path: epath.PathLike = "") -> PositionNetwork:
             target["stages"] = {str(number): vars(stage) for number, stage in enumerate(stages)}
         return target
 
-    settings, variables = storage.read(path or storage.SHIPPED / "prnet64", "prnet", shapes)
+    settings, variables = storage.read(path or storage.SHIPPED / "prnet64", PRNET_KIND, shapes)
     return PositionNetwork(make(settings), variables, settings["layout"], float(settings["depth_offset"]))

@@ -60,16 +60,8 @@ def read(
         FileNotFoundError: there is no network; the message says what to do.
         ValueError: the network is of another kind, is damaged, lacks a setting, or its arrays do not fit.
     """
-    folder = epath.Path(path)
-    file, weights = folder / directories.NETWORK, directories.weights_of(folder)
-    if not file.exists() or weights is None:
-        raise FileNotFoundError(directories.missing_network(folder, kind))
-    try:
-        settings = directories.read_object(file)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
-    if (found := settings.pop("kind", None)) != kind:
-        raise ValueError(f"{path} is a network of the kind {found}; one of the kind {kind} is needed")
+    settings, weights = read_settings(path, kind)
+    file = epath.Path(path) / directories.NETWORK
     arrays = archive.read(weights)
     if shapes is None:
         return settings, archive.unflatten({name: jnp.asarray(array) for name, array in arrays.items()})
@@ -82,6 +74,33 @@ def read(
         raise ValueError(f"{file} describes no network: {reason}") from error
     others = {name: jnp.asarray(array) for name, array in arrays.items() if name.split("/")[0] not in target}
     return settings, archive.take(weights, arrays, target, directories.NETWORK) | archive.unflatten(others)
+
+
+def read_settings(path: epath.PathLike, *kinds: str) -> tuple[dict[str, Any], epath.Path]:
+    """Reads the settings of a network directory of one of several kinds.
+
+    Args:
+        path: the directory, local or remote.
+        kinds: kinds that the network may have.
+
+    Returns:
+        The settings without the kind, and the file of the weights.
+
+    Raises:
+        FileNotFoundError: there is no network; the message says what to do.
+        ValueError: the network is of another kind, or its `network.json` is damaged.
+    """
+    folder = epath.Path(path)
+    file, weights = folder / directories.NETWORK, directories.weights_of(folder)
+    if not file.exists() or weights is None:
+        raise FileNotFoundError(directories.missing_network(folder, *kinds))
+    try:
+        settings = directories.read_object(file)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    if (found := settings.pop("kind", None)) not in kinds:
+        raise ValueError(f"{path} is a network of the kind {found}; one of the kind {' or '.join(kinds)} is needed")
+    return settings, weights
 
 
 def check_sizes(settings: dict[str, Any], **most: int) -> None:

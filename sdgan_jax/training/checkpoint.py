@@ -6,7 +6,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,23 +15,21 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from sdgan_jax import outputs
 from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.pretrained.archive import Tree
+from sdgan_jax.training import positions
 from sdgan_jax.training import workdir as workdir_lib
-from sdgan_jax.training.checksums import checksums
+from sdgan_jax.training.checksums import examine
+from sdgan_jax.training.positions import Positioned
 from tfds_megn import data_dir
 
 _CHECKSUMS = "digests"  # key of the checksums in the JSON beside the arrays
+_Examine = Callable[[Tree], tuple[dict[str, Any], dict[str, Any]]]  # see `checksums.examine`
 
 
 class DamagedError(ValueError):
     """A checkpoint cannot be read, or contains other numbers than were saved."""
-
-
-class Positioned(Protocol):
-    """A source of batches with a position, such as `sdgan_jax.data.stream.BatchIterator`."""
-
-    position: int
 
 
 class Checkpoints:
@@ -52,7 +50,7 @@ class Checkpoints:
         """
         workdir_lib.save_config(workdir, config)
         self._workdir, self._keep = epath.Path(workdir), config.keep_checkpoints
-        self._checksums = jax.jit(checksums)
+        self._examine = jax.jit(examine)
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -89,20 +87,34 @@ class Checkpoints:
         Args:
             step: number of steps done. A step that is already saved is left as it is.
             state: tree of arrays, each on all devices (`NamedSharding(mesh, P())`).
-            batches: source of batches; its `position` is saved with the state.
+            batches: source of batches; its attributes are saved with the state.
             score: score of the model, higher is better; None or NaN where it is not known.
+
+        Raises:
+            FloatingPointError: the state is not finite; see `check_finite`.
         """
         if step in self._manager.all_steps():
             return
-        # Numbers, not arrays, so that the state may be donated.
-        sums = {name: int(value) for name, value in jax.device_get(self._checksums(state)).items()}
-        items = ocp.args.Composite(
-            state=ocp.args.PyTreeSave(state),
-            data=ocp.args.JsonSave({"position": batches.position, _CHECKSUMS: sums}),
-        )
+        beside = positions.describe(batches) | {_CHECKSUMS: self.check_finite(step, state)}
+        items = ocp.args.Composite(state=ocp.args.PyTreeSave(state), data=ocp.args.JsonSave(beside))
         known = score is not None and math.isfinite(score)
         with self._naming_full_disk():
             self._manager.save(step, args=items, metrics={"score": score if known else None}, force=True)
+
+    def check_finite(self, step: int, state: Tree) -> dict[str, int]:
+        """Checks that all numbers of a state are finite.
+
+        Returns:
+            The checksums: numbers, not arrays, so that the state may be donated.
+
+        Raises:
+            FloatingPointError: an array is not; it is named.
+        """
+        sums, whole = jax.device_get(self._examine(state))
+        if wrong := [name for name, value in whole.items() if not value]:
+            more = f" and {len(wrong) - 1} other arrays are" if len(wrong) > 1 else " is"
+            raise FloatingPointError(f"{wrong[0]}{more} not finite after step {step}")
+        return {name: int(value) for name, value in sums.items()}
 
     def restore(
         self, target: Tree, batches: Positioned, step: int | None = None, say: Callable[[str], None] = print
@@ -114,7 +126,7 @@ class Checkpoints:
 
         Args:
             target: tree of arrays or `jax.ShapeDtypeStruct`s with a sharding: the expected arrays and their places.
-            batches: source of batches that is moved to the saved `position`.
+            batches: source of batches that is moved to the saved `position`, with the saved `skipped`.
             step: step of the checkpoint; None for the newest.
             say: function that is called with a line about each damaged checkpoint.
 
@@ -124,7 +136,8 @@ class Checkpoints:
         Raises:
             FileNotFoundError: there is no such checkpoint.
             DamagedError: the checkpoint, or where no step is given every one, cannot be read.
-            ValueError: the checkpoint contains other arrays than `target`; some are named.
+            ValueError: the checkpoint contains other arrays than `target`; some are named. Or its position is one of
+                another data set.
         """
         self.wait()  # a step whose save goes on already counts as the latest
         steps = sorted(self._manager.all_steps(), reverse=True)
@@ -134,7 +147,7 @@ class Checkpoints:
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), target)
 
         def read(step: int) -> dict[str, Any]:
-            return _read(self._manager, step, target, False, self._checksums)
+            return _read(self._manager, step, target, False, self._examine)
 
         step, restored, damaged = _newest_whole(read, steps if step is None else [step])
         for bad, error in damaged.items():
@@ -142,7 +155,7 @@ class Checkpoints:
         if damaged:  # the manager still lists what was moved
             self._manager.close()
             self._manager = self._open()
-        batches.position = restored["data"]["position"]
+        positions.move(batches, restored["data"], self.directory / str(step))
         return restored["state"]
 
     def _set_aside(self, step: int) -> epath.Path:
@@ -152,7 +165,7 @@ class Checkpoints:
         _synchronise("about to move a damaged checkpoint")
         if jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            (self.directory / str(step)).rename(target)
+            outputs.move_folder(self.directory / str(step), target)
         _synchronise("moved a damaged checkpoint")
         return target
 
@@ -272,7 +285,7 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), target)
 
         def read(step: int) -> dict[str, Any]:
-            return _read(manager, step, target, True, lambda state: checksums(jax.tree.map(np.asarray, state)))
+            return _read(manager, step, target, True, lambda state: examine(jax.tree.map(np.asarray, state)))
 
         found, restored, damaged = _newest_whole(read, steps if step is None else [step])
         for error in damaged.values():
@@ -294,8 +307,9 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
         active_processes={here} if alone and jax.process_count() > 1 else None,
         barrier_sync_key_prefix=f"process_{here}" if alone else None,
     )
+    place = epath.Path(workdir)
     return ocp.CheckpointManager(
-        epath.Path(workdir).resolve() / directories.CHECKPOINTS,
+        (place if outputs.is_remote(place) else place.resolve()) / directories.CHECKPOINTS,
         item_handlers={
             "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
             "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
@@ -318,13 +332,11 @@ def _best_step(manager: ocp.CheckpointManager) -> int | None:
     return None if step is None or _score(manager.metrics(step)) == -math.inf else step
 
 
-def _read(
-    manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool, compute: Callable[[Tree], dict[str, Any]]
-) -> dict[str, Any]:
+def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool, compute: _Examine) -> dict[str, Any]:
     """Reads the arrays of `target` and the JSON beside them; a checkpoint has no others unless `partial`.
 
     Raises:
-        DamagedError: something cannot be read, or the checksums are not those that were saved.
+        DamagedError: something cannot be read or is not finite, or the checksums are not those that were saved.
         ValueError: the checkpoint contains other arrays.
     """
     folder = manager.directory / str(step)
@@ -340,11 +352,14 @@ def _read(
     }
     with _naming(folder):
         restored = manager.restore(step, args=ocp.args.Composite(**items))
-        known = restored["data"].get(_CHECKSUMS, {})  # not in checkpoints of version 0.1
-        found = jax.device_get(compute(restored["state"])) if known else {}
-        wrong = [name for name, value in found.items() if int(value) != known.get(name)]
+        known = restored["data"].get(_CHECKSUMS)  # not in checkpoints of version 0.1
+        sums, whole = jax.device_get(compute(restored["state"]))
+        wrong = [name for name, value in sums.items() if known and int(value) != known.get(name)]
         if wrong:
             raise OSError(f"{len(wrong)} arrays are not as they were saved, {', '.join(wrong[:3])}")
+        wrong = [name for name, value in whole.items() if not value]
+        if wrong:
+            raise OSError(f"{len(wrong)} arrays are not finite, {', '.join(wrong[:3])}")
     return dict(restored.items())
 
 

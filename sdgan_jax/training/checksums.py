@@ -1,6 +1,7 @@
-"""Checksums of arrays, by which a checkpoint is recognised that is not read as it was saved.
+"""Checks of the arrays of a checkpoint: checksums, and whether all numbers are finite.
 
-The compression of checkpoints reports no flipped bit in a file of numbers.
+By the checksums a checkpoint is recognised that is not read as it was saved: the compression of checkpoints reports no
+flipped bit in a file of numbers.
 """
 
 from __future__ import annotations
@@ -25,6 +26,26 @@ def checksums(state: Tree) -> dict[str, Any]:
         array.
     """
     return {name: _checksum(leaf) for name, leaf in archive.flatten(state).items()}
+
+
+def finite(state: Tree) -> dict[str, Any]:
+    """Returns whether all numbers of an array are finite, as bool, by the name of the array.
+
+    Args:
+        state: tree of numpy or jax arrays.
+    """
+    return {name: _is_finite(leaf) for name, leaf in archive.flatten(state).items()}
+
+
+def examine(state: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns `checksums` and `finite` of a state."""
+    return checksums(state), finite(state)
+
+
+def _is_finite(array: Any) -> Any:
+    """Returns whether all numbers of an array are finite, computed as the checksum is."""
+    xp: Any = np if isinstance(array, np.ndarray | np.generic) else jnp
+    return xp.isfinite(array).all() if jnp.issubdtype(array.dtype, jnp.inexact) else xp.bool_(True)
 
 
 def _checksum(array: Any) -> Any:

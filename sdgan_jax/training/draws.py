@@ -12,6 +12,13 @@ import jax.numpy as jnp
 from sdgan_jax.training.sharding import AXIS
 
 
+def reseed(seed: int, rollbacks: int) -> int:
+    """Returns the random seed of the steps after so many returns to an earlier checkpoint; `seed` itself for 0."""
+    if not rollbacks:
+        return seed
+    return int(jax.random.bits(jax.random.fold_in(jax.random.key(seed), rollbacks)))
+
+
 def sample_keys(seed: int, step: jax.Array, rows: int, phases: tuple[int, ...]) -> jax.Array:
     """Returns PRNG keys [phases, rows]. Row j of device d is sample j · devices + d of the global batch."""
     key = jax.random.fold_in(jax.random.key(seed), step)

@@ -16,9 +16,11 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from sdgan_jax import interrupts
-from sdgan_jax.training import checkpoint, sharding
+from sdgan_jax.data import broken
+from sdgan_jax.training import checkpoint, rollbacks, sharding
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.journal import Journal
+from sdgan_jax.training.positions import Positioned
 
 IN_FLIGHT = 3  # steps that may wait on the device before the host waits for the oldest
 
@@ -27,10 +29,10 @@ Metrics = dict[str, jax.Array]  # name -> f32[2]: the value, and 1 where this st
 Batch = dict[str, Any]
 
 
-class Batches(Protocol):
-    """Endless batches with a position to resume from, such as `data.stream.BatchIterator`."""
+class Batches(Positioned, Protocol):
+    """Endless batches with a position to resume from, such as `data.batch_iterator.BatchIterator`."""
 
-    position: int
+    max_skipped: int  # number of images that cannot be read at which the training goes on
 
     def __next__(self) -> Batch:
         """Returns the batch at `position` and moves on by one."""
@@ -57,8 +59,8 @@ class Run:
     """Everything that `run` needs to train a network.
 
     Attributes:
-        config: has the fields `batch_size`, `total_steps`, `log_every`, `sample_every`, `checkpoint_every` and
-            `keep_checkpoints`.
+        config: has the fields `batch_size`, `total_steps`, `log_every`, `sample_every`, `checkpoint_every`,
+            `keep_checkpoints`, `profile_steps` and `wandb`.
         init: returns the state at step 0; `run` compiles it.
         step: `(state, batch) -> (state, metrics)` for one device of the mesh; `run` compiles and maps it.
         batches: the rows of this process.
@@ -66,6 +68,8 @@ class Run:
         draw_sheets: from a state to sheets u8[H,W,3] by name.
         headline: names of the metrics to print.
         remedy: advice to the user when a loss is not finite.
+        reseed: from the number of rollbacks so far to a step that draws other random numbers; None where a step draws
+            none, and is therefore never repeated. With it the config has the field `rollbacks`.
         start: changes a fresh state, such as by weights of another model, and returns it with lines to print.
         score: from a state to a number, higher is better; computed at every checkpoint, the best of which is kept.
             The first process computes it, except for a `Measure`.
@@ -80,6 +84,7 @@ class Run:
     draw_sheets: Callable[[State], dict[str, np.ndarray]]
     headline: Sequence[str]
     remedy: str
+    reseed: Callable[[int], Callable[[State, Batch], tuple[State, Metrics]]] | None = None
     start: Callable[[State], tuple[State, str]] | None = None
     score: Callable[[State], float] | Measure | None = None
     watch: Callable[[State], dict[str, float]] | None = None
@@ -88,70 +93,130 @@ class Run:
 def run(what: Run, workdir: epath.PathLike) -> State:
     """Trains a network, or resumes from the newest checkpoint in the workdir.
 
-    Writes into the workdir: `config.json`, `checkpoints/`, `samples/<sheet>_*.png`, `metrics.jsonl`, and TensorBoard
-    event files.
+    Where a loss or the state is not finite, it returns to the last checkpoint and goes on with other random numbers,
+    `config.rollbacks` times in all (see `rollbacks`).
 
     Args:
         what: the training.
-        workdir: local or remote directory; made when it is not there.
+        workdir: local or remote directory; made when it is not there. It receives `config.json`, `checkpoints/`,
+            `samples/<sheet>_*.png`, `metrics.jsonl`, `goodput.json`, event files, and `profile/` where asked for.
 
     Returns:
         The state after `config.total_steps`.
 
     Raises:
-        FloatingPointError: a loss is NaN or infinite; the last checkpoint stays.
+        FloatingPointError: a loss or the state is NaN or infinite; the last checkpoint stays.
         KeyboardInterrupt: Ctrl-C or SIGTERM came, and the state is saved.
         RuntimeError: the disk is full; the earlier checkpoints stay.
-        ValueError: the workdir or the devices do not fit the config, or another process trains in the workdir.
+        ValueError: the workdir or the devices do not fit the config, or another process trains in the workdir, or more
+            images cannot be read than `batches.max_skipped`.
     """
-    workdir, config, batches = epath.Path(workdir), what.config, what.batches
+    workdir, config = epath.Path(workdir), what.config
     mesh = sharding.make_mesh(config.batch_size)
-    step = sharding.map_step(what.step, mesh)
+    most = config.rollbacks if what.reseed else 0
     with (
         workdir_lib.Lock(workdir),
         checkpoint.Checkpoints(workdir, config) as checkpoints,
         Journal(workdir, config, what.headline) as journal,
         _stop_asked() as stop,
     ):
-        state = _first_state(what, mesh, checkpoints, journal)
-        done = int(state.step)
-        journal.start(done)
-        pending: list[Metrics] = []
-        while done < config.total_steps:
-            state, metrics = step(state, what.put(next(batches), mesh))
-            done += 1
-            pending.append(metrics)
-            if len(pending) >= IN_FLIGHT:
-                jax.block_until_ready(pending[-IN_FLIGHT])
-            journal.advance()
+        count = rollbacks.read(workdir)
+        while True:
+            try:
+                return _train(what, mesh, checkpoints, journal, stop, count)
+            except FloatingPointError as error:
+                latest = checkpoints.latest_step
+                kept = "there is no checkpoint yet" if latest is None else f"the checkpoint of step {latest} is kept"
+                if count >= most:
+                    after = f" after {count} rollbacks" if count else ""
+                    raise FloatingPointError(f"{error}{after}; {kept}; {what.remedy}") from None
+                count = rollbacks.add(workdir, str(error), latest or 0)
+                journal.say(f"{error}; going back to step {latest or 0} with other random numbers, {count} of {most}")
+            if stop():
+                raise KeyboardInterrupt(f"stopped; {kept}, and the same command resumes there")
 
-            stopped = stop() or checkpoints.reached_preemption(done)
-            final = done == config.total_steps
-            save = stopped or final or done % config.checkpoint_every == 0
-            if save or done % config.log_every == 0:  # metrics are checked before every save
-                journal.write(done, _means(pending, done, checkpoints, what.remedy))
-                pending = []
-            if final or done % config.sample_every == 0:
-                journal.write_sheets(done, what.draw_sheets(state))
-                if what.watch is not None:
-                    journal.write_values(done, what.watch(state))
+
+def _train(
+    what: Run,
+    mesh: jax.sharding.Mesh,
+    checkpoints: checkpoint.Checkpoints,
+    journal: Journal,
+    stop: Callable[[], bool],
+    rolled_back: int,
+) -> State:
+    """Trains from the newest checkpoint to the end; arguments, result and errors are those of `run`."""
+    config, batches = what.config, what.batches
+    step = sharding.map_step(what.reseed(rolled_back) if what.reseed and rolled_back else what.step, mesh)
+    state = _first_state(what, mesh, checkpoints, journal)
+    done = int(state.step)
+    journal.start(done)
+    pending: list[Metrics] = []
+    end = _excess(batches)
+    while done < config.total_steps and end is None:
+        done += 1
+        with journal.step(done):
+            batch = what.put(next(batches), mesh)
+            journal.receive()
+            state, metrics = step(state, batch)
+        pending.append(metrics)
+        if len(pending) >= IN_FLIGHT:
+            jax.block_until_ready(pending[-IN_FLIGHT])
+        journal.advance(state)
+
+        if stop() or checkpoints.reached_preemption(done):
+            end = KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
+        final = done == config.total_steps
+        save = end is not None or final or done % config.checkpoint_every == 0
+        if save or done % config.log_every == 0:  # metrics are checked before every save
+            means, pending = _means(pending, done), []
             if save:
-                # After a signal there may be seconds left, so the state is saved without a score.
-                checkpoints.save(done, state, batches, None if stopped else _score(what, state, journal))
-            if stopped:
-                checkpoints.wait()
-                raise KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
-        batches.close()
+                checkpoints.check_finite(done, state)
+            skipped = _share_skipped(batches)
+            journal.write(done, means | skipped)
+            end = end or _excess(batches)
+        if final or done % config.sample_every == 0:
+            journal.write_sheets(done, what.draw_sheets(state))
+            if what.watch is not None:
+                journal.write_values(done, what.watch(state))
+        if save or end is not None:
+            # After a signal there may be seconds left, so the state is saved without a score.
+            checkpoints.save(done, state, batches, None if end else _score(what, state, journal))
+            journal.note_checkpoint(done)
+    batches.close()
+    if end is not None:
+        checkpoints.wait()
+        raise end
     return state
 
 
+def _excess(batches: Batches) -> Exception | None:
+    """Returns the error that ends a training when too many images cannot be read."""
+    count = len(batches.skipped)
+    if count <= batches.max_skipped:
+        return None
+    return ValueError(broken.describe_excess(count, batches.max_skipped))
+
+
+def _share_skipped(batches: Batches) -> dict[str, float]:
+    """Tells all processes which images any of them has left out; returns their number for the journal, {} for none."""
+    if jax.process_count() > 1:
+        most = multihost_utils.process_allgather(np.int32(len(batches.skipped))).max()
+        if most:
+            row = np.full(most, -1, np.int32)
+            row[: len(batches.skipped)] = sorted(batches.skipped)
+            batches.skipped = set(multihost_utils.process_allgather(row).ravel().tolist()) - {-1}
+    return {"skipped": len(batches.skipped)} if batches.skipped else {}
+
+
 def _first_state(what: Run, mesh: jax.sharding.Mesh, checkpoints: checkpoint.Checkpoints, journal: Journal) -> State:
-    """Returns the state of the newest checkpoint, or a fresh state."""
+    """Returns the state of the newest checkpoint, or a fresh state, and moves the batches to its position."""
     state = jax.jit(what.init, out_shardings=sharding.replicated(mesh))()
     if checkpoints.latest_step is not None:
         state = checkpoints.restore(state, what.batches, say=journal.say)
         journal.say(f"Resuming at step {int(state.step)} of {checkpoints.directory.parent}")
-    elif what.start:
+        return state
+    what.batches.position = 0
+    if what.start:
         state, said = what.start(state)
         state = jax.device_put(state, sharding.replicated(mesh))
         journal.say(said)
@@ -173,15 +238,13 @@ def _score(what: Run, state: State, journal: Journal) -> float | None:
     return score
 
 
-def _means(pending: list[Metrics], done: int, checkpoints: checkpoint.Checkpoints, remedy: str) -> dict[str, float]:
+def _means(pending: list[Metrics], done: int) -> dict[str, float]:
     """Fetches the metrics of the last steps, checks that all are finite, and averages over the steps that have them."""
     fetched = jax.device_get(pending)
     for index, metrics in enumerate(fetched):
         for name, (value, _) in metrics.items():
             if not math.isfinite(value):
-                step, latest = done - len(fetched) + index + 1, checkpoints.latest_step
-                kept = f"the checkpoint of step {latest} is kept" if latest else "there is no checkpoint yet"
-                raise FloatingPointError(f"{name} is {value} at step {step}; {kept}; {remedy}")
+                raise FloatingPointError(f"{name} is {value} at step {done - len(fetched) + index + 1}")
     table = {name: np.stack([metrics[name] for metrics in fetched]) for name in fetched[0]}  # [steps,2]
     return {name: float(v[:, 0].sum() / v[:, 1].sum()) for name, v in table.items() if v[:, 1].sum()}
 

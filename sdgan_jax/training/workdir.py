@@ -23,8 +23,8 @@ from sdgan_jax.pretrained import directories
 
 LOCK = "lock"
 
-# Fields that may differ when a run is resumed: they set its length, what is written and where data are read, but do not
-# change what a step computes.
+# Fields that may differ when a run is resumed: they set its length, what is written, where data are read and what ends
+# it, but do not change what a step computes.
 RESUMABLE = frozenset(
     {
         "total_steps",
@@ -32,9 +32,13 @@ RESUMABLE = frozenset(
         "sample_every",
         "checkpoint_every",
         "keep_checkpoints",
+        "profile_steps",
+        "wandb",
         "data_dir",
         "manual_dir",
         "data_workers",
+        "max_skipped",
+        "rollbacks",
         "align",
         "align_network",
         "face_crop",
@@ -47,8 +51,10 @@ def check_config(workdir: epath.PathLike, config: Any) -> None:
 
     Raises:
         ValueError: the workdir has a `config.json` of another kind, or one that differs in more than `RESUMABLE`; the
-            fields are named.
+            fields are named. Or the workdir is in S3, which Orbax does not write to.
     """
+    if os.fspath(workdir).startswith("s3://"):
+        raise ValueError(f"{workdir}: checkpoints are saved to local folders and gs:// only; give another --workdir")
     if (epath.Path(workdir) / directories.CONFIG).exists():
         fields = [
             f"{name} was {old!r} and is {new!r}"

@@ -38,3 +38,15 @@ def test_other_values_are_refused(values, message):
     with pytest.raises(ValueError, match=message) as raised:
         config_lib.from_values(values, config_lib.Config)
     assert "\n" not in str(raised.value)
+
+
+def test_a_value_of_any_size_gets_a_short_line():
+    nested: list = []
+    for _ in range(100_000):
+        nested = [nested]
+    for value, shown in (("x" * 10_000, "'xxx"), (10**5000, "a int that is too large"), (nested, "a list that is too")):
+        with pytest.raises(ValueError, match=rf"^config\.seed is {shown}") as raised:
+            config_lib.from_values({"seed": value}, config_lib.Config)
+        assert len(str(raised.value)) < 300
+    with pytest.raises(ValueError, match=r"^config\.x{80} is unknown"):
+        config_lib.from_values({"x" * 10_000: 1}, config_lib.Config)

@@ -56,7 +56,7 @@ LAUNCHER = """
             from sdgan_jax.training import checkpoint
 
             class Batches:
-                position = 0
+                position, skipped, dataset = 0, (), "faces"
 
             with checkpoint.Checkpoints("run", config) as checkpoints:
                 checkpoints.save(1, {{"x": jnp.zeros(3)}}, Batches())

@@ -1,7 +1,10 @@
 import dataclasses
+import functools
 import os
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from experiments import presets
 from sdgan_jax.config import Config
@@ -108,3 +111,29 @@ def test_configs_are_validated_by_their_kind(monkeypatch):
 def test_fields_are_listed_by_their_dotted_names():
     fields = dict(presets.list_fields(Config(seed=7)))
     assert fields["seed"] == 7 and fields["losses.r1"] == Config().losses.r1 and "losses" not in fields
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("def get_config(\n", "line 1: SyntaxError: '(' was never closed"),
+        (
+            "import nothing_here\n\ndef get_config():\n    pass\n",
+            "line 1: ModuleNotFoundError: No module named 'nothing_",
+        ),
+        ("def get_config():\n    return 1 / 0\n", "line 2: ZeroDivisionError: division by zero"),
+        ("def get_config():\n    return int('a')\n", "invalid literal for int() with base 10: 'a'"),
+        ("def get_config():\n    return 3\n", "get_config() returned a int; it must return a config"),
+    ],
+)
+def test_a_preset_that_fails_is_one_line(tmp_path, monkeypatch, text, line):
+    values = flags.FlagValues()
+    monkeypatch.setattr(flags, "FLAGS", values)
+    define = functools.partial(config_flags.DEFINE_config_file, flag_values=values)
+    monkeypatch.setattr(config_flags, "DEFINE_config_file", define)
+    presets.define_config()
+    given = f"--config={tmp_path / 'preset.py'}"
+    (tmp_path / "preset.py").write_text(text)
+    with pytest.raises(ValueError) as raised:
+        presets.load(["launcher", given])
+    assert str(raised.value).startswith(f"{given}: {line}") and "\n" not in str(raised.value)

@@ -50,7 +50,7 @@ def test_directories_of_the_old_format_are_rewritten(old, name, capsys):
 
 def test_a_model_directory_is_made_of_a_workdir(tmp_path, capsys):
     class Position:
-        position = 0
+        position, skipped, dataset = 0, (), "faces"
 
     config = tiny.config()
     state = jax.device_put(tiny.random_state(config), jax.devices()[0])

@@ -17,8 +17,8 @@ from sdgan_jax.config import Config
 from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
 from sdgan_jax.networks import make_networks
 from sdgan_jax.pretrained import archive, directories
-from sdgan_jax.training import gan
 from sdgan_jax.training import workdir as workdir_lib
+from sdgan_jax.training.gan import recipe
 
 KINDS = {"gan": Config(), "prnet": PRNetConfig(), "identity": IdentityConfig()}
 
@@ -163,8 +163,8 @@ def test_what_is_no_model(home, path, line):
             "runs/prnet/checkpoints/1500 is part of the directory runs/prnet; give runs/prn",
         ),
         ("net/weights.safetensors", "net/weights.safetensors is part of the directory net; give net"),
-        ("none", "none does not exist; give a network directory of the kind prnet"),
-        ("empty", "empty has no network.json; give a network directory of the kind prnet"),
+        ("none", "none does not exist; give a network directory of the kind prnet or mesh"),
+        ("empty", "empty has no network.json; give a network directory of the kind prnet or mesh"),
         ("downloads", f"downloads has no network.json; convert it {CONVERT}downloads/a.pth --out=downloads/a`"),
     ],
 )
@@ -289,8 +289,8 @@ def test_training_is_refused_before_data_are_prepared(home, flags, line):
 def test_a_run_with_checkpoints_no_longer_needs_the_model_it_started_from(home):
     config = Config(resolution=8, dataset="faces", init="gone")
     with pytest.raises(FileNotFoundError, match="gone does not exist"):
-        gan.check(config, "new")
-    gan.check(config, "runs/gan")
+        recipe.check(config, "new")
+    recipe.check(config, "runs/gan")
 
 
 def test_networks_that_a_config_names_are_checked_when_they_are_read(home):

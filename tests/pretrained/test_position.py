@@ -125,7 +125,7 @@ def cut(folder):
             lambda folder: (folder / "network.json").write_text("[" * 100_000),
             "network.json: its brackets are nested too",
         ),
-        (change(kind="sfn"), "is a network of the kind sfn; one of the kind prnet is needed"),
+        (change(kind="sfn"), "is a network of the kind sfn; one of the kind prnet or mesh is needed"),
         (change(size=None), "network.json lacks the setting 'size'"),
         (change(size=48), "network.json describes no network: the size of a ResFCN is 48"),
         (change(size="large"), "network.json describes no network: size is large; it must be from 1 to 1024"),
@@ -139,7 +139,7 @@ def cut(folder):
         (change(stages=[1] * 17), "network.json describes no network: stages has 17 numbers; at most 16 are known"),
         (change(stages=[10**9]), "network.json describes no network: stages is "),
         (change(stages={"0": 3}), "network.json describes no network: stages is "),
-        (change(kind=["prnet"]), "is a network of the kind ..prnet..; one of the kind prnet is needed"),
+        (change(kind=["prnet"]), "is a network of the kind ..prnet..; one of the kind prnet or mesh is needed"),
         (change(layout="bfm"), "network.json describes no network: layout must be megn or prnet"),
         (change(channels=3), r"weights.safetensors does not fit its network.json: \d+ arrays differ, "),
         (put_objects, "weights.npz is damaged or not a file of arrays"),
@@ -154,7 +154,7 @@ def test_other_directories_get_one_line(tmp_path, variables, edit, line):
 
 
 def test_a_network_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none does not exist; give a network directory of the kind"):
+    with pytest.raises(FileNotFoundError, match="none does not exist; give a network .* of the kind prnet or mesh$"):
         pretrained.position_network(tmp_path / "none")
 
 

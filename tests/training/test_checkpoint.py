@@ -27,7 +27,7 @@ class State:
 
 
 class Position:
-    position = 0
+    position, skipped, dataset = 0, (), "faces"
 
 
 def replicated(num_devices):
@@ -93,6 +93,41 @@ def test_a_save_is_not_changed_by_the_steps_that_follow(tmp_path, config):
     np.testing.assert_array_equal(restored, np.zeros((512, 512)))
 
 
+def test_images_that_were_left_out_are_saved_with_the_position(tmp_path, config):
+    batches = Position()
+    batches.position, batches.skipped = 4, {7, 3}
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        checkpoints.save(1, make_state(1), batches)
+        checkpoints.restore(make_state(0), other := Position())
+    assert (other.position, other.skipped) == (4, {3, 7})
+
+
+def with_nan(state):
+    return state.replace(params=state.params | {"kernel": state.params["kernel"].at[0, 2].set(np.nan)})
+
+
+def test_a_state_that_is_not_finite_is_not_saved(tmp_path, config):
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        checkpoints.save(1, make_state(1), Position())
+        with pytest.raises(FloatingPointError, match="^params/kernel is not finite after step 2$"):
+            checkpoints.save(2, with_nan(make_state(2)), Position())
+        assert checkpoints.latest_step == 1
+
+
+def test_a_saved_state_that_is_not_finite_is_damaged(tmp_path, config, monkeypatch):
+    """Version 0.1 saved such states."""
+    with monkeypatch.context() as patched, checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        checkpoints.save(1, make_state(1), Position())
+        patched.setattr(checkpoints, "check_finite", lambda step, state: {})
+        checkpoints.save(2, with_nan(make_state(2)), Position())
+    shapes = {"params": jax.eval_shape(lambda: make_state(0)).params}
+    assert_equal(checkpoint.open_state(tmp_path, shapes), {"params": make_state(1).params})
+    said = []
+    with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
+        assert_equal(checkpoints.restore(make_state(0), Position(), say=said.append), make_state(1))
+    assert "checkpoints/2 is damaged: 1 arrays are not finite, params/kernel; going on from step 1" in said[0]
+
+
 def test_keeps_the_newest_and_the_best(tmp_path, config):
     scores = {1: 0.1, 2: 0.9, 3: float("nan"), 4: 0.2, 6: 0.3}  # 5 has none
     assert save(tmp_path, config, [1, 2, 3, 4, 5, 6], scores) == [2, 5, 6]
@@ -126,7 +161,7 @@ def test_a_kill_in_the_middle_of_a_save_leaves_the_one_before(tmp_path, config):
         import jax, numpy as np
         from sdgan_jax import config
         from sdgan_jax.training import checkpoint, workdir
-        class Position: position = 4
+        class Position: position, skipped, dataset = 4, (), "faces"
         state = lambda value: {{"x": jax.device_put(np.full((16, 1024, 1024), value, np.float32))}}
         checkpoints = checkpoint.Checkpoints({str(tmp_path)!r}, workdir.load_config({str(tmp_path)!r}, config.Config))
         checkpoints.save(1, state(1), Position())

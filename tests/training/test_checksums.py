@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdgan_jax.training.checksums import checksums
+from sdgan_jax.training.checksums import checksums, examine, finite
 
 
 @pytest.mark.parametrize("place", [np.asarray, jnp.asarray])
@@ -29,3 +29,13 @@ def test_every_flipped_bit_changes_the_checksum_on_the_host_and_on_the_device():
         bits[place] ^= np.uint32(1) << np.uint32(bit)
         assert int(checksums({"x": bits})["x"]) != whole
         assert int(on_device({"x": bits.view(np.float32)})["x"]) != whole
+
+
+@pytest.mark.parametrize("place", [np.asarray, jnp.asarray])
+def test_arrays_that_are_not_finite_are_found_on_the_host_and_on_the_device(place):
+    wrong = {name: np.array([1.0, value], np.float32) for name, value in (("a", np.nan), ("b", np.inf), ("c", -np.inf))}
+    tree = jax.tree.map(place, wrong | {"d": np.float32([1e38, -1e38]), "e": np.int32([1]), "f": np.True_})
+    tree["g"] = place(jnp.bfloat16(np.nan))
+    expected = {"a": False, "b": False, "c": False, "d": True, "e": True, "f": True, "g": False}
+    assert {name: bool(value) for name, value in finite(tree).items()} == expected
+    assert {name: bool(value) for name, value in jax.jit(examine)(tree)[1].items()} == expected

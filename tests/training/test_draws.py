@@ -21,3 +21,9 @@ def test_a_key_is_folded_from_seed_step_phase_and_sample(devices):
             key = jax.random.fold_in(jax.random.fold_in(base, phase), sample)
             ours = keys[sample % devices, index, sample // devices]
             np.testing.assert_array_equal(ours, jax.random.key_data(key))
+
+
+def test_every_rollback_has_its_own_seed_and_the_first_steps_keep_theirs():
+    seeds = [draws.reseed(seed, rollbacks) for seed in (0, 1, 2**32 - 1) for rollbacks in range(20)]
+    assert seeds[::20] == [0, 1, 2**32 - 1]
+    assert len(set(seeds)) == 60 and all(0 <= seed < 2**32 for seed in seeds)

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import re
+import types
 
+import jax
 import numpy as np
 from etils import epath
 from PIL import Image
@@ -14,6 +17,8 @@ from sdgan_jax.training import journal
 class Config:
     batch_size: int = 8
     total_steps: int = 20
+    profile_steps: int = 0
+    wandb: str = ""
 
 
 def test_records_and_lines(tmp_path, capfd):
@@ -24,9 +29,10 @@ def test_records_and_lines(tmp_path, capfd):
         book.write(10, {"loss": 0.25, "other": 2.0})
     (record,) = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert record["step"] == 10 and record["kimg"] == 0.08 and record["loss"] == 0.25 and record["other"] == 2.0
-    assert record["images_per_second"] > 0
+    assert record["images_per_second"] > 0 and 0 <= record["input_wait"] <= 1 and 0 <= record["goodput"] <= 1
     out, _ = capfd.readouterr()
     assert "step 10  loss 0.250" in out and "other" not in out
+    assert "Time:        0:00:00 since the first start, goodput " in out
     assert list(tmp_path.glob("events.out.tfevents*"))
 
 
@@ -37,6 +43,32 @@ def test_records_of_later_steps_and_cut_lines_are_dropped_at_a_start(tmp_path):
         book.start(10)
     kept = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in kept] == [5, 10]
+
+
+def test_a_process_that_is_not_the_first_prints_its_name_alone(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(jax, "process_index", lambda: 3)
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    monkeypatch.setattr(journal, "peak_memory", lambda: 5.125)
+    with journal.Journal(epath.Path(tmp_path), Config(), ("loss",)) as book:
+        book.start(0)
+        book.advance()
+        book.write(1, {"loss": 0.25})
+        book.write_values(1, {"score": 2.0})
+        book.write_sheets(1, {"grey": np.zeros((2, 2, 3), np.uint8)})
+        book.note_checkpoint(1)
+    out, err = capfd.readouterr()
+    assert re.fullmatch(
+        r"process 3 of 4 on \S+: step 1, \d+ images/s, \d+% waiting for data, 5.12 GiB on a device\n", out
+    )
+    assert not err and not list(tmp_path.iterdir())
+
+
+def test_memory_of_devices(monkeypatch):
+    """The fullest device counts; the backend of CPUs says nothing."""
+    assert journal.peak_memory() is None
+    devices = [types.SimpleNamespace(memory_stats=lambda n=n: {"peak_bytes_in_use": n * 2**30}) for n in (1, 3)]
+    monkeypatch.setattr(jax, "local_devices", lambda: devices)
+    assert journal.peak_memory() == 3.0
 
 
 def test_sheets_and_a_picture_of_the_user_in_the_way(tmp_path, capfd):

@@ -1,6 +1,7 @@
 """The loop on a network of one number: sums of batches that can be done by hand."""
 
 import dataclasses
+import gzip
 import json
 
 import flax.struct
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from sdgan_jax.config.networks import IdentityConfig
+from sdgan_jax.pretrained import directories
 from sdgan_jax.training import loop, sharding
 
 
@@ -25,12 +27,16 @@ class State(flax.struct.PyTreeNode):
 
 
 class Batches:
-    """The batch at position p is four rows of p."""
+    """The batch at position p is four rows of p; the images 7 and 8 are found broken in the batches 2 and 3."""
 
-    position = 0
+    position, broken, max_skipped, dataset = 0, (), 100, "numbers"
+
+    def __init__(self):
+        self.skipped = set()
 
     def __next__(self):
         self.position += 1
+        self.skipped |= {image for image in self.broken if self.position == image - 4}
         return {"x": np.full(4, self.position - 1, np.float32)}
 
     def close(self):
@@ -48,8 +54,8 @@ def make(settings, **others):
     return loop.Run(
         config=settings,
         init=lambda: State(jnp.zeros((), jnp.int32), jnp.zeros(())),
-        step=step,
-        batches=Batches(),
+        step=others.pop("step", step),
+        batches=others.pop("batches", Batches()),
         put=sharding.put_rows,
         draw_sheets=lambda state: {"grey": np.full((2, 2, 3), int(state.total), np.uint8)},
         headline=("total",),
@@ -93,13 +99,112 @@ def test_what_is_watched_is_written_with_the_sheets(tmp_path):
     assert {r["step"]: r["half"] for r in records if "half" in r} == {3: 1.5, 6: 7.5}
 
 
+def test_goodput_continues_over_restarts(tmp_path):
+    """Checkpoints are at the steps 2, 4, 6; a second start in the middle keeps the time of the first one."""
+    loop.run(make(config(total_steps=4)), tmp_path)
+    first = json.loads((tmp_path / "goodput.json").read_text())
+    loop.run(make(config(total_steps=6)), tmp_path)
+    second = json.loads((tmp_path / "goodput.json").read_text())
+    assert second["first_start"] == first["first_start"] and list(second["seconds"]) == ["0", "2", "4", "6"]
+    assert second["seconds"]["4"] == first["seconds"]["4"] < second["seconds"]["6"]
+
+
+def test_a_profile_shows_the_steps_by_their_numbers(tmp_path, capfd):
+    """Of six steps the fourth and the fifth are traced, after three that may wait for compilation."""
+    loop.run(make(dataclasses.replace(config(), profile_steps=2)), tmp_path)
+    (trace,) = (tmp_path / "profile").glob("**/perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    steps = {int(event["args"]["step_num"]) for event in events if event.get("name") == "train"}
+    assert steps == {4, 5}
+    assert list((tmp_path / "profile").glob("**/*.xplane.pb"))  # what XProf reads
+    assert f"Profile:     steps 4 to 5; open {trace} at https://ui.perfetto.dev" in capfd.readouterr().out
+
+
+def wild(when):
+    """A step after n rollbacks: its loss is NaN at step 4 where `when(n)`, and it adds 10 n to the total."""
+
+    def reseed(rollbacks):
+        def step_then(state, batch):
+            state, metrics = step(state, batch)
+            nan = jnp.where((state.step == 4) & when(rollbacks), jnp.nan, 0.0)
+            metrics["loss"] = jnp.stack((nan, jnp.ones(())))
+            return state.replace(total=state.total + 10 * rollbacks), metrics
+
+        return step_then
+
+    return {"step": reseed(0), "reseed": reseed}
+
+
+@dataclasses.dataclass
+class Forgiving(IdentityConfig):
+    rollbacks: int = 1
+
+
+def forgiving(rollbacks, **fields):
+    return Forgiving(**vars(config()) | {"rollbacks": rollbacks} | fields)
+
+
+@pytest.fixture(autouse=True)
+def kind_of_run(monkeypatch):
+    monkeypatch.setitem(directories.RUNS, Forgiving, ("a run", "network"))
+
+
 def test_a_loss_that_is_not_finite_ends_it(tmp_path):
-    wild = dataclasses.replace(
-        make(config()),
-        step=lambda state, batch: (
-            State(state.step + 1, state.total),
-            {"loss": jnp.stack((jnp.where(state.step == 3, jnp.nan, 0.0), jnp.ones(())))},
-        ),
-    )
     with pytest.raises(FloatingPointError, match="loss is nan at step 4; the checkpoint of step 2 is kept; do better"):
-        loop.run(wild, tmp_path)
+        loop.run(make(config(), step=wild(lambda n: True)["step"]), tmp_path)
+    with pytest.raises(FloatingPointError, match="loss is nan at step 4; there is no checkpoint yet; do better"):
+        loop.run(make(forgiving(0, checkpoint_every=6), **wild(lambda n: True)), tmp_path / "b")
+
+
+def test_a_rollback_goes_on_from_the_last_checkpoint_with_another_seed(tmp_path, capsys):
+    state = loop.run(make(forgiving(1), **wild(lambda n: n == 0)), tmp_path)
+    assert float(state.total) == (0 + 1) + (2 + 3 + 4 + 5) + 4 * 10  # steps 3 to 6 are made again, with their batches
+    assert "loss is nan at step 4; going back to step 2 with other random numbers, 1 of 1" in capsys.readouterr().out
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records] == [2, 4, 6]
+    assert json.loads((tmp_path / "rollbacks.json").read_text()) == [{"reason": "loss is nan at step 4", "step": 2}]
+
+
+def test_without_a_checkpoint_it_goes_back_to_the_start(tmp_path):
+    state = loop.run(make(forgiving(1, checkpoint_every=6), **wild(lambda n: n == 0)), tmp_path)
+    assert float(state.total) == sum(range(6)) + 6 * 10
+
+
+def test_rollbacks_are_counted_over_restarts(tmp_path):
+    with pytest.raises(FloatingPointError, match="loss is nan at step 4 after 1 rollbacks; the checkpoint of step 2"):
+        loop.run(make(forgiving(1), **wild(lambda n: n < 2)), tmp_path)
+    with pytest.raises(FloatingPointError, match="after 1 rollbacks"):  # the same command makes no second one
+        loop.run(make(forgiving(1), **wild(lambda n: n < 2)), tmp_path)
+    state = loop.run(make(forgiving(2), **wild(lambda n: n < 2)), tmp_path)
+    assert float(state.total) == 15 + 4 * 20
+    loop.run(make(forgiving(2, total_steps=7), **wild(lambda n: n < 2)), tmp_path)
+    assert float(state.total) == 15 + 4 * 20
+
+
+def test_a_state_that_is_not_finite_is_not_saved_though_its_losses_are(tmp_path):
+    def step_to_nan(state, batch):
+        state, metrics = step(state, batch)
+        return state.replace(total=jnp.where(state.step == 4, jnp.nan, state.total)), metrics
+
+    drawn = []
+    what = make(config(), step=step_to_nan, score=lambda state: float(state.total))
+    what = dataclasses.replace(what, draw_sheets=lambda state: drawn.append(int(state.step)) or {})
+    with pytest.raises(FloatingPointError, match="total is not finite after step 4; the checkpoint of step 2 is kept"):
+        loop.run(what, tmp_path)
+    assert drawn == [3]
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"2"}
+
+
+def test_too_many_broken_images_save_and_end_it_and_a_restart(tmp_path):
+    batches = Batches()
+    batches.broken, batches.max_skipped = (7, 8), 1
+    for _ in range(2):  # the same command ends at once
+        with pytest.raises(ValueError, match="2 images cannot be read, and config.max_skipped is 1: .*max_skipped$"):
+            loop.run(make(config(), batches=batches), tmp_path)
+        assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [2, 4]
+        batches = Batches()
+        batches.max_skipped = 1
+    batches.max_skipped = 2
+    assert float(loop.run(make(config(), batches=batches), tmp_path).total) == 15
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {r["step"]: r.get("skipped") for r in records} == {2: None, 4: 2.0, 6: 2.0}

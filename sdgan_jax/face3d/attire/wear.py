@@ -23,7 +23,7 @@ from sdgan_jax.pictures import Array
 SAMPLES = 2  # along each axis of a pixel
 ORDER = ("beard", "mustache", "mask", "eyeglasses", "sunglasses")  # from the skin outwards
 _FINE = 256  # texels to which smaller position maps are brought, so that attributes have no facets
-_SIDES = (128, 256, 512)  # of the squares in which photos are worked on
+_SIDES = (128, 256, 384, 512)  # of the squares in which photos are worked on
 _AROUND = 1.7  # side of that square in sides of the landmarks' box: with the ears
 
 

@@ -73,10 +73,12 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
         raise ValueError("the stage 'encoder' needs a trained generator; set --config.init=DIR, a model directory")
     with sharding.first_process_first():  # it prepares the dataset, where that is not done yet
         batches = stream.train_iterator(config, jax.process_index(), jax.process_count())
+    features = pretrained.perceptual_network()
     what = loop.Run(
         config=config,
         init=functools.partial(init_state, nets),
-        step=make_step(nets, pretrained.perceptual_network()),
+        step=make_step(nets, features),
+        reseed=lambda rollbacks: make_step(run.reseeded(nets, rollbacks), features),
         batches=batches,
         put=inputs.put_batch,
         draw_sheets=sheets.make_encoded(nets, stream.first_images(config, _FACES)["image"]),

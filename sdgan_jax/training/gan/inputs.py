@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -14,11 +16,14 @@ from sdgan_jax.latents import Latents
 from sdgan_jax.training import sharding
 from sdgan_jax.training.draws import sample_keys
 
-Batch = dict[str, jax.Array]  # "image" u8[n,R,R,3], "attributes" f32[n,A]: the rows of a device
+# "image" u8[n,R,R,3], "attributes" f32[n,A]: the rows of a device; where the augmentation follows r_v also "held_out",
+# which contains the same two of held-out images
+Batch = dict[str, Any]
 
 # Phases of the random numbers, see `sample_keys`.
 _LATENT, _NOISE_HAT, _NOISE_REC, _AUGMENT_REAL, _AUGMENT_FAKE = 0, 1, 2, 3, 4
 _PATH_LATENT, _PATH_NOISE, _PATH_PIXELS = 5, 6, 7
+_AUGMENT_HELD_OUT = 8
 _MIXING = 1000  # added to a latent's phase for its second z, twice for the crossover layer
 
 
@@ -66,6 +71,11 @@ def draw_path(config: Config, step: jax.Array, rows: int) -> PathDraws:
     return PathDraws(
         _latents(config, step, rows, _PATH_LATENT), noise, jax.vmap(lambda key: jax.random.normal(key, shape))(pixels)
     )
+
+
+def held_out_keys(config: Config, step: jax.Array, rows: int) -> jax.Array:
+    """Returns the PRNG keys [rows] by which the held-out images of this device are augmented."""
+    return sample_keys(config.seed, step, rows, (_AUGMENT_HELD_OUT,))[0]
 
 
 def _latents(config: Config, step: jax.Array, rows: int, phase: int) -> Latents:

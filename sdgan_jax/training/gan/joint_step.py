@@ -27,7 +27,7 @@ from sdgan_jax.latents import Latents
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import accumulation
-from sdgan_jax.training.gan import regularisers
+from sdgan_jax.training.gan import overfitting, regularisers
 from sdgan_jax.training.gan.inputs import Batch, Inputs, make_inputs
 from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, make_optimizers
 from sdgan_jax.training.loop import Metrics
@@ -61,6 +61,8 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
         config.accumulate,
         config.discriminator.mbstd_group,
     )
+    if "held_out" in batch:
+        computed[1]["logits_held_out"] = overfitting.logits_held_out(nets, state, batch["held_out"])
     gradients, values, w = jax.lax.pmean(computed, AXIS)
     state = update(optimizers, state, gradients, due["f"])
     values |= {"r1": jnp.zeros(()), "path_length": jnp.zeros(())}
@@ -68,8 +70,9 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
         state, values["r1"] = regularisers.regularise_d(nets, optimizers, state, when, inputs)
     if (when := due["path_length"]) is not None:
         state, values["path_length"] = regularisers.regularise_g(nets, optimizers, state, when, inputs.attributes)
-    state = finish_step(config, state, w, values.pop("signs_real"))
+    state = finish_step(config, state, w, values)
     values["augment_p"] = state.augment_p
+    del values["signs_real"]
     measured = {"l_rec_f": due["f"], "r1": due["r1"], "path_length": due["path_length"]}
     counts = {name: jnp.zeros(()) if when is None else jnp.float32(when) for name, when in measured.items()}
     return state, {name: jnp.stack((value, counts.get(name, jnp.ones(())))) for name, value in values.items()}
@@ -97,9 +100,10 @@ def compute_gradients(
         zeros = (jax.tree.map(jnp.zeros_like, state.params_f), jnp.zeros(()))
         source = aux["x_0"] if nets.config.source == "latent" else inputs.real
         compute = jax.grad(loss_f, argnums=2, has_aux=True)
-        grad_f, values["l_rec_f"] = jax.lax.cond(
-            learn_f, lambda: compute(nets, state, state.params_f, inputs, source), lambda: zeros
-        )
+        with jax.named_scope("f"):
+            grad_f, values["l_rec_f"] = jax.lax.cond(
+                learn_f, lambda: compute(nets, state, state.params_f, inputs, source), lambda: zeros
+            )
     return Gradients(grad_g, grad_d, grad_f), values, aux["w"].mean(0)
 
 
@@ -183,24 +187,26 @@ def update(optimizers: Optimizers, state: State, gradients: Gradients, learn_f: 
     state = state.replace(params_g=params_g, opt_g=opt_g, params_d=params_d, opt_d=opt_d)
     if learn_f is None:
         return state
-    params_f, opt_f = jax.lax.cond(
-        learn_f,
-        lambda params, opt: apply_gradient(optimizers.f, gradients.f, opt, params),
-        lambda params, opt: (params, opt),
-        state.params_f,
-        state.opt_f,
-    )
+    with jax.named_scope("f"):
+        params_f, opt_f = jax.lax.cond(
+            learn_f,
+            lambda params, opt: apply_gradient(optimizers.f, gradients.f, opt, params),
+            lambda params, opt: (params, opt),
+            state.params_f,
+            state.opt_f,
+        )
     return state.replace(params_f=params_f, opt_f=opt_f)
 
 
-def finish_step(config: Config, state: State, w: jax.Array, signs: jax.Array) -> State:
+def finish_step(config: Config, state: State, w: jax.Array, values: Values) -> State:
     """Updates the averages of G and of w, adapts the augmentation, and counts the step.
 
     Args:
         config: the config of the networks being trained.
         state: the state after all updates.
         w: f32[D], mean over the batch.
-        signs: f32 in [-1,1], mean sign of D's logits of the real images.
+        values: D's mean logits of the step, and the mean of their signs on real images; those of held-out images
+            where p follows r_v.
 
     Returns:
         The state that the next step starts with.
@@ -217,11 +223,15 @@ def finish_step(config: Config, state: State, w: jax.Array, signs: jax.Array) ->
     augment = config.augment
     if augment.pipeline == "none":
         return state
-    adapt, signs = done % augment.every == 0, state.augment_signs + signs
+    measured, target = values["signs_real"], augment.target
+    if "logits_held_out" in values:
+        logits = values["logits_real"], values["logits_held_out"], values["logits_fake"]
+        measured, target = overfitting.excess(*logits, augment.target_r_v), 0.0
+    due, total = done % augment.every == 0, state.augment_signs + measured
     p = augmentation.adapt(
-        state.augment_p, signs / augment.every, config.batch_size, augment.every, augment.target, augment.kimg
+        state.augment_p, total / augment.every, config.batch_size, augment.every, target, augment.kimg
     )
-    return state.replace(augment_p=jnp.where(adapt, p, state.augment_p), augment_signs=jnp.where(adapt, 0.0, signs))
+    return state.replace(augment_p=jnp.where(due, p, state.augment_p), augment_signs=jnp.where(due, 0.0, total))
 
 
 def _attribute_loss(logits: jax.Array | None, attributes: jax.Array, kind: str) -> jax.Array:

@@ -1,4 +1,13 @@
-"""Overfitting of D: its logits of training images, of held-out images and of generated ones."""
+"""Overfitting of D: its logits of training images, of held-out images and of generated ones.
+
+Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", equation 1, measure it by
+
+    r_v = (E[D(train)] - E[D(held out)]) / (E[D(train)] - E[D(generated)])
+
+which is 0 without overfitting, and 1 where D takes held-out images for generated ones. `make_watch` measures it for the
+journal, on images as they are. `logits_held_out` and `excess` measure it in the step, on augmented images, where the
+augmentation follows it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +20,7 @@ from sdgan_jax import pictures
 from sdgan_jax.config import Config
 from sdgan_jax.data import stream
 from sdgan_jax.networks import Networks
+from sdgan_jax.training import accumulation
 from sdgan_jax.training.gan import inputs
 from sdgan_jax.training.gan.state import State
 
@@ -28,7 +38,7 @@ def read_images(config: Config) -> tuple[stream.Batch, stream.Batch] | None:
     Returns:
         Two batches of at most `IMAGES`, of whole groups of D's minibatch standard deviation; None where one is empty.
     """
-    if not {"train", "validation"} <= set(stream.split_names(config)):
+    if not _is_split(config):
         return None
     group = config.discriminator.mbstd_group
     splits = [stream.Examples(config, name) for name in ("train", "validation")]
@@ -44,6 +54,64 @@ def _read(split: stream.Examples, count: int, group: int) -> stream.Batch:
     batch = split.read(range(count))
     order = inputs.group_rows(batch["attributes"], group)
     return {name: rows[order] for name, rows in batch.items()}
+
+
+def _is_split(config: Config) -> bool:
+    """Returns whether the data set has training and validation images."""
+    return {"train", "validation"} <= set(stream.split_names(config))
+
+
+def read_held_out(config: Config, process_index: int, process_count: int) -> stream.Batch | None:
+    """Reads the held-out images that the augmentation follows: as many as a batch has, repeated where there are fewer.
+
+    Args:
+        config: see `stream.train_iterator`.
+        process_index: number of this process.
+        process_count: number of processes; each reads the rows of its share of a batch.
+
+    Returns:
+        A batch of the first images of the validation split; None where the augmentation does not follow r_v.
+    """
+    augment = config.augment
+    if augment.pipeline == "none" or augment.follows != "r_v" or not _is_split(config):
+        return None
+    examples, share = stream.Examples(config, "validation"), config.batch_size // process_count
+    first = process_index * share
+    return examples.read([index % len(examples) for index in range(first, first + share)])
+
+
+def logits_held_out(nets: Networks, state: State, held_out: inputs.Batch) -> jax.Array:
+    """Returns D's mean logit of held-out images, augmented as the training images are; inside a map over `data`.
+
+    Args:
+        nets: the networks being trained.
+        state: the state that the step starts with.
+        held_out: the rows of this device, see `read_held_out`.
+
+    Returns:
+        f32, the mean over the rows of this device.
+    """
+    config, real = nets.config, pictures.to_float(held_out["image"])
+    rows = real, held_out["attributes"], inputs.held_out_keys(config, state.step, len(real))
+
+    def mean_logit(part: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        images, attributes, keys = part
+        shown = nets.augment_for_d([images], keys, state.augment_p)
+        return nets.discriminate(state.params_d, shown, attributes)[0].mean()
+
+    return accumulation.mean_over_parts(mean_logit, rows, config.accumulate, config.discriminator.mbstd_group)
+
+
+def excess(seen: jax.Array, unseen: jax.Array, generated: jax.Array, target: float) -> jax.Array:
+    """Returns (seen - unseen) - target · (seen - generated), which has the sign of r_v - target where seen > generated.
+
+    Args:
+        seen: f32, D's mean logit of training images.
+        unseen: f32, that of held-out images.
+        generated: f32, that of generated images.
+        target: the target of r_v, in [0,1].
+    """
+    return (seen - unseen) - target * (seen - generated)
 
 
 def describe_adaptation(config: Config) -> str | None:
@@ -69,9 +137,7 @@ def make_watch(nets: Networks, images: tuple[stream.Batch, stream.Batch]) -> Cal
     """Returns the function that measures a state.
 
     The numbers are the mean logits of D of training images, of held-out images, and of images that G draws with the
-    attributes of the former, none of them augmented; and r_v (Karras et al. 2020, "Training Generative Adversarial
-    Networks with Limited Data", equation 1): (train - held out) / (train - generated). It is 0 without overfitting, and
-    1 where D takes held-out images for generated ones.
+    attributes of the former, none of them augmented; and r_v.
 
     Args:
         nets: the networks being trained.

@@ -48,7 +48,8 @@ def regularise_d(
         gradient, penalty = jax.lax.pmean(computed, AXIS)
         return apply_gradient(optimizers.d, gradient, opt, params), penalty
 
-    (params, opt), penalty = jax.lax.cond(due, descend, _keep, state.params_d, state.opt_d)
+    with jax.named_scope("r1"):
+        (params, opt), penalty = jax.lax.cond(due, descend, _keep, state.params_d, state.opt_d)
     return state.replace(params_d=params, opt_d=opt), penalty
 
 
@@ -100,7 +101,8 @@ def regularise_g(
         params, opt = apply_gradient(optimizers.g, gradient, opt, params)
         return (params, opt, mean + decay * (length - mean)), length
 
-    (params, opt, mean), length = jax.lax.cond(due, descend, _keep, state.params_g, state.opt_g, state.path_mean)
+    with jax.named_scope("path_length"):
+        (params, opt, mean), length = jax.lax.cond(due, descend, _keep, state.params_g, state.opt_g, state.path_mean)
     return state.replace(params_g=params, opt_g=opt, path_mean=mean), length
 
 

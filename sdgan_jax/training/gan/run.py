@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable
 
 import jax
 from etils import epath
+from jax.sharding import Mesh
 
 from sdgan_jax.config import Config
 from sdgan_jax.data import stream
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained import directories
-from sdgan_jax.training import loop, sharding
+from sdgan_jax.training import draws, loop, sharding
 from sdgan_jax.training.gan import inputs, joint_step, overfitting, sheets, weights
 from sdgan_jax.training.gan.state import State, init_state
 
@@ -54,15 +56,35 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
         init=functools.partial(init_state, nets),
         step=joint_step.make_step(nets),
         batches=batches,
-        put=functools.partial(inputs.put_batch, group=config.discriminator.mbstd_group),
+        put=_make_put(config),
         draw_sheets=sheets.make_sheets(nets, reals),
         headline=LOSSES,
         remedy=_REMEDY,
+        reseed=lambda rollbacks: joint_step.make_step(reseeded(nets, rollbacks)),
         start=functools.partial(weights.start_from, config=config, path=config.init) if config.init else None,
         score=score,
         watch=overfitting.make_watch(nets, watched) if watched else None,
     )
     return loop.run(what, workdir)
+
+
+def _make_put(config: Config) -> Callable[[inputs.Batch, Mesh], inputs.Batch]:
+    """Returns the function that puts a batch on the devices, with the held-out images that the augmentation follows.
+
+    These are read and put once.
+    """
+    put = functools.partial(inputs.put_batch, group=config.discriminator.mbstd_group)
+    held_out = overfitting.read_held_out(config, jax.process_index(), jax.process_count())
+    if held_out is None:
+        return put
+    on_devices = {"held_out": put(held_out, sharding.make_mesh(config.batch_size))}
+    return lambda batch, mesh: put(batch, mesh) | on_devices
+
+
+def reseeded(nets: Networks, rollbacks: int) -> Networks:
+    """Returns networks whose steps draw the random numbers after so many rollbacks."""
+    config = dataclasses.replace(nets.config, seed=draws.reseed(nets.config.seed, rollbacks))
+    return dataclasses.replace(nets, config=config)
 
 
 def check(config: Config, workdir: epath.PathLike) -> None:

@@ -35,7 +35,7 @@ class State(flax.struct.PyTreeNode):
     basis: jax.Array  # f32[A,D], moves in units of `config.basis_length`: rows of unit mean length, `none` zero
     path_mean: jax.Array  # f32, moving average of G's path length
     augment_p: jax.Array  # f32 in [0,1], probability of each augmentation
-    augment_signs: jax.Array  # f32, sum of E[sign D(real)] since p was last changed
+    augment_signs: jax.Array  # f32, sum of the measure of overfitting since p was last due to change
 
     @property
     def variables_ema(self) -> Tree:

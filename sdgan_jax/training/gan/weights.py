@@ -19,7 +19,6 @@ from sdgan_jax.config import Config
 from sdgan_jax.networks import Networks, make_networks
 from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.pretrained.archive import Tree
-from sdgan_jax.training import checkpoint
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.gan.state import State, init_state
 
@@ -70,6 +69,9 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
     target = {name: getattr(shapes, name) for name in FIELDS}
     file = directories.weights_of(folder)
     if step is not None or file is None:
+        # Imported here: Orbax takes a fifth of the time of all imports, and only checkpoints need it.
+        from sdgan_jax.training import checkpoint
+
         return nets, checkpoint.open_state(folder, target, best, step)
     arrays = archive.read(file)
     held = {name.split("/")[0] for name in arrays}

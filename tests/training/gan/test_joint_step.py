@@ -1,6 +1,7 @@
 """The training step: the same on any number of devices, and the pseudo-code of SD-GAN where it is asked for."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,13 @@ import pytest
 
 from sdgan_jax import augmentation
 from sdgan_jax import config as c
+from sdgan_jax.benchmark import hlo
 from sdgan_jax.nets.discriminator import Discriminator
 from sdgan_jax.nets.fusion import Fusion
 from sdgan_jax.nets.generator import Generator, Mapping
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training import sharding
-from sdgan_jax.training.gan import inputs, joint_step
+from sdgan_jax.training.gan import inputs, joint_step, overfitting
 from tests.training import tiny
 
 SIX = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")
@@ -103,6 +105,40 @@ def test_nothing_travels_between_host_and_device_in_a_step(four):
             batch["attributes"] + np.float32(1)
 
 
+@pytest.fixture(scope="module")
+def compiled(four):
+    """The compiled step of `four`, its program, and the state that it takes."""
+    mesh, state = place(LATENT, 4)
+    compiled = four[0].lower(state, put(tiny.random_batch(), mesh)).compile()
+    return compiled, hlo.Program(compiled.as_text()), state
+
+
+def count_bytes(*trees):
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(trees))
+
+
+def test_each_update_averages_its_gradients_in_one_exchange_and_no_other_is_made(compiled):
+    _, program, state = compiled
+    exchanges = program.collectives()
+    assert {(one.kind, one.group) for one in exchanges} == {("all-reduce", 4)}
+    path_length, r1, main = sorted(one.bytes for one in exchanges)
+    size_g, size_d, size_f = (count_bytes(tree) for tree in (state.params_g, state.params_d, state.params_f))
+    assert size_g < size_d  # which tells the three apart
+    numbers = 4 * (LATENT.generator.latent_dim + 20)  # w and the values to log
+    for one, size in ((path_length, size_g), (r1, size_d), (main, size_g + size_d + size_f)):
+        assert 0.98 * size < one <= size + numbers  # the attribute head has no gradient of R1, for example
+
+
+def test_the_step_never_waits_for_the_host(compiled):
+    assert not compiled[1].host_transfers()
+
+
+def test_the_new_state_takes_the_place_of_the_old_one(compiled):
+    compiled, program, state = compiled
+    assert len(program.aliased()) == len(jax.tree.leaves(state))
+    assert compiled.memory_analysis().alias_size_in_bytes == count_bytes(state)
+
+
 def test_fusion_learns_on_the_steps_where_it_is_due(four):
     """The other networks learn on all of them, and no step leaves the basis or the noise changed."""
     states = [state for state, _ in four[1]]
@@ -171,6 +207,71 @@ def test_augmentation_follows_the_signs_of_the_real_logits(literal):
         np.testing.assert_allclose([m["augment_p"][0] for _, m in history[1:]], [0.3, moved, moved], rtol=1e-6)
     for name in ("logits_real", "logits_fake"):  # of the same images without augmentation
         assert abs(history[1][1][name][0] - literal[1][name][0]) > 1e-3, name
+
+
+def run_held_out(devices, **augment):
+    """Takes the steps of `run`, p following r_v of the held-out images of another batch."""
+    config = dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc", kimg=0.1, every=2, **augment))
+    mesh, state = place(config, devices)
+    step = sharding.map_step(joint_step.make_step(make_networks(config)), mesh)
+    history, held_out = [(jax.device_get(state), None)], put(tiny.random_batch(9), mesh)
+    for index in range(STEPS):
+        state, metrics = step(state, put(tiny.random_batch(index), mesh) | {"held_out": held_out})
+        history.append(jax.device_get((state, metrics)))
+    return history
+
+
+@pytest.mark.slow
+def test_augmentation_follows_held_out_images():
+    """p moves at the second step, up where r_v of D's mean logits of the two steps is above the target."""
+    (_, _), (first, some), (second, others), (third, _) = run_held_out(4, target_r_v=0.5)
+    names = [f"logits_{name}" for name in ("real", "held_out", "fake")]
+    seen, unseen, generated = (some[name][0] + others[name][0] for name in names)
+    moved = 0.62 if (seen - unseen) > 0.5 * (seen - generated) else 0.0
+    np.testing.assert_allclose([first.augment_p, second.augment_p, third.augment_p], [0.3, moved, moved], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_held_out_images_are_measured_alike_on_any_number_of_devices():
+    four, one = run_held_out(4), run_held_out(1)
+    assert four[2][1]["logits_held_out"][0] == pytest.approx(one[2][1]["logits_held_out"][0], rel=1e-4)
+    assert four[2][0].augment_p == one[2][0].augment_p
+
+
+@pytest.mark.parametrize(
+    ("step", "held_out", "moved"), [(1, -1.0, 0.62), (1, 1.0, 0.0), (0, -1.0, 0.3), (1, None, 0.62), (1, None, 0.0)]
+)
+def test_p_follows_the_held_out_images_where_there_are_any(step, held_out, moved):
+    """Real images at 2, generated ones at -3, target 0.5: r_v of held-out images is 0.6 at -1 and 0.2 at 1.
+
+    Without them p follows the signs, 0.9 or 0.1 against 0.6. It moves at the second step, by 2 · 16 of 100 images.
+    """
+    config = dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc", kimg=0.1, every=2, target_r_v=0.5))
+    state = tiny.random_state(config).replace(step=np.int32(step))
+    if held_out is None:
+        state = state.replace(augment_signs=np.float32(0.9 if moved else 0.1))
+    values = {"logits_real": 2.0, "logits_fake": -3.0, "signs_real": 0.9 if moved else 0.1}
+    if held_out is not None:
+        values["logits_held_out"] = held_out
+    finished = joint_step.finish_step(config, state, state.w_avg, {name: jnp.float32(v) for name, v in values.items()})
+    assert float(finished.augment_p) == pytest.approx(moved, abs=1e-6)
+
+
+def test_logits_of_held_out_images_are_those_of_d(monkeypatch):
+    """D answers with the mean colour: 8-bit level 153 is 0.2 in [-1,1]."""
+    nets = types.SimpleNamespace(
+        config=LITERAL,
+        augment_for_d=lambda images, keys, p: images,
+        discriminate=lambda params, images, attributes: (images[-1].mean((1, 2, 3)), None),
+    )
+    mesh, state = place(LITERAL, 4)
+    batch = put({"image": np.full((16, 8, 8, 3), 153, np.uint8), "attributes": tiny.random_batch()["attributes"]}, mesh)
+
+    def measure(state, held_out):
+        return state, jax.lax.pmean(overfitting.logits_held_out(nets, state, held_out), sharding.AXIS)
+
+    _, found = sharding.map_step(measure, mesh)(state, batch)
+    assert float(found) == pytest.approx(0.2, rel=1e-5)
 
 
 def test_d_is_shown_augmented_images():

@@ -10,8 +10,7 @@ import pytest
 from sdgan_jax import config as c
 from sdgan_jax.data import stream
 from sdgan_jax.networks import make_networks
-from sdgan_jax.training import gan
-from sdgan_jax.training.gan import overfitting
+from sdgan_jax.training.gan import overfitting, recipe
 from tests.training import tiny
 
 
@@ -81,6 +80,36 @@ def test_the_share_is_that_of_the_paper(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("index", "count", "levels"), [(0, 1, "0120120120120120"), (0, 2, "01201201"), (1, 2, "20120120")]
+)
+def test_held_out_images_fill_a_batch(monkeypatch, index, count, levels):
+    """Three images are repeated over the 16 rows of a batch, whatever the number of processes that share it."""
+    split = Split(0, 3)
+    monkeypatch.setattr(split, "read", lambda indices: list(indices))
+    use(monkeypatch, train=split, validation=split)
+    follows = tiny.config(augment=c.AugmentConfig("bgc"))
+    assert overfitting.read_held_out(follows, index, count) == [int(level) for level in levels]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "follows", "splits"),
+    [("none", "r_v", ("train", "validation")), ("bgc", "r_t", ("train", "validation")), ("bgc", "r_v", ("train",))],
+)
+def test_no_held_out_images_are_read_where_p_does_not_follow_them(monkeypatch, pipeline, follows, splits):
+    use(monkeypatch, **{name: Split(0, 3) for name in splits})
+    config = tiny.config(augment=c.AugmentConfig(pipeline, follows=follows))
+    assert overfitting.read_held_out(config, 0, 1) is None
+
+
+@pytest.mark.parametrize("target", [0.1, 0.3])
+def test_the_excess_changes_sign_at_the_target(target):
+    """Training images at 2, generated ones at -3: held-out ones at 2 - 5 r have the measure r."""
+    for r_v in (0.05, 0.2, 0.5):
+        found = overfitting.excess(2.0, 2.0 - 5.0 * r_v, -3.0, target)
+        assert found == pytest.approx(5.0 * (r_v - target))
+
+
+@pytest.mark.parametrize(
     ("count", "kimg", "pipeline", "hinted"),
     [(112, 500.0, "bgc", "--config.augment.kimg=6 instead of 500 "), (112, 500.0, "none", None),
      (112, 8.0, "bgc", None), (8000, 500.0, "bgc", None), (4, 20.0, "bgc", "kimg=1 instead of 20 ")],
@@ -102,7 +131,7 @@ def test_a_training_writes_the_numbers(tmp_path, monkeypatch):
     train = stream.Examples(config, "train")
     monkeypatch.setattr(stream, "split_names", lambda config: ["train", "validation"])
     monkeypatch.setattr(stream, "Examples", lambda config, name: train)
-    gan.train(make_networks(config), tmp_path / "run")
+    recipe.train(make_networks(config), tmp_path / "run")
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     watched = [record for record in records if "r_v" in record]
     assert [record["step"] for record in watched] == [1, 2]

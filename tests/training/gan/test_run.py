@@ -13,8 +13,9 @@ from PIL import Image
 from sdgan_jax import config as c
 from sdgan_jax.data import stream
 from sdgan_jax.networks import make_networks
-from sdgan_jax.training import checkpoint, gan, sharding
+from sdgan_jax.training import checkpoint, sharding
 from sdgan_jax.training import workdir as workdir_lib
+from sdgan_jax.training.gan import recipe
 from sdgan_jax.training.gan.state import init_state
 from tests.training import tiny
 
@@ -36,7 +37,7 @@ def config(tmp_path_factory):
 def straight(config, tmp_path_factory):
     """A run from the first step to the last."""
     workdir = tmp_path_factory.mktemp("straight")
-    return workdir, jax.device_get(gan.train(make_networks(config), workdir, score=lambda state: -float(state.step)))
+    return workdir, jax.device_get(recipe.train(make_networks(config), workdir, score=lambda state: -float(state.step)))
 
 
 def test_files(config, straight):
@@ -68,7 +69,7 @@ def test_stopped_by_sigterm_and_resumed_it_ends_bitwise_equal(config, straight, 
     previous = signal.signal(signal.SIGTERM, lambda *_: received.append(True))  # were the loop's own missing
     try:
         with pytest.raises(KeyboardInterrupt, match=f"stopped and saved at step {STOP}"):
-            gan.train(make_networks(config), tmp_path, score=terminate)
+            recipe.train(make_networks(config), tmp_path, score=terminate)
         assert not received
         os.kill(os.getpid(), signal.SIGTERM)
         assert received  # the handler from before is back
@@ -78,7 +79,7 @@ def test_stopped_by_sigterm_and_resumed_it_ends_bitwise_equal(config, straight, 
 
     with (tmp_path / "metrics.jsonl").open("a") as file:  # as kill -9 leaves it
         file.write(json.dumps({"step": STOP + 1}) + "\n" + '{"step": ')
-    state = jax.device_get(gan.train(make_networks(config), tmp_path))
+    state = jax.device_get(recipe.train(make_networks(config), tmp_path))
     assert f"Resuming at step {STOP}" in capfd.readouterr().out
     for (name, a), (_, b) in zip(tiny.named_leaves(state), tiny.named_leaves(straight[1]), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
@@ -89,15 +90,18 @@ def test_stopped_by_sigterm_and_resumed_it_ends_bitwise_equal(config, straight, 
 def test_a_finished_run_is_left_alone(config, straight):
     workdir, expected = straight
     before = (workdir / "metrics.jsonl").read_bytes()
-    state = gan.train(make_networks(config), workdir)
+    state = recipe.train(make_networks(config), workdir)
     np.testing.assert_array_equal(state.w_avg, expected.w_avg)
     assert (workdir / "metrics.jsonl").read_bytes() == before
 
 
 def test_nan_stops_the_run_and_the_last_good_checkpoint_stays(config, tmp_path):
     wild = dataclasses.replace(config, adam_d=c.AdamConfig(learning_rate=1e30), log_every=1, checkpoint_every=1)
-    with pytest.raises(FloatingPointError, match=r"^l_\w+ is (nan|inf) at step 2; the checkpoint of step 1") as raised:
-        gan.train(make_networks(wild), tmp_path)
+    wild = dataclasses.replace(wild, rollbacks=1)
+    words = r"^l_\w+ is (nan|inf) at step 2 after 1 rollbacks; the checkpoint of step 1"
+    with pytest.raises(FloatingPointError, match=words) as raised:
+        recipe.train(make_networks(wild), tmp_path)
+    assert len(json.loads((tmp_path / "rollbacks.json").read_text())) == 1
     assert "\n" not in str(raised.value) and "--config.adam_g.learning_rate" in str(raised.value)
     mesh, batches = sharding.make_mesh(16), stream.train_iterator(config)
     target = jax.eval_shape(lambda: init_state(make_networks(wild)))

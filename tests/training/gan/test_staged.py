@@ -6,8 +6,7 @@ import pytest
 
 from sdgan_jax import config as c
 from sdgan_jax.networks import make_networks
-from sdgan_jax.training import gan
-from sdgan_jax.training.gan import staged
+from sdgan_jax.training.gan import recipe, staged
 from tests.training import tiny
 
 
@@ -43,15 +42,15 @@ def test_the_length_of_the_basis_is_that_of_the_model_before(tmp_path):
 def test_a_first_stage_without_its_model_is_refused(tmp_path):
     config = settings(staged=c.StagedConfig(stages=("basis", "fusion")))
     with pytest.raises(ValueError, match=r"starts with 'basis'.*\(gan, encoder\); set --config.init=DIR"):
-        gan.check(config, tmp_path)
+        recipe.check(config, tmp_path)
     missing = dataclasses.replace(config, init=str(tmp_path / "nothing"))
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        gan.check(missing, tmp_path)
+        recipe.check(missing, tmp_path)
 
 
 def test_a_config_without_attributes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="needs attributes"):
-        gan.check(settings(attributes=("none",)), tmp_path)
+        recipe.check(settings(attributes=("none",)), tmp_path)
 
 
 def test_stages_in_another_order_are_refused():

@@ -93,7 +93,7 @@ def test_a_directory_without_a_model_is_refused(config, tmp_path):
 
 def test_a_workdir_is_read_like_a_model_directory(config, tmp_path):
     class Position:
-        position = 0
+        position, skipped, dataset = 0, (), "faces"
 
     state = jax.device_put(tiny.random_state(config, seed=2), jax.devices()[0])
     with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
@@ -106,7 +106,7 @@ def test_a_workdir_is_read_like_a_model_directory(config, tmp_path):
 
 def test_one_checkpoint_of_a_workdir_is_read_and_started_from(config, tmp_path):
     class Position:
-        position = 0
+        position, skipped, dataset = 0, (), "faces"
 
     first, second = (jax.device_put(tiny.random_state(config, seed), jax.devices()[0]) for seed in (2, 3))
     with checkpoint.Checkpoints(tmp_path, config) as checkpoints:

@@ -1,0 +1,150 @@
+"""Draws attributes on the faces of millions of photos by Apache Beam, on any runner."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from etils import epath
+
+from sdgan_jax import outputs
+from sdgan_jax.data import photo_files
+from sdgan_jax.data.photo_files import PhotoFile
+from sdgan_jax.face3d.attire import wear
+from sdgan_jax.photos import finders, output_names, photo_results, picture_files, wearing
+from sdgan_jax.photos.dressing import Draw
+from sdgan_jax.photos.finders import Finder
+from sdgan_jax.photos.looks import Looks
+from tfds_megn.listing import printable
+
+SHARDS = "manifest"  # the start of the names of the manifest's files
+
+
+class Job(NamedTuple):
+    """All that a worker needs to know beside the photo.
+
+    Attributes:
+        out: folder of the results.
+        looks: attributes and styles to draw.
+        network: position network directory, "" for the one that comes with the project.
+        form: see `wearing.wear_photos`.
+        most: largest number of faces of each photo; None for all.
+        draw: draws on one face, see `wear.wear_photo`.
+    """
+
+    out: str
+    looks: Looks
+    network: str = ""
+    form: str = "png"
+    most: int | None = None
+    draw: Draw = wear.wear_photo
+
+
+class Task(NamedTuple):
+    """A photo, and the names of its results."""
+
+    name: str
+    path: str
+    results: tuple[str, ...]
+
+
+def wear_photos(photos: Sequence[PhotoFile], job: Job, runner: str, options: Sequence[str] = ()) -> str:
+    """Draws attributes on photos, and writes a manifest in several files, `manifest-00000-of-00004.csv`.
+
+    The images are those of `wearing.wear_photos`, and so are the columns. A photo without a result has a row with the
+    reason. There is no sheet. Results of an earlier call are written again.
+
+    Args:
+        photos: see `photo_files.find`. The workers must reach them under the same paths.
+        job: what to draw, and where.
+        runner: name of a runner of Beam, such as "DirectRunner" or "DataflowRunner".
+        options: options of the pipeline, such as "direct_num_workers=4".
+
+    Returns:
+        A line that sums up the results.
+
+    Raises:
+        ImportError: Apache Beam is not installed.
+        ValueError: the runner or an option is unknown.
+        FileExistsError: a file in the way of the manifest was not written by this command.
+    """
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise ImportError("--runner needs Apache Beam; install it by pip install -e '.[beam]'") from error
+    header = ",".join(photo_results.columns_of(wearing.COLUMNS))
+    _clear(epath.Path(job.out), header)
+    names = [photo.name for photo in photos]
+    suffix = functools.partial(picture_files.suffix, form=job.form)
+    reserved = (photo_files.MANIFEST, photo_files.SHEET)
+    results = output_names.assign(names, suffix, job.looks.per_image, reserved)
+    tasks = [Task(photo.name, str(photo.path), results[photo.name]) for photo in photos]
+    try:
+        pipeline = beam.Pipeline(
+            runner, PipelineOptions([f"--{option}" for option in options], save_main_session=False)
+        )
+    except ValueError as error:
+        raise ValueError(f"--runner={runner}: {error}") from error
+    rows = (
+        pipeline
+        | "Photos" >> beam.Create(tasks)
+        | "Spread" >> beam.Reshuffle()
+        | "Draw" >> beam.FlatMap(functools.partial(_lines, job))
+    )
+    _ = rows | "Manifest" >> beam.io.WriteToText(f"{job.out}/{SHARDS}", ".csv", header=header)
+    pipeline.run().wait_until_finish()
+    return f"{len(tasks)} photos done; images and {SHARDS}-*.csv, with a row for each face, in {printable(job.out)}"
+
+
+def _clear(out: epath.Path, header: str) -> None:
+    """Makes the folder of the results, and removes the manifest of an earlier call; another file is refused."""
+    outputs.check_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    for path in out.glob(f"{SHARDS}-*.csv"):
+        if path.read_text().partition("\n")[0] != header:
+            raise FileExistsError(
+                f"{printable(path)} exists and was not written by {wearing.BY}; it is left as it is. Move it away, or "
+                "give another --out"
+            )
+        path.unlink()
+
+
+def _lines(job: Job, task: Task) -> Iterator[str]:
+    """Yields the rows of the manifest of one photo as text, after its images are written; runs in a worker."""
+    yield from photo_results.encode(_rows(job, task), photo_results.columns_of(wearing.COLUMNS)).decode().splitlines()
+
+
+def _rows(job: Job, task: Task) -> list[photo_results.Row]:
+    """Draws and writes the images of one photo, and returns its rows of the manifest."""
+    photo = PhotoFile(task.name, epath.Path(task.path))
+    finder = _finder(job.network)
+    settings = photo_results.describe_settings(
+        wearing.settings_of(job.looks, finder, job.form, job.most, with_landmarks=False)
+    )
+    fixed = {"file": photo.label} | photo_results.state_columns(photo.path, settings)
+    notes: list[str] = []
+    rows: list[photo_results.Row] = []
+    try:
+        for _, picture in photo_files.read([photo], lambda _, line: notes.append(line)):
+            faces = finder.find(picture.pixels, most=job.most)
+            if not faces:
+                notes.append(wearing.NO_FACE)
+                continue
+            for made in wearing.make_images(
+                task.name, picture, faces, task.results, job.looks, finder.layout, job.draw
+            ):
+                picture_files.write(epath.Path(job.out) / made.name, made.image, picture, wearing.BY)
+                rows += made.rows
+    except OSError as error:
+        rows, notes = [], [photo_results.failure(error)]
+    except Exception as error:  # one photo of millions must not end the pipeline
+        rows, notes = [], [f"failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"]
+    rows += [{"attribute": job.looks.label, "note": note} for note in notes]
+    return [row | fixed for row in rows]
+
+
+@functools.cache  # once in each worker: reading and compiling a network takes seconds
+def _finder(network: str) -> Finder:
+    return finders.read_finder(network)

@@ -1,0 +1,82 @@
+"""Photos drawn on by Apache Beam, with a network that knows one painted square."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdgan_jax.data import photo_files
+from sdgan_jax.photos import beam_wearing, picture_files, wearing
+from tests.photos.test_wearing import FINDER, MASK, draw_square, folder, put_on  # noqa: F401
+
+
+def wear(folder, finder=FINDER, monkeypatch=None):  # noqa: F811
+    monkeypatch.setattr(beam_wearing, "_finder", lambda network: finder)
+    job = beam_wearing.Job(str(folder / "beam"), MASK, most=1, draw=draw_square)
+    photos = photo_files.find(folder / "in", folder / "beam")
+    return beam_wearing.wear_photos(photos, job, "DirectRunner")
+
+
+def rows(paths):
+    return sorted((tuple(row.items()) for path in paths for row in csv.DictReader(path.open())), key=lambda row: row[0])
+
+
+def test_a_missing_beam_is_one_line(folder, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(ImportError, match=r"^--runner needs Apache Beam; install it by pip install -e '\.\[beam\]'$"):
+        wear(folder, monkeypatch=monkeypatch)
+
+
+def test_the_rows_of_a_photo(folder, monkeypatch):  # noqa: F811
+    """What a worker does with a photo: a photo that cannot be used, or drawn on, becomes a row with the reason."""
+    monkeypatch.setattr(beam_wearing, "_finder", lambda network: FINDER)
+    job = beam_wearing.Job(str(folder / "beam"), MASK, most=1, draw=draw_square)
+
+    def notes(name):
+        task = beam_wearing.Task(name, str(folder / "in" / name), ("x.png",))
+        return [row.get("note") for row in beam_wearing._rows(job, task)]
+
+    assert notes("a.png") == [None] and Image.open(folder / "beam" / "x.png").size == (300, 240)
+    assert notes("empty.png") == ["no face found"]
+    assert "broken.png: not an image" in notes("broken.png")[0] and "cannot be read" in notes("gone.png")[0]
+
+    def fail(*arguments):
+        raise TypeError("a bug\nin two lines")
+
+    job = job._replace(draw=fail)
+    assert notes("a.png") == ["failed (TypeError: a bug in two lines)"]
+
+
+def test_full_disks_end_the_work(folder, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(beam_wearing, "_finder", lambda network: FINDER)
+    job = beam_wearing.Job(str(folder / "beam"), MASK, most=1, draw=draw_square)
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(picture_files, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        beam_wearing._rows(job, beam_wearing.Task("a.png", str(folder / "in" / "a.png"), ("x.png",)))
+
+
+def test_images_and_rows_are_those_of_the_plain_command(folder, monkeypatch):  # noqa: F811
+    pytest.importorskip("apache_beam")
+    put_on(folder)
+    for _ in range(2):  # the second call replaces what the first one wrote
+        assert wear(folder, monkeypatch=monkeypatch).startswith("4 photos done; images and manifest-*.csv")
+    for name in ("a.png", "more/b.png"):
+        plain, beam = (np.asarray(Image.open(folder / part / name)) for part in ("out", "beam"))
+        np.testing.assert_array_equal(plain, beam)
+    found = rows((folder / "beam").glob("manifest-*.csv"))
+    assert found == rows([folder / "out" / "manifest.csv"]) and len(found) == 4
+    assert found[0][0][0] == wearing.COLUMNS[0]
+
+
+def test_manifests_of_others_stay(folder, monkeypatch):  # noqa: F811
+    pytest.importorskip("apache_beam")
+    (folder / "beam").mkdir()
+    (folder / "beam" / "manifest-1.csv").write_text("mine")
+    with pytest.raises(FileExistsError, match="exists and was not written by sdgan-jax wear"):
+        wear(folder, monkeypatch=monkeypatch)

@@ -1,0 +1,71 @@
+"""Prepared data in an object store: one in memory here, a real one in `tests/end_to_end/test_remote.py`."""
+
+import pytest
+from etils import epath
+
+import tfds_megn
+from tests import object_store
+from tfds_megn import remote_data, workers
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return f"{object_store.install(monkeypatch)}/data"
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in epath.Path(folder).iterdir()}
+
+
+def test_local_folders_stay(tmp_path):
+    assert remote_data.local_folder(tmp_path) == str(tmp_path) and remote_data.local_folder(None) is None
+    assert not remote_data.fetch(tmp_path, epath.Path(tmp_path / "megn"))
+    remote_data.publish(tmp_path, epath.Path(tmp_path / "megn"))
+
+
+def test_data_are_prepared_here_published_and_fetched_elsewhere(tmp_path, store, monkeypatch, capfd):
+    """Another machine, whose cache is empty, reads what the first one prepared; a third call copies nothing."""
+    here = tfds_megn.data_source("rendered_32_n30", data_dir=store)
+    remote = epath.Path(store) / "megn" / "rendered_32_n30" / "1.0.0"
+    assert "dataset_info.json" in files(remote)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr(workers, "map_ordered", None)  # nothing is rendered
+    there = tfds_megn.data_source("rendered_32_n30", data_dir=store)
+    assert [example["id"] for example in here] == [example["id"] for example in there]
+    local = epath.Path(remote_data.local_folder(store)) / "megn" / "rendered_32_n30" / "1.0.0"
+    assert files(local) == files(remote)
+    capfd.readouterr()
+    tfds_megn.data_source("rendered_32_n30", split="test", data_dir=store)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_copy_of_other_data_is_replaced(tmp_path, store):
+    remote, local = epath.Path(store) / "x", epath.Path(remote_data.local_folder(store)) / "x"
+    assert not remote_data.fetch(store, local)  # nothing is prepared
+    for version, names in (("1", ("a", "b")), ("2", ("a",))):
+        if remote.exists():
+            remote.rmtree()
+        for name in (*names, "dataset_info.json"):
+            (remote / name).write_text(version)
+        assert remote_data.fetch(store, local) and not remote_data.fetch(store, local)
+        assert files(local) == files(remote)
+
+
+def test_a_fetch_that_is_cut_off_is_repeated(tmp_path, store, monkeypatch):
+    remote, local = epath.Path(store) / "x", epath.Path(remote_data.local_folder(store)) / "x"
+    for name in ("a", "z", "dataset_info.json"):
+        (remote / name).write_text(name)
+    true = type(remote).copy
+
+    def copy(path, *arguments, **options):
+        if path.name == "z":
+            raise ConnectionError("gone")
+        return true(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(remote), "copy", copy)
+        with pytest.raises(ConnectionError):
+            remote_data.fetch(store, local)
+    assert "dataset_info.json" not in files(local)
+    assert remote_data.fetch(store, local) and files(local) == files(remote)
