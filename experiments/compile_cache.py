@@ -8,9 +8,13 @@ can share a home folder, so the folder is named by these features.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import platform
+import re
+import warnings
+from typing import Any
 
 import jax
 from etils import epath
@@ -18,6 +22,7 @@ from etils import epath
 from sdgan_jax import outputs
 
 MAX_BYTES = 2 * 2**30
+_UNREADABLE = "Error reading persistent compilation cache entry for '(.*?)': "  # JAX's warning, with the program's name
 
 
 def enable() -> None:
@@ -40,6 +45,7 @@ def enable() -> None:
     jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    _replace_unreadable(folder)
 
 
 def prune(folder: epath.Path, max_bytes: int) -> None:
@@ -58,6 +64,26 @@ def prune(folder: epath.Path, max_bytes: int) -> None:
         with contextlib.suppress(OSError):
             os.unlink(path)
         left -= size
+
+
+def _replace_unreadable(folder: epath.Path) -> None:
+    """Makes JAX write programs anew that it cannot read, such as those of a process that was killed meanwhile.
+
+    JAX compiles such a program at every start, with a warning, and never replaces a file. Here, the warning removes the
+    files of programs of its name instead.
+    """
+    show = warnings.showwarning
+
+    def forget(message: Warning | str, *others: Any, **options: Any) -> None:
+        unreadable = re.match(_UNREADABLE, str(message))
+        if unreadable is None:
+            return show(message, *others, **options)
+        for path in folder.glob(f"{glob.escape(unreadable[1])}-*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    warnings.filterwarnings("always", message=_UNREADABLE)
+    warnings.showwarning = forget
 
 
 def _cpu() -> str:

@@ -248,8 +248,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
             _fail("give " + " and ".join(f"--{name} ({values[name].help})" for name in missing))
         _fail(presets.explain(error, preset))
     if values["verbosity"].using_default_value:
-        # app.run would choose INFO, at which Orbax and TFDS log every step of their work.
-        values.verbosity = logging.ERROR  # type: ignore[assignment]
+        # app.run would choose INFO, at which Orbax and TFDS log every step of their work. At ERROR, Orbax logs the
+        # traceback of each error several times, besides raising it.
+        values.verbosity = logging.FATAL  # type: ignore[assignment]
     if len(rest) > 1:
         _fail(f"unexpected argument {rest[1]!r}; every flag starts with --, see --help")
     return rest

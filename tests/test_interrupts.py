@@ -1,6 +1,9 @@
 """Signals that are recorded until a loop checks for them."""
 
 import signal
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -32,3 +35,29 @@ def test_ctrl_c_twice_stops_at_once(interactive):
         signal.raise_signal(signal.SIGINT)
         assert asked()
         signal.raise_signal(signal.SIGINT)
+
+
+_BUSY = """
+    from sdgan_jax import interrupts
+    with interrupts.stop_asked() as asked, interrupts.ending_at_once("nothing is lost") as end:
+        print("busy", flush=True)
+        if {ended}:
+            end()
+            while not asked(): pass
+        else:
+            3 ** 300_000_000  # minutes in C, in which no handler of Python runs
+        print("asked", asked(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_process_that_has_nothing_to_save_ends_at_once(number, ended):
+    program = textwrap.dedent(_BUSY).format(ended=ended)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
+        assert process.stdout.readline() == "busy\n"
+        process.send_signal(number)
+        printed, said = process.communicate(timeout=60)
+    expected = (0, "asked True\n", "") if ended else (130, "", "\nnothing is lost\n")
+    assert (process.returncode, printed, said) == expected

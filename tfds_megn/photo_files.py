@@ -13,6 +13,7 @@ from etils import epath
 
 from tfds_megn import listing, photos
 
+_SHOWN = 200  # characters of the reason of an error: zipfile repeats what a damaged file has in the place of a name
 _UTF8_NAMES = 0x800  # the flag of a zip member whose name is stored as UTF-8
 
 
@@ -76,7 +77,7 @@ def _list_zip(path: epath.Path) -> dict[str, File]:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
     except Exception as error:  # zipfile raises nearly anything on bad files.
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:_SHOWN]
         raise ValueError(f"{listing.printable(path)}: not a readable zip file ({reason})") from None
     files = {}
     for member in members:
@@ -121,7 +122,7 @@ def read_bytes(place: str, member: str) -> bytes:
         raise
     except Exception as error:  # zipfile raises zlib, runtime, key and struct errors on bad members.
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise photos.PhotoError(f"{name}: cannot be read ({' '.join(str(reason).split())})") from None
+        raise photos.PhotoError(f"{name}: cannot be read ({' '.join(str(reason).split())[:_SHOWN]})") from None
 
 
 @functools.lru_cache(maxsize=1)  # Cached: reading the directory of a zip of 100,000 members takes a second.

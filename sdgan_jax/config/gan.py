@@ -116,7 +116,7 @@ class AugmentConfig:
     """Adaptive discriminator augmentation (Karras et al. 2020, "Training GANs with Limited Data")."""
 
     pipeline: Literal["none", "bgc"] = "none"  # "bgc": flips, quarter turns, geometry and colour, for all inputs of D
-    follows: Literal["r_v", "r_t"] = "r_v"  # the measure of overfitting; r_t where the data have no validation images
+    follows: Literal["r_t", "r_v"] = "r_t"  # the measure of overfitting; "r_v" needs a validation split
     target: Annotated[float, Range(-1, 1)] = 0.6  # target of r_t = E[sign D(real)]: above it p grows, below it p falls
     target_r_v: Share = 0.2  # target of r_v, see `training/gan/overfitting.py`
     kimg: Positive = 500.0  # thousands of images in which p can go from 0 to 1

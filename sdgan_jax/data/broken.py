@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
+
+from google.protobuf import json_format
 
 Read = TypeVar("Read")
 
@@ -23,6 +26,27 @@ def make_error(name: str, source: Any, index: int, reason: object) -> BrokenImag
     """
     words = " ".join(str(reason).split())[:300].removeprefix(f"{name}, image {index}: ")
     return BrokenImageError(f"{name}, image {index}: {words} ({_find_record(source, index)})")
+
+
+@contextlib.contextmanager
+def naming_damage(dataset: str, folder: str) -> Iterator[None]:
+    """Turns the errors of TFDS at a data set whose metadata are damaged or missing into one line.
+
+    Args:
+        dataset: its name.
+        folder: folder of the prepared data sets.
+
+    Raises:
+        ValueError: in the block, the metadata could not be read.
+    """
+    try:
+        yield
+    except (json_format.ParseError, KeyError) as error:
+        reason = " ".join(str(error.args[0]).split())[:300]
+        raise ValueError(
+            f"{dataset}: its folder in {folder} is incomplete or damaged ({reason}); move it away, and the same "
+            "command prepares the data set again"
+        ) from error
 
 
 def _find_record(source: Any, index: int) -> str:

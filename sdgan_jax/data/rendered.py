@@ -17,6 +17,7 @@ from tqdm import auto as tqdm
 import tfds_megn
 from sdgan_jax.config import Config
 from sdgan_jax.config.networks import NetworkConfig
+from sdgan_jax.data import broken
 from tfds_megn import remote_data, uv, workers
 from tfds_megn.data_dir import writing
 
@@ -63,7 +64,8 @@ def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = Non
         OSError: the data cannot be written there.
         ValueError: an image cannot be read.
     """
-    with writing(remote_data.local_folder(data_dir or None) or tfds.core.constants.DATA_DIR, DATA_DIR_FLAG):
+    folder = remote_data.local_folder(data_dir or None) or tfds.core.constants.DATA_DIR
+    with broken.naming_damage(dataset, str(folder)), writing(folder, DATA_DIR_FLAG):
         source: Sequence[Any] = tfds_megn.data_source(dataset, split, data_dir=data_dir or None)
     try:
         examples = source.__getitems__(range(len(source))[:count])  # type: ignore[attr-defined]

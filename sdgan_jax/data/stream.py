@@ -185,7 +185,7 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
 def _describe(source: Any) -> str:
     """Returns name, version and size of the data set, such as "megn/rendered_64/1.2.0: 8000 images, 70123456 bytes"."""
     split = source.dataset_info.splits[source.split]
-    return f"{source.dataset_info.full_name}: {split.num_examples} images, {split.num_bytes} bytes"
+    return f"{source.dataset_info.full_name}: {split.num_examples} images, {int(split.num_bytes)} bytes"
 
 
 def first_images(config: Config, count: int, split: str = "validation") -> Batch:
@@ -261,7 +261,7 @@ def _open(config: Config, split: str) -> Any:
     name, _, variant = config.dataset.partition("/")
     folder = os.path.expanduser(config.data_dir) or None
     manual_dir = config.manual_dir or None
-    with _explained(config):
+    with broken.naming_damage(config.dataset, str(folder or tfds.core.constants.DATA_DIR)), _explained(config):
         if name == "megn":
             source = tfds_megn.data_source(variant, split=split, data_dir=folder, manual_dir=manual_dir)
             source.decoders = _AS_STORED  # type: ignore[attr-defined]
@@ -273,7 +273,7 @@ def _open(config: Config, split: str) -> Any:
         prepared = builder.is_prepared()
     if builder.info.features:  # Before the preparation, which may take hours.
         _check_features(config, dict(builder.info.features))
-    with _explained(config):
+    with broken.naming_damage(config.dataset, str(folder or tfds.core.constants.DATA_DIR)), _explained(config):
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
         if not prepared:
             remote_data.publish(folder, builder.data_path)

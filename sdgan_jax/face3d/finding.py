@@ -52,6 +52,18 @@ _FRAMES = np.array([
 ])  # fmt: skip
 
 
+class Network(NamedTuple):
+    """A network, and the frames that it is shown.
+
+    Attributes:
+        predict: maps f32[N,size,size,3] in [-1, 1] to position maps f32[N,S,S,3] in pixels of these frames.
+        size: side of the frames in pixels.
+    """
+
+    predict: Predict
+    size: int = SIZE
+
+
 class Framing(NamedTuple):
     """Size and position of the faces in a network's training images.
 
@@ -105,7 +117,7 @@ def find_all(
     predict: Predict,
     layout: Layout,
     framing: Framing = MEGN,
-    glance: Predict | None = None,
+    glance: Network | None = None,
     most: int | None = None,
     enough: int | None = None,
 ) -> list[Found]:
@@ -123,12 +135,12 @@ def find_all(
     Returns:
         The faces whose score is below `THRESHOLD`, in the order of `choose`.
     """
-    levels, (height, width) = halvings(image), image.shape[:2]
+    levels, (height, width), exact = halvings(image), image.shape[:2], Network(predict)
     found: list[Found] = []
     enough = most if enough is None else enough
     for scales in (SCALES[:_LARGE], SCALES[_LARGE:]):
-        squares = _search(levels, pyramid(height, width, scales), predict, glance or predict, layout, framing)
-        maps = _predict([(levels, square, frame) for square in squares for frame in _FRAMES], predict)
+        squares = _search(levels, pyramid(height, width, scales), exact, glance or exact, layout, framing)
+        maps = _predict([(levels, square, frame) for square in squares for frame in _FRAMES], exact)
         candidates = [_score(levels, square, list(itertools.islice(maps, len(_FRAMES))), layout) for square in squares]
         found = choose([*found, *(one for one in candidates if one.score < THRESHOLD)], most)
         if enough is not None and len(found) >= enough:
@@ -167,12 +179,12 @@ def score_aligned(images: np.ndarray, predict: Predict, layout: Layout) -> np.nd
     """
     side = images.shape[1]
     square = np.array([0.5 * side - 0.5, 0.5 * side - 0.5, side])
-    maps = _predict([([image], square, frame) for image in images for frame in _FRAMES[:2]], predict)
+    maps = _predict([([image], square, frame) for image in images for frame in _FRAMES[:2]], Network(predict))
     return np.array([_score([image], square, list(itertools.islice(maps, 2)), layout).score for image in images])
 
 
 def _search(
-    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, glance: Predict, layout: Layout, framing: Framing
+    levels: list[np.ndarray], squares: np.ndarray, exact: Network, glance: Network, layout: Layout, framing: Framing
 ) -> np.ndarray:
     """Returns the squares f64[N,3] of the best candidates among these, framed as in training."""
     points = _steady_points(levels, squares, glance, layout, _SIMILAR, _GLANCED)
@@ -180,19 +192,19 @@ def _search(
         squares = frame_as_trained(points, framing)
         points = _predict_landmarks(levels, squares, _FRAMES[:1], glance, layout)[:, 0]
         points = points[_plausible(points, squares)]
-    points = _steady_points(levels, frame_as_trained(points, framing), predict, layout, _SAME, _UNSTEADY)
+    points = _steady_points(levels, frame_as_trained(points, framing), exact, layout, _SAME, _UNSTEADY)
     return frame_as_trained(points, framing)
 
 
 def _steady_points(
-    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, overlap: float, unsteady: float
+    levels: list[np.ndarray], squares: np.ndarray, network: Network, layout: Layout, overlap: float, unsteady: float
 ) -> np.ndarray:
     """Returns the plausible landmarks f32[N,68,2] in squares where two frames agree, the steadiest first.
 
     Two frames agree where their disagreement is below `unsteady`. Of those whose boxes have a larger share than
     `overlap` in common, the steadiest are returned.
     """
-    first, second = np.moveaxis(_predict_landmarks(levels, squares, _FRAMES[:2], predict, layout), 1, 0)
+    first, second = np.moveaxis(_predict_landmarks(levels, squares, _FRAMES[:2], network, layout), 1, 0)
     scores = _disagreement(first, second)
     here = np.flatnonzero(_plausible(first, squares) & (scores < unsteady))
     boxes = np.concatenate([first[here].min(1), first[here].max(1)], -1)
@@ -332,23 +344,23 @@ def _mean_face() -> np.ndarray:
 
 
 def _predict_landmarks(
-    levels: list[np.ndarray], squares: np.ndarray, frames: np.ndarray, predict: Predict, layout: Layout
+    levels: list[np.ndarray], squares: np.ndarray, frames: np.ndarray, network: Network, layout: Layout
 ) -> np.ndarray:
     """Predicts the landmarks f32[N,F,68,2], x and y in the photo, from each frame of each square."""
-    maps = _predict([(levels, square, frame) for square in squares for frame in frames], predict)
+    maps = _predict([(levels, square, frame) for square in squares for frame in frames], network)
     points = [_landmarks(one, layout)[:, :2] for one in maps]
     return np.array(points, np.float32).reshape(len(squares), len(frames), len(layout.landmarks), 2)
 
 
-def _predict(places: Sequence[Place], predict: Predict) -> Iterator[np.ndarray]:
+def _predict(places: Sequence[Place], network: Network) -> Iterator[np.ndarray]:
     """Yields the position map f32[S,S,3], in pixels of the photo, from each frame of a square, in their order."""
     for first in range(0, len(places), _BATCH):
         some = [(levels, _move(square, frame), frame[3]) for levels, square, frame in places[first : first + _BATCH]]
-        full = np.zeros((_BATCH, SIZE, SIZE, 3), np.float32)  # one shape: one compilation
+        full = np.zeros((_BATCH, network.size, network.size, 3), np.float32)  # one shape: one compilation
         for k, (levels, square, degrees) in enumerate(some):
-            full[k] = pictures.to_float(cut_frame(levels, square, degrees))
-        for found, (_, square, degrees) in zip(np.asarray(predict(full)), some, strict=False):
-            yield alignment.from_square(found, square, SIZE, degrees).astype(np.float32)
+            full[k] = pictures.to_float(cut_frame(levels, square, degrees, network.size))
+        for found, (_, square, degrees) in zip(np.asarray(network.predict(full)), some, strict=False):
+            yield alignment.from_square(found, square, network.size, degrees).astype(np.float32)
 
 
 def _move(square: np.ndarray, frame: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import cast
 
 import flax.linen as nn
 import jax
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdgan_jax.config import GeneratorConfig
-from sdgan_jax.nets import resample
+from sdgan_jax.nets import backend, resample
 from sdgan_jax.nets.layers import (
     AdaIN,
     EqualConv,
@@ -163,9 +164,24 @@ class Synthesis(nn.Module):
         if isinstance(noise, str):
             return [noise] * len(sizes)
         ends = np.cumsum([size * size for size in sizes])
-        pixels = jax.vmap(lambda key: jax.random.normal(key, (int(ends[-1]),)))(noise)  # [N, pixels of all layers]
+        pixels = _draw_once(noise, int(ends[-1]))  # [N, pixels of all layers]
         parts = jnp.split(pixels, ends[:-1], axis=1)
         return [part.reshape(-1, size, size, 1) for part, size in zip(parts, sizes, strict=True)]
+
+
+def _draw_once(keys: jax.Array, count: int) -> jax.Array:
+    """Draws f32[N,count] from N(0, 1) by keys [N], and stores the result.
+
+    XLA would otherwise draw the noise anew in each layer that reads it, forward and backward: a tenth of a training
+    step's instructions. Its CPU backend removes an optimisation barrier before fusion, but does not fuse across a loop.
+    """
+
+    def draw(key: jax.Array) -> jax.Array:
+        return jax.random.normal(key, (count,))
+
+    if backend.name() == "cpu":
+        return cast(jax.Array, jax.lax.map(draw, keys))
+    return cast(jax.Array, jax.lax.optimization_barrier(jax.vmap(draw)(keys)))
 
 
 class Generator(nn.Module):

@@ -5,10 +5,11 @@ XLA's CPU backend runs several natural forms 20 to 80 times slower than necessar
 The forms used here avoid them:
 
 * On CPU, layers with enough channels to pay for the transforms use the Winograd forms of `winograd`.
-* All other convolutions have stride 1. Their derivatives of any order are again stride-1 convolutions and matrix
+* All other convolutions on CPU have stride 1. Their derivatives of any order are again stride-1 convolutions and matrix
   products (`_correlate` and `_kernel_gradient`, each the derivative of the other).
-* The plain form of a resampling 3×3 convolution of StyleGAN2 is a 2×2 convolution at the low resolution whose channels
-  hold the four phases (depth-to-space going up, space-to-depth going down).
+* The plain form of a resampling 3×3 convolution of StyleGAN2 on CPU is a 2×2 convolution at the low resolution whose
+  channels hold the four phases (depth-to-space going up, space-to-depth going down). On GPU and TPU it is XLA's own,
+  with `lhs_dilation` or stride 2: 9 products for each pixel and pair of channels instead of 16.
 * The FIR filter [1,3,3,1] is a sum of shifted arrays.
 
 docs/performance.md lists the alternatives that were measured. Kernels are HWIO, images NHWC.
@@ -84,7 +85,12 @@ def convolve_up(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def convolve_up_plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Computes `convolve_up` in the plain form."""
+    """Computes `convolve_up` without Winograd's transforms: on CPU by phases, elsewhere by XLA's `lhs_dilation`."""
+    if backend.name() != "cpu":
+        x = jax.lax.conv_general_dilated(
+            x, kernel[::-1, ::-1], (1, 1), ((2, 2), (2, 2)), lhs_dilation=(2, 2), dimension_numbers=_LAYOUT
+        )
+        return _filter(x, (1, 1), gain=2.0)
     c, d = kernel.shape[2:]
     # Output 2m + p of one axis is x[m-1] kernel[2+p] + x[m] kernel[p], with kernel[3] = 0.
     taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0))).reshape(2, 2, 2, 2, c, d)[::-1, :, ::-1]
@@ -110,7 +116,10 @@ def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def convolve_down_plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Computes `convolve_down` in the plain form."""
+    """Computes `convolve_down` without Winograd's transforms: on CPU by phases, elsewhere by XLA's stride 2."""
+    if backend.name() != "cpu":
+        x = _filter(x, (2, 2), gain=1.0)
+        return jax.lax.conv_general_dilated(x, kernel, (2, 2), ((0, 0), (0, 0)), dimension_numbers=_LAYOUT)
     x = _filter(x, (2, 3), gain=1.0)  # one row and one column more than needed, to make pairs
     return _correlate(_space_to_depth(x), _pair_taps(jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))), (0, 0))
 

@@ -225,6 +225,8 @@ class PhotoResults:
                     "or give another --out"
                 )
             for row in csv.DictReader(io.StringIO(text, newline="")):
+                if None in row or None in row.values():  # more or fewer cells than columns
+                    raise csv.Error
                 rows[row["file"]].append(row)
         except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:
             raise ValueError(f"{printable(path)} is no manifest that can be read; move it away") from error

@@ -113,7 +113,9 @@ class PositionNetwork:
 
     def make_find(self) -> finding.Find:
         """Returns the compiled search for the faces in a photo, see `finding.find_all`."""
-        predict, glance = jax.jit(self), jax.jit(self.single_pass)
+        predict = jax.jit(self)
+        # The many frames of the first search are cut at the network's own size.
+        glance = finding.Network(jax.jit(self.single_pass), self.net.size)
         layout, framing = self.uv_layout, self.framing
         return functools.partial(finding.find_all, predict=predict, layout=layout, framing=framing, glance=glance)
 

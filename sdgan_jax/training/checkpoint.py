@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -16,11 +17,11 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from sdgan_jax import outputs
-from sdgan_jax.pretrained import archive, directories
+from sdgan_jax.pretrained import directories
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import positions
 from sdgan_jax.training import workdir as workdir_lib
-from sdgan_jax.training.checksums import examine
+from sdgan_jax.training.checksums import check_arrays, examine
 from sdgan_jax.training.positions import Positioned
 from tfds_megn import data_dir
 
@@ -302,14 +303,16 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
         **options: further options of the manager.
     """
     here = jax.process_index()
+    _check_scores(epath.Path(workdir) / directories.CHECKPOINTS)
     processes = ocp.options.MultiprocessingOptions(
         primary_host=here if alone else 0,
         active_processes={here} if alone and jax.process_count() > 1 else None,
         barrier_sync_key_prefix=f"process_{here}" if alone else None,
     )
     place = epath.Path(workdir)
+    folder = (place if outputs.is_remote(place) else place.resolve()) / directories.CHECKPOINTS
     return ocp.CheckpointManager(
-        (place if outputs.is_remote(place) else place.resolve()) / directories.CHECKPOINTS,
+        folder,
         item_handlers={
             "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=processes),
             "data": ocp.JsonCheckpointHandler(multiprocessing_options=processes),
@@ -318,6 +321,18 @@ def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.C
             best_fn=_score, best_mode="max", multiprocessing_options=processes, **options
         ),
     )
+
+
+def _check_scores(folder: epath.Path) -> None:
+    """Raises `DamagedError` when the score of a checkpoint cannot be read: Orbax reads all of them when it starts."""
+    for step in folder.iterdir() if folder.exists() else ():
+        file = step / "metrics" / "metrics"
+        if step.name.isdecimal() and file.exists():
+            try:
+                if not isinstance(_score(json.loads(file.read_bytes())), int | float):
+                    raise TypeError
+            except (ValueError, KeyError, TypeError) as error:
+                raise DamagedError(f"{file} is damaged; move {step} away, and an earlier one is used") from error
 
 
 def _score(metrics: dict[str, float | None]) -> float:
@@ -344,7 +359,7 @@ def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool
         saved = manager.item_metadata(step)["state"]
         if saved is None:
             raise OSError("it contains no state")
-    _check_arrays(folder, saved.tree, target, partial)
+    check_arrays(folder, saved.tree, target, partial)
     shardings = ocp.checkpoint_utils.construct_restore_args(target)
     items = {
         "state": ocp.args.PyTreeRestore(target, restore_args=shardings, partial_restore=partial),
@@ -370,21 +385,3 @@ def _naming(folder: epath.Path) -> Iterator[None]:
         yield
     except Exception as error:  # TensorStore, zstd and JSON have types of their own
         raise DamagedError(f"{folder} is damaged: {' '.join(str(error).split())[:200]}") from error
-
-
-def _check_arrays(folder: epath.Path, saved: Tree, wanted: Tree, partial: bool) -> None:
-    """Compares names, shapes and dtypes: Orbax's own messages name no array, and it casts dtypes silently."""
-    old, new = _types(saved), _types(wanted)
-    wrong = [
-        f"{name} is {old.get(name, 'missing')}, expected {kind}" for name, kind in new.items() if old.get(name) != kind
-    ]
-    if not partial:
-        wrong += [f"{name} is not expected" for name in old if name not in new]
-    if wrong:
-        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(f"{folder} does not fit the config: {'; '.join(wrong[:3])}{more}")
-
-
-def _types(tree: Tree) -> dict[str, str]:
-    """Returns the type of each array, such as "float32[8,8]", by its name."""
-    return {k: f"{x.dtype}[{','.join(map(str, x.shape))}]" for k, x in archive.flatten(tree).items()}

@@ -1,4 +1,4 @@
-"""Checks of the arrays of a checkpoint: checksums, and whether all numbers are finite.
+"""Checks of the arrays of a checkpoint: checksums, whether all numbers are finite, and names and shapes.
 
 By the checksums a checkpoint is recognised that is not read as it was saved: the compression of checkpoints reports no
 flipped bit in a file of numbers.
@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
 from sdgan_jax.pretrained import archive
 from sdgan_jax.pretrained.archive import Tree
@@ -40,6 +41,34 @@ def finite(state: Tree) -> dict[str, Any]:
 def examine(state: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns `checksums` and `finite` of a state."""
     return checksums(state), finite(state)
+
+
+def check_arrays(folder: epath.Path, saved: Tree, wanted: Tree, partial: bool) -> None:
+    """Compares names, shapes and dtypes: Orbax's own messages name no array, and it casts dtypes silently.
+
+    Args:
+        folder: the checkpoint, for the message.
+        saved: its arrays.
+        wanted: the expected arrays.
+        partial: whether it may have others too.
+
+    Raises:
+        ValueError: they differ; some are named.
+    """
+    old, new = _types(saved), _types(wanted)
+    wrong = [
+        f"{name} is {old.get(name, 'missing')}, expected {kind}" for name, kind in new.items() if old.get(name) != kind
+    ]
+    if not partial:
+        wrong += [f"{name} is not expected" for name in old if name not in new]
+    if wrong:
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(f"{folder} does not fit the config: {'; '.join(wrong[:3])}{more}")
+
+
+def _types(tree: Tree) -> dict[str, str]:
+    """Returns the type of each array, such as "float32[8,8]", by its name."""
+    return {k: f"{x.dtype}[{','.join(map(str, x.shape))}]" for k, x in archive.flatten(tree).items()}
 
 
 def _is_finite(array: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -42,7 +43,7 @@ class TensorBoard:
         import tensorboardX  # not at the top: it imports torch where that is installed, which takes seconds
 
         self._events: tensorboardX.SummaryWriter = tensorboardX.SummaryWriter(
-            str(workdir), purge_step=done + 1, flush_secs=10
+            str(workdir), purge_step=done + 1, max_queue=1000, flush_secs=10
         )
         text = config_lib.to_json(config).replace("\n", "\n    ")  # indented text is shown as it is
         self._events.add_text("config", f"    {text}", done)
@@ -50,15 +51,27 @@ class TensorBoard:
     def write_numbers(self, numbers: dict[str, float]) -> None:
         """Writes each number as a scalar of its name."""
         for name, value in numbers.items():
-            self._events.add_scalar(name, value, numbers["step"])
+            if self._is_alive():
+                self._events.add_scalar(name, value, numbers["step"])
 
     def write_sheet(self, step: int, name: str, sheet: np.ndarray) -> None:
         """Writes a picture u8[H,W,3]."""
-        self._events.add_image(name, sheet, step, dataformats="HWC")
+        if self._is_alive():
+            self._events.add_image(name, sheet, step, dataformats="HWC")
 
     def close(self) -> None:
         """Closes the file."""
-        self._events.close()
+        if self._is_alive():
+            with contextlib.suppress(OSError):  # a full disk, which ends the training by itself
+                self._events.close()
+
+    def _is_alive(self) -> bool:
+        """Returns whether the thread that writes the file lives.
+
+        A full disk ends it; whoever fills its queue then waits for ever.
+        """
+        worker = self._events.file_writer.event_writer._worker
+        return worker is not None and worker.is_alive()
 
 
 class WeightsAndBiases:
@@ -91,9 +104,10 @@ class WeightsAndBiases:
                 settings=wandb.Settings(console="off"),  # the progress bar stays on the terminal
             )
         except wandb.Error as error:
+            reason = " ".join(str(error).split()).rstrip(".")
             raise RuntimeError(
-                f"--config.wandb={config.wandb}: {' '.join(str(error).split())}; log in by `wandb login`, or set "
-                "WANDB_MODE=offline and upload by `wandb sync` later"
+                f"--config.wandb={config.wandb}: {reason}; log in by `wandb login`, or set WANDB_MODE=offline and "
+                "upload by `wandb sync` later"
             ) from error
 
     def write_numbers(self, numbers: dict[str, float]) -> None:

@@ -107,7 +107,7 @@ def run(what: Run, workdir: epath.PathLike) -> State:
     Raises:
         FloatingPointError: a loss or the state is NaN or infinite; the last checkpoint stays.
         KeyboardInterrupt: Ctrl-C or SIGTERM came, and the state is saved.
-        RuntimeError: the disk is full; the earlier checkpoints stay.
+        RuntimeError, OSError: the disk is full, or the workdir is gone; the earlier checkpoints stay.
         ValueError: the workdir or the devices do not fit the config, or another process trains in the workdir, or more
             images cannot be read than `batches.max_skipped`.
     """
@@ -115,15 +115,21 @@ def run(what: Run, workdir: epath.PathLike) -> State:
     mesh = sharding.make_mesh(config.batch_size)
     most = config.rollbacks if what.reseed else 0
     with (
-        workdir_lib.Lock(workdir),
+        workdir_lib.Lock(workdir) as lock,
         checkpoint.Checkpoints(workdir, config) as checkpoints,
         Journal(workdir, config, what.headline) as journal,
-        _stop_asked() as stop,
+        _stop_asked() as asked,
     ):
+
+        def stop() -> bool:
+            lock.check()
+            return asked()
+
         count = rollbacks.read(workdir)
         while True:
             try:
-                return _train(what, mesh, checkpoints, journal, stop, count)
+                with _ending_at_once(checkpoints) as begun:
+                    return _train(what, mesh, checkpoints, journal, stop, begun, count)
             except FloatingPointError as error:
                 latest = checkpoints.latest_step
                 kept = "there is no checkpoint yet" if latest is None else f"the checkpoint of step {latest} is kept"
@@ -142,9 +148,10 @@ def _train(
     checkpoints: checkpoint.Checkpoints,
     journal: Journal,
     stop: Callable[[], bool],
+    begun: Callable[[], None],
     rolled_back: int,
 ) -> State:
-    """Trains from the newest checkpoint to the end; arguments, result and errors are those of `run`."""
+    """Trains from the newest checkpoint to the end, and calls `begun` after the first step; see `run`."""
     config, batches = what.config, what.batches
     step = sharding.map_step(what.reseed(rolled_back) if what.reseed and rolled_back else what.step, mesh)
     state = _first_state(what, mesh, checkpoints, journal)
@@ -158,6 +165,7 @@ def _train(
             batch = what.put(next(batches), mesh)
             journal.receive()
             state, metrics = step(state, batch)
+        begun()
         pending.append(metrics)
         if len(pending) >= IN_FLIGHT:
             jax.block_until_ready(pending[-IN_FLIGHT])
@@ -247,6 +255,14 @@ def _means(pending: list[Metrics], done: int) -> dict[str, float]:
                 raise FloatingPointError(f"{name} is {value} at step {done - len(fetched) + index + 1}")
     table = {name: np.stack([metrics[name] for metrics in fetched]) for name in fetched[0]}  # [steps,2]
     return {name: float(v[:, 0].sum() / v[:, 1].sum()) for name, v in table.items() if v[:, 1].sum()}
+
+
+def _ending_at_once(checkpoints: checkpoint.Checkpoints) -> contextlib.AbstractContextManager[Callable[[], None]]:
+    """Lets a signal end the process before the first step, which compiles for minutes; there is nothing to save yet."""
+    if jax.distributed.is_initialized():  # the processes end together
+        return contextlib.nullcontext(lambda: None)
+    step = checkpoints.latest_step or 0
+    return interrupts.ending_at_once(f"stopped before the first step; the same command starts from step {step}")
 
 
 def _stop_asked() -> contextlib.AbstractContextManager[Callable[[], bool]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -20,6 +22,7 @@ from sdgan_jax import config as config_lib
 from sdgan_jax import outputs
 from sdgan_jax.config import Kind
 from sdgan_jax.pretrained import directories
+from tfds_megn import data_dir
 
 LOCK = "lock"
 
@@ -51,11 +54,19 @@ def check_config(workdir: epath.PathLike, config: Any) -> None:
 
     Raises:
         ValueError: the workdir has a `config.json` of another kind, or one that differs in more than `RESUMABLE`; the
-            fields are named. Or the workdir is in S3, which Orbax does not write to.
+            fields are named. Or it has checkpoints without a `config.json`. Or it is in S3, which Orbax does not write
+            to.
     """
     if os.fspath(workdir).startswith("s3://"):
         raise ValueError(f"{workdir}: checkpoints are saved to local folders and gs:// only; give another --workdir")
-    if (epath.Path(workdir) / directories.CONFIG).exists():
+    saved = epath.Path(workdir) / directories.CHECKPOINTS
+    if not (epath.Path(workdir) / directories.CONFIG).exists():
+        if saved.exists() and any(path.name.isdecimal() for path in saved.iterdir()):
+            raise ValueError(
+                f"{workdir} has checkpoints, but no {directories.CONFIG}, which says what they are of; put it back to "
+                "resume, or give another --workdir to start a new run"
+            )
+    else:
         fields = [
             f"{name} was {old!r} and is {new!r}"
             for name, old, new in _differences(load_config(workdir, type(config)), config)
@@ -104,7 +115,8 @@ def load_config(workdir: epath.PathLike, kind: type[Kind]) -> Kind:
 class Lock:
     """Locks a local workdir until the run ends; the first process of a run holds the lock.
 
-    The operating system releases the lock of a process that dies. Remote workdirs are not locked.
+    The operating system releases the lock of a process that dies. Remote workdirs are not locked. An error that ends
+    the block is explained where its cause is the workdir: a full disk, or a folder that is gone.
     """
 
     def __init__(self, workdir: epath.PathLike):
@@ -112,8 +124,11 @@ class Lock:
 
         Raises:
             ValueError: another run has the lock; the message names its process.
+            OSError: the workdir cannot be written.
         """
+        self._folder = epath.Path(workdir)
         self._file: TextIO | None = None
+        self._place: tuple[int, int] | None = None
         owner = None
         if jax.process_index() == 0 and "://" not in os.fspath(workdir):
             owner = self._take(epath.Path(workdir))
@@ -128,8 +143,13 @@ class Lock:
 
     def _take(self, folder: epath.Path) -> str | None:
         """Takes the lock and returns None, or returns the text of the lock file about the process that has it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "a+")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = open(folder / LOCK, "a+")
+        except OSError as error:
+            reason = f"cannot be written ({error.strerror}); give another --workdir"
+            raise OSError(error.errno, reason, os.fspath(folder)) from error
+        self._place = _identity(folder)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -139,21 +159,46 @@ class Lock:
         except OSError:  # a file system without locks
             file.close()
             return None
-        file.truncate(0)
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        file.write(json.dumps(owner) + "\n")
-        file.flush()
+        with contextlib.suppress(OSError):  # on a full disk it is locked all the same
+            file.truncate(0)
+            os.write(file.fileno(), (json.dumps(owner) + "\n").encode())
         self._file = file
         return None
+
+    def check(self) -> None:
+        """Raises `OSError` when the folder that was locked is no longer at its path: it was removed or unmounted."""
+        if self._place is not None and _identity(self._folder) != self._place:
+            raise OSError(
+                errno.ENOENT,
+                "the folder of this run is gone (removed, moved or unmounted); bring it back and run the same command "
+                "again, which resumes from the last checkpoint",
+                os.fspath(self._folder),
+            )
 
     def __enter__(self) -> Lock:
         """Returns itself."""
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *rest: object) -> None:
         """Releases the lock; the file stays, so that no two processes lock different ones."""
         if self._file is not None:
             self._file.close()
+        if isinstance(error, Exception):
+            self.check()
+        if isinstance(error, OSError) and error.errno in data_dir.FULL:
+            free = data_dir.describe_free_space(self._folder)
+            reason = f"{data_dir.FULL[error.errno]} ({free}); make room and run the same command again, which resumes"
+            raise OSError(error.errno, reason, os.fspath(error.filename or self._folder)) from error
+
+
+def _identity(folder: epath.Path) -> tuple[int, int] | None:
+    """Returns device and number of a local folder, None where there is none."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _describe_owner(text: str) -> str:

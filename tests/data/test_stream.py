@@ -1,5 +1,6 @@
 import copy
 import io
+import json
 import pathlib
 import shutil
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from sdgan_jax import config as config_lib
 from sdgan_jax.data import stream
+from tests.data import damage
 
 NAMES = ("none", "mask", "beard")
 TRAIN, VALIDATION = 11, 3
@@ -304,17 +306,11 @@ def test_a_broken_image_is_named_in_one_line(config):
 
 
 def broken_copy(config, folder, records):
-    """Copies the tiny faces, and flips a bit in some records of the training split; returns the config of the copy."""
-    stored = stream.Examples(config, "train").source
-    root = pathlib.Path(shutil.copytree(config.data_dir, folder / "copy"))
-    (file,) = root.rglob("tiny_faces-train.array_record*")
-    whole = file.read_bytes()
-    bits = bytearray(whole)
-    for record in records:
-        image = stored[record]["image"]
-        bits[whole.index(image[8:]) + len(image) // 2] ^= 4
-    file.write_bytes(bits)
-    return changed(config, data_dir=str(root))
+    """Copies the tiny faces, and damages some records of the training split; returns the config of the copy."""
+    stream.Examples(config, "train")  # prepares them
+    copied = changed(config, data_dir=str(shutil.copytree(config.data_dir, folder / "copy")))
+    damage.flip_bits(copied, records)
+    return copied
 
 
 def replaced(config, seen, records):
@@ -381,6 +377,26 @@ def test_sheets_leave_broken_images_out(config, tmp_path):
     damaged = broken_copy(config, tmp_path, (0,))
     seen, whole = (numbers([stream.first_images(c, TRAIN + VALIDATION)]) for c in (damaged, config))
     assert seen == whole[:VALIDATION] + whole[VALIDATION + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("", "Expecting value"), ('{"name": ', "Expecting value"), (None, "has not been generated")]
+)
+def test_a_folder_that_was_written_by_halves_is_named(config, tmp_path, text, reason):
+    damaged = broken_copy(config, tmp_path, ())
+    (file,) = (tmp_path / "copy").rglob("tiny_faces/1.0.0/dataset_info.json")
+    file.unlink() if text is None else file.write_text(text)
+    words = rf"^tiny_faces: its folder in {tmp_path}/copy is incomplete or damaged \(.*{reason}.*; move it away, and"
+    with pytest.raises(ValueError, match=words) as raised:
+        stream.train_iterator(damaged)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_data_set_is_described_by_version_and_exact_size(config):
+    iterator = stream.train_iterator(config)
+    (file,) = pathlib.Path(config.data_dir).rglob("tiny_faces/1.0.0/dataset_info.json")
+    splits = {split["name"]: split for split in json.loads(file.read_text())["splits"]}
+    assert iterator.dataset == f"tiny_faces/1.0.0: {TRAIN} images, {splits['train']['numBytes']} bytes"
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from sdgan_jax.config import Config
 from sdgan_jax.training import checkpoint
 from sdgan_jax.training import workdir as workdir_lib
+from tests.data import damage
 from tests.end_to_end import preset
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -75,6 +76,28 @@ def test_a_second_run_in_the_workdir_is_refused_by_every_process(tmp_path):
         printed = train(tmp_path / "run", 2, 2, "--noevaluate", f"--config.data_dir={tmp_path / 'data'}", code=1)
     for text in printed:
         assert f"error: {tmp_path / 'run'} is in use by another run (" in text
+
+
+@pytest.mark.slow
+def test_broken_images_are_counted_over_all_processes(tmp_path):
+    config = preset.get_config()
+    config.data_dir = str(tmp_path / "data")
+    damage.flip_bits(config, (3, 4, 30))  # the data set is prepared first
+    flags = ["--noevaluate", f"--config.data_dir={config.data_dir}"]
+    records = []
+    for processes in (1, 2):
+        printed = train(tmp_path / str(processes), 5, processes, *flags)
+        left_out = re.findall(r"left out, .* image (\d+):", "".join(printed))
+        assert {int(number) for number in left_out} == {3, 4, 30}
+        lines = (tmp_path / str(processes) / "metrics.jsonl").read_text().splitlines()
+        records.append([json.loads(line) for line in lines])
+    for one, two in zip(*records, strict=True):
+        assert one.get("skipped") == two.get("skipped")
+        assert one["l_adv_d"] == pytest.approx(two["l_adv_d"], abs=1e-5)
+    assert records[0][-1]["skipped"] == 3
+    printed = train(tmp_path / "refused", 5, 2, *flags, "--config.max_skipped=2", code=1)
+    for text in printed:
+        assert "error: 3 images cannot be read, and config.max_skipped is 2" in text
 
 
 RENDERED = """

@@ -53,7 +53,8 @@ def test_a_damaged_program_is_compiled_again(tmp_path):
     start(XDG_CACHE_HOME=str(tmp_path))
     for path in (tmp_path / "sdgan_jax" / "compiled").rglob("*-cache"):
         path.write_bytes(path.read_bytes()[:20])
-    assert start(XDG_CACHE_HOME=str(tmp_path))[0] == "9.0"
+    assert start(XDG_CACHE_HOME=str(tmp_path)) == ["9.0", "False"]
+    assert start(XDG_CACHE_HOME=str(tmp_path)) == ["9.0", "True"]  # it was replaced
 
 
 def test_files_that_were_read_least_recently_are_removed_first(tmp_path):

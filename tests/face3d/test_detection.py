@@ -51,3 +51,4 @@ def test_of_overlapping_boxes_the_best_remains():
     parts = np.array([[0, 0, 10, 10], [4, 4, 8, 8], [8, 0, 12, 4]], np.float32)  # the second inside, half of the third
     assert detection.suppress(parts, np.array([0.9, 0.8, 0.7])) == [0, 1, 2]
     assert detection.suppress(parts, np.array([0.9, 0.8, 0.7]), inside=0.6) == [0, 2]
+    assert detection.suppress(parts, np.array([0.9, 0.8, 0.7]), known=1) == [0, 2]

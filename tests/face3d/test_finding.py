@@ -153,7 +153,7 @@ def test_each_frame_shows_the_same_place():
     photo = np.zeros((200, 220, 3), np.uint8)
     photo[98:103, 58:63, 0], photo[98:103, 158:163, 2] = 255, 255
     square = np.array([110.0, 104.0, 180.0])
-    maps = list(finding._predict([([photo], square, frame) for frame in finding._FRAMES], between))
+    maps = list(finding._predict([([photo], square, frame) for frame in finding._FRAMES], finding.Network(between)))
     truth = LAYOUT.head * 47 + [110, 100, 0]
     assert len(maps) == len(finding._FRAMES)
     for one in maps:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sdgan_jax.face3d import layout, mesh, mesh_finding
+from sdgan_jax.face3d import finding, layout, mesh, mesh_finding
 
 MEGN = layout.megn(64)
 
@@ -171,3 +171,58 @@ def test_no_more_is_searched_where_there_are_enough_faces():
     image = photo(800, 800, 100, 100, 400)
     assert len(mesh_finding.find_all(image, counted, inspect(), head_at, most=1)) == 1 and len(calls) == 1
     assert len(mesh_finding.find_all(image, counted, inspect(), head_at)) == 1 and len(calls) > 5
+
+
+def test_windows_of_one_copy_show_what_single_cuts_do():
+    """In a smooth picture of 601 x 803 pixels, each frame is the cut of the square that it stands for."""
+    y, x = np.mgrid[:601, :803]
+    image = np.stack([255 * x / 802, 255 * y / 600, 127 + 100 * np.sin(x / 40) * np.cos(y / 50)], -1).astype(np.uint8)
+    levels = finding.halvings(image)
+    squares = finding.pyramid(601, 803, (151 / 601,), 0.65)
+    frames, places = mesh_finding._cut_all(levels, squares, 0.0)
+    assert len(frames) == len(squares) == len(places) and np.abs(places - squares).max() < 1.3
+    for frame, place in zip(frames, places, strict=True):
+        np.testing.assert_allclose(frame, finding.cut_frame(levels, place, size=128), atol=3)
+
+
+def test_plain_squares_and_those_within_a_face_are_not_looked_at():
+    frames = np.random.default_rng(0).integers(0, 255, (4, 128, 128, 3)).astype(np.uint8)
+    frames[1] = 90 + np.arange(128)[:, None] // 32  # brightness of 90 to 93
+    squares = np.array([[50.0, 50, 40], [50, 50, 40], [200, 200, 40], [220, 200, 40]])
+    face = np.array([[175.0, 175, 225, 225]])
+    seen = mesh_finding._may_show_others(frames, squares, face)
+    np.testing.assert_array_equal(seen, [True, False, False, True])
+    assert mesh_finding._may_show_others(frames, squares, np.zeros((0, 4))).tolist() == [True, False, True, True]
+
+
+def test_of_a_known_face_no_part_is_looked_at_again():
+    """A bright square in a bright ring: the detector sees the ring in the whole photo, the square in smaller ones."""
+    image = photo(800, 800, 150, 150, 420)
+    image[160:560, 160:560] = 0
+    image[300:360, 300:360] = 255
+    looked = []
+
+    def run(frame, region):
+        looked.append(region)
+        return inspect()(frame, region)
+
+    assert len(mesh_finding.find_all(image, see_each, run, head_at)) == 1
+    assert len(looked) == 1
+
+
+def test_dark_photos_are_searched_again_with_more_light():
+    """The detector sees squares brighter than three quarters; this one has a brightness of 20 of 255 on black."""
+    dark = photo(300, 300, 100, 120, 90) // 255 * 20
+    (found,) = mesh_finding.find_all(dark, see_bright, inspect(), head_at)
+    (bright,) = mesh_finding.find_all(photo(300, 300, 100, 120, 90), see_bright, inspect(), head_at)
+    np.testing.assert_allclose(found.box, bright.box, atol=1)
+    # A photo that is not dark is not searched again.
+    assert mesh_finding.find_all(photo(300, 300, 100, 120, 90) // 255 * 100, see_bright, inspect(), head_at) == []
+
+
+def test_light_is_added_by_a_power_of_the_share_of_the_brightest():
+    image = np.full((10, 10, 3), 10, np.uint8)
+    image[:5, :, 1] = 40
+    light = mesh_finding.lightened(image)
+    np.testing.assert_allclose(light[0, 0], [255 * 0.25**0.6, 255, 255 * 0.25**0.6], atol=1)
+    assert mesh_finding.lightened(image + 60) is None and mesh_finding.lightened(0 * image) is None

@@ -54,6 +54,17 @@ def test_cells_beyond_the_small_window_are_drawn_whole():
     np.testing.assert_array_equal(drawn.covered, (X >= 5) & (X <= 37) & (Y >= 2) & (Y <= 38))
 
 
+def test_rounds_leave_no_cell_and_no_sample_out(monkeypatch):
+    """A hundred cells and samples at once, which divide neither 3,969 cells nor the samples, draw the same."""
+    points = sphere(GRID, np.pi, 20.0, (23.3, 24.1, 3.0))[0]
+    whole = draw(points)
+    monkeypatch.setattr(raster, "_AT_ONCE", 100)
+    parts = jax.jit(lambda surface: raster.rasterise(surface, SIDE, SIDE, 2, None, 8))(points)
+    for one, other in ((whole.covered, parts.covered), (whole.depth, parts.depth)):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(whole.uv[whole.covered], np.asarray(parts.uv)[whole.covered])
+
+
 def test_of_crossing_sheets_the_nearer_is_seen():
     one, other = (plane(GRID, GRID, 4.0, 4.0, 44.0, 44.0) for _ in range(2))
     one[..., 2], other[..., 2] = one[..., 0] - 20, 20 - other[..., 0]

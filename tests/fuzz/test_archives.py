@@ -140,7 +140,7 @@ def test_a_network_directory(tmp_path, kind, folder, read):
 
 
 class Batches:
-    position = 0
+    position, skipped, dataset = 0, (), "faces"
 
 
 @functools.cache

@@ -23,6 +23,7 @@ from tests.fuzz.limits import Tally, cases
 from tests.fuzz.mutations import changed_json, damaged, damaged_chunks, damaged_members
 from tfds_megn import label_table, photo_folder, photo_record, photos
 
+MEBIBYTES = 1536  # twelve bytes for each of the 134 million pixels that a photo may have
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "TGA", "ICO", "JPEG2000", "PCX", "SGI", "DDS", "ICNS")
 
 
@@ -68,7 +69,7 @@ def bomb(width, height, kind=b"IDAT"):
 
 
 def test_pictures():
-    with Tally("photos") as tally:
+    with Tally("photos", MEBIBYTES) as tally:
 
         @cases(120, 120)
         @hypothesis.given(damaged(*PICTURES) | damaged_chunks(*PNGS))
@@ -80,7 +81,7 @@ def test_pictures():
 
 def test_bombs():
     """A PNG that claims more pixels than are read, texts that unpack to megabytes, and images that are cut off."""
-    with Tally("bombs") as tally:
+    with Tally("bombs", MEBIBYTES) as tally:
         for width, height in ((2**31 - 1, 2**31 - 1), (60_000, 60_000), (2**27, 1), (5_000, 5_000)):
             for kind in (b"IDAT", b"zTXt", b"iCCP"):
                 read = functools.partial(photos.read_picture, bomb(width, height, kind), "x.png")
@@ -89,7 +90,7 @@ def test_bombs():
 
 
 def test_textures():
-    with Tally("textures") as tally:
+    with Tally("textures", MEBIBYTES) as tally:
 
         @cases(10, 20)
         @hypothesis.given(damaged(*PICTURES))
@@ -121,7 +122,7 @@ def test_collections(tmp_path):
         for photo in photo_folder.scan(place).photos:
             photo_folder.convert_photo((photo, 32))
 
-    with Tally("zips of photos") as tally:
+    with Tally("zips of photos", MEBIBYTES) as tally:
 
         @cases(10, 20)
         @hypothesis.given(damaged(*collection()) | damaged_members(*collection()))

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sdgan_jax.benchmark import hlo
 from sdgan_jax.config import GeneratorConfig
+from sdgan_jax.nets import backend
 from sdgan_jax.nets.generator import Generator, Mapping, Synthesis
 from tests.nets import scipy_convolutions
 from tests.nets.random_arrays import distance, noise, weights
@@ -83,6 +85,25 @@ def test_noise_of_a_key_is_one_normal_draw_for_all_layers_of_its_sample():
     assert [part.shape for part in parts] == [(2, size, size, 1) for size in (4, 8, 8, 16, 16)]
     expected = jax.random.normal(keys[1], (16 + 2 * 64 + 2 * 256,))
     np.testing.assert_array_equal(np.concatenate([part[1].reshape(-1) for part in parts]), expected)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+def test_noise_is_the_same_in_the_form_of_every_platform(platform):
+    net, variables = make()
+    keys = jax.random.split(jax.random.key(0), 3)
+    with backend.compiling_for(platform):
+        parts = net.bind(variables)._noises(keys)
+    expected = [jax.random.normal(key, (16 + 2 * 64 + 2 * 256,)) for key in keys]
+    np.testing.assert_array_equal(np.concatenate([part.reshape(3, -1) for part in parts], 1), expected)
+
+
+def test_noise_is_drawn_once_for_all_layers_and_both_passes(synthesis):
+    """The inverse error function that makes normal numbers is computed in one kernel, not in each that reads noise."""
+    net, variables, w_plus = Synthesis(GeneratorConfig(6, 1, 0.01, 64, 8), resolution=8), *synthesis[1:]
+    keys = jax.random.split(jax.random.key(0), 2)
+    loss = jax.grad(lambda w: jnp.square(net.apply(variables, w, keys)[-1]).sum())
+    program = hlo.Program(jax.jit(loss).lower(w_plus).compile().as_text())
+    assert len({one.computation for one in program.instructions if "erf_inv" in one.scope}) == 1
 
 
 def test_generator_maps_then_synthesises():

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sdgan_jax.benchmark import hlo
 from sdgan_jax.nets import resample
 from tests.nets import derivatives
 from tests.nets import scipy_convolutions as expected
@@ -34,15 +35,27 @@ def test_convolve_at_stride_2_keeps_every_other_pixel(size):
 
 
 @pytest.mark.parametrize("size", [(6, 4), (5, 4)])
-def test_convolve_up_is_transposed_convolution_then_filter(size):
+def test_convolve_up_is_transposed_convolution_then_filter(backend, size):
     x, kernel = noise(2, *size, 3), noise(3, 3, 3, 2, seed=1)
     np.testing.assert_allclose(resample.convolve_up(x, kernel), expected.convolve_up(x, kernel), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(8, 12), (8, 6)])
-def test_convolve_down_is_filter_then_stride(size):
+def test_convolve_down_is_filter_then_stride(backend, size):
     x, kernel = noise(2, *size, 3), noise(3, 3, 3, 2, seed=1)
     np.testing.assert_allclose(resample.convolve_down(x, kernel), expected.convolve_down(x, kernel), atol=1e-5)
+
+
+@pytest.mark.parametrize(("operator", "side"), [(resample.convolve_up_plain, 16), (resample.convolve_down_plain, 32)])
+def test_off_the_cpu_a_resampling_layer_multiplies_nine_times_a_pixel(operator, side, monkeypatch):
+    """By phases it is 16 times for each pair of channels. Zeros between the pixels are not counted."""
+    counts = {}
+    for platform in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda platform=platform: platform)
+        shapes = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32), jax.ShapeDtypeStruct((3, 3, 3, 5), jnp.float32)
+        lowered = jax.jit(lambda x, kernel: operator(x, kernel)).lower(*shapes)
+        counts[platform] = hlo.Program(lowered.as_text(dialect="hlo")).flops() / (2 * 2 * 16 * 16 * 3 * 5)
+    assert counts == {"cpu": pytest.approx(16, rel=0.15), "gpu": pytest.approx(9, rel=1e-6)}
 
 
 def products(name, x, kernel):

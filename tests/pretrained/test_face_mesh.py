@@ -112,6 +112,21 @@ def test_points_are_refined_twice_around_themselves(tmp_path):
     np.testing.assert_allclose(points[0, :, :2], expected, atol=1e-3)
 
 
+@pytest.mark.parametrize(("logit", "refined"), [(-4.0, False), (-2.0, True)])
+def test_only_what_may_be_a_face_is_refined(tmp_path, logit, refined):
+    """A probability of 0.02 ends it after one run of the mesh, one of 0.12 does not; neither is a face."""
+    write(tmp_path)
+    network = pretrained.position_network(tmp_path)
+    landmarks = network.variables["landmarks"] | {"presence/bias": np.array([logit], np.float32)}
+    network = dataclasses.replace(network, variables=network.variables | {"landmarks": landmarks})
+    image, region = np.zeros((64, 64, 3), np.float32), np.array([30, 20, 40, 0], np.float32)
+    points, presence, unsteady = jax.jit(network.inspect)(image, region)
+    expected = (network.refine if refined else network.points)(image[None], region[None])[0]
+    np.testing.assert_allclose(points, expected[0], atol=1e-3)
+    np.testing.assert_allclose(presence, 1 / (1 + np.exp(-logit)), atol=1e-6)
+    assert np.isinf(unsteady)
+
+
 def test_f_takes_the_maps_of_the_mesh(tmp_path):
     write(tmp_path)
     base = tiny.config(resolution=32)

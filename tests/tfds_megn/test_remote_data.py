@@ -5,7 +5,7 @@ from etils import epath
 
 import tfds_megn
 from tests import object_store
-from tfds_megn import remote_data, workers
+from tfds_megn import megn_dataset_builder, remote_data, workers
 
 
 @pytest.fixture
@@ -69,3 +69,13 @@ def test_a_fetch_that_is_cut_off_is_repeated(tmp_path, store, monkeypatch):
             remote_data.fetch(store, local)
     assert "dataset_info.json" not in files(local)
     assert remote_data.fetch(store, local) and files(local) == files(remote)
+
+
+def test_a_builder_writes_to_a_store_what_it_writes_here(tmp_path, store):
+    """As `tfds build --data_dir=gs://…` does: each file is written here and copied."""
+    for folder in (tmp_path / "here", store):
+        megn_dataset_builder.Builder(
+            config="rendered_32_n30", data_dir=folder, file_format="array_record"
+        ).download_and_prepare()
+    place = "megn/rendered_32_n30/1.0.0"
+    assert files(epath.Path(store) / place) == files(tmp_path / "here" / place)

@@ -66,6 +66,20 @@ def save(workdir, config, steps, scores=None):
         return sorted(int(path.name) for path in checkpoints.directory.iterdir())
 
 
+@pytest.mark.parametrize("content", [b"\xff", b"{", b"[]", b"{}", b'{"score": "x"}'])
+def test_a_damaged_score_is_named(tmp_path, config, content):
+    save(tmp_path, config, [3, 4], {3: 0.5})
+    file = tmp_path / "checkpoints" / "3" / "metrics" / "metrics"
+    file.write_bytes(content)
+    for read in (
+        lambda: checkpoint.open_state(tmp_path, {"step": jax.ShapeDtypeStruct((), np.int32)}),
+        lambda: checkpoint.Checkpoints(tmp_path, config),
+    ):
+        line = f"^{file} is damaged; move {file.parent.parent} away, and"
+        with pytest.raises(checkpoint.DamagedError, match=line):
+            read()
+
+
 @pytest.mark.parametrize("num_devices", [4, 1])
 def test_restores_what_was_saved_onto_the_devices_asked_for(tmp_path, config, num_devices):
     save(tmp_path, config, [3, 7])

@@ -1,5 +1,6 @@
 """The folder of a run: its config, and the lock that keeps a second run out."""
 
+import errno
 import json
 import os
 import signal
@@ -61,3 +62,41 @@ def test_a_second_run_is_refused_and_the_first_named(tmp_path):
         assert json.loads((tmp_path / "run" / "lock").read_text())["pid"] == os.getpid()
     with workdir_lib.Lock(tmp_path / "run"):
         pass
+
+
+def test_checkpoints_without_a_config_are_refused(tmp_path, config):
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    with pytest.raises(ValueError, match="has checkpoints, but no config.json, .* put it back to resume"):
+        workdir_lib.save_config(tmp_path, config)
+    assert os.listdir(tmp_path) == ["checkpoints"]
+
+
+def test_a_workdir_that_cannot_be_written_is_named_with_the_way_out(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot be written \(Not a directory\); give another --workdir"):
+        workdir_lib.Lock(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("after", ["nothing", "another folder"])
+def test_a_folder_that_goes_away_ends_the_run(tmp_path, after):
+    folder = tmp_path / "run"
+    with pytest.raises(OSError, match="the folder of this run is gone .* resumes from the last checkpoint") as raised:
+        with workdir_lib.Lock(folder) as lock:
+            lock.check()
+            folder.rename(tmp_path / "moved")
+            if after == "another folder":
+                folder.mkdir()
+            raise ValueError("whatever the libraries say")
+    assert raised.value.filename == str(folder)
+
+
+def test_an_error_of_the_run_keeps_its_message(tmp_path):
+    with pytest.raises(ValueError, match="^of the run$"), workdir_lib.Lock(tmp_path):
+        raise ValueError("of the run")
+
+
+def test_a_full_disk_is_said_with_the_free_space(tmp_path):
+    words = r"no space left on the disk \(.*iB free\); make room and run the same command again, which resumes"
+    with pytest.raises(OSError, match=words) as raised, workdir_lib.Lock(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, "metrics.jsonl")

@@ -71,10 +71,18 @@ def read_held_out(config: Config, process_index: int, process_count: int) -> str
 
     Returns:
         A batch of the first images of the validation split; None where the augmentation does not follow r_v.
+
+    Raises:
+        ValueError: the data set has no validation images.
     """
     augment = config.augment
-    if augment.pipeline == "none" or augment.follows != "r_v" or not _is_split(config):
+    if augment.pipeline == "none" or augment.follows != "r_v":
         return None
+    if not _is_split(config):
+        raise ValueError(
+            f"config.augment.follows is 'r_v', which is measured on held-out images, but {config.dataset} has no "
+            "validation split; set --config.augment.follows=r_t"
+        )
     examples, share = stream.Examples(config, "validation"), config.batch_size // process_count
     first = process_index * share
     return examples.read([index % len(examples) for index in range(first, first + share)])

@@ -211,7 +211,7 @@ def test_augmentation_follows_the_signs_of_the_real_logits(literal):
 
 def run_held_out(devices, **augment):
     """Takes the steps of `run`, p following r_v of the held-out images of another batch."""
-    config = dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc", kimg=0.1, every=2, **augment))
+    config = dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc", "r_v", kimg=0.1, every=2, **augment))
     mesh, state = place(config, devices)
     step = sharding.map_step(joint_step.make_step(make_networks(config)), mesh)
     history, held_out = [(jax.device_get(state), None)], put(tiny.random_batch(9), mesh)
@@ -246,7 +246,7 @@ def test_p_follows_the_held_out_images_where_there_are_any(step, held_out, moved
 
     Without them p follows the signs, 0.9 or 0.1 against 0.6. It moves at the second step, by 2 · 16 of 100 images.
     """
-    config = dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc", kimg=0.1, every=2, target_r_v=0.5))
+    config = dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc", "r_v", kimg=0.1, every=2, target_r_v=0.5))
     state = tiny.random_state(config).replace(step=np.int32(step))
     if held_out is None:
         state = state.replace(augment_signs=np.float32(0.9 if moved else 0.1))
