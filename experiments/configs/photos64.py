@@ -2,7 +2,7 @@
 
 python -m experiments.train --config=experiments/configs/photos64.py --workdir=runs/photos64
 
-Hardware: any two CPU cores, an hour and a half; before the first run, 10 minutes to render the faces.
+Hardware: any two CPU cores, an hour; before the first run, 10 minutes to render the faces.
 """
 
 import os
@@ -18,7 +18,7 @@ def get_config() -> PRNetConfig:
         init=os.fspath(storage.SHIPPED / "prnet64"),
         total_steps=3000,
         learning_rate=3e-3,
-        stages=3,
+        stages=1,
         stage_faces=7000,
         ridge=2.0,
         rotation=20.0,
