@@ -78,8 +78,9 @@ def main(argv: Sequence[str]) -> None:
         return
     folder = directories.checkpoint_of(workdir)[0]  # of the last stage, in the recipe `staged`
     newest = folder / directories.CHECKPOINTS / str(int(state.step))
-    print(f"Pictures:    {folder / 'samples'}")
-    print(f"Checkpoint:  {newest if newest.exists() else folder}")
+    if (folder / "samples").exists():  # not without steps, where PRNet's stages alone are fitted
+        print(f"Pictures:    {folder / 'samples'}")
+        print(f"Checkpoint:  {newest if newest.exists() else folder}")
     training.conclude(workdir)
 
 

@@ -20,11 +20,13 @@ class Shard(NamedTuple):
       path: path of the file.
       faces: its faces, in order.
       size: height and width of the images in pixels.
+      source: one of `names.DRAWN`.
     """
 
     path: str
     faces: tuple[rendered.Face, ...]
     size: int
+    source: str
 
 
 def runner_of(config: tfds.download.DownloadConfig | None) -> Any:
@@ -83,7 +85,7 @@ def write_shard(shard_writer: writer.ShardWriter, shard: Shard) -> None:
 
     def examples() -> Iterator[tuple[str, dict[str, Any]]]:
         for task in rendered.render_tasks(list(shard.faces), shard.size):
-            yield from ((example["id"], example) for example in rendered.render_examples(task))
+            yield from ((example["id"], example) for example in rendered.render_examples(task, shard.source))
 
     with tfds.core.utils.incomplete_file(epath.Path(shard.path)) as unfinished:
         shard_writer.write(examples=examples(), path=unfinished)

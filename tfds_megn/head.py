@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import noise
+from tfds_megn.additions import ADDITIONS
 from tfds_megn.surface import (
     MEAN_AXES,
     Directions,
@@ -106,7 +107,7 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     # Nose: a ridge that rises from the bridge to the tip and drops away under it.
     climb = np.clip((t - (eye_t - 0.14)) * (1.0 / (nose - eye_t + 0.14)), 0.0, 1.0)
     ridge = face.nose_bridge * smooth(-0.1, 0.45, climb) + (face.nose_height - face.nose_bridge) * climb * climb
-    ridge *= smooth(0.105, 0.0, t - nose + 0.30 * s)
+    ridge *= smooth(0.105 * (face.nose_under / ADDITIONS["nose_under"]), 0.0, t - nose + 0.30 * s)
     girth = 0.078 + 0.85 * (face.nose_width - 0.07) * climb * climb
     r += ridge * bell((s / girth) ** 2)
     r += face.nose_tip * bump(0.0, nose - 0.005, 0.075, 0.065)

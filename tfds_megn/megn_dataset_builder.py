@@ -33,7 +33,7 @@ from tfds_megn import (
     rendered,
     workers,
 )
-from tfds_megn.params import ATTRIBUTES, PARAM_NAMES
+from tfds_megn.params import ATTRIBUTES, PARAM_NAMES, VARIED_NAMES
 
 Item = TypeVar("Item")
 
@@ -47,7 +47,7 @@ class MegnConfig(tfds.core.BuilderConfig):
     """Source, size and number of the images.
 
     Attributes:
-      source: `names.RENDERED` or `names.PHOTOS`.
+      source: one of `names.DRAWN`, or `names.PHOTOS`.
       resolution: width and height of the images in pixels.
       num_images: number of rendered images in all splits together; unused for photos.
     """
@@ -57,12 +57,12 @@ class MegnConfig(tfds.core.BuilderConfig):
     num_images: int = rendered.NUM_IMAGES
 
 
-def _rendered_config(size: int, num_images: int = rendered.NUM_IMAGES) -> MegnConfig:
-    name = f"{names.RENDERED}_{size}"
+def _drawn_config(source: str, size: int, num_images: int = rendered.NUM_IMAGES) -> MegnConfig:
+    name = f"{source}_{size}"
     return MegnConfig(
         name=name if num_images == rendered.NUM_IMAGES else f"{name}_n{num_images}",
-        description=f"{num_images:,} rendered faces of {size} x {size} pixels.",
-        source=names.RENDERED,
+        description=f"{num_images:,} {source} faces of {size} x {size} pixels.",
+        source=source,
         resolution=size,
         num_images=num_images,
     )
@@ -89,10 +89,10 @@ def _counted_config(name: str) -> MegnConfig | None:
     found = names.parse(name)
     if found is None or found.config != name or found.num_images is None:
         return None
-    if found.resolution not in names.SIZES[names.RENDERED] or found.num_images == rendered.NUM_IMAGES:
+    if found.resolution not in names.SIZES[found.source] or found.num_images == rendered.NUM_IMAGES:
         return None
     rendered.check_num_images(found.num_images)
-    return _rendered_config(found.resolution, found.num_images)
+    return _drawn_config(found.source, found.resolution, found.num_images)
 
 
 class _Configs(dict[str, MegnConfig]):
@@ -131,7 +131,7 @@ class _SameBytesWriter(writer.ExampleWriter):
 
 
 class Builder(tfds.core.ShardBasedBuilder):
-    """Builds `megn/rendered_<R>`, `megn/rendered_<R>_n<images>` and `megn/photos_<R>`.
+    """Builds `megn/<rendered|natural|varied>_<R>`, each also with `_n<images>`, and `megn/photos_<R>`.
 
     Shards are streamed to disk one after the other, because the shuffle of TFDS's general builder needs TensorFlow
     above 1 GB.
@@ -139,7 +139,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
-    BUILDER_CONFIGS = [_rendered_config(size) for size in names.SIZES[names.RENDERED]] + [
+    BUILDER_CONFIGS = [_drawn_config(source, size) for source in names.DRAWN for size in names.SIZES[source]] + [
         _photo_config(size) for size in names.SIZES[names.PHOTOS]
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "rendered_64"
@@ -182,9 +182,10 @@ class Builder(tfds.core.ShardBasedBuilder):
             "attributes": tfds.features.Tensor(shape=(len(ATTRIBUTES) - 1,), dtype=np.bool_),
             "id": tfds.features.Text(),
         }
-        if self.builder_config.source == names.RENDERED:
+        if self.builder_config.source in names.DRAWN:
+            count = len(PARAM_NAMES if self.builder_config.source == names.RENDERED else VARIED_NAMES)
             features["identity"] = tfds.features.Scalar(dtype=np.int64)
-            features["params"] = tfds.features.Tensor(shape=(len(PARAM_NAMES),), dtype=np.float32)
+            features["params"] = tfds.features.Tensor(shape=(count,), dtype=np.float32)
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "label"),
@@ -204,8 +205,8 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _prepare_by_beam(self, runner: Any, options: Any) -> None:
         """Renders and writes the shards by a runner of Apache Beam; they are byte for byte those of a plain build."""
         config = self.builder_config
-        if config.source != names.RENDERED:
-            raise ValueError(f"{self.info.full_name}: only rendered faces are built by Beam; leave its options out")
+        if config.source not in names.DRAWN:
+            raise ValueError(f"{self.info.full_name}: only drawn faces are built by Beam; leave its options out")
         shards, templates = {}, {}
         for split in rendered.SPLITS:
             faces = rendered.split_faces(split, config.num_images)
@@ -216,7 +217,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                 for index in range(len(bounds) - 1)
             ]
             shards[split] = [
-                beam_build.Shard(path, tuple(faces[first:last]), config.resolution)
+                beam_build.Shard(path, tuple(faces[first:last]), config.resolution, config.source)
                 for path, first, last in zip(paths, bounds, bounds[1:])
             ]
         beam_build.write(shards, self.info.features, self._example_writer(), runner, options)
@@ -225,15 +226,16 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
     ) -> Mapping[str, Sequence[Callable[[], Iterator[tuple[str, dict[str, Any]]]]]]:
-        if self.builder_config.source == names.RENDERED:
+        if self.builder_config.source in names.DRAWN:
             return self._rendered_shards()
         return self._photo_shards(dl_manager)
 
     def _rendered_shards(self) -> Mapping[str, Sequence[Callable[[], Iterator]]]:
         config = self.builder_config
         faces = {split: rendered.split_faces(split, config.num_images) for split in rendered.SPLITS}
+        draw = functools.partial(rendered.render_examples, source=config.source)
         tasks = rendered.render_tasks(list(itertools.chain(*faces.values())), config.resolution)
-        examples = itertools.chain.from_iterable(workers.map_ordered(rendered.render_examples, tasks))
+        examples = itertools.chain.from_iterable(workers.map_ordered(draw, tasks))
         stream = _with_progress(examples, config.num_images, f"Rendering {self.info.full_name}")
         return {split: self._cut(stream, len(members)) for split, members in faces.items()}
 

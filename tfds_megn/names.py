@@ -5,10 +5,17 @@ from __future__ import annotations
 import dataclasses
 import re
 
-RENDERED, PHOTOS = "rendered", "photos"
-SIZES = {RENDERED: (32, 64, 128, 256), PHOTOS: (64, 128, 256, 512, 1024)}  # resolutions of each source
+RENDERED, NATURAL, VARIED, PHOTOS = "rendered", "natural", "varied", "photos"
+DRAWN = (RENDERED, NATURAL, VARIED)  # sources of drawn faces, whose shape is known
+SIZES = {
+    RENDERED: (32, 64, 128, 256),
+    NATURAL: (64, 128),
+    VARIED: (64, 128),
+    PHOTOS: (64, 128, 256, 512, 1024),
+}  # resolutions of each source
+_SOURCES = "|".join(SIZES)
 _NAME = re.compile(
-    rf"(?:megn/)?(?P<config>(?P<source>{RENDERED}|{PHOTOS})_(?P<resolution>\d{{1,6}})(?:_n(?P<images>[1-9]\d{{0,11}}))?)(?::.*)?"
+    rf"(?:megn/)?(?P<config>(?P<source>{_SOURCES})_(?P<resolution>\d{{1,6}})(?:_n(?P<images>[1-9]\d{{0,11}}))?)(?::.*)?"
 )
 
 
@@ -18,7 +25,7 @@ class Name:
 
     Attributes:
       config: the name without "megn/" and version, such as 'rendered_64_n2000'.
-      source: `RENDERED` or `PHOTOS`.
+      source: one of `DRAWN`, or `PHOTOS`.
       resolution: width and height of the images in pixels; not checked against `SIZES`.
       num_images: number of images of all splits together, None for the default of the data set.
     """

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfds_megn import attire
+from tfds_megn.additions import ADDITIONS
 
 ATTRIBUTES = ("none", "mask", "eyeglasses", "sunglasses", "beard", "mustache")
 
@@ -50,7 +51,10 @@ PARAM_NAMES: tuple[str, ...] = (
     POSE + LIGHT + BACKGROUND + EXPRESSION + CLOTHES + SHAPE + ALBEDO + HAIR + WEAR
 )  # fmt: skip
 
-_SEED = 0x4D45474E  # "MEGN"
+# Faces of `varied.sample_params` have additional ones, behind the others.
+VARIED_NAMES: tuple[str, ...] = PARAM_NAMES + tuple(ADDITIONS)
+
+SEED = 0x4D45474E  # "MEGN"
 
 # Skin from the lightest to the darkest, sRGB; a person lies anywhere on the line between.
 _SKINS = np.array(
@@ -69,23 +73,23 @@ def as_face(params: np.ndarray) -> SimpleNamespace:
     """Names the numbers of one face.
 
     Args:
-      params: f32[P], one face, in the order of `PARAM_NAMES`.
+      params: f32[P], one face, in the order of `PARAM_NAMES` or of `VARIED_NAMES`.
 
     Returns:
       A namespace with one Python float per name.
 
     Raises:
-      ValueError: if the length is not `len(PARAM_NAMES)` or a number is not finite.
+      ValueError: if the length is that of neither tuple or a number is not finite.
     """
     flat = np.asarray(params, dtype=np.float32)
-    if flat.shape != (len(PARAM_NAMES),):
+    if flat.shape not in ((len(PARAM_NAMES),), (len(VARIED_NAMES),)):
         raise ValueError(
             f"params has shape {flat.shape}; a face is one vector of {len(PARAM_NAMES)} numbers, "
             "see tfds_megn.PARAM_NAMES."
         )
     if not np.isfinite(flat).all():
         raise ValueError("params contains NaN or Inf; draw faces with tfds_megn.sample_params(identity, variant).")
-    return SimpleNamespace(**dict(zip(PARAM_NAMES, flat.tolist(), strict=True)))
+    return SimpleNamespace(**ADDITIONS | dict(zip(VARIED_NAMES[: len(flat)], flat.tolist(), strict=True)))
 
 
 def attribute_name(attribute: str | int) -> str:
@@ -118,8 +122,8 @@ def sample_params(identity: int, variant: int = 0) -> np.ndarray:
     """
     if identity < 0 or variant < 0:
         raise ValueError(f"identity and variant must be 0 or more, got {identity} and {variant}.")
-    values = _sample_identity(np.random.default_rng(np.random.SeedSequence((_SEED, 1, int(identity)))))
-    rng = np.random.default_rng(np.random.SeedSequence((_SEED, 2, int(identity), int(variant))))
+    values = _sample_identity(np.random.default_rng(np.random.SeedSequence((SEED, 1, int(identity)))))
+    rng = np.random.default_rng(np.random.SeedSequence((SEED, 2, int(identity), int(variant))))
     values |= _sample_photograph(rng) | _sample_wear(rng)
     return np.array([values[name] for name in PARAM_NAMES], dtype=np.float32)
 

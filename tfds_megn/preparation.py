@@ -49,8 +49,10 @@ def data_source(
             raise ValueError(f"unknown split {split!r}; there are {', '.join(rendered.SPLITS)}")
     name = config.removeprefix("megn/")
     if num_images is not None:
-        if not name.startswith(f"{names.RENDERED}_"):
-            raise ValueError(f"num_images is for the rendered configs; {name} has one image for each of your photos")
+        if not name.startswith(tuple(f"{source}_" for source in names.DRAWN)):
+            raise ValueError(
+                f"num_images is for the configs of drawn faces; {name} has one image for each of your photos"
+            )
         rendered.check_num_images(num_images)
         if num_images != rendered.NUM_IMAGES:
             name = f"{name}_n{num_images}"

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from tfds_megn import scene, skin, wear
+from tfds_megn import backdrop, props, scene, skin, wear
 from tfds_megn.head import Head, build
 from tfds_megn.params import as_face, attribute_name
 from tfds_megn.scene import Frame
@@ -87,13 +87,17 @@ def _finish_frame(params: np.ndarray, attribute: str | int, size: int) -> tuple[
     head = build(face, table_side(size))
     frame = Frame(face, head, size, SAMPLES)
     scene.background(frame)
+    backdrop.draw(frame)
     scene.body(frame)
     scene.long_hair(frame, behind=True)
     rows, z = _draw_head(frame, head)
     scene.ears(frame, head)
     scene.long_hair(frame, behind=False)
+    props.draw_hat(frame)
     frame.head_rows = rows[frame.z[rows] == z]
-    return frame, wear.put_on(frame, head, name)
+    touched = wear.put_on(frame, head, name)
+    props.draw_hand(frame)
+    return frame, touched
 
 
 def _draw_head(frame: Frame, head: Head) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Splits of the rendered faces, and their TFDS examples with PNG images."""
+"""Splits of the drawn faces, and their TFDS examples with PNG images."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from tfds_megn import names, varied
 from tfds_megn.params import ATTRIBUTES, sample_params
 from tfds_megn.render import render
 
@@ -18,6 +19,7 @@ MIN_IMAGES = 30
 SPLITS = ("train", "validation", "test")
 # One variant (pose, light, expression, background) per attribute: each identity has every attribute once.
 VARIANTS_PER_IDENTITY = len(ATTRIBUTES)
+SAMPLERS = {names.RENDERED: sample_params, names.NATURAL: varied.sample_natural, names.VARIED: varied.sample_params}
 # Pixels in one task of a worker: large enough to hide its overhead, small enough for a steady progress bar.
 _PIXELS_PER_TASK = 8 * 64 * 64
 
@@ -84,17 +86,18 @@ def render_tasks(faces: list[Face], size: int) -> list[tuple[tuple[Face, ...], i
     return [(tuple(faces[start : start + per_task]), size) for start in range(0, len(faces), per_task)]
 
 
-def render_examples(task: tuple[tuple[Face, ...], int]) -> list[dict[str, Any]]:
+def render_examples(task: tuple[tuple[Face, ...], int], source: str = names.RENDERED) -> list[dict[str, Any]]:
     """Renders faces.
 
     Args:
       task: the faces, and the height and width of the images in pixels.
+      source: one of `names.DRAWN`.
 
     Returns:
       One TFDS example per face, its image encoded as PNG (bytes).
     """
     faces, size = task
-    params = np.stack([sample_params(face.identity, face.variant) for face in faces])  # [N,P]
+    params = np.stack([SAMPLERS[source](face.identity, face.variant) for face in faces])  # [N,P]
     images = render(params, [face.attribute for face in faces], size)  # u8[N,H,W,3]
     return [
         {

@@ -41,6 +41,7 @@ class Frame:
         self.half = half / np.float32(np.sqrt((half * half).sum()))
         warm = np.array([1.0 + 0.16 * face.light_warmth, 1.0, 1.0 - 0.22 * face.light_warmth], np.float32)
         self.key = warm * np.float32(1.02 * face.light_strength)
+        self.key *= np.array([face.key_r, face.key_g, face.key_b], np.float32)
         self.sky = np.array(
             [1.0 - 0.05 * face.light_warmth, 1.0, 1.0 + 0.08 * face.light_warmth], np.float32
         ) * np.float32(0.85 * face.ambient)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfds_megn import noise
+from tfds_megn.additions import ADDITIONS
 from tfds_megn.surface import bell, smooth
 
 
@@ -156,7 +157,9 @@ def _mouth(
     if face.mouth_open > 0.05:
         hole = smooth(0.0, -0.008, np.abs(y) - gap)
         blend(colour, linear(0.22, 0.07, 0.07), hole)
-        teeth = hole * smooth(0.5, 0.3, (y + gap) / (2 * gap + 1e-4)) * smooth(0.95, 0.75, np.abs(x))
+        teeth = (
+            hole * smooth(face.teeth, face.teeth - 0.2, (y + gap) / (2 * gap + 1e-4)) * smooth(0.95, 0.75, np.abs(x))
+        )
         blend(
             colour,
             linear(0.86, 0.83, 0.78),
@@ -170,7 +173,7 @@ def _nostrils(
 ) -> None:
     side = np.abs(s)
     x = (side - 0.56 * face.nose_width) / (0.34 * face.nose_width)
-    y = (t - face.nose_length - 0.070 + 0.010 * x) / 0.017
+    y = (t - face.nose_length - (face.nose_under - 0.015) + 0.010 * x) / 0.017
     skin = linear(face.skin_r, face.skin_g, face.skin_b)
     blend(colour, skin * 0.14, 0.80 * bell((x * x + y * y) ** 2))
     x = (side - face.nose_width - 0.055) / 0.018  # the crease around the wing
@@ -181,7 +184,12 @@ def _nostrils(
 def brow_line(face: SimpleNamespace, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The middle of a brow, |s| and t, at x from -1 (inner end) to 1."""
     mid = face.eye_height - 0.155 - 0.03 * face.brow_raise - face.brow_arch * (1.0 - (x - 0.2) ** 2) + 0.012 * x
-    return face.eye_spacing + 0.01 + 0.175 * x, mid
+    return face.eye_spacing + 0.01 + brow_shift(face) + face.brow_half * x, mid
+
+
+def brow_shift(face: SimpleNamespace) -> float:
+    """Distance by which the middle of a long brow lies further out; brows grow outwards more than inwards."""
+    return 0.6 * (face.brow_half - ADDITIONS["brow_half"])
 
 
 def lid_lines(face: SimpleNamespace, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -202,7 +210,7 @@ def _brows(
     face: SimpleNamespace, colour: np.ndarray, gloss: np.ndarray, s: np.ndarray, t: np.ndarray, soft: float
 ) -> None:
     side = np.abs(s)
-    x = (side - face.eye_spacing - 0.01) * (1.0 / 0.175)
+    x = (side - face.eye_spacing - 0.01 - brow_shift(face)) * (1.0 / face.brow_half)
     _, mid = brow_line(face, x)
     thick = face.brow_thick * (1.05 - 0.45 * x.clip(-1, 1)) * np.sqrt((1.02 - x * x).clip(0.0, 1.0))
     y = np.abs(t - mid)

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from tfds_megn.additions import ADDITIONS
 from tfds_megn.head import bare, pose_matrix
 from tfds_megn.params import PARAM_NAMES, as_face
 from tfds_megn.render import check_size, table_side
@@ -24,6 +25,14 @@ from tfds_megn.surface import MEAN_AXES, face_coordinates, radius
 
 UV_AZIMUTH = np.deg2rad(80.0)
 UV_TOP, UV_BOTTOM = np.deg2rad(-46.0), np.deg2rad(76.0)
+
+_OFF_KNOTS = [*range(17), 61, 63, 65, 67]  # landmarks that are no knots of the spline: the jaw, four of the inner lips
+# Directions from the centre of the mean head, in degrees to the side and below the horizon, of the landmarks of the jaw
+# from the ear to the chin. On a natural face from the front they lie where 300-W's mean has them (as OpenFace publishes
+# it), the lowest ones between that and the contour of the face mesh.
+_JAW_ANGLES = ((76, 2), (67, 15), (66.5, 27.5), (62, 39.5), (59, 49.5), (52, 57.5), (41, 65), (21.5, 69.5), (0, 71))
+_CORNER = 0.92  # half widths of the mouth from its middle to its inner corners;
+_BETWEEN, _NEARER = 0.5, 0.27  # to the knots between them and the middle, and to the landmarks there
 
 # Means of the parameters that move landmarks, over the faces that `sample_params` draws.
 MEAN_FACE = {
@@ -53,7 +62,7 @@ def position_map(params: np.ndarray, size: int = 256) -> np.ndarray:
     """
     face = as_face(params)
     check_size(size)
-    moved = np.stack(_landmarks_on(face)) - mean_landmarks()  # [2,68]
+    moved = np.stack(_knots_on(face)) - _mean_knots()  # [2,68]
     # No matrix product: BLAS would start threads for it, which wait for each other where several processes draw.
     s, t = _mean_coordinates(size) + np.einsum("al,ln->an", moved.astype(np.float32), _moves(size))
     a, b, _ = MEAN_AXES
@@ -83,7 +92,17 @@ def landmarks(params: np.ndarray, size: int = 256) -> np.ndarray:
     """
     face = as_face(params)
     check_size(size)
-    return _positions(face, *_landmarks_on(face), size)
+    s, t = np.stack(_knots_on(face))
+    moved = np.stack([s, t]) - _mean_knots()
+    s[_OFF_KNOTS], t[_OFF_KNOTS] = mean_landmarks()[:, _OFF_KNOTS] + np.einsum(
+        "al,ln->an", moved.astype(np.float32), _landmark_moves()
+    )
+    return _positions(face, s, t, size)
+
+
+def outline(params: np.ndarray, size: int = 256) -> np.ndarray:
+    """Positions f32[68,3] of points along the edge of the face and of the 51 inner landmarks, as in `landmarks`."""
+    return _positions(as_face(params), *_knots_on(as_face(params)), size)
 
 
 def uv_directions(size: int) -> np.ndarray:
@@ -126,11 +145,12 @@ def _uv_of(s: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.stack(uv, -1).astype(np.float32)
 
 
-def _landmarks_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
-    """Face coordinates f32[68] each of the 68 landmarks: brows, nose, eyes and lips lie where `skin` paints them."""
-    x = np.linspace(-1, 1, 17)  # along the jaw: fixed directions, the head's shape does the rest
-    jaw = _direction(0.5 + 0.5 * np.deg2rad(78) / UV_AZIMUTH * x, _jaw_v(np.abs(x)))
-    points = [np.stack(face_coordinates(*jaw)[:2])]
+def _knots_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
+    """Face coordinates f32[68] each of the spline's knots: 17 along the edge of the face, and the inner landmarks.
+
+    Those of the edge do not move. Brows, nose, eyes and lips lie where `skin` paints them.
+    """
+    points = [np.stack(face_coordinates(*_direction(*EDGE.T))[:2])]
 
     def both_sides(side: np.ndarray, t: np.ndarray, order: list[int]) -> None:
         """Adds the left part of the picture, in this order, then its mirror image."""
@@ -142,33 +162,67 @@ def _landmarks_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
     bridge = np.linspace(face.eye_height, face.nose_length, 4)
     points.append(np.stack([np.zeros(4), bridge]))
     wing = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
-    points.append(np.stack([wing * (face.nose_width + 0.03), face.nose_length + 0.085 - 0.05 * wing * wing]))
+    points.append(np.stack([wing * (face.nose_width + 0.03), face.nose_length + face.nose_under - 0.05 * wing * wing]))
     x = np.array([-1.0, -0.4, 0.4, 1.0, 0.4, -0.4])  # inner corner, upper lid outwards, outer corner, lower lid back
     side, top, bottom = lid_lines(face, x)
     both_sides(side, np.where(np.arange(6) < 4, top, bottom), [3, 2, 1, 0, 5, 4])
-    for corner, x in ((1.0, np.array([-0.66, -0.3, 0.0, 0.3, 0.66])), (0.92, np.array([-0.5, 0.0, 0.5]))):
-        width = face.mouth_width * (1.0 + 0.14 * face.smile)
-        x = np.concatenate([[-corner], x, [corner], x[::-1]])
-        _, line = lip_line(face, x * width)
-        upper, lower, gap = lip_reach(face, x)
-        inner = len(x) == 8
-        above, below = (gap, gap) if inner else (upper + gap, lower + gap)
-        sign = np.where(np.arange(len(x)) <= len(x) // 2, -1.0, 1.0)
-        points.append(np.stack([x * width, line + np.where(sign < 0, -above, below)]))
+    points.append(_lips(face, 1.0, np.array([-0.66, -0.3, 0.0, 0.3, 0.66])))
+    points.append(_lips(face, _CORNER, np.array([-_BETWEEN, 0.0, _BETWEEN])))
     s, t = np.concatenate(points, 1)
     return s, t
 
 
-def _jaw_v(away: np.ndarray) -> np.ndarray:
-    """V of the jaw line, from the chin (0) to the ear (1)."""
-    return (np.deg2rad(70 - 58 * away**2.2) - UV_TOP) / (UV_BOTTOM - UV_TOP)
+def _lips(face: SimpleNamespace, corner: float, x: np.ndarray) -> np.ndarray:
+    """Face coordinates f32[2,2n+2] of points on the edges of the lips.
+
+    Args:
+      face: the face.
+      corner: place of the corners in half widths of the mouth; below 1 they and all points are on the inner edges.
+      x: f64[n], places between the corners, from left to right in the picture.
+
+    Returns:
+      The left corner, the points above, the right corner, the points below back.
+    """
+    width, inner = face.mouth_width * (1.0 + 0.14 * face.smile), corner < 1.0
+    along = np.concatenate([[-corner], x, [corner], x[::-1]])
+    _, line = lip_line(face, along * width)
+    upper, lower, gap = lip_reach(face, along)
+    above, below = (gap, gap) if inner else (upper + gap, lower + gap)
+    sign = np.where(np.arange(len(along)) <= len(along) // 2, -1.0, 1.0)
+    return np.stack([along * width, line + np.where(sign < 0, -above, below)])
+
+
+def _edge() -> np.ndarray:
+    """Places f64[17,2] on the square, (u, v), along the edge of the face, from the left ear over the chin."""
+    x = np.linspace(-1, 1, 17)
+    below = np.deg2rad(70 - 58 * np.abs(x) ** 2.2)
+    return np.stack([0.5 + 0.5 * np.deg2rad(78) / UV_AZIMUTH * x, (below - UV_TOP) / (UV_BOTTOM - UV_TOP)], -1)
+
+
+def _mean_jaw() -> np.ndarray:
+    """Face coordinates f32[2,17] of the landmarks of the jaw on the mean face."""
+    azimuth, below = np.deg2rad(_JAW_ANGLES).T
+    azimuth, below = np.append(-azimuth, azimuth[-2::-1]), np.append(below, below[-2::-1])
+    jaw = _direction(0.5 + 0.5 * azimuth / UV_AZIMUTH, (below - UV_TOP) / (UV_BOTTOM - UV_TOP))
+    return np.stack(face_coordinates(*jaw)[:2])
 
 
 @lru_cache(maxsize=1)
 def mean_landmarks() -> np.ndarray:
     """Face coordinates f32[2,68] of the mean face's landmarks."""
-    face = SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | MEAN_FACE)
-    return np.stack(_landmarks_on(face))
+    lips = _lips(_mean_face(), _CORNER, np.array([-_NEARER, 0.0, _NEARER]))
+    return np.concatenate([_mean_jaw(), _mean_knots()[:, 17:60], lips], 1)
+
+
+@lru_cache(maxsize=1)
+def _mean_knots() -> np.ndarray:
+    """Face coordinates f32[2,68] of the spline's knots on the mean face."""
+    return np.stack(_knots_on(_mean_face()))
+
+
+def _mean_face() -> SimpleNamespace:
+    """The parameters of the mean face that landmarks depend on; the others are 0."""
+    return SimpleNamespace(**dict.fromkeys(PARAM_NAMES, 0.0) | ADDITIONS | MEAN_FACE)
 
 
 @lru_cache(maxsize=4)
@@ -179,7 +233,18 @@ def _mean_coordinates(size: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _moves(size: int) -> np.ndarray:
-    """Share f32[68,size²] of each landmark's move that each texel follows, by a thin-plate spline.
+    """Share f32[68,size²] of each knot's move that each texel follows."""
+    return _moves_at(_mean_coordinates(size))
+
+
+@lru_cache(maxsize=1)
+def _landmark_moves() -> np.ndarray:
+    """Share f32[68,21] of each knot's move that the landmarks beside the knots follow."""
+    return _moves_at(mean_landmarks()[:, _OFF_KNOTS])
+
+
+def _moves_at(at: np.ndarray) -> np.ndarray:
+    """Share f32[68,N] of each knot's move that points f32[2,N] of the mean face follow, by a thin-plate spline.
 
     Anchors along the border of the square stay where they are.
     """
@@ -188,8 +253,8 @@ def _moves(size: int) -> np.ndarray:
         np.stack([k + 0 * inner, inner]) for k in (0.0, 1.0)
     ]
     anchors = np.stack(face_coordinates(*_direction(*np.concatenate(border, 1)))[:2])
-    knots = np.concatenate([mean_landmarks(), anchors], 1)  # [2,K]
-    return spline(knots, _mean_coordinates(size))[:68].astype(np.float32)
+    knots = np.concatenate([_mean_knots(), anchors], 1)  # [2,K]
+    return spline(knots, at)[:68].astype(np.float32)
 
 
 def spline(knots: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -215,4 +280,5 @@ def _bending(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return square * np.log(np.maximum(square, 1e-12))
 
 
+EDGE: np.ndarray = _edge()  # f64[17,2], (u, v) of points along the edge of the face, on every position map
 LANDMARKS: np.ndarray = _uv_of(*mean_landmarks())  # f32[68,2], (u, v) of the landmarks on every position map

@@ -22,15 +22,17 @@ class PRNetConfig:
     data_dir: Path = ""  # where prepared datasets live; "" is TFDS's own default
     resolution: Literal[64, 128, 256] = 64  # side of the images and of the map
     channels: Count = 16  # channels of the first convolution; each halving of the resolution doubles them
+    init: Path = ""  # position network directory that the run starts from; only a run without steps keeps its stages
 
     batch_size: Count = 16  # over all devices
-    total_steps: Count = 7500
+    total_steps: Natural = 7500  # 0: only stages are fitted, after those of `init`
     learning_rate: NonNegative = 6e-3  # Muon's peak rate, after a twentieth of the run; then half a cosine to 0
     settle: Share = 0.5  # share of the run, at its end, in which batch normalisation uses its averages, which stay
     stages: Natural = 3  # stages of supervised descent, fitted after the last step; 0 for none
     stage_faces: Count = 24000  # faces that a stage is fitted to
     components: Count = 48  # principal components of a stage's corrections
     ridge: Positive = 0.5  # ridge penalty of the regression on standardised features, per face
+    threshold: Share = 0.0125  # largest score of a face that the network finds in a photo, see `face3d/finding.py`
     seed: Seed = 0
     log_every: Count = 100  # steps
     sample_every: Count = 1000  # steps
@@ -45,6 +47,7 @@ class PRNetConfig:
     shift: Share = 0.06  # share of the side of the image
     colour: NonNegative = 0.25  # brightness and logarithm of contrast; half as much for each colour channel
     occlusion: Share = 0.3  # probability of a patch in front of the face
+    photo: Share = 0.0  # probability of each kind of blur, tone, noise and compression, see `degradation`
 
 
 @dataclasses.dataclass
@@ -127,9 +130,12 @@ def validate(config: NetworkConfig) -> NetworkConfig:
         raise ValueError(
             f"config.blocks is {config.blocks} and config.widths {config.widths}; give both for 1 to 6 stages"
         )
+    if isinstance(config, PRNetConfig) and not config.total_steps and not config.init:
+        raise ValueError("config.total_steps is 0; give the network to fit stages to by config.init")
     name = names.parse(config.dataset)
-    if name is None or name.source != names.RENDERED:
-        raise ValueError(f"config.dataset is {config.dataset!r}; only rendered faces have the truth: megn/rendered_<R>")
+    if name is None or name.source not in names.DRAWN:
+        known = ", ".join(f"megn/{source}_<R>" for source in names.DRAWN)
+        raise ValueError(f"config.dataset is {config.dataset!r}; only drawn faces have the truth: {known}")
     if name.resolution != config.resolution:
         raise ValueError(
             f"config.dataset is {config.dataset!r} but config.resolution is {config.resolution}; set both to the same"

@@ -159,10 +159,10 @@ def _no_score(state: State) -> float:
 def make_is_face(network: pretrained.PositionNetwork) -> IsFaceFn:
     """Makes the function that tells which images, aligned as rendered faces are, a position network takes for a face.
 
-    These are the images whose `finding.score_aligned` is below `finding.THRESHOLD`.
+    These are the images whose `finding.score_aligned` is below its threshold.
     """
     predict = jax.jit(network.single_pass)
-    return lambda images: finding.score_aligned(images, predict, network.uv_layout) < finding.THRESHOLD
+    return lambda images: finding.score_aligned(images, predict, network.uv_layout) < network.threshold
 
 
 def measure_attributes(

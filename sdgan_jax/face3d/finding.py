@@ -24,7 +24,7 @@ from sdgan_jax.face3d.layout import Layout, mean_params
 Predict = Callable[[np.ndarray], np.ndarray]
 Place = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # a photo as `halvings`, a square of it, and one of `_FRAMES`
 
-THRESHOLD = 0.0125  # largest score of a face, see `Found`
+THRESHOLD = 0.0125  # largest score of a face, see `Found`, of a network that names no other
 SIZE = 256  # side of the network's input frames in pixels
 MOST_SQUARES = 128  # per scale; a photo of 16:9 has 120 of the smallest, narrow strips are covered more sparsely
 SCALES = (1.25, 1.0, 0.7, 0.5, 0.35)  # sides of the squares, in shorter sides of the photo
@@ -108,6 +108,7 @@ def find_all(
     glance: Predict | None = None,
     most: int | None = None,
     enough: int | None = None,
+    threshold: float = THRESHOLD,
 ) -> list[Found]:
     """Searches for faces, the large ones first.
 
@@ -119,9 +120,10 @@ def find_all(
         glance: a faster and less exact `predict`, by which the squares are searched; the scores are those of `predict`.
         most: largest number of faces.
         enough: number of large faces from which on small ones are not searched for; `most` by default.
+        threshold: largest score of a face.
 
     Returns:
-        The faces whose score is below `THRESHOLD`, in the order of `choose`.
+        The faces whose score is below the threshold, in the order of `choose`.
     """
     levels, (height, width) = halvings(image), image.shape[:2]
     found: list[Found] = []
@@ -130,7 +132,7 @@ def find_all(
         squares = _search(levels, pyramid(height, width, scales), predict, glance or predict, layout, framing)
         maps = _predict([(levels, square, frame) for square in squares for frame in _FRAMES], predict)
         candidates = [_score(levels, square, list(itertools.islice(maps, len(_FRAMES))), layout) for square in squares]
-        found = choose([*found, *(one for one in candidates if one.score < THRESHOLD)], most)
+        found = choose([*found, *(one for one in candidates if one.score < threshold)], most)
         if enough is not None and len(found) >= enough:
             break
     return found
@@ -163,7 +165,7 @@ def score_aligned(images: np.ndarray, predict: Predict, layout: Layout) -> np.nd
         layout: layout of the maps.
 
     Returns:
-        f64[N]: below `THRESHOLD` the network takes the image for a face; infinite for what has no shape of a face.
+        f64[N]: below its threshold the network takes the image for a face; infinite for what has no shape of a face.
     """
     side = images.shape[1]
     square = np.array([0.5 * side - 0.5, 0.5 * side - 0.5, side])
@@ -177,11 +179,11 @@ def _search(
     """Returns the squares f64[N,3] of the best candidates among these, framed as in training."""
     points = _steady_points(levels, squares, glance, layout, _SIMILAR, _GLANCED)
     for _ in range(_ROUNDS - 1):
-        squares = _frame_as_trained(points, framing)
+        squares = frame_as_trained(points, framing)
         points = _predict_landmarks(levels, squares, _FRAMES[:1], glance, layout)[:, 0]
         points = points[_plausible(points, squares)]
-    points = _steady_points(levels, _frame_as_trained(points, framing), predict, layout, _SAME, _UNSTEADY)
-    return _frame_as_trained(points, framing)
+    points = _steady_points(levels, frame_as_trained(points, framing), predict, layout, _SAME, _UNSTEADY)
+    return frame_as_trained(points, framing)
 
 
 def _steady_points(
@@ -254,7 +256,7 @@ def pyramid(
     return np.array(squares)
 
 
-def _frame_as_trained(points: np.ndarray, framing: Framing) -> np.ndarray:
+def frame_as_trained(points: np.ndarray, framing: Framing) -> np.ndarray:
     """Returns the squares f64[N,3] in which landmarks f32[N,68,2] lie as in training."""
     low, high = points.min(1), points.max(1)
     side = np.maximum((high - low).mean(-1, keepdims=True) / framing.share, 8.0)

@@ -23,6 +23,7 @@ PRNET_SIZE = 256
 UNDER_JAW = 0.035  # share of the square; masks and beards reach this far below the line from ear to chin
 LANDMARK_WEIGHT, FEATURE_WEIGHT, FACE_WEIGHT = 16.0, 4.0, 3.0  # Feng et al. 2018, section 3.2; the neck has 0
 _JAW = slice(0, 17)
+_NARROWER = 0.95
 _AXES = (0.70, 1.0, 0.86)  # half axes of the head's ellipsoid, on which (s, t) are x and y, see tfds_megn
 
 
@@ -38,7 +39,8 @@ class Layout:
         head: f32[S,S,3], position of each texel on a mean head in half heights of the head, from its centre: x to the
             right, y down, z towards the camera.
         weights: f32[S,S], weight of each texel in the squared error of a position map: 16 at the landmarks, 4 at eyes,
-            nose and mouth, 3 on the rest of the face, 0 elsewhere (Feng et al. 2018).
+            nose and mouth, 3 on the rest of the face and in MEGN's layout as far as the jaw, 0 elsewhere (Feng et al.
+            2018).
     """
 
     landmarks: np.ndarray
@@ -63,9 +65,10 @@ def megn(size: int) -> Layout:
     """
     landmarks = tfds_megn.LANDMARKS
     u, v = np.meshgrid(_centres(size), _centres(size))
-    jaw = landmarks[_JAW]
-    face = v < np.interp(u, jaw[:, 0], jaw[:, 1]) + UNDER_JAW
-    return _complete(landmarks, face, uv.uv_face_coordinates(size).transpose(1, 2, 0))
+    face = v < np.interp(u, *uv.EDGE.T) + UNDER_JAW
+    # The jaw is steep near the ears: a texel counts if the line is a little nearer to the ear, or above.
+    jaw = v < np.interp(0.5 + _NARROWER * (u - 0.5), *landmarks[_JAW].T) + UNDER_JAW
+    return _complete(landmarks, face, uv.uv_face_coordinates(size).transpose(1, 2, 0), face | jaw)
 
 
 def prnet(landmarks: np.ndarray, face: np.ndarray) -> Layout:
@@ -114,11 +117,13 @@ def bearings(coordinates: Any) -> tuple[Any, Any]:
     return s / xp.sqrt(s * s + q * q), t / xp.sqrt(s * s + t * t + q * q)
 
 
-def _complete(landmarks: np.ndarray, face: np.ndarray, coordinates: np.ndarray) -> Layout:
-    """Computes the fields that follow from the coordinates."""
+def _complete(
+    landmarks: np.ndarray, face: np.ndarray, coordinates: np.ndarray, weighed: np.ndarray | None = None
+) -> Layout:
+    """Computes the fields that follow from the coordinates; only the texels that are `weighed` count in the error."""
     regions = _regions(coordinates) * face[..., None]
     features = regions[..., :3].sum(-1)
-    weights = np.where(features > 0, FEATURE_WEIGHT, FACE_WEIGHT) * face
+    weights = np.where(features > 0, FEATURE_WEIGHT, FACE_WEIGHT) * (face if weighed is None else weighed)
     weights[_texels(landmarks, len(face))] = LANDMARK_WEIGHT
     coordinates = np.ascontiguousarray(coordinates, np.float32)
     around, down = bearings(coordinates)

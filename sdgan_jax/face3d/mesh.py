@@ -26,7 +26,6 @@ INNER = (
 CONTOUR = (
     234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454,
 )  # fmt: skip
-_JAW = slice(0, 17)
 _SMOOTHING = 1e-3  # added to the spline's distances, in half heights of the head; vertices of both lips nearly touch
 
 
@@ -92,9 +91,8 @@ def place(vertices: np.ndarray) -> np.ndarray:
     around = np.arctan2(ours[:, 0], ours[:, 2])
     below = np.arctan2(ours[:, 1], np.hypot(ours[:, 0], ours[:, 2]))
     seen = np.stack([0.5 + 0.5 * around / uv.UV_AZIMUTH, (below - uv.UV_TOP) / (uv.UV_BOTTOM - uv.UV_TOP)], -1)
-    jaw = landmarks[_JAW]
-    shares, along = _shares(ours[list(CONTOUR)]), _shares(theirs[_JAW])
-    contour = np.stack([np.interp(shares, along, jaw[:, k]) for k in range(2)], -1)
+    shares, along = _shares(ours[list(CONTOUR)]), _shares(_on_head(uv.EDGE))
+    contour = np.stack([np.interp(shares, along, uv.EDGE[:, k]) for k in range(2)], -1)
     knots = seen[[*INNER, *CONTOUR]]
     weights = uv.spline(knots.T, seen.T)  # [K,468]
     return np.clip(weights.T @ np.concatenate([landmarks[17:], contour]), 0.0, 1.0).astype(np.float32)

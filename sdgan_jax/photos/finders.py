@@ -38,9 +38,9 @@ def read_finder(path: epath.PathLike = "") -> Finder:
     """Reads a position network, see `pretrained.position_network`.
 
     Args:
-        path: network directory; "" for the one that comes with the project.
+        path: network directory; "" for the one for photos that comes with the project.
     """
-    network = pretrained.position_network(path)
+    network = pretrained.position_network(path or pretrained.SHIPPED / "photos64")
     return Finder(network.make_find(), network.uv_layout, archive.fingerprint(network.variables))
 
 

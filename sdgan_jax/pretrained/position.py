@@ -38,12 +38,14 @@ class PositionNetwork:
         layout: UV layout of the maps, "megn" or "prnet".
         depth_offset: output that stands for z = 0: 0.5 if z is a signed depth from the head's centre, 0 if it is a raw
             depth from another origin.
+        threshold: largest score of a face that it finds in a photo, see `finding.Found`.
     """
 
     net: ResFCN
     variables: Tree
     layout: str
     depth_offset: float
+    threshold: float = finding.THRESHOLD
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """Regresses position maps.
@@ -115,7 +117,14 @@ class PositionNetwork:
         """Returns the compiled search for the faces in a photo, see `finding.find_all`."""
         predict, glance = jax.jit(self), jax.jit(self.single_pass)
         layout, framing = self.uv_layout, self.framing
-        return functools.partial(finding.find_all, predict=predict, layout=layout, framing=framing, glance=glance)
+        return functools.partial(
+            finding.find_all,
+            predict=predict,
+            layout=layout,
+            framing=framing,
+            glance=glance,
+            threshold=self.threshold,
+        )
 
     @functools.cached_property
     def uv_layout(self) -> layouts.Layout:
@@ -171,6 +180,8 @@ def prnet_network(path: epath.PathLike = "") -> PositionNetwork:
 
     def shapes(settings: dict[str, Any]) -> Tree:
         offset, layout = settings["depth_offset"], settings["layout"]
+        if not 0 <= settings.get("threshold", finding.THRESHOLD) <= 1:
+            raise ValueError("threshold must be from 0 to 1")
         if layout not in ("megn", "prnet") or type(offset) not in (int, float) or not math.isfinite(offset):
             raise ValueError("layout must be megn or prnet, and depth_offset a number")
         components = settings.get("stages", [])
@@ -184,4 +195,5 @@ def prnet_network(path: epath.PathLike = "") -> PositionNetwork:
         return target
 
     settings, variables = storage.read(path or storage.SHIPPED / "prnet64", PRNET_KIND, shapes)
-    return PositionNetwork(make(settings), variables, settings["layout"], float(settings["depth_offset"]))
+    threshold = float(settings.get("threshold", finding.THRESHOLD))
+    return PositionNetwork(make(settings), variables, settings["layout"], float(settings["depth_offset"]), threshold)

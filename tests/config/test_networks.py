@@ -10,8 +10,9 @@ from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
     [
         ("megn/rendered_64", None),
         ("megn/rendered_64_n600", None),
-        ("megn/photos_64", "only rendered faces have the truth: megn/rendered_<R>"),
-        ("mnist", "only rendered faces have the truth: megn/rendered_<R>"),
+        ("megn/varied_64_n600", None),
+        ("megn/photos_64", "only drawn faces have the truth: megn/rendered_<R>"),
+        ("mnist", "only drawn faces have the truth: megn/rendered_<R>"),
         ("megn/rendered_32", "'megn/rendered_32' but config.resolution is 64; set both to the same"),
         ("megn/rendered_128_n600", "'megn/rendered_128_n600' but config.resolution is 64; set both to the same"),
     ],
@@ -39,3 +40,9 @@ def test_the_data_set_is_of_rendered_faces_of_the_resolution(kind, dataset, mess
 def test_fields_that_do_not_fit_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         networks.validate(IdentityConfig(**fields))
+
+
+def test_a_run_without_steps_needs_a_network():
+    with pytest.raises(ValueError, match="config.total_steps is 0; give the network to fit stages to by config.init"):
+        networks.validate(PRNetConfig(total_steps=0))
+    networks.validate(PRNetConfig(total_steps=0, init="somewhere"))

@@ -10,7 +10,8 @@ def test_regions_share_the_face():
     square = layout.megn(64)
     assert ((square.regions.sum(-1) == 1) == square.face).all()
     assert set(np.unique(square.weights)) == {0.0, 3.0, 4.0, 16.0}
-    assert (square.weights[~square.face] == 0).all() and (square.weights == 16).sum() <= 68
+    assert (square.weights[square.face] > 0).all() and (square.weights == 16).sum() <= 68
+    assert not square.weights[-8:, :8].any()  # the neck
 
 
 def test_landmarks_lie_in_their_regions():
@@ -18,7 +19,13 @@ def test_landmarks_lie_in_their_regions():
     j, i = (square.landmarks * 256).astype(int).T
     parts = [layout.REGIONS[k] for k in square.regions[i, j].argmax(-1)]
     assert set(parts[36:48]) == {"eyes"} and set(parts[31:36]) == {"nose"} and set(parts[48:68]) == {"mouth"}
-    assert parts[8] == "chin" and square.face[i, j].all()
+    assert square.face[i, j][17:].all()
+
+
+def test_networks_are_trained_to_the_jaw_and_its_neighbours():
+    square = layout.megn(64)
+    j, i = np.floor(square.landmarks * 64 - 0.5).astype(int).T  # the four texels that a landmark is read from
+    assert np.min([square.weights[i + a, j + b] for a in (0, 1) for b in (0, 1)]) >= 3
 
 
 def test_mean_landmarks_are_the_symmetric_ones_of_the_dataset():
@@ -34,7 +41,7 @@ def test_another_square_gets_its_coordinates_through_its_landmarks():
     other = layout.prnet(np.stack([known.landmarks[:, 0], 1 - known.landmarks[:, 1]], -1), known.face[::-1])
     inside = known.regions[..., :4].sum(-1) > 0  # far from landmarks, as on the forehead, the spline is a guess
     off = np.abs(other.coordinates[::-1] - known.coordinates)[inside]
-    assert off.max() < 0.02
+    assert off.max() < 0.025
     assert (other.weights[::-1] == known.weights)[inside].mean() > 0.97
     np.testing.assert_allclose(other.head[::-1][inside], known.head[inside], atol=0.06)
 

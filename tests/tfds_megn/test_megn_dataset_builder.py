@@ -90,7 +90,7 @@ class TestRendered:
             ({"split": "trian"}, "unknown split 'trian'; there are train, validation, test"),
             ({"config": "photos_32"}, "unknown config 'photos_32'"),
             ({"config": "rendered_64", "num_images": 29}, "num_images=29 is too few; at least 30"),
-            ({"config": "photos_64", "num_images": 100}, "num_images is for the rendered configs"),
+            ({"config": "photos_64", "num_images": 100}, "num_images is for the configs of drawn faces"),
         ],
     )
     def test_refused_in_one_line(self, tmp_path, arguments, words):
@@ -100,6 +100,7 @@ class TestRendered:
 
     def test_configs(self):
         names = [f"rendered_{size}" for size in (32, 64, 128, 256)]
+        names += [f"{source}_{size}" for source in ("natural", "varied") for size in (64, 128)]
         names += [f"photos_{size}" for size in (64, 128, 256, 512, 1024)]
         assert list(tfds_megn.Builder.builder_configs) == names
         assert tfds_megn.Builder.builder_configs["rendered_64"].num_images == 10_000

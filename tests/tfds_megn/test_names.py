@@ -12,6 +12,7 @@ from tfds_megn.megn_dataset_builder import Builder
         ("megn/rendered_32_n600", ("rendered_32_n600", "rendered", 32, 600)),
         ("megn/rendered_64:1.0.0", ("rendered_64", "rendered", 64, None)),
         ("megn/rendered_64_n60:1.0.0", ("rendered_64_n60", "rendered", 64, 60)),
+        ("megn/varied_64_n60", ("varied_64_n60", "varied", 64, 60)),
         ("megn/photos_1024", ("photos_1024", "photos", 1024, None)),
         ("megn/rendered_33", ("rendered_33", "rendered", 33, None)),
     ],
@@ -53,7 +54,13 @@ def test_the_configs_of_the_builder_are_those_of_the_grammar():
         assert (config.source, config.resolution) == (parsed.source, parsed.resolution)
     counted = Builder.get_builder_config("rendered_64_n2000")
     assert (counted.name, counted.resolution, counted.num_images) == ("rendered_64_n2000", 64, 2000)
-    for name in ("rendered_65_n2000", "rendered_64_n10000", "megn/rendered_64_n2000", "photos_64_n60"):
+    for name in (
+        "rendered_65_n2000",
+        "varied_32_n2000",
+        "rendered_64_n10000",
+        "megn/rendered_64_n2000",
+        "photos_64_n60",
+    ):
         assert Builder.get_builder_config(name) is None, name
 
 

@@ -273,6 +273,26 @@ def test_the_landmarks_are_in_the_order_of_the_scheme():
     assert x[48] == x[48:60].min() and x[54] == x[48:60].max() and x[60] < x[62] < x[64]
 
 
+def test_the_points_between_corner_and_middle_of_the_inner_lips_are_nearer_to_the_middle():
+    """As in 300-W, by the mean that dlib's alignment of faces uses: 0.12 of 0.38 distances of the eyes' centres."""
+    x = landmarks(frontal(0), 256)[:, 0]
+    half = (x[64] - x[60]) / 2
+    np.testing.assert_allclose((x[63] - x[61]) / 2 / half, 0.12 / 0.38, atol=0.03)
+    np.testing.assert_allclose((x[65] - x[67]) / 2 / half, 0.12 / 0.38, atol=0.03)
+
+
+def test_the_jaw_has_the_heights_of_300_w():
+    """Of its mean, as OpenFace publishes it, in distances of the eyes' centres from the middle between the eyes."""
+    mean = np.mean([sample_params(person) for person in range(60)], 0)
+    mean[[PARAM_NAMES.index(name) for name in ("yaw", "pitch", "roll")]] = 0.0
+    points = landmarks(mean.astype(np.float32), 256)[:, :2].astype(np.float64)
+    left, right = points[36:42].mean(0), points[42:48].mean(0)
+    x, y = (points[:9] - (left + right) / 2).T / (right - left)[0]
+    np.testing.assert_allclose(y, [0.04, 0.35, 0.67, 0.98, 1.27, 1.53, 1.75, 1.92, 1.97], atol=0.1)
+    np.testing.assert_allclose(x, [-1.19, -1.18, -1.14, -1.07, -0.95, -0.76, -0.525, -0.265, 0.0], atol=0.22)
+    assert (np.abs(x[:4]) > 1.0).all()  # the contour, not the cheek
+
+
 def test_uv_directions_follow_the_documented_angles():
     d = uv_directions(64)
     np.testing.assert_allclose((d**2).sum(0), 1, atol=1e-5)

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 
 from sdgan_jax.config.networks import IdentityConfig, PRNetConfig
 from sdgan_jax.face3d import geometry
+from sdgan_jax.training.networks import degradation
+
+_PHOTO = 4  # number of the key of `degradation`, after those of `distort`
 
 
 def distort(
@@ -30,7 +33,10 @@ def distort(
     image = jnp.where(flip, image[:, ::-1], image)
     image, position_map = move(keys[1], image, position_map, config)
     image = recolour(keys[2], image, config.colour)
-    return hide(keys[3], image, other, config.occlusion), position_map
+    image = hide(keys[3], image, other, config.occlusion)
+    if config.photo:
+        image = degradation.degrade(jax.random.fold_in(key, _PHOTO), image, config.photo)
+    return image, position_map
 
 
 def move(
@@ -62,7 +68,7 @@ def recolour(key: jax.Array, image: jax.Array, amount: float) -> jax.Array:
     """Changes brightness, contrast, tint and saturation of f32[R,R,3] in [-1,1]; blurs it and adds noise."""
     uniform_key, noise_key = jax.random.split(key)
     draws = jax.random.uniform(uniform_key, (8,), minval=-1.0)
-    image = image + jnp.maximum(draws[0], 0.0) * (blur(image) - image)
+    image = image + jnp.maximum(draws[0], 0.0) * (degradation.blur(image) - image)
     grey = image.mean(-1, keepdims=True)
     image = image + 0.5 * jnp.maximum(draws[1], 0.0) * (grey - image)
     image = image * jnp.exp(amount * draws[2]) + amount * (draws[3] + 0.5 * draws[4:7])
@@ -82,10 +88,3 @@ def hide(key: jax.Array, image: jax.Array, other: jax.Array, probability: float)
     plain = colour + 0.4 * draws[5] * jax.random.normal(keys[2], image.shape)
     patch = jnp.where(draws[6] < 0.5, plain, other)
     return jnp.where((inside & (draws[7] < probability))[..., None], patch, image)
-
-
-def blur(image: jax.Array) -> jax.Array:
-    """Convolves f32[R,R,3] with [1 2 1]/4 along height and width, as shifted sums."""
-    x = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    x = (x[:-2] + 2.0 * x[1:-1] + x[2:]) / 4.0
-    return (x[:, :-2] + 2.0 * x[:, 1:-1] + x[:, 2:]) / 4.0

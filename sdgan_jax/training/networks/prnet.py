@@ -5,6 +5,7 @@ After the last step the stages that correct the network's maps are fitted (`trai
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -75,30 +76,54 @@ def train(config: PRNetConfig, workdir: epath.PathLike, score: Callable[[State],
         remedy="lower --config.learning_rate",
         score=score,
     )
-    state = loop.run(what, workdir)
+    if config.total_steps:
+        state = loop.run(what, workdir)
+    else:
+        state = State(jnp.zeros((), jnp.int32), start(config).alone.variables, optax.EmptyState())
     if jax.process_index() == 0:
-        coarse = pretrained.PositionNetwork(net, jax.device_get(state.variables), "megn", DEPTH_OFFSET)
+        trained = pretrained.PositionNetwork(net, jax.device_get(state.variables), "megn", DEPTH_OFFSET)
+        coarse = trained if config.total_steps else start(config)
+        coarse = dataclasses.replace(coarse, threshold=config.threshold)
         network = descent.fit(config, coarse, faces.images, maps)
-        pretrained.write(workdir, "prnet", settings(config), network.variables, np.float16)
+        pretrained.write(workdir, "prnet", settings(network), network.variables, np.float16)
     return state
 
 
-def settings(config: PRNetConfig) -> dict:
+def settings(network: pretrained.PositionNetwork) -> dict:
     """Returns the settings in `network.json` of a network that is trained here."""
     return {
-        "size": config.resolution,
-        "channels": config.channels,
-        "layout": "megn",
-        "depth_offset": DEPTH_OFFSET,
-        "stages": [config.components] * config.stages,
+        "size": network.net.size,
+        "channels": network.net.channels,
+        "layout": network.layout,
+        "depth_offset": network.depth_offset,
+        "threshold": network.threshold,
+        "stages": [len(stage.basis) for stage in network.stages],
     }
 
 
 def init(config: PRNetConfig, net: ResFCN) -> State:
     """Returns the state at step 0."""
-    images = jnp.zeros((1, config.resolution, config.resolution, 3))
-    variables = net.init(jax.random.key(config.seed, impl="unsafe_rbg"), images)
+    if config.init:
+        variables = start(config).alone.variables
+    else:
+        images = jnp.zeros((1, config.resolution, config.resolution, 3))
+        variables = net.init(jax.random.key(config.seed, impl="unsafe_rbg"), images)
     return State(jnp.zeros((), jnp.int32), variables, optimizer(config).init(variables["params"]))
+
+
+def start(config: PRNetConfig) -> pretrained.PositionNetwork:
+    """Reads the network that the run starts from.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no network in `config.init`, or it has another size or layout.
+    """
+    given = pretrained.prnet_network(config.init)
+    if (given.net, given.layout) != (ResFCN(config.resolution, config.channels), "megn"):
+        raise ValueError(
+            f"config.init is {config.init!r}, a network of {given.net.size} pixels and {given.net.channels} channels "
+            f"in the layout {given.layout}; the run needs {config.resolution}, {config.channels} and megn"
+        )
+    return given
 
 
 def optimizer(config: PRNetConfig) -> optax.GradientTransformation:

@@ -80,10 +80,3 @@ def test_shifts_are_by_whole_pixels_and_reach_every_place():
     places = {tuple(np.argwhere(each == 1.0)[0]) for each in shifted}
     assert places == {(row, column) for row in (3, 4, 5) for column in (3, 4, 5)}
     np.testing.assert_array_equal(shifted.sum((1, 2)), 1.0)
-
-
-def test_a_blur_spreads_a_dot_by_the_binomial_kernel_and_keeps_the_borders():
-    image = np.zeros((5, 5, 3), np.float32)
-    image[2, 2] = 16.0
-    np.testing.assert_allclose(distortion.blur(image)[1:4, 1:4, 0], np.outer([1, 2, 1], [1, 2, 1]))
-    np.testing.assert_allclose(distortion.blur(np.full((5, 5, 3), 0.7, np.float32)), 0.7, rtol=1e-6)

@@ -126,6 +126,18 @@ def test_at_the_end_of_a_run_the_averages_of_the_normalisation_stay():
         assert not any(same) if moves else all(same)
 
 
+def test_a_run_starts_from_the_network_that_it_is_given(tmp_path):
+    given = jax.device_get(prnet.init(dataclasses.replace(CONFIG, seed=3), NET).variables)
+    network = pretrained.PositionNetwork(NET, given, "megn", prnet.DEPTH_OFFSET)
+    pretrained.write(tmp_path, "prnet", prnet.settings(network), given)
+    config = dataclasses.replace(CONFIG, init=str(tmp_path))
+    jax.tree.map(np.testing.assert_array_equal, prnet.init(config, NET).variables, given)
+    with pytest.raises(
+        ValueError, match="a network of 32 pixels and 2 channels in the layout megn; the run needs 64, 2"
+    ):
+        prnet.init(dataclasses.replace(config, resolution=64), NET)
+
+
 @pytest.mark.slow
 def test_a_run_leaves_a_network_that_corrects_itself(tmp_path):
     config = PRNetConfig(
@@ -141,4 +153,10 @@ def test_a_run_leaves_a_network_that_corrects_itself(tmp_path):
     network = pretrained.position_network(tmp_path / "run")
     faces = rendered.read(config.dataset, "test", config.data_dir)
     corrected, alone = (networks.measure_position_maps(each, faces)["all"]["face"] for each in (network, network.alone))
+    again = dataclasses.replace(config, init=str(tmp_path / "run"), total_steps=0, stages=1, components=16)
+    prnet.train(again, tmp_path / "again")
+    more = pretrained.prnet_network(tmp_path / "again")
+    assert [len(stage.basis) for stage in more.stages] == [24, 24, 16]
+    first = {number: more.variables["stages"][number] for number in "01"}
+    jax.tree.map(np.testing.assert_array_equal, first, network.variables["stages"])
     assert len(network.stages) == 2 and corrected < 0.7 * alone, (corrected, alone)

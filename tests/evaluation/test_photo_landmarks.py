@@ -1,0 +1,70 @@
+"""Landmarks on photos: read from archives, and measured against a network that knows where they are."""
+
+import jax.numpy as jnp
+import numpy as np
+import PIL.Image
+import pytest
+from etils import epath
+
+from sdgan_jax.data import photo_files
+from sdgan_jax.evaluation import photo_landmarks
+from sdgan_jax.face3d import finding, geometry, layout, mesh
+
+LAYOUT = layout.megn(64)
+HEAD = np.asarray(geometry.landmarks(jnp.asarray(LAYOUT.head), LAYOUT))
+
+
+class Head:
+    """A network that sees the mean head in every frame, as large as the framing says, moved to the right a little."""
+
+    uv_layout, framing = LAYOUT, finding.MEGN
+
+    def __init__(self, off):
+        self.off = off
+
+    def __call__(self, images):
+        low, high = HEAD[:, :2].min(0), HEAD[:, :2].max(0)
+        scale = self.framing.share * 256 / (high - low).mean()
+        middle = jnp.array([self.framing.x, self.framing.y]) * 256 - 0.5 - scale * (low + high) / 2
+        maps = LAYOUT.head * scale + jnp.append(middle, 0.0) + jnp.array([self.off, 0.0, 0.0])
+        return jnp.broadcast_to(maps, (len(images), *maps.shape))
+
+
+def test_errors_are_the_distance_in_per_cent_of_the_box(tmp_path):
+    points = 40.0 * HEAD[:, :2] + [60.0, 50.0]
+    PIL.Image.new("RGB", (120, 100)).save(tmp_path / "a.png")
+    PIL.Image.new("RGB", (120, 100)).save(tmp_path / "other.png")
+    files = photo_files.find(epath.Path(tmp_path), epath.Path(tmp_path / "out"))
+    np.savez(tmp_path / "points.npz", name=["a.png"], points=points[None])
+    known = photo_landmarks.read_points(epath.Path(tmp_path / "points.npz"))
+    table = photo_landmarks.measure_photos(Head(0.0), files, known)
+    assert table["all"] == pytest.approx({"inner 51": 0.0, "all 68": 0.0, "faces": 1}, abs=1e-2)
+    w, h = np.ptp(points, 0)
+    table = photo_landmarks.measure_photos(Head(2.56), files, known)  # a hundredth of the frame
+    expected = (w + h) / 2 / finding.MEGN.share / np.sqrt(w * h)
+    assert table["yaw 0 to 15"] == pytest.approx({"inner 51": expected, "all 68": expected, "faces": 1}, rel=1e-2)
+    with pytest.raises(ValueError, match="none of the photos of --input is among its names"):
+        photo_landmarks.measure_photos(Head(0.0), files[1:], known)
+
+
+def test_points_of_the_mesh_become_landmarks(tmp_path):
+    points = np.arange(478 * 3, dtype=np.float32).reshape(1, 478, 3)
+    np.savez(tmp_path / "points.npz", name=["a"], points=points)
+    (found,) = photo_landmarks.read_points(epath.Path(tmp_path / "points.npz")).values()
+    np.testing.assert_array_equal(found[[8, 36, 45]], points[0, [152, mesh.LEFT_EYE, mesh.RIGHT_EYE], :2])
+    assert len(set(photo_landmarks.CONTOUR)) == 17 and not set(photo_landmarks.CONTOUR) & set(mesh.INNER)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"points": np.zeros((1, 68, 2))}, "not a NumPy archive with the arrays name and points"),
+        ({"name": ["a"], "points": np.zeros((1, 5, 2))}, r"points is \[1, 5, 2\]; it must be \[1,68,2\]"),
+        ({"name": np.array([None]), "points": np.zeros((1, 68, 2))}, "not a NumPy archive"),
+    ],
+)
+def test_other_archives_are_refused_in_one_line(tmp_path, arrays, message):
+    np.savez(tmp_path / "points.npz", **arrays)
+    with pytest.raises(ValueError, match=message) as raised:
+        photo_landmarks.read_points(epath.Path(tmp_path / "points.npz"))
+    assert "\n" not in str(raised.value)
