@@ -88,7 +88,7 @@ def evaluate_model(
         reals[split] = {name: faces.images[faces.labels == i][:per_class] for i, name in enumerate(names)}
 
     classify = functools.partial(classifier_lib.classify, jax.jit(classifier))
-    is_face = make_is_face(pretrained.prnet_network())
+    is_face = make_is_face(pretrained.prnet_network(pretrained.SHIPPED_FINDER))
     results = measure_attributes(generated, reals["test"], reals["validation"], classify, is_face)
     results["dataset"] = f"megn/{config}"
     results["classifier"] = {
@@ -161,7 +161,7 @@ def make_is_face(network: pretrained.PositionNetwork) -> IsFaceFn:
 
     These are the images whose `finding.score_aligned` is below its threshold.
     """
-    predict = jax.jit(network.single_pass)
+    predict = jax.jit(network)
     return lambda images: finding.score_aligned(images, predict, network.uv_layout) < network.threshold
 
 

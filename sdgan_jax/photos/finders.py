@@ -40,7 +40,7 @@ def read_finder(path: epath.PathLike = "") -> Finder:
     Args:
         path: network directory; "" for the one for photos that comes with the project.
     """
-    network = pretrained.position_network(path or pretrained.SHIPPED / "photos64")
+    network = pretrained.position_network(path or pretrained.SHIPPED_FINDER)
     return Finder(network.make_find(), network.uv_layout, archive.fingerprint(network.variables))
 
 

@@ -8,10 +8,11 @@ from sdgan_jax.pretrained.lpips import LpipsNetwork, lpips_network
 from sdgan_jax.pretrained.official_fusion import OfficialFusionNetwork, fusion_network
 from sdgan_jax.pretrained.perceptual import DistanceTo, PerceptualNetwork, perceptual_network
 from sdgan_jax.pretrained.position import PositionNetwork, position_network, prnet_network
-from sdgan_jax.pretrained.storage import SHIPPED, SHIPPED_MODEL, read, write
+from sdgan_jax.pretrained.storage import SHIPPED, SHIPPED_FINDER, SHIPPED_MODEL, read, write
 
 __all__ = [
     "SHIPPED",
+    "SHIPPED_FINDER",
     "SHIPPED_MODEL",
     "AttributeClassifier",
     "DistanceTo",

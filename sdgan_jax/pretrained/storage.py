@@ -22,6 +22,7 @@ from sdgan_jax.pretrained.archive import Tree
 MOST_ITEMS = 16  # numbers in a setting that is a list
 SHIPPED = epath.Path(__file__).parents[1] / "weights"
 SHIPPED_MODEL = SHIPPED / "sdgan64"  # a model directory
+SHIPPED_FINDER = SHIPPED / "photos64"  # the position network for photos
 
 
 def write(
