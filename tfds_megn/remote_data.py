@@ -24,7 +24,7 @@ def local_folder(data_dir: str | os.PathLike | None) -> str | None:
 
     The cache is `tfds_megn` in XDG_CACHE_HOME, or in ~/.cache. It can be deleted at any time.
     """
-    if not is_remote(data_dir):
+    if data_dir is None or not is_remote(data_dir):
         return None if data_dir is None else os.fspath(data_dir)
     name = os.fspath(data_dir).rstrip("/")
     root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
