@@ -129,7 +129,7 @@ PLAIN = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(2**70), 2**70),
-    st.floats(),
+    st.floats(allow_subnormal=False),  # XLA leaves the processor in a mode without subnormal numbers
     st.text(max_size=8),
     st.sampled_from([0, 1, -1, 2**31 - 1, 2**53, 1e308, "", "none", "mask", [], {}, [[]], {"": {}}]),
 )

@@ -27,7 +27,7 @@ def test_a_build_without_beam_has_no_runner():
 
 def test_photos_are_not_built_by_beam(tmp_path):
     builder = Builder(config="photos_64", data_dir=tmp_path)
-    with pytest.raises(ValueError, match="only rendered faces are built by Beam; leave its options out"):
+    with pytest.raises(ValueError, match="only drawn faces are built by Beam; leave its options out"):
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(beam_runner="DirectRunner"))
 
 
