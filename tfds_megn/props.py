@@ -1,4 +1,4 @@
-"""What covers parts of a varied face without being one of its attributes: hats, and hands before it."""
+"""Hats, and hands in front of varied faces: objects that cover a part of a face and are none of its attributes."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What the compiler says of one step.
+    """Memory, program and cost of compilation of one step, as the compiler reports them.
 
     Attributes:
         memory: bytes of one device: `arguments`, `temporaries` (0 for a program that does not fit), `program` and

@@ -30,7 +30,7 @@ def test_a_missing_beam_is_one_line(folder, monkeypatch):  # noqa: F811
 
 
 def test_the_rows_of_a_photo(folder, monkeypatch):  # noqa: F811
-    """What a worker does with a photo: a photo that cannot be used, or drawn on, becomes a row with the reason."""
+    """A photo that cannot be used, or drawn on, becomes a row with the reason."""
     monkeypatch.setattr(beam_wearing, "_finder", lambda network: FINDER)
     job = beam_wearing.Job(str(folder / "beam"), MASK, most=1, draw=draw_square)
 

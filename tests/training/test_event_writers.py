@@ -1,4 +1,4 @@
-"""What TensorBoard and W&B show: their files, read back by the protocol buffers of tensorboardX and of W&B."""
+"""The files of TensorBoard and W&B, read back by the protocol buffers of tensorboardX and of W&B."""
 
 import dataclasses
 import importlib.util
