@@ -180,8 +180,9 @@ def prnet_network(path: epath.PathLike = "") -> PositionNetwork:
 
     def shapes(settings: dict[str, Any]) -> Tree:
         offset, layout = settings["depth_offset"], settings["layout"]
-        if not 0 <= settings.get("threshold", finding.THRESHOLD) <= 1:
-            raise ValueError("threshold must be from 0 to 1")
+        threshold = settings.get("threshold", finding.THRESHOLD)
+        if type(threshold) not in (int, float) or not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold!r}; it must be from 0 to 1")
         if layout not in ("megn", "prnet") or type(offset) not in (int, float) or not math.isfinite(offset):
             raise ValueError("layout must be megn or prnet, and depth_offset a number")
         components = settings.get("stages", [])

@@ -35,6 +35,12 @@ def see_square(images):
     return np.stack(maps)
 
 
+def test_the_threshold_decides_what_is_a_face():
+    image = painted(300, 300, 150, 140, 200)
+    (found,) = finding.find_all(image, see_square, LAYOUT)
+    assert finding.find_all(image, see_square, LAYOUT, threshold=0.9 * found.score) == []
+
+
 # The last is too small to be a face in the whole photo: smaller squares are looked at.
 @pytest.mark.parametrize(
     ("height", "width", "x", "y", "side"),

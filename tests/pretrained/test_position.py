@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sdgan_jax import pretrained
-from sdgan_jax.face3d import descent
+from sdgan_jax.face3d import descent, finding
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.prnet import ResFCN
 from tests.pretrained.settings import change
@@ -136,6 +136,10 @@ def cut(folder):
         (change(channels=10**400), "network.json describes no network: channels is 1000000000"),
         (change(depth_offset=math.nan), "network.json describes no network: layout must be megn or prnet, and depth"),
         (change(depth_offset=True), "network.json describes no network: layout must be megn or prnet, and depth"),
+        (change(threshold=1.5), "network.json describes no network: threshold is 1.5; it must be from 0 to 1"),
+        (change(threshold="low"), "network.json describes no network: threshold is 'low'; it must be from 0 to 1"),
+        (change(threshold=math.nan), "network.json describes no network: threshold is nan; it must be from 0 to 1"),
+        (change(threshold=True), "network.json describes no network: threshold is True; it must be from 0 to 1"),
         (change(stages=[1] * 17), "network.json describes no network: stages has 17 numbers; at most 16 are known"),
         (change(stages=[10**9]), "network.json describes no network: stages is "),
         (change(stages={"0": 3}), "network.json describes no network: stages is "),
@@ -151,6 +155,13 @@ def test_other_directories_get_one_line(tmp_path, variables, edit, line):
     edit(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match=line):
         pretrained.position_network(tmp_path)
+
+
+def test_faces_are_found_below_the_threshold_of_the_network(tmp_path, variables):
+    pretrained.write(tmp_path, "prnet", SETTINGS, variables)
+    assert pretrained.position_network(tmp_path).threshold == finding.THRESHOLD  # directories of version 0.1 have none
+    change(threshold=0.5)(tmp_path)
+    assert pretrained.position_network(tmp_path).make_find().keywords["threshold"] == 0.5
 
 
 def test_a_network_that_is_not_there(tmp_path):

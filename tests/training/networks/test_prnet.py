@@ -128,8 +128,9 @@ def test_at_the_end_of_a_run_the_averages_of_the_normalisation_stay():
 
 def test_a_run_starts_from_the_network_that_it_is_given(tmp_path):
     given = jax.device_get(prnet.init(dataclasses.replace(CONFIG, seed=3), NET).variables)
-    network = pretrained.PositionNetwork(NET, given, "megn", prnet.DEPTH_OFFSET)
+    network = pretrained.PositionNetwork(NET, given, "megn", prnet.DEPTH_OFFSET, threshold=0.03)
     pretrained.write(tmp_path, "prnet", prnet.settings(network), given)
+    assert prnet.start(dataclasses.replace(CONFIG, init=str(tmp_path))).threshold == 0.03
     config = dataclasses.replace(CONFIG, init=str(tmp_path))
     jax.tree.map(np.testing.assert_array_equal, prnet.init(config, NET).variables, given)
     with pytest.raises(
