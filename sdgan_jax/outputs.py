@@ -23,7 +23,7 @@ import fsspec
 from etils import epath
 
 from tfds_megn import data_dir
-from tfds_megn.listing import printable
+from tfds_megn.listing import is_remote, printable
 
 _EXTRAS = {"gs": "gcs", "s3": "s3"}  # by the kind of remote path, the extra with the packages that read it
 MADE_BY = "sdgan-jax"  # followed by the command
@@ -85,11 +85,6 @@ def check_folder(out: epath.PathLike) -> None:
 def exists(path: epath.PathLike) -> bool:
     """Returns whether a path exists; a link to nothing counts."""
     return epath.Path(path).exists() if is_remote(path) else os.path.lexists(path)
-
-
-def is_remote(path: epath.PathLike) -> bool:
-    """Returns whether a path lies in an object store, such as gs://bucket/folder."""
-    return "://" in os.fspath(path)
 
 
 def check_scheme(path: epath.PathLike) -> None:

@@ -58,7 +58,7 @@ def writing(folder: str | os.PathLike, option: str = _OPTION) -> Iterator[None]:
         code = error_number(error)
         concerned = getattr(error, "filename", None)
         place = listing.printable(concerned if isinstance(concerned, str | bytes) else folder)
-        remote = "://" in folder
+        remote = listing.is_remote(folder)
         if code in FULL and remote:  # Converted photos are kept on a local disk until they are written.
             folder = place = tempfile.gettempdir()
             option = "TMPDIR"

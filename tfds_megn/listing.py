@@ -25,6 +25,11 @@ class Listing:
     notes: tuple[str, ...]
 
 
+def is_remote(path: str | os.PathLike | None) -> bool:
+    """Returns whether a path lies in an object store, such as gs://bucket/folder."""
+    return path is not None and "://" in os.fspath(path)
+
+
 def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Listing:
     """Lists the files below a folder, without hidden files and those of file managers.
 
@@ -104,7 +109,7 @@ def _identity(path: epath.Path) -> object:
 
 def _entries(folder: epath.Path) -> Iterator[tuple[str, str]]:
     """Yields name and kind of each entry: 'file', 'folder', 'link' (to a folder), or a description of anything else."""
-    if "://" in os.fspath(folder):
+    if is_remote(folder):
         yield from ((entry.name, "folder" if entry.is_dir() else "file") for entry in folder.iterdir())
         return
     with os.scandir(folder) as entries:

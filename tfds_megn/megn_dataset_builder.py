@@ -29,7 +29,6 @@ from tfds_megn import (
     photo_folder,
     photo_record,
     photo_splits,
-    remote_data,
     rendered,
     workers,
 )
@@ -121,7 +120,7 @@ class _SameBytesWriter(writer.ExampleWriter):
                 example = tf_example_pb2.Example.FromString(data)
                 yield key, example.SerializeToString(deterministic=True)
 
-        if not remote_data.is_remote(path):
+        if not listing.is_remote(path):
             return super().write(path, ordered())
         with tempfile.TemporaryDirectory() as folder:  # array_record writes local files only
             local = epath.Path(folder) / epath.Path(path).name
@@ -248,7 +247,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         converted = _with_progress(converted, len(found.photos), f"Reading photos for {self.info.full_name}")
         # All photos are decoded before a split is written, because the splits depend on which are usable. The
         # converted images are kept on the disk of the prepared data.
-        place = None if "://" in self.data_dir else self.data_dir
+        place = None if listing.is_remote(self.data_dir) else self.data_dir
         spool = self._cleanup.enter_context(tempfile.TemporaryFile(dir=place))
         self._cleanup.callback(photo_files.close_zips)
         skipped, crcs, bounds, usable = list(found.skipped), {}, {}, {}

@@ -50,7 +50,7 @@ def list_files(place: epath.Path) -> tuple[dict[str, File], tuple[str, ...]]:
     if place.is_file():
         return _list_zip(place), ()
     found = listing.list_files(place)
-    describe = _remote_file if "://" in os.fspath(place) else _local_file
+    describe = _remote_file if listing.is_remote(place) else _local_file
     folder = os.fspath(place)
     return {path: describe(folder, path) for path in found.files}, found.notes
 

@@ -11,12 +11,9 @@ import sys
 
 from etils import epath
 
+from tfds_megn.listing import is_remote
+
 _INFO = "dataset_info.json"  # the last file that is copied: data with it are complete
-
-
-def is_remote(folder: str | os.PathLike | None) -> bool:
-    """Returns whether a folder lies in an object store, such as gs://bucket/folder."""
-    return folder is not None and "://" in os.fspath(folder)
 
 
 def local_folder(data_dir: str | os.PathLike | None) -> str | None:

@@ -147,7 +147,7 @@ def open_folder(folder: epath.PathLike) -> Source:
         status = path.stat()
         described.update(f"{path.relative_to(folder)} {status.length} {status.mtime}\n".encode("utf-8", "replace"))
     key = {
-        "folder": name if "://" in name else os.path.realpath(folder),
+        "folder": name if listing.is_remote(name) else os.path.realpath(folder),
         "files": described.hexdigest(),
         "images": len(files),
         "resolution": [height, width],

@@ -18,6 +18,7 @@ from etils import epath
 
 from sdgan_jax.config import STAGES, Config
 from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
+from tfds_megn.listing import is_remote
 
 CONFIG = "config.json"
 NETWORK = "network.json"
@@ -225,7 +226,7 @@ def _elsewhere(path: epath.Path) -> str:
 
 def _real(path: epath.Path) -> epath.Path:
     """Returns a local path in full, links followed, and a remote one unchanged."""
-    return path if "://" in str(path) else epath.Path(os.path.realpath(path))
+    return path if is_remote(path) else epath.Path(os.path.realpath(path))
 
 
 def _is_owner(folder: epath.Path) -> bool:

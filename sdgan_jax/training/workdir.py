@@ -130,7 +130,7 @@ class Lock:
         self._file: TextIO | None = None
         self._place: tuple[int, int] | None = None
         owner = None
-        if jax.process_index() == 0 and "://" not in os.fspath(workdir):
+        if jax.process_index() == 0 and not outputs.is_remote(workdir):
             owner = self._take(epath.Path(workdir))
         free = owner is None
         if jax.process_count() > 1:  # so that all end, and none waits for the first
