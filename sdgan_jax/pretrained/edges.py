@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from sdgan_jax.face3d import proposals
-from sdgan_jax.pretrained import storage
+from sdgan_jax.pretrained import directories, storage
 from sdgan_jax.pretrained.archive import Tree
 
 KIND = "edges"
@@ -37,3 +37,8 @@ def edge_filter(path: epath.PathLike = "") -> np.ndarray:
 def write_filter(path: epath.PathLike, numbers: np.ndarray) -> None:
     """Writes a filter f32[901] as a network directory, which is created if missing."""
     storage.write(path, KIND, {}, {"filter": numbers})
+
+
+def exists(path: epath.PathLike) -> bool:
+    """Returns whether a directory contains a network of any kind."""
+    return (epath.Path(path) / directories.NETWORK).exists()
