@@ -78,7 +78,7 @@ def measure(config: Config, topology: str, log: Callable[[str], None] = print) -
         RuntimeError: libtpu is not installed.
     """
     chip, devices = chips.chip_of(topology), find_devices(topology)
-    mesh = sharding.make_mesh(config.batch_size, devices)
+    mesh = sharding.make_mesh(config.batch_size, devices, config.fsdp)
     check_accumulation(config, mesh.size)
     log(f"compiling for {mesh.size} × {devices[0].device_kind}; this takes minutes")
     report = compile_step(make_networks(config), mesh)
@@ -109,9 +109,11 @@ def measure(config: Config, topology: str, log: Callable[[str], None] = print) -
 def compile_step(nets: Networks, mesh: Mesh) -> Report:
     """Compiles the training step, all lazy updates included, for the devices of a mesh that need not be here."""
     config, start, used = nets.config, time.perf_counter(), time.process_time()
-    whole, rows = sharding.replicated(mesh), NamedSharding(mesh, PartitionSpec(sharding.AXIS))
+    rows = NamedSharding(mesh, PartitionSpec(sharding.AXIS))
     shapes = jax.eval_shape(lambda: init_state(nets))
-    state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), shapes)
+    state = jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, sharding.placed(shapes, mesh)
+    )
     n, side = config.batch_size, config.resolution
     batch = {
         "image": jax.ShapeDtypeStruct((n, side, side, 3), np.uint8, sharding=rows),

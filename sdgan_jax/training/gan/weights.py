@@ -143,11 +143,11 @@ def _fit(
     alike = np.delete(ours.shape, axis).tolist() == np.delete(theirs.shape, axis).tolist()
     if not alike or not any(our_places):  # all models share `none`, whose rows carry no information
         return None
-    result = np.moveaxis(np.array(ours), axis, 0)
-    for mine, other in zip(our_places, their_places, strict=True):
-        if mine >= first and other >= first:
-            result[mine - first] = np.moveaxis(np.asarray(theirs), axis, 0)[other - first]
-    return jnp.asarray(np.moveaxis(result, 0, axis))
+    places = [pair for pair in zip(our_places, their_places, strict=True) if min(pair) >= first]
+    mine, others = np.transpose(places) - first
+    rows = np.moveaxis(np.asarray(theirs), axis, 0)[others]
+    result = jnp.moveaxis(ours, axis, 0).at[mine].set(rows)  # by jax: `ours` may be in pieces on several hosts
+    return jnp.moveaxis(result, 0, axis)
 
 
 def _summary(ours: list[str], fits: dict[str, jax.Array]) -> str:
