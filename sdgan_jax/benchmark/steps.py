@@ -83,8 +83,8 @@ class Compiled:
         """Compiles a part.
 
         Returns:
-            `flops` and `memory_bytes` of one device, and `compile_seconds`, which includes tracing. The FLOPs of "step"
-            count every lazy part.
+            `flops`, `memory_bytes` and, as a part of these, `argument_bytes` (state and batch) of one device, and
+            `compile_seconds`, which includes tracing. The FLOPs of "step" count every lazy part.
 
         Raises:
             RuntimeError: the backend does not report FLOPs and memory.
@@ -101,6 +101,7 @@ class Compiled:
         held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
         return {
             "flops": costs["flops"] * self._accumulate,  # XLA counts the body of a loop once
+            "argument_bytes": memory.argument_size_in_bytes,
             "memory_bytes": held + memory.temp_size_in_bytes,
             "compile_seconds": seconds,
         }

@@ -159,7 +159,8 @@ def read_shortage(message: str) -> dict[str, float]:
 def count_phases(config: Config, program: hlo.Program, devices: int) -> dict[str, dict[str, float]]:
     """Counts `flops`, `traffic` and `exchanged` bytes of one device, for the main update and each lazy one.
 
-    The body of a loop is in the program once; it is counted as often as it runs (`config.accumulate`).
+    The body of a loop is in the program once; it is counted as often as it runs (`config.accumulate`). The exchanged
+    bytes are those of all-reduces; an all-gather and a reduce-scatter of an array count as half of its all-reduce.
     """
     rows = config.batch_size // devices
     repeats = dict.fromkeys(LAZY, config.accumulate)
@@ -167,7 +168,7 @@ def count_phases(config: Config, program: hlo.Program, devices: int) -> dict[str
     phases: dict[str, dict[str, float]] = {}
     exchanged: dict[str, float] = {}
     for one in program.collectives():
-        exchanged[phase_of(one.scope)] = exchanged.get(phase_of(one.scope), 0.0) + one.bytes
+        exchanged[phase_of(one.scope)] = exchanged.get(phase_of(one.scope), 0.0) + _as_all_reduce(one, devices)
     flops, traffic = program.flops(), program.traffic()
     for name in LAZY:
         if not config.intervals[name]:
@@ -178,6 +179,12 @@ def count_phases(config: Config, program: hlo.Program, devices: int) -> dict[str
         phases[name]["exchanged"] = exchanged.get(name, 0.0)
     main = {"flops": flops * config.accumulate, "traffic": traffic * config.accumulate}
     return {"main": main | {"exchanged": exchanged.get("main", 0.0)}} | phases
+
+
+def _as_all_reduce(one: hlo.Collective, devices: int) -> float:
+    """Returns the bytes of the all-reduce that takes as long as an exchange, in a ring."""
+    whole = {"all-gather": one.bytes, "reduce-scatter": one.bytes * (one.group or devices)}
+    return whole[one.kind] / 2 if one.kind in whole else one.bytes
 
 
 def phase_of(path: str) -> str:
