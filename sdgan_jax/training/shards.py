@@ -52,9 +52,12 @@ def spec(shape: tuple[int, ...], count: int) -> P:
     return P()
 
 
-def specs(tree: Tree, count: int) -> Tree:
-    """Returns `spec` of every array, or `jax.ShapeDtypeStruct`, of a tree."""
-    return jax.tree.map(lambda leaf: spec(leaf.shape, count), tree)
+def specs(state: Tree, count: int) -> Tree:
+    """Returns how each array, or `jax.ShapeDtypeStruct`, of a state is stored: by `spec` the arrays of its trees.
+
+    Of an array that is a field of the state itself, such as a counter or the basis, every device has all.
+    """
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: spec(leaf.shape, count) if path[1:] else P(), state)
 
 
 def mark(tree: Tree, placed: Tree) -> Tree:

@@ -32,13 +32,15 @@ def test_large_arrays_are_cut_along_the_first_axis_that_can_be(shape, count, exp
 
 
 def test_all_but_small_arrays_are_stored_once_by_the_devices_that_share():
-    state = {"kernel": np.arange(4096, dtype=np.float32).reshape(2, 2048), "bias": np.arange(8.0)}
+    kernel = np.arange(4096, dtype=np.float32).reshape(2, 2048)
+    state = {"params": {"kernel": kernel, "bias": np.arange(8.0)}, "basis": kernel}
     mesh = sharding.make_mesh(4, fsdp=2)
     put = jax.device_put(state, sharding.placed(state, mesh))
-    by_device = {shard.device.id: np.asarray(shard.data) for shard in put["kernel"].addressable_shards}
+    by_device = {shard.device.id: np.asarray(shard.data) for shard in put["params"]["kernel"].addressable_shards}
     for device in range(4):  # neighbours share
-        np.testing.assert_array_equal(by_device[device], state["kernel"][device % 2 : device % 2 + 1])
-    assert {shard.data.shape for shard in put["bias"].addressable_shards} == {(8,)}
+        np.testing.assert_array_equal(by_device[device], kernel[device % 2 : device % 2 + 1])
+    for whole in (put["params"]["bias"], put["basis"]):
+        assert {shard.data.shape for shard in whole.addressable_shards} == {whole.shape}
 
 
 def regression(optimizer):

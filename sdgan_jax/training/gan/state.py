@@ -45,8 +45,8 @@ class State(flax.struct.PyTreeNode):
 
 
 def gather_params(state: State) -> State:
-    """Returns a state with whole parameters, as losses need them, inside the map over devices; see `shards`."""
-    names = ("params_g", "params_d", "params_f", "params_e", "ema_g")
+    """Returns a state whose networks are whole, as losses need them, inside the map over devices; see `shards`."""
+    names = ("params_g", "params_d", "params_f", "params_e", "ema_g", "buffers_g")
     return state.replace(**{name: shards.gather(getattr(state, name)) for name in names})
 
 
