@@ -53,9 +53,12 @@ def placed(state: Tree, mesh: Mesh) -> Tree:
 
 
 def make_state(init: Callable[[], Tree], mesh: Mesh) -> Tree:
-    """Compiles and calls `init`, which returns the same state on any mesh; the state is `placed`."""
+    """Compiles and calls `init`; returns the state `placed`, with the same numbers on any mesh."""
+    if mesh.shape[shards.FSDP] == 1:
+        return jax.jit(init, out_shardings=replicated(mesh))()
+    init = jax.jit(init)  # traced once for both calls
 
-    def whole() -> Tree:  # how random arrays are split would change their numbers
+    def whole() -> Tree:  # in pieces random numbers would be others
         return jax.lax.with_sharding_constraint(init(), replicated(mesh))
 
     return jax.jit(whole, out_shardings=placed(jax.eval_shape(init), mesh))()
