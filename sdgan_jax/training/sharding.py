@@ -58,7 +58,7 @@ def make_state(init: Callable[[], Tree], mesh: Mesh) -> Tree:
         return jax.jit(init, out_shardings=replicated(mesh))()
     init = jax.jit(init)  # traced once for both calls
 
-    def whole() -> Tree:  # in pieces random numbers would be others
+    def whole() -> Tree:  # keys of the kind `unsafe_rbg` promise no numbers that are the same in pieces
         return jax.lax.with_sharding_constraint(init(), replicated(mesh))
 
     return jax.jit(whole, out_shardings=placed(jax.eval_shape(init), mesh))()
