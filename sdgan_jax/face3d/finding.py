@@ -9,7 +9,7 @@ framed again as in the network's training, and these alone are scored.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -27,8 +27,9 @@ SIZE = 256  # side of the network's input frames in pixels
 MOST_SQUARES = 128  # per scale; a photo of 16:9 has 120 of the smallest, narrow strips are covered more sparsely
 SCALES = (1.25, 1.0, 0.7, 0.5, 0.35)  # sides of the squares, in shorter sides of the photo
 _LARGE = 2  # number of scales searched first; the others follow if these contain no face
-_FACES = (0.8, 0.3, 0.12, 0.05)  # bounds of the mean sides of faces, likewise, that `proposals` are searched for in turn
-_AT_ONCE = (6, 12, 24)  # number of proposals of each of these that are looked at together
+_FACES = (0.8, 0.3, 0.12)  # bounds of the mean sides of faces, likewise, that `proposals` are searched for in turn
+_AT_ONCE = (6, 12)  # number of proposals of each of these that are looked at together
+_GROUP, _DISTANT = 4, 0.05  # number of faces from which on those are searched for, too, that are smaller than these
 _MANY = 2  # faces found in so many proposals for which the next are looked at
 _MOST = 400  # proposals
 _BATCH = 4
@@ -131,8 +132,8 @@ def find_all(
     """
     levels, found = halvings(image), list[Found]()
     enough = most if enough is None else enough
-    for places in _searches(levels, framing, edges, enough is None):
-        for some in places:
+    for places, least in _searches(levels, framing, edges, enough is None):
+        for some in places if len(found) >= least else []:
             before = len(found)
             size = SIZE if edges is not None else glance_size
             squares = _search(levels, some, predict, glance or predict, layout, framing, size)
@@ -148,25 +149,29 @@ def find_all(
 
 def _searches(
     levels: list[np.ndarray], framing: Framing, edges: np.ndarray | None, together: bool
-) -> Iterator[list[np.ndarray]]:
-    """Yields the places of large faces, and then those of small ones, or both together.
+) -> Iterator[tuple[Iterable[np.ndarray], int]]:
+    """Yields the places of large faces, those of small ones, or both together, and of those far away in a group.
 
-    Each are squares f64[N,3] that are searched together, the most promising first.
+    Each are squares f64[N,3] that are searched together, the most promising first; and the number of faces that must
+    have been found for these places to be searched.
     """
     height, width = levels[0].shape[:2]
     if edges is None:
-        yield from ([pyramid(height, width, scales)] for scales in (SCALES[:_LARGE], SCALES[_LARGE:]))
+        yield from (([pyramid(height, width, scales)], 0) for scales in (SCALES[:_LARGE], SCALES[_LARGE:]))
         return
-    kinds: list[list[np.ndarray]] = []
-    for largest, smallest, count in zip(_FACES, _FACES[1:], _AT_ONCE, strict=False):
+
+    def proposed(largest: float, smallest: float, count: int) -> Iterator[np.ndarray]:
         sides = (share * min(height, width) for share in (smallest, largest))
         boxes = proposals.propose(levels, edges, *sides)[:_MOST, :4]
         squares = frame_as_trained(boxes.reshape(-1, 2, 2), framing)
-        kinds.append([squares[first : first + count] for first in range(0, len(squares), count)])
-        if not together:
-            yield kinds.pop()
+        yield from (squares[first : first + count] for first in range(0, len(squares), count))
+
+    kinds = (proposed(*kind) for kind in zip(_FACES, _FACES[1:], _AT_ONCE, strict=False))
     if together:
-        yield [np.concatenate(some) for some in itertools.zip_longest(*kinds, fillvalue=np.zeros((0, 3)))]
+        yield (np.concatenate(some) for some in itertools.zip_longest(*kinds, fillvalue=np.zeros((0, 3)))), 0
+    else:
+        yield from ((kind, 0) for kind in kinds)
+    yield proposed(_FACES[-1], _DISTANT, 2 * _AT_ONCE[-1]), _GROUP
 
 
 def choose(candidates: Sequence[Found], most: int | None = None) -> list[Found]:

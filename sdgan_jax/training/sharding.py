@@ -103,7 +103,9 @@ def map_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> jax.sta
             state, batch
         )
 
-    return jax.jit(mapped_step, donate_argnums=0)
+    # LLVM takes most of the time to compile on CPU; the lower level saves a quarter, see docs/performance.md.
+    options = {"xla_backend_optimization_level": 1} if mesh.devices.flat[0].platform == "cpu" else None
+    return jax.jit(mapped_step, donate_argnums=0, compiler_options=options)
 
 
 def put_rows(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
