@@ -24,7 +24,8 @@ class Module(nn.Module):
         """
         if not self.has_variable("params", name):
             return super().param(name, init_fn, *init_args, unbox=unbox, **init_kwargs)
-        value, shape = self.get_variable("params", name), tuple(init_args[0])
+        value: Any = self.get_variable("params", name)
+        shape = tuple(init_args[0])
         if np.shape(value) != shape:
             place = "/".join((*self.path, name))
             raise ValueError(f"the parameter {place} has the shape {np.shape(value)}, where {shape} is expected")
