@@ -51,6 +51,7 @@ def recall(name: str, given: str, compute: Callable[[], bytes]) -> bytes:
             return kept[_DIGEST:]
     result = compute()
     with contextlib.suppress(OSError):
+        os.makedirs(folder, exist_ok=True)  # JAX has not compiled yet
         unfinished = f"{path}.{os.getpid()}"
         with open(unfinished, "wb") as file:
             file.write(_digest(result) + result)

@@ -35,6 +35,12 @@ def test_a_result_is_computed_once(folder):
     assert len(given) == len(list(folder.iterdir())) == 3
 
 
+def test_the_folder_is_made(folder):
+    compute, _ = count([b"first", b"second"])
+    jax.config.update("jax_compilation_cache_dir", str(folder / "new" / "folder"))
+    assert memo.recall("name", "", compute) == memo.recall("name", "", compute) == b"first"
+
+
 def test_other_code_has_other_results(folder, monkeypatch):
     compute, _ = count([b"first", b"second"])
     memo.recall("name", "", compute)
