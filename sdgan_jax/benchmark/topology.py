@@ -29,6 +29,7 @@ from sdgan_jax.training.gan import joint_step
 from sdgan_jax.training.gan.inputs import check_accumulation
 from sdgan_jax.training.gan.state import init_state
 
+SIZES = (8, 64, 256)  # numbers of devices whose efficiency is predicted from one compiled step
 LAZY = ("r1", "path_length", "f")  # updates that are not due at every step, and the scopes of their code
 _SETTINGS = {  # of libtpu: nothing is asked of the network, and other processes may compile too
     "TPU_SKIP_MDS_QUERY": "1",
@@ -71,7 +72,7 @@ def measure(config: Config, topology: str, log: Callable[[str], None] = print) -
     Returns:
         A tree for JSON, in seconds and bytes of one device: `topology`, `devices`, `chip`, `config`, `memory` (see
         `Report`), `fits`, `largest_batch` (None where the given one fits), `compiling`, `collectives`, `phases`
-        (`flops`, `traffic`, `exchanged` of each), `steady` (see `predict`).
+        (`flops`, `traffic`, `exchanged` of each), `steady` (see `predict`), `scaling` (see `scale`).
 
     Raises:
         ValueError: there is no such topology, or the batch does not fit its number of devices.
@@ -103,6 +104,7 @@ def measure(config: Config, topology: str, log: Callable[[str], None] = print) -
     results["host_transfers"] = report.program.host_transfers()
     results["phases"] = phases
     results["steady"] = predict(config, chip, phases, mesh.size)
+    results["scaling"] = scale(config, chip, phases, mesh.size)
     return results
 
 
@@ -214,6 +216,19 @@ def predict(
         "efficiency": compute / (compute + exchange),
         "efficiency_memory": busy / (busy + exchange),
         "images_per_second": config.batch_size / (busy + exchange),
+    }
+
+
+def scale(
+    config: Config, chip: chips.Chip, phases: Mapping[str, Mapping[str, float]], devices: int
+) -> dict[str, dict[str, float]]:
+    """Predicts the mean step on each number of `SIZES` devices, each with as many images as those of the config.
+
+    The program of a device does not depend on their number, only the time of the exchanges does.
+    """
+    rows = config.batch_size // devices
+    return {
+        str(size): predict(dataclasses.replace(config, batch_size=rows * size), chip, phases, size) for size in SIZES
     }
 
 

@@ -85,5 +85,7 @@ def _prediction(results: Mapping[str, Any]) -> list[str]:
         f"exchange {1e3 * steady['exchange_seconds']:.2f} ms",
         f"efficiency           {steady['efficiency']:.0%} = compute / (compute + exchange); "
         f"{steady['efficiency_memory']:.0%} with the time of the memory in place of compute",
+        f"{'':21}with as many images a device: "
+        + ", ".join(f"{size} devices {one['efficiency']:.0%}" for size, one in results["scaling"].items()),
         "Published peaks, a ring all-reduce in both directions, no overlap. Real steps compute longer.",
     ]

@@ -106,13 +106,19 @@ def convolve_down(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+@functools.partial(jax.jit, static_argnums=1)
 def analyse(x: jax.Array, transform: Transform) -> jax.Array:
-    """Transforms the tiles of `x` f32[N,H,W,C] to points f32[P,P,N,H/stride,W/stride,C]."""
+    """Transforms the tiles of `x` f32[N,H,W,C] to points f32[P,P,N,H/stride,W/stride,C].
+
+    A step applies it and its adjoint 200 times. `jax.jit` traces them once for each shape, which nearly halves the time
+    to trace a step; XLA inlines them.
+    """
     x = jnp.stack([_combine(row, _windows(x, 1, transform)) for row in transform.rows])
     return jnp.stack([_combine(row, _windows(x, 3, transform)) for row in transform.rows], axis=1)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+@functools.partial(jax.jit, static_argnums=1)
 def synthesise(points: jax.Array, transform: Transform) -> jax.Array:
     """Applies the adjoint of `analyse`: f32[P,P,N,I,J,C] to f32[N,I·stride,J·stride,C]."""
     columns = list(zip(*transform.rows, strict=True))

@@ -55,6 +55,19 @@ def test_the_mean_step_has_each_update_at_its_rate():
     assert found["images_per_second"] == pytest.approx(tiny.BATCH / 10.0, rel=1e-5)
 
 
+def test_more_devices_only_exchange_for_longer():
+    """Of 7 bytes 8 devices send 2·7/8, half each way: 6.125 s over a link of 1 byte/s; then come 14 hops."""
+    config = tiny.config(batch_size=16, fusion_every=0)
+    chip = chips.Chip("toy", flops=100.0, hbm_bytes=1.0, hbm_bandwidth=10.0, link=1.0)
+    phases = {"main": {"flops": 300.0, "traffic": 20.0, "exchanged": 7.0}}
+    found = topology.scale(config, chip, phases, devices=2)
+    assert list(found) == ["8", "64", "256"]
+    assert {one["compute_seconds"] for one in found.values()} == {3.0}
+    assert found["8"]["exchange_seconds"] == pytest.approx(6.125 + 14 * chips.HOP_SECONDS, rel=1e-12)
+    assert found["256"]["exchange_seconds"] == pytest.approx(7 * 255 / 256 + 510 * chips.HOP_SECONDS, rel=1e-12)
+    assert found["8"]["images_per_second"] == pytest.approx(8 * 8 / 9.125, rel=1e-4)
+
+
 def test_images_that_fit_lie_on_a_line():
     """One GiB and 0.5 GiB an image: of 15.75 GiB, 29 images take 15.5."""
     assert topology.largest_rows((64, 32), (33.0, 17.0), 15.75) == 29

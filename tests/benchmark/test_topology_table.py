@@ -30,6 +30,7 @@ RESULTS = {
     "host_transfers": [],
     "phases": {"main": PHASE, "r1": PHASE},
     "steady": PHASE | TIMES | {"efficiency": 0.5, "efficiency_memory": 0.8},
+    "scaling": {"8": {"efficiency": 0.5}, "64": {"efficiency": 0.46}},
 }
 
 
@@ -43,6 +44,7 @@ def test_a_step_that_fits():
         "                     R1 update: all-gather of 1 arrays, 1.0 MiB in groups of 4",
         "host transfers       none",
         "mean step, predicted compute 10.00 ms (197 TFLOP/s), memory 40.00 ms (819 GB/s), exchange 10.00 ms",
+        "                     with as many images a device: 8 devices 50%, 64 devices 46%",
         "compilation          trace 5 s, lower 3 s, compile 70 s; 120 processor seconds, 2.5 GiB of host memory",
     ):
         assert line in text.splitlines(), line
