@@ -72,7 +72,8 @@ def measure(
     Returns:
         A tree for JSON, in seconds and bytes: `machine`, `model`, `peer` (name or None), `peak` (fastest measured
         matrix product), `period` (kinds of step), `input`, and `parts`, a dict from names to `ours` (`seconds`, rates,
-        `flops` and `memory_bytes` of one device, `share_of_peak`, `compile_seconds`), `peer` (`seconds`) and `speedup`.
+        `flops`, `memory_bytes` and `argument_bytes` of one device, `share_of_peak`, `compile_seconds`), `peer`
+        (`seconds`) and `speedup`.
 
     Raises:
         ValueError: data or devices do not fit the config, or `repeats` is below 1.
@@ -226,7 +227,7 @@ def summarise(
         rows[name] = {"ours": {"seconds": spread(seconds["ours"])} | _rates(config, seconds["ours"], operations, peak)}
         cost = whole if name == "steady" else costs.get(name)
         if cost is not None:
-            rows[name]["ours"] |= {key: cost[key] for key in ("memory_bytes", "compile_seconds")}
+            rows[name]["ours"] |= {key: cost[key] for key in ("memory_bytes", "argument_bytes", "compile_seconds")}
         if "peer" in samples:
             rows[name]["peer"] = {"seconds": spread(seconds["peer"])}
             rows[name]["speedup"] = spread([b / a for a, b in zip(seconds["ours"], seconds["peer"], strict=True)])

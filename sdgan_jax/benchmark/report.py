@@ -60,6 +60,8 @@ def _headline(results: Mapping[str, Any]) -> list[str]:
         f"parameters: {', '.join(sizes)}",
         f"{where}; jax {machine['jax']}; matrix product {peak['flops_per_second'] / 1e9:,.0f} GFLOP/s a device "
         f"({peak['precision']}); load {machine['load_before']:.1f} before, {machine['load_after']:.1f} after",
+        f"state and batch {results['parts']['steady']['ours']['argument_bytes'] / 2**20:,.1f} MiB a device"
+        + (f"; {config['fsdp']} devices share a copy of the state" if config["fsdp"] > 1 else ""),
     ]
     return lines + ([f"peer: {results['peer']}"] if results["peer"] else [])
 

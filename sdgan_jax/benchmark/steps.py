@@ -24,12 +24,11 @@ import numpy as np
 
 from sdgan_jax.config import Config
 from sdgan_jax.networks import Networks, make_networks
-from sdgan_jax.training import accumulation, sharding
+from sdgan_jax.training import accumulation, sharding, shards
 from sdgan_jax.training.gan import joint_step, regularisers
 from sdgan_jax.training.gan.inputs import Batch, Inputs, check_accumulation, make_inputs, put_batch
 from sdgan_jax.training.gan.joint_step import Metrics, Step
-from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, init_state, make_optimizers
-from sdgan_jax.training.sharding import AXIS
+from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, gather_params, init_state, make_optimizers
 
 
 def period(config: Config) -> dict[str, dict[str, int]]:
@@ -68,12 +67,12 @@ class Compiled:
             ValueError: the batch size is not divisible among the devices.
         """
         nets = make_networks(config)
-        self.mesh = sharding.make_mesh(config.batch_size)
+        self.mesh = sharding.make_mesh(config.batch_size, fsdp=config.fsdp)
         check_accumulation(config, self.mesh.size)
         self.steps = {name: sharding.map_step(step, self.mesh) for name, step in make_steps(nets).items()}
         self._accumulate, self._first = config.accumulate, {k: kind["first"] for k, kind in period(config).items()}
         self._replicated = sharding.replicated(self.mesh)
-        self.state: State = jax.jit(lambda: init_state(nets), out_shardings=self._replicated)()
+        self.state: State = sharding.make_state(lambda: init_state(nets), self.mesh)
         rng, rows = np.random.default_rng(config.seed), config.batch_size
         attributes = np.eye(config.num_attributes, dtype=np.float32)[np.arange(rows) % config.num_attributes]
         images = rng.integers(0, 256, (rows, config.resolution, config.resolution, 3), dtype=np.uint8)
@@ -84,8 +83,8 @@ class Compiled:
         """Compiles a part.
 
         Returns:
-            `flops` and `memory_bytes` of one device, and `compile_seconds`, which includes tracing. The FLOPs of "step"
-            count every lazy part.
+            `flops`, `memory_bytes` and, as a part of these, `argument_bytes` (state and batch) of one device, and
+            `compile_seconds`, which includes tracing. The FLOPs of "step" count every lazy part.
 
         Raises:
             RuntimeError: the backend does not report FLOPs and memory.
@@ -102,6 +101,7 @@ class Compiled:
         held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
         return {
             "flops": costs["flops"] * self._accumulate,  # XLA counts the body of a loop once
+            "argument_bytes": memory.argument_size_in_bytes,
             "memory_bytes": held + memory.temp_size_in_bytes,
             "compile_seconds": seconds,
         }
@@ -124,9 +124,9 @@ def make_steps(nets: Networks) -> dict[str, Step]:
     loss_d, loss_g, loss_f = joint_step.loss_d, joint_step.loss_g, joint_step.loss_f
 
     def g_forward(state: State, batch: Batch) -> tuple[State, Metrics]:
-        images = _generate(nets, state, make_inputs(config, state.step, batch))[-1]
+        images = _generate(nets, gather_params(state), make_inputs(config, state.step, batch))[-1]
         # A result must depend on the images, or XLA removes their computation.
-        return state, {"mean": jax.lax.pmean(images.mean(), AXIS)}
+        return state, {"mean": jax.lax.pmean(images.mean(), shards.AXIS)}
 
     def gradient_d(state: State, inputs: Inputs) -> Any:
         fakes = _generate(nets, state, inputs)
@@ -170,12 +170,12 @@ def _descend(config: Config, optimizers: Optimizers, network: str, compute: Call
     params_name, opt_name = f"params_{network}", f"opt_{network}"
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        inputs = make_inputs(config, state.step, batch)
+        inputs, whole = make_inputs(config, state.step, batch), gather_params(state)
         gradient = accumulation.mean_over_parts(
-            lambda part: compute(state, part), inputs, config.accumulate, config.discriminator.mbstd_group
+            lambda part: compute(whole, part), inputs, config.accumulate, config.discriminator.mbstd_group
         )
-        gradient = jax.lax.pmean(gradient, AXIS)
         optimizer, opt, params = getattr(optimizers, network), getattr(state, opt_name), getattr(state, params_name)
+        (gradient,) = shards.mean((gradient,), params)
         params, opt = apply_gradient(optimizer, gradient, opt, params)
         return dataclasses.replace(state, **{params_name: params, opt_name: opt}), {}
 

@@ -79,7 +79,7 @@ def measure(config: Config, topology: str, log: Callable[[str], None] = print) -
         RuntimeError: libtpu is not installed.
     """
     chip, devices = chips.chip_of(topology), find_devices(topology)
-    mesh = sharding.make_mesh(config.batch_size, devices)
+    mesh = sharding.make_mesh(config.batch_size, devices, config.fsdp)
     check_accumulation(config, mesh.size)
     log(f"compiling for {mesh.size} × {devices[0].device_kind}; this takes minutes")
     report = compile_step(make_networks(config), mesh)
@@ -111,9 +111,11 @@ def measure(config: Config, topology: str, log: Callable[[str], None] = print) -
 def compile_step(nets: Networks, mesh: Mesh) -> Report:
     """Compiles the training step, all lazy updates included, for the devices of a mesh that need not be here."""
     config, start, used = nets.config, time.perf_counter(), time.process_time()
-    whole, rows = sharding.replicated(mesh), NamedSharding(mesh, PartitionSpec(sharding.AXIS))
+    rows = NamedSharding(mesh, PartitionSpec(sharding.AXIS))
     shapes = jax.eval_shape(lambda: init_state(nets))
-    state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), shapes)
+    state = jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, sharding.placed(shapes, mesh)
+    )
     n, side = config.batch_size, config.resolution
     batch = {
         "image": jax.ShapeDtypeStruct((n, side, side, 3), np.uint8, sharding=rows),
@@ -159,7 +161,8 @@ def read_shortage(message: str) -> dict[str, float]:
 def count_phases(config: Config, program: hlo.Program, devices: int) -> dict[str, dict[str, float]]:
     """Counts `flops`, `traffic` and `exchanged` bytes of one device, for the main update and each lazy one.
 
-    The body of a loop is in the program once; it is counted as often as it runs (`config.accumulate`).
+    The body of a loop is in the program once; it is counted as often as it runs (`config.accumulate`). The exchanged
+    bytes are those of all-reduces; an all-gather and a reduce-scatter of an array count as half of its all-reduce.
     """
     rows = config.batch_size // devices
     repeats = dict.fromkeys(LAZY, config.accumulate)
@@ -167,7 +170,7 @@ def count_phases(config: Config, program: hlo.Program, devices: int) -> dict[str
     phases: dict[str, dict[str, float]] = {}
     exchanged: dict[str, float] = {}
     for one in program.collectives():
-        exchanged[phase_of(one.scope)] = exchanged.get(phase_of(one.scope), 0.0) + one.bytes
+        exchanged[phase_of(one.scope)] = exchanged.get(phase_of(one.scope), 0.0) + _as_all_reduce(one, devices)
     flops, traffic = program.flops(), program.traffic()
     for name in LAZY:
         if not config.intervals[name]:
@@ -178,6 +181,12 @@ def count_phases(config: Config, program: hlo.Program, devices: int) -> dict[str
         phases[name]["exchanged"] = exchanged.get(name, 0.0)
     main = {"flops": flops * config.accumulate, "traffic": traffic * config.accumulate}
     return {"main": main | {"exchanged": exchanged.get("main", 0.0)}} | phases
+
+
+def _as_all_reduce(one: hlo.Collective, devices: int) -> float:
+    """Returns the bytes of the all-reduce that takes as long as an exchange, in a ring."""
+    whole = {"all-gather": one.bytes, "reduce-scatter": one.bytes * (one.group or devices)}
+    return whole[one.kind] / 2 if one.kind in whole else one.bytes
 
 
 def phase_of(path: str) -> str:

@@ -13,9 +13,10 @@ def table(results: Mapping[str, Any]) -> str:
     """Formats the results of `topology.measure` as text."""
     config, chip, memory, spent = (results[name] for name in ("config", "chip", "memory", "compiling"))
     side, capacity = config["resolution"], memory.get("capacity", chip["hbm_bytes"])
+    shared = f", {config['fsdp']} share a copy of the state" if config["fsdp"] > 1 else ""
     lines = [
-        f"{side}×{side}, batch {config['batch_size']}, {results['devices']} × {chip['name']} ({results['topology']}); "
-        f"jax {results['versions']['jax']}",
+        f"{side}×{side}, batch {config['batch_size']}, {results['devices']} × {chip['name']} ({results['topology']})"
+        f"{shared}; jax {results['versions']['jax']}",
         "",
         f"memory of a device   {memory['total'] / _GIB:.2f} of {capacity / _GIB:.2f} GiB"
         + ("" if results["fits"] else ": it does not fit. " + _way_out(results)),
@@ -55,12 +56,16 @@ def _way_out(results: Mapping[str, Any]) -> str:
 
 
 def _exchanges(results: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each exchange, and one for transfers to the host."""
+    """Returns a line for the exchanges of each kind and phase, and one for transfers to the host."""
     lines, head = [], "exchanges            "
+    kinds: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for one in results["collectives"]:
-        group = f" in groups of {one['group']}" if 0 < one["group"] < results["devices"] else ""
-        what = f"{one['kind']} of {one['arrays']} arrays, {one['bytes'] / 2**20:,.1f} MiB"
-        lines.append(f"{head}{_NAMES[one['phase']]}: {what}{group}")
+        kinds.setdefault((one["phase"], one["kind"], one["group"]), []).append(one)
+    for (phase, kind, size), found in kinds.items():
+        arrays, total = (sum(one[key] for one in found) for key in ("arrays", "bytes"))
+        number = f"{len(found)} × " if len(found) > 1 else ""
+        group = f" in groups of {size}" if 0 < size < results["devices"] else ""
+        lines.append(f"{head}{_NAMES[phase]}: {number}{kind} of {arrays} arrays, {total / 2**20:,.1f} MiB{group}")
         head = " " * len(head)
     host = results["host_transfers"]
     return [*lines, f"host transfers       {', '.join(host) if host else 'none'}"]

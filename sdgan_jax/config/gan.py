@@ -179,6 +179,7 @@ class Config:
 
     # The run
     batch_size: Count = 16  # images in a step, over all devices and processes
+    fsdp: Count = 1  # devices that share one copy of parameters and optimisers, each with a piece of it
     accumulate: Count = 1  # sequential parts of a batch on each device, for batches larger than its memory
     total_steps: Count = 50_000
     seed: Seed = 0

@@ -13,6 +13,7 @@ LABELS = {
     "block_label_border_width": "0",
     "block_label_shadow": "none",
 }
+LABELS |= {f"{name}_dark": value for name, value in LABELS.items() if name.endswith(("fill", "color", "border_width"))}
 
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }

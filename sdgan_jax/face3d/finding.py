@@ -2,24 +2,22 @@
 
 On a face, the network predicts the same position in the photo from every frame around it, and the texture there looks
 like eyes and a nose. Elsewhere it predicts the place in its frame where faces usually are, and that moves with the
-frame. Squares of several sizes are searched, the largest first; the best are framed again as in the network's training,
-and these alone are scored.
+frame. Squares of several sizes are searched, or the places that `proposals` names, the largest first; the best are
+framed again as in the network's training, and these alone are scored.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
-import tfds_megn
 from sdgan_jax import pictures
-from sdgan_jax.face3d import alignment, detection
-from sdgan_jax.face3d.layout import Layout, mean_params
+from sdgan_jax.face3d import alignment, detection, proposals, resemblance
+from sdgan_jax.face3d.layout import Layout
 
 Predict = Callable[[np.ndarray], np.ndarray]
 Place = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # a photo as `halvings`, a square of it, and one of `_FRAMES`
@@ -29,21 +27,23 @@ SIZE = 256  # side of the network's input frames in pixels
 MOST_SQUARES = 128  # per scale; a photo of 16:9 has 120 of the smallest, narrow strips are covered more sparsely
 SCALES = (1.25, 1.0, 0.7, 0.5, 0.35)  # sides of the squares, in shorter sides of the photo
 _LARGE = 2  # number of scales searched first; the others follow if these contain no face
-_BATCH = 8
+_FACES = (0.8, 0.3, 0.12, 0.05)  # bounds of the mean sides of faces, likewise, that `proposals` are searched for in turn
+_AT_ONCE = (6, 12, 24)  # number of proposals of each of these that are looked at together
+_MANY = 2  # faces found in so many proposals for which the next are looked at
+_MOST = 400  # proposals
+_BATCH = 4
 _FINEST = 1024  # pixels; squares of at least this side are cut from a smaller copy of the photo
-_ROUNDS = 2
 _CANDIDATES = 60  # of a search
 _GLANCED, _UNSTEADY = 0.08, 0.05  # disagreement of two frames from which on a square is not looked at: first, and then
-# Share that the boxes of two candidates may have in common. The squares are coarse, so that the best of a face may not
-# win after framing: similar ones are looked at, too.
-_SIMILAR, _SAME = 0.6, 0.5
-_SHARED = 0.5  # share of a face's box that may lie in that of another face
+_SIMILAR, _SAME = 0.6, 0.5  # share that the boxes of two candidates may have in common: the steadier need not be better
+_SHARED = 0.5  # share of a face's box that may lie in another face's
 _SMALLEST, _LARGEST = 0.2, 0.85  # mean side of a face's box, in sides of its frame
-_MISSHAPEN = 0.25  # see `_shape_error`; faces in photos have up to 0.15, a mean face of half the width has 0.26
-_FINE, _COARSE = 1 / 64, 6 / 64  # widths of the Gaussians for a texel and its neighbourhood, in sides of the UV square
-_FAINTEST = 3.0  # added contrast, so that noise on plain areas does not count; in levels of 255
+_MISSHAPEN = (
+    0.25  # see `resemblance.shape_error`; faces in photos have up to 0.15, a mean face of half the width has 0.26
+)
 # Frames of a square: shift to the right and down in sides; scale; clockwise rotation of the content in degrees. The
 # first is the square itself. The search and `score_aligned` use the first two, the score of a candidate all.
+_HALF = 7  # number of frames that a candidate is scored by first, see `_faces`
 _FRAMES = np.array([
     (0.0, 0.0, 1.0, 0.0), (0.08, -0.06, 1.15, 0.0),
     (-0.08, 0.06, 0.9, 0.0), (0.12, 0.1, 1.0, 0.0), (-0.12, -0.1, 1.0, 0.0), (0.0, 0.0, 1.3, 0.0),
@@ -78,10 +78,9 @@ class Found(NamedTuple):
         score: disagreement times unlikeness; smaller is better. Disagreement is the distance between the landmarks of
             two frames in diagonals of their box: the median over the 68 landmarks and over ten frames that are shifted,
             scaled and rotated. Unlikeness is 1 - r, where r in [-1, 1] is the correlation of brows, eyes and nose on
-            the UV square with those of a mean face. The threshold was calibrated for the network that comes with the
-            project, with a search of fewer candidates, on 140 photos with known landmarks, also rotated and upside
-            down: no wrong place scores below it (best score 0.0137), nor any of 62 photos without a face (0.031), but
-            all of 40 rendered faces do. With this search 111 of the 140 upright faces do, all at the right place.
+            the UV square with those of a mean face. The threshold was calibrated for `prnet64` on 140 photos with known
+            landmarks, also upside down: no wrong place scores below it (best score 0.0137), nor any of 62 photos
+            without a face (0.031), but all of 40 rendered faces do.
         box: f32[4], left, top, right, bottom of the landmarks in pixels of the photo.
     """
 
@@ -109,6 +108,8 @@ def find_all(
     most: int | None = None,
     enough: int | None = None,
     threshold: float = THRESHOLD,
+    edges: np.ndarray | None = None,
+    glance_size: int = SIZE,
 ) -> list[Found]:
     """Searches for faces, the large ones first.
 
@@ -121,21 +122,51 @@ def find_all(
         most: largest number of faces.
         enough: number of large faces from which on small ones are not searched for; `most` by default.
         threshold: largest score of a face.
+        edges: filter of `proposals`, whose best places are searched first. Where it is None, and where no face is
+            there, the squares of `pyramid` are.
+        glance_size: side of the frames that `glance` is shown of these squares: it takes frames of any size.
 
     Returns:
         The faces whose score is below the threshold, in the order of `choose`.
     """
-    levels, (height, width) = halvings(image), image.shape[:2]
-    found: list[Found] = []
+    levels, found = halvings(image), list[Found]()
     enough = most if enough is None else enough
-    for scales in (SCALES[:_LARGE], SCALES[_LARGE:]):
-        squares = _search(levels, pyramid(height, width, scales), predict, glance or predict, layout, framing)
-        maps = _predict([(levels, square, frame) for square in squares for frame in _FRAMES], predict)
-        candidates = [_score(levels, square, list(itertools.islice(maps, len(_FRAMES))), layout) for square in squares]
-        found = choose([*found, *(one for one in candidates if one.score < threshold)], most)
+    for places in _searches(levels, framing, edges, enough is None):
+        for some in places:
+            before = len(found)
+            size = SIZE if edges is not None else glance_size
+            squares = _search(levels, some, predict, glance or predict, layout, framing, size)
+            found = choose([*found, *_faces(levels, squares, predict, layout, threshold)])
+            if len(found) < before + _MANY:
+                break
         if enough is not None and len(found) >= enough:
             break
-    return found
+    if not found and edges is not None:  # masked faces, for example, are less alike
+        return find_all(image, predict, layout, framing, glance, most, enough, threshold, None, glance_size)
+    return found[:most]
+
+
+def _searches(
+    levels: list[np.ndarray], framing: Framing, edges: np.ndarray | None, together: bool
+) -> Iterator[list[np.ndarray]]:
+    """Yields the places of large faces, and then those of small ones, or both together.
+
+    Each are squares f64[N,3] that are searched together, the most promising first.
+    """
+    height, width = levels[0].shape[:2]
+    if edges is None:
+        yield from ([pyramid(height, width, scales)] for scales in (SCALES[:_LARGE], SCALES[_LARGE:]))
+        return
+    kinds: list[list[np.ndarray]] = []
+    for largest, smallest, count in zip(_FACES, _FACES[1:], _AT_ONCE, strict=False):
+        sides = (share * min(height, width) for share in (smallest, largest))
+        boxes = proposals.propose(levels, edges, *sides)[:_MOST, :4]
+        squares = frame_as_trained(boxes.reshape(-1, 2, 2), framing)
+        kinds.append([squares[first : first + count] for first in range(0, len(squares), count)])
+        if not together:
+            yield kinds.pop()
+    if together:
+        yield [np.concatenate(some) for some in itertools.zip_longest(*kinds, fillvalue=np.zeros((0, 3)))]
 
 
 def choose(candidates: Sequence[Found], most: int | None = None) -> list[Found]:
@@ -170,46 +201,90 @@ def score_aligned(images: np.ndarray, predict: Predict, layout: Layout) -> np.nd
     side = images.shape[1]
     square = np.array([0.5 * side - 0.5, 0.5 * side - 0.5, side])
     maps = _predict([([image], square, frame) for image in images for frame in _FRAMES[:2]], predict)
-    return np.array([_score([image], square, list(itertools.islice(maps, 2)), layout).score for image in images])
+    scores = []
+    for image in images:
+        pair = list(itertools.islice(maps, 2))
+        unlike = _judge([image], square, pair[0], layout)
+        points = (_landmarks(one, layout)[None, :, :2] for one in pair)
+        scores.append(_disagreement(*points)[0] * unlike if np.isfinite(unlike) else np.inf)
+    return np.array(scores)
 
 
 def _search(
-    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, glance: Predict, layout: Layout, framing: Framing
+    levels: list[np.ndarray],
+    squares: np.ndarray,
+    predict: Predict,
+    glance: Predict,
+    layout: Layout,
+    framing: Framing,
+    size: int,
 ) -> np.ndarray:
-    """Returns the squares f64[N,3] of the best candidates among these, framed as in training."""
-    points = _steady_points(levels, squares, glance, layout, _SIMILAR, _GLANCED)
-    for _ in range(_ROUNDS - 1):
-        squares = frame_as_trained(points, framing)
-        points = _predict_landmarks(levels, squares, _FRAMES[:1], glance, layout)[:, 0]
-        points = points[_plausible(points, squares)]
+    """Returns the squares f64[N,3] of the best candidates among these, framed as in training.
+
+    `glance` is shown frames of `size` pixels.
+    """
+    points = _steady_points(levels, squares, glance, layout, _SIMILAR, _GLANCED, size)
+    squares = frame_as_trained(points, framing)
+    points = _predict_landmarks(levels, squares, _FRAMES[:1], glance, layout, size)[:, 0]
+    points = points[_plausible(points, squares)]
     points = _steady_points(levels, frame_as_trained(points, framing), predict, layout, _SAME, _UNSTEADY)
     return frame_as_trained(points, framing)
 
 
 def _steady_points(
-    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, overlap: float, unsteady: float
+    levels: list[np.ndarray],
+    squares: np.ndarray,
+    predict: Predict,
+    layout: Layout,
+    overlap: float,
+    unsteady: float,
+    size: int = SIZE,
 ) -> np.ndarray:
     """Returns the plausible landmarks f32[N,68,2] in squares where two frames agree, the steadiest first.
 
     Two frames agree where their disagreement is below `unsteady`. Of those whose boxes have a larger share than
     `overlap` in common, the steadiest are returned.
     """
-    first, second = np.moveaxis(_predict_landmarks(levels, squares, _FRAMES[:2], predict, layout), 1, 0)
+    first, second = np.moveaxis(_predict_landmarks(levels, squares, _FRAMES[:2], predict, layout, size), 1, 0)
     scores = _disagreement(first, second)
     here = np.flatnonzero(_plausible(first, squares) & (scores < unsteady))
     boxes = np.concatenate([first[here].min(1), first[here].max(1)], -1)
     return first[here[detection.suppress(boxes, -scores[here], overlap)[:_CANDIDATES]]]
 
 
-def _score(levels: list[np.ndarray], square: np.ndarray, maps: list[np.ndarray], layout: Layout) -> Found:
-    """Scores the face of a square by the maps of its frames; the score is infinite if it has no shape of a face."""
-    position_map, score = maps[0], np.inf
-    points = np.stack([_landmarks(one, layout)[:, :2] for one in maps])
-    plausible = np.isfinite(position_map).all() and _plausible(points[:1], square[None])[0]
-    if plausible and _shape_error(position_map, layout) < _MISSHAPEN:
-        at = alignment.to_square(position_map, square, SIZE)
-        score = np.median(_disagreement(points[:1], points[1:])) * _unlikeness(cut_frame(levels, square), at, layout)
-    return Found(position_map, float(score), box_of(position_map, layout))
+def _faces(
+    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, threshold: float
+) -> list[Found]:
+    """Returns the faces in squares f64[N,3] whose score is below the threshold.
+
+    Most candidates show by their first frames that their score is not.
+    """
+    position_maps = list(_predict([(levels, square, _FRAMES[0]) for square in squares], predict))
+    disagreements: list[list[float]] = [[] for _ in squares]
+    unlikeness = [_judge(levels, square, one, layout) for square, one in zip(squares, position_maps, strict=True)]
+    left = [k for k, value in enumerate(unlikeness) if np.isfinite(value)]
+    for frames in (_FRAMES[1:_HALF], _FRAMES[_HALF:]):
+        places = [(levels, squares[k], frame) for k in left for frame in frames]
+        maps = _predict(places, predict)
+        for k in left:
+            points = np.stack([_landmarks(one, layout)[:, :2] for one in itertools.islice(maps, len(frames))])
+            disagreements[k] += list(_disagreement(_landmarks(position_maps[k], layout)[None, :, :2], points))
+        # The first half is more than half of all: where all of it disagrees, the median does.
+        left = [k for k in left if min(disagreements[k]) * unlikeness[k] < threshold]
+    scores = (float(np.median(np.array(disagreements[k])) * unlikeness[k]) for k in left)
+    faces = [
+        Found(position_maps[k], score, box_of(position_maps[k], layout)) for k, score in zip(left, scores, strict=True)
+    ]
+    return [one for one in faces if one.score < threshold]
+
+
+def _judge(levels: list[np.ndarray], square: np.ndarray, position_map: np.ndarray, layout: Layout) -> float:
+    """Returns the unlikeness of the face of a square; infinite if it has no shape of a face."""
+    points = _landmarks(position_map, layout)[None, :, :2]
+    plausible = np.isfinite(position_map).all() and _plausible(points, square[None])[0]
+    if not plausible or resemblance.shape_error(position_map, layout) >= _MISSHAPEN:
+        return np.inf
+    return resemblance.unlikeness(cut_frame(levels, square), alignment.to_square(position_map, square, SIZE), layout)
 
 
 def box_of(position_map: np.ndarray, layout: Layout) -> np.ndarray:
@@ -248,11 +323,10 @@ def pyramid(
             if rows * columns <= most:
                 break
             apart *= 1.02
-        for i in range(rows):
-            for j in range(columns):
-                y = 0.5 * height if rows == 1 else 0.5 * side + (height - side) * i / (rows - 1)
-                x = 0.5 * width if columns == 1 else 0.5 * side + (width - side) * j / (columns - 1)
-                squares.append((x - 0.5, y - 0.5, side))
+        for i, j in itertools.product(range(rows), range(columns)):
+            y = 0.5 * height if rows == 1 else 0.5 * side + (height - side) * i / (rows - 1)
+            x = 0.5 * width if columns == 1 else 0.5 * side + (width - side) * j / (columns - 1)
+            squares.append((x - 0.5, y - 0.5, side))
     return np.array(squares)
 
 
@@ -272,85 +346,30 @@ def _plausible(points: np.ndarray, squares: np.ndarray) -> np.ndarray:
     return (share > _SMALLEST) & (share < _LARGEST) & (centre < 0.4).all(-1) & (down > np.abs(right))
 
 
-def _shape_error(position_map: np.ndarray, layout: Layout) -> float:
-    """Returns the RMS distance of the landmarks to a mean head's, in standard deviations of the latter.
-
-    The landmarks are first moved onto the head's by the best similarity (Umeyama 1991).
-    """
-    ours, mean = (_landmarks(table, layout).astype(np.float64) for table in (position_map, layout.head))
-    ours, mean = ours - ours.mean(0), mean - mean.mean(0)
-    u, size, vt = np.linalg.svd(mean.T @ ours)
-    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    scale = (size * flip).sum() / (np.square(ours).sum() + 1e-9)
-    rest = scale * ours @ ((u * flip) @ vt).T - mean
-    return float(np.sqrt(np.square(rest).sum() / np.square(mean).sum()))
-
-
 def _disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Returns the median distance f64[N] of landmarks f32[N,68,2], in diagonals of the first ones' box."""
     sides = first.max(1) - first.min(1)
     return np.median(np.sqrt(np.square(first - second).sum(-1)), 1) / np.sqrt(np.square(sides).sum(-1) + 1e-6)
 
 
-def _unlikeness(frame: np.ndarray, position_map: np.ndarray, layout: Layout) -> float:
-    """Returns 1 - r, where r is the correlation of brows, eyes and nose in a frame u8[S,S,3] with a mean face's.
-
-    The correlated values are differences in brightness to the neighbourhood, in units of the contrast there.
-    """
-    every = max(1, len(position_map) // 64)
-    here = np.asarray(layout.face & layout.regions[..., :2].any(-1))[::every, ::every]
-    at, mean, face = (part[::every, ::every] for part in (position_map, layout.head, np.asarray(layout.face)))
-    head = _mean_face()
-    ours, theirs = (
-        _relief(_unwrap(picture, places), face)[here]
-        for picture, places in ((frame, at), (head, pictures.scale_positions(mean + 0.5, 0.5 * len(head))))
-    )
-    ours, theirs = ours - ours.mean(), theirs - theirs.mean()
-    return float(1.0 - (ours @ theirs) / np.sqrt((ours @ ours) * (theirs @ theirs) + 1e-6))
-
-
-def _unwrap(picture: np.ndarray, position_map: np.ndarray) -> np.ndarray:
-    """Returns the brightness f64[S,S] of a picture u8[H,W,3] at the nearest pixels; the outermost ones repeat."""
-    j, i = (np.clip(np.round(position_map[..., k]).astype(int), 0, picture.shape[1 - k] - 1) for k in range(2))
-    return picture[i, j].mean(-1)
-
-
-def _relief(brightness: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """Returns the brightness relative to the neighbourhood on the face, f64[S,S], in units of the local contrast."""
-    places = np.arange(len(face))
-
-    def smooth(values: np.ndarray, width: float) -> np.ndarray:
-        kernel = np.exp(-0.5 * np.square((places[:, None] - places) / (width * len(face))))
-        return (kernel @ (values * face) @ kernel) / np.maximum(kernel @ face @ kernel, 1e-6)
-
-    detail = smooth(brightness, _FINE) - smooth(brightness, _COARSE)
-    return detail / np.sqrt(smooth(np.square(detail), _COARSE) + _FAINTEST**2)
-
-
-@lru_cache(maxsize=1)
-def _mean_face() -> np.ndarray:
-    """Renders the face whose surface is `Layout.head` as u8[256,256,3]: from the front, as large as the picture."""
-    return np.asarray(tfds_megn.render(mean_params(), "none", 256))
-
-
 def _predict_landmarks(
-    levels: list[np.ndarray], squares: np.ndarray, frames: np.ndarray, predict: Predict, layout: Layout
+    levels: list[np.ndarray], squares: np.ndarray, frames: np.ndarray, predict: Predict, layout: Layout, size: int
 ) -> np.ndarray:
     """Predicts the landmarks f32[N,F,68,2], x and y in the photo, from each frame of each square."""
-    maps = _predict([(levels, square, frame) for square in squares for frame in frames], predict)
+    maps = _predict([(levels, square, frame) for square in squares for frame in frames], predict, size)
     points = [_landmarks(one, layout)[:, :2] for one in maps]
     return np.array(points, np.float32).reshape(len(squares), len(frames), len(layout.landmarks), 2)
 
 
-def _predict(places: Sequence[Place], predict: Predict) -> Iterator[np.ndarray]:
+def _predict(places: Sequence[Place], predict: Predict, size: int = SIZE) -> Iterator[np.ndarray]:
     """Yields the position map f32[S,S,3], in pixels of the photo, from each frame of a square, in their order."""
     for first in range(0, len(places), _BATCH):
         some = [(levels, _move(square, frame), frame[3]) for levels, square, frame in places[first : first + _BATCH]]
-        full = np.zeros((_BATCH, SIZE, SIZE, 3), np.float32)  # one shape: one compilation
+        full = np.zeros((_BATCH, size, size, 3), np.float32)  # one shape: one compilation
         for k, (levels, square, degrees) in enumerate(some):
-            full[k] = pictures.to_float(cut_frame(levels, square, degrees))
+            full[k] = pictures.to_float(cut_frame(levels, square, degrees, size))
         for found, (_, square, degrees) in zip(np.asarray(predict(full)), some, strict=False):
-            yield alignment.from_square(found, square, SIZE, degrees).astype(np.float32)
+            yield alignment.from_square(found, square, size, degrees).astype(np.float32)
 
 
 def _move(square: np.ndarray, frame: np.ndarray) -> np.ndarray:

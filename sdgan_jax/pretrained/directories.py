@@ -39,6 +39,7 @@ USES = {
     "mesh": "--network of experiments.wear or --config.fusion.position_network",
     "identity": "--config.losses.identity_network",
     "classifier": "--classifier of experiments.evaluate and experiments.measure",
+    "edges": "sdgan_jax/weights/edges",
     "sfn": "sdgan_jax.pretrained.fusion_network",
     "inception": "--inception of experiments.evaluate or --config.inception",
     "lpips": "--lpips of experiments.evaluate or --config.lpips",

@@ -18,6 +18,7 @@ from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets.prnet import SCALE, ResFCN, to_input
 from sdgan_jax.pretrained import directories, inputs, storage
 from sdgan_jax.pretrained.archive import Tree
+from sdgan_jax.pretrained.edges import edge_filter
 from sdgan_jax.pretrained.face_mesh import KIND, MeshNetwork, mesh_network
 
 PRNET_KIND = "prnet"
@@ -124,6 +125,8 @@ class PositionNetwork:
             framing=framing,
             glance=glance,
             threshold=self.threshold,
+            edges=edge_filter(),
+            glance_size=self.net.size,
         )
 
     @functools.cached_property

@@ -87,7 +87,7 @@ class Checkpoints:
 
         Args:
             step: number of steps done. A step that is already saved is left as it is.
-            state: tree of arrays, each on all devices (`NamedSharding(mesh, P())`).
+            state: tree of arrays on all devices, each whole or in pieces (`sharding.placed`).
             batches: source of batches; its attributes are saved with the state.
             score: score of the model, higher is better; None or NaN where it is not known.
 

@@ -80,8 +80,11 @@ def _is_finite(array: Any) -> Any:
 def _checksum(array: Any) -> Any:
     """Returns the checksum of one array, computed by numpy for numpy's arrays and by jax for others."""
     xp: Any = np if isinstance(array, np.ndarray | np.generic) else jnp
-    flat = xp.asarray(array).reshape(-1)
-    flat = flat.astype(np.uint8) if flat.dtype == bool else flat
-    bits = flat.view({1: np.uint8, 2: np.uint16, 4: np.uint32}[flat.dtype.itemsize]).astype(np.uint32)
-    places = xp.arange(bits.size, dtype=np.uint32)
+    array = xp.asarray(array)
+    array = array.astype(np.uint8) if array.dtype == bool else array
+    bits = array.view({1: np.uint8, 2: np.uint16, 4: np.uint32}[array.dtype.itemsize]).astype(np.uint32)
+    # Places in the flattened array, which is not formed: an array that lies on several devices would be gathered.
+    places = xp.zeros((), np.uint32)
+    for size in array.shape:
+        places = places[..., None] * np.uint32(size) + xp.arange(size, dtype=np.uint32)
     return (bits * (2 * places + 1)).sum(dtype=np.uint32)

@@ -74,6 +74,9 @@ class Run:
         score: from a state to a number, higher is better; computed at every checkpoint, the best of which is kept.
             The first process computes it, except for a `Measure`.
         watch: from a state to numbers by name, for the journal; computed whenever sheets are drawn.
+        fsdp: number of devices that share one copy of the state, see `shards`.
+        seen: from a state to the part of it that `draw_sheets`, `score` and `watch` need, which every device then gets
+            the whole of.
     """
 
     config: Any
@@ -88,6 +91,8 @@ class Run:
     start: Callable[[State], tuple[State, str]] | None = None
     score: Callable[[State], float] | Measure | None = None
     watch: Callable[[State], dict[str, float]] | None = None
+    fsdp: int = 1
+    seen: Callable[[State], State] = lambda state: state
 
 
 def run(what: Run, workdir: epath.PathLike) -> State:
@@ -112,7 +117,7 @@ def run(what: Run, workdir: epath.PathLike) -> State:
             images cannot be read than `batches.max_skipped`.
     """
     workdir, config = epath.Path(workdir), what.config
-    mesh = sharding.make_mesh(config.batch_size)
+    mesh = sharding.make_mesh(config.batch_size, fsdp=what.fsdp)
     most = config.rollbacks if what.reseed else 0
     with (
         workdir_lib.Lock(workdir) as lock,
@@ -183,12 +188,14 @@ def _train(
             journal.write(done, means | skipped)
             end = end or _excess(batches)
         if final or done % config.sample_every == 0:
-            journal.write_sheets(done, what.draw_sheets(state))
+            seen = _see(what, state, mesh)
+            journal.write_sheets(done, what.draw_sheets(seen))
             if what.watch is not None:
-                journal.write_values(done, what.watch(state))
+                journal.write_values(done, what.watch(seen))
+            del seen
         if save or end is not None:
             # After a signal there may be seconds left, so the state is saved without a score.
-            checkpoints.save(done, state, batches, None if end else _score(what, state, journal))
+            checkpoints.save(done, state, batches, None if end else _score(what, state, mesh, journal))
             journal.note_checkpoint(done)
     batches.close()
     if end is not None:
@@ -218,7 +225,7 @@ def _share_skipped(batches: Batches) -> dict[str, float]:
 
 def _first_state(what: Run, mesh: jax.sharding.Mesh, checkpoints: checkpoint.Checkpoints, journal: Journal) -> State:
     """Returns the state of the newest checkpoint, or a fresh state, and moves the batches to its position."""
-    state = jax.jit(what.init, out_shardings=sharding.replicated(mesh))()
+    state = sharding.make_state(what.init, mesh)
     if checkpoints.latest_step is not None:
         state = checkpoints.restore(state, what.batches, say=journal.say)
         journal.say(f"Resuming at step {int(state.step)} of {checkpoints.directory.parent}")
@@ -226,16 +233,21 @@ def _first_state(what: Run, mesh: jax.sharding.Mesh, checkpoints: checkpoint.Che
     what.batches.position = 0
     if what.start:
         state, said = what.start(state)
-        state = jax.device_put(state, sharding.replicated(mesh))
+        state = jax.device_put(state, sharding.placed(state, mesh))
         journal.say(said)
     return state
 
 
-def _score(what: Run, state: State, journal: Journal) -> float | None:
+def _see(what: Run, state: State, mesh: jax.sharding.Mesh) -> State:
+    """Returns what sheets and scores need of a state, whole on every device."""
+    return jax.device_put(what.seen(state), sharding.replicated(mesh))
+
+
+def _score(what: Run, state: State, mesh: jax.sharding.Mesh, journal: Journal) -> float | None:
     """Returns the score of a state, the same in every process; writes the numbers of a `Measure` into the journal."""
     if what.score is None:
         return None
-    here = jax.tree.map(lambda array: array.addressable_data(0), state)
+    here = jax.tree.map(lambda array: array.addressable_data(0), _see(what, state, mesh))
     if isinstance(what.score, Measure):
         values = what.score.compute(here)
         journal.write_values(int(here.step), values)

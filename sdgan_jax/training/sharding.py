@@ -13,27 +13,55 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-AXIS = "data"  # the axis of the mesh, over which batches are split
+from sdgan_jax.pretrained.archive import Tree
+from sdgan_jax.training import shards
+from sdgan_jax.training.shards import AXIS as AXIS
 
 
-def make_mesh(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:
-    """Returns a mesh of all devices of all processes with the single axis `data`.
+def make_mesh(batch_size: int, devices: list[jax.Device] | None = None, fsdp: int = 1) -> Mesh:
+    """Returns a mesh of all devices of all processes with the axes `data` and `fsdp`.
+
+    Args:
+        batch_size: images in a step.
+        devices: other devices than all.
+        fsdp: number of devices along `fsdp`, neighbours in the list, which share one copy of the state.
 
     Raises:
-        ValueError: when the batch cannot be split evenly over the devices.
+        ValueError: the devices cannot be split into so many, or the batch cannot be split evenly over the devices.
     """
     devices = devices or jax.devices()
-    if batch_size % len(devices):
+    count = len(devices)
+    if count % fsdp:
+        fitting = ", ".join(str(number) for number in range(1, count + 1) if count % number == 0)
+        raise ValueError(f"config.fsdp is {fsdp}, which does not divide the {count} devices; it can be {fitting}")
+    if batch_size % count:
         raise ValueError(
-            f"config.batch_size is {batch_size}, which {len(devices)} devices cannot share evenly; "
-            f"make it a multiple of {len(devices)}"
+            f"config.batch_size is {batch_size}, which {count} devices cannot share evenly; "
+            f"make it a multiple of {count}"
         )
-    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+    return Mesh(np.asarray(devices).reshape(-1, fsdp), AXIS, axis_types=(AxisType.Auto,) * len(AXIS))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of the state: every device has a full copy."""
+    """Returns the sharding of an array of which every device has a full copy."""
     return NamedSharding(mesh, P())
+
+
+def placed(state: Tree, mesh: Mesh) -> Tree:
+    """Returns the shardings of a state, or of its shapes: large arrays are split over `fsdp`, see `shards.spec`."""
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), shards.specs(state, mesh.shape[shards.FSDP]))
+
+
+def make_state(init: Callable[[], Tree], mesh: Mesh) -> Tree:
+    """Compiles and calls `init`; returns the state `placed`, with the same numbers on any mesh."""
+    if mesh.shape[shards.FSDP] == 1:
+        return jax.jit(init, out_shardings=replicated(mesh))()
+    init = jax.jit(init)  # traced once for both calls
+
+    def whole() -> Tree:  # keys of the kind `unsafe_rbg` promise no numbers that are the same in pieces
+        return jax.lax.with_sharding_constraint(init(), replicated(mesh))
+
+    return jax.jit(whole, out_shardings=placed(jax.eval_shape(init), mesh))()
 
 
 def connect() -> None:
@@ -41,7 +69,7 @@ def connect() -> None:
 
     Connections made at the first step fail when one process reaches it half a minute after the others.
     """
-    mesh = Mesh(np.asarray(jax.devices()), (AXIS,))
+    mesh = make_mesh(jax.device_count())
     ones = jax.make_array_from_callback((mesh.size,), NamedSharding(mesh, P(AXIS)), lambda index: np.ones(1))
     jax.block_until_ready(jax.jit(jnp.sum, out_shardings=replicated(mesh))(ones))
     multihost_utils.sync_global_devices("connected")
@@ -61,9 +89,21 @@ def first_process_first() -> Iterator[None]:
 
 
 def map_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> jax.stages.Wrapped:
-    """Compiles the per-device step over the mesh: state replicated and donated, batch split by rows."""
-    mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False)
-    return jax.jit(mapped, donate_argnums=0)
+    """Compiles the per-device step over the mesh: state `placed` and donated, batch split by rows."""
+
+    def mapped_step(state: Any, batch: Any) -> tuple[Any, Any]:
+        specs = shards.specs(state, mesh.shape[shards.FSDP])
+
+        def on_device(state: Any, batch: Any) -> tuple[Any, Any]:
+            state, metrics = step(shards.mark(state, specs), batch)
+            return shards.unmark(state), metrics
+
+        in_specs, out_specs = (specs, P(AXIS)), (specs, P())
+        return jax.shard_map(on_device, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)(
+            state, batch
+        )
+
+    return jax.jit(mapped_step, donate_argnums=0)
 
 
 def put_rows(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

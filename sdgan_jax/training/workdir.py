@@ -27,7 +27,7 @@ from tfds_megn import data_dir
 LOCK = "lock"
 
 # Fields that may differ when a run is resumed: they set its length, what is written, where data are read and what ends
-# it, but do not change what a step computes.
+# it, and where the state lies, but do not change what a step computes.
 RESUMABLE = frozenset(
     {
         "total_steps",
@@ -45,6 +45,7 @@ RESUMABLE = frozenset(
         "align",
         "align_network",
         "face_crop",
+        "fsdp",
     }
 )
 

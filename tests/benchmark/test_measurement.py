@@ -10,7 +10,7 @@ from tests.benchmark.plain import PLAIN
 
 def test_figures_follow_from_the_times():
     costs = {
-        name: {"flops": flops, "memory_bytes": 7, "compile_seconds": 3.0}
+        name: {"flops": flops, "memory_bytes": 7, "argument_bytes": 5, "compile_seconds": 3.0}
         for name, flops in {"d_step": 50.0, "r1": 30.0, "path_length": 20.0, "step": 150.0}.items()
     }
     kinds = {

@@ -9,6 +9,7 @@ def test_the_table_has_a_row_for_each_part(measured):
     text = report.table(measured[0])
     for start in (
         "8×8, batch 16, float32",
+        "state and batch ",
         "G forward ",
         "D step with R1 ",
         "whole step, R1, path length ",

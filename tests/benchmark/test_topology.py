@@ -38,6 +38,15 @@ def test_phases_are_counted_apart():
     assert twice["main"]["flops"] == 96 and twice["main"]["exchanged"] == 32
 
 
+def test_gathering_and_scattering_are_half_of_an_exchange():
+    """The scattered gradient is f32[4,4] in all, of which each of two devices keeps half."""
+    program = PROGRAM.replace("f32[2,3]{1,0} all-reduce(%b)", "f32[2,3]{1,0} all-gather(%b)")
+    program = program.replace("f32[2,4]{1,0} all-reduce(%a)", "f32[2,4]{1,0} reduce-scatter(%a)")
+    config = dataclasses.replace(PLAIN, losses=c.LossConfig(r1=1.0, r1_every=4))
+    phases = topology.count_phases(config, hlo.Program(program), devices=2)
+    assert phases["r1"]["exchanged"] == 4 * 6 / 2 and phases["main"]["exchanged"] == 4 * 16 / 2
+
+
 def test_the_mean_step_has_each_update_at_its_rate():
     config = tiny.config(losses=c.LossConfig(r1=1.0, r1_every=4), fusion_every=0)
     chip = chips.Chip("toy", flops=100.0, hbm_bytes=1.0, hbm_bandwidth=10.0, link=1.0)

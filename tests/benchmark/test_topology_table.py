@@ -52,6 +52,14 @@ def test_a_step_that_fits():
     assert "efficiency           50% = compute / (compute + exchange); 80% with" in text
 
 
+def test_devices_that_share_a_copy_are_named_and_exchanges_of_a_kind_are_added_up():
+    some = [{"phase": "main", "kind": "all-gather", "arrays": 1, "bytes": size * 2**20, "group": 4} for size in (2, 3)]
+    shared = {"config": RESULTS["config"] | {"fsdp": 4}, "collectives": [*RESULTS["collectives"], *some]}
+    lines = topology_table.table(RESULTS | shared).splitlines()
+    assert lines[0] == "8×8, batch 16, 8 × v5e (v5e:2x4), 4 share a copy of the state; jax 0.10.2"
+    assert "                     main update: 2 × all-gather of 2 arrays, 5.0 MiB in groups of 4" in lines
+
+
 def test_a_step_that_does_not_fit_says_the_way_out():
     """Of the two images of a device one would fit, but a part must hold a whole group of four."""
     memory = {"arguments": 0.0, "temporaries": 0.0, "program": 0.0, "total": 20 * 2**30, "capacity": 15.75 * 2**30}

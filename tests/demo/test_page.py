@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shutil
 import threading
 import time
@@ -123,6 +124,25 @@ def test_a_slider_draws_the_face_anew(page):
     assert source(page, before) == face
     page.locator("#another").click()
     wait_for_another(page, before, face)
+
+
+def test_the_page_is_dark_where_the_system_is(site, browser):
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(site[0])
+    page.wait_for_selector("#generated img", timeout=PATIENCE)
+    style = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).color]"
+    ground, text = page.eval_on_selector("body", style)
+    assert brightness(ground) < 40 and brightness(text) > 200
+    open_tab(page, "Photo")
+    label = page.wait_for_selector("#photo-upload [data-testid=block-label]")
+    assert label.evaluate(style)[0] == "rgba(0, 0, 0, 0)"
+    context.close()
+
+
+def brightness(colour):
+    """Returns the mean of red, green and blue, 0 to 255, of "rgb(r, g, b)"."""
+    return np.mean([float(number) for number in re.findall(r"[\d.]+", colour)[:3]])
 
 
 def test_a_photo_is_uploaded_edited_and_downloaded(page, site):

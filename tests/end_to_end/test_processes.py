@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from sdgan_jax.config import Config
@@ -68,6 +69,26 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path):
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
     assert len(list((tmp_path / "run" / "samples").glob("x_hat_*.png"))) == 3
+
+
+@pytest.mark.slow
+def test_a_copy_of_the_state_is_shared_by_processes_and_read_by_others(tmp_path):
+    """Each device has a quarter of the state, then half, then all; a run that starts from its weights has quarters."""
+    sizes = [f"{name}.channel_{size}" for name in ("generator", "discriminator") for size in ("base=128", "max=16")]
+    flags = [f"--config.{size}" for size in sizes]  # kernels of 2,304 numbers
+    flags += ["--noevaluate", f"--config.data_dir={tmp_path / 'data'}"]
+    losses = {}
+    for steps, processes, fsdp in ((2, 2, 4), (4, 1, 2), (6, 2, 1)):
+        printed = train(tmp_path / "run", steps, processes, f"--config.fsdp={fsdp}", *flags)
+        assert (f"Resuming at step {steps - 2}" in printed[0]) == (steps > 2)
+    train(tmp_path / "plain", 6, 1, *flags)
+    for name in ("run", "plain"):
+        records = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        losses[name] = [(record["step"], record["l_adv_g"], record["l_adv_d"]) for record in records]
+        assert len(losses[name]) == 6
+    np.testing.assert_allclose(losses["run"], losses["plain"], rtol=1e-5)
+    printed = train(tmp_path / "next", 2, 2, "--config.fsdp=4", f"--config.init={tmp_path / 'run'}", *flags)
+    assert f"Starting from {tmp_path / 'run'}" in printed[0]
 
 
 @pytest.mark.slow

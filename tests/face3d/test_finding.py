@@ -8,7 +8,7 @@ from scipy import ndimage
 
 import tfds_megn
 from sdgan_jax import pretrained
-from sdgan_jax.face3d import alignment, finding, layout
+from sdgan_jax.face3d import alignment, finding, layout, proposals, resemblance
 
 LAYOUT = layout.megn(32)
 MEAN = (LAYOUT.head * 94 + np.array([128, 128, 0])).astype(np.float32)  # as in a 256² picture
@@ -52,6 +52,50 @@ def test_a_face_is_found_where_it_is(height, width, x, y, side):
     landmarks = (LAYOUT.head * (94 * side / 188) + np.array([x - 0.5, y - 0.5, 0]))[..., :2]
     assert np.abs(found.position_map[..., :2] - landmarks).max() < 0.02 * side
     assert np.abs(found.position_map[..., 2] - LAYOUT.head[..., 2] * side / 2).max() < 0.02 * side
+
+
+def test_proposed_places_are_searched_first(monkeypatch):
+    """The filter proposes the painted square, and once more a place without a face; see `proposals`."""
+    box = np.array([[95, 125, 205, 235, 6.0], [300, 20, 360, 80, 5.0]])
+    monkeypatch.setattr(proposals, "propose", lambda levels, edges, smallest, largest: box)
+    image, frames = painted(300, 420, 150, 180, 110), []
+
+    def counted(images):
+        frames.append(len(images))
+        return see_square(images)
+
+    (found,) = finding.find_all(image, counted, LAYOUT, edges=np.zeros(1))
+    np.testing.assert_allclose(found.box[[0, 2]].mean(), 149.5, atol=3)
+    assert sum(frames) < 80  # the squares of all scales take 250
+
+
+@pytest.mark.parametrize("boxes", [np.zeros((0, 5)), np.array([[300, 20, 360, 80, 5.0]])])
+def test_all_squares_are_searched_where_no_face_is_proposed(monkeypatch, boxes):
+    monkeypatch.setattr(proposals, "propose", lambda levels, edges, smallest, largest: boxes)
+    (found,) = finding.find_all(painted(300, 420, 150, 180, 110), see_square, LAYOUT, edges=np.zeros(1))
+    np.testing.assert_allclose(found.box[[0, 2]].mean(), 149.5, atol=3)
+
+
+def test_further_proposals_are_searched_while_they_show_faces(monkeypatch):
+    """Of forty proposals, the most alike first, 29 are faces. Twelve of them are searched at once, as small faces."""
+    boxes = np.array([[60.0 * k, 100, 60.0 * k + 40, 140, 9 - 0.1 * k] for k in range(40)])
+    monkeypatch.setattr(proposals, "propose", lambda levels, edges, smallest, largest: boxes)
+    searched = []
+
+    def search(levels, squares, *rest):
+        searched.append(len(squares))
+        return squares
+
+    def faces(levels, squares, *rest):
+        whole = [k for k, square in enumerate(squares) if square[0] < 60 * 29]
+        boxes = [np.array([squares[k][0] - 20, 0, squares[k][0] + 20, 40], np.float32) for k in whole]
+        return [finding.Found(MEAN, 0.01, box) for box in boxes]
+
+    monkeypatch.setattr(finding, "_search", search)
+    monkeypatch.setattr(finding, "_faces", faces)
+    found = finding.find_all(np.zeros((300, 2500, 3), np.uint8), see_square, LAYOUT, edges=np.zeros(1))
+    # As large faces six at once; the last round shows no other face.
+    assert len(found) == 29 and searched == [18, 18, 18, 10]
 
 
 def test_each_face_is_chosen_once_the_largest_first():
@@ -183,7 +227,7 @@ class Unsure:
 def with_a_face(turn):
     """A photo of a mean face on green, as large as the green; turned."""
     image = painted(300, 300, 150, 140, 200)
-    face = np.asarray(Image.fromarray(finding._mean_face()).resize((200, 200))).copy()
+    face = np.asarray(Image.fromarray(resemblance.mean_face()).resize((200, 200))).copy()
     face[..., 1] = np.maximum(face[..., 1], 180)  # green for the predictor: red and blue show the face
     image[40:240, 50:250] = turn(face)
     return image
@@ -234,7 +278,7 @@ def test_aligned_images_are_scored_by_what_two_frames_disagree():
     disagreement = 4 * 1.15 * 300 / 256 / np.hypot(*np.ptp(points, axis=0))
     frames = np.stack([alignment.cut(photo, np.array([149.5, 149.5, 300.0]), 256) for photo in photos[:2]])
     maps = see_square(frames / 127.5 - 1)
-    unlikeness = [finding._unlikeness(*each, LAYOUT) for each in zip(frames, maps, strict=True)]
+    unlikeness = [resemblance.unlikeness(*each, LAYOUT) for each in zip(frames, maps, strict=True)]
     assert unlikeness[0] < 0.2 and 0.5 < unlikeness[1] < 2
     np.testing.assert_allclose(once[:2], np.multiply(disagreement, unlikeness), rtol=0.1)
     twice = finding.score_aligned(photos, Drifting(8.0), LAYOUT)

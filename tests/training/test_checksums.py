@@ -3,6 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sdgan_jax.benchmark import hlo
+from sdgan_jax.training import sharding
 from sdgan_jax.training.checksums import checksums, examine, finite
 
 
@@ -29,6 +31,18 @@ def test_every_flipped_bit_changes_the_checksum_on_the_host_and_on_the_device():
         bits[place] ^= np.uint32(1) << np.uint32(bit)
         assert int(checksums({"x": bits})["x"]) != whole
         assert int(on_device({"x": bits.view(np.float32)})["x"]) != whole
+
+
+def test_an_array_on_several_devices_is_not_gathered():
+    tree = {"x": {"y": np.random.default_rng(0).standard_normal((3, 3, 64, 32)).astype(np.float32)}}
+    mesh = sharding.make_mesh(4, fsdp=2)
+    placed, on_device = jax.device_put(tree, sharding.placed(tree, mesh)), jax.jit(examine)
+    assert len(placed["x"]["y"].sharding.spec)
+    bits = tree["x"]["y"].reshape(-1).view(np.uint32)
+    expected = sum(int(value) * (2 * place + 1) for place, value in enumerate(bits)) % 2**32
+    assert int(on_device(placed)[0]["x/y"]) == expected == int(checksums(tree)["x/y"])
+    program = hlo.Program(on_device.lower(placed).compile().as_text())
+    assert {(one.kind, one.bytes <= 8) for one in program.collectives()} == {("all-reduce", True)}
 
 
 @pytest.mark.parametrize("place", [np.asarray, jnp.asarray])

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from sdgan_jax.training import draws
-from sdgan_jax.training.sharding import AXIS
+from sdgan_jax.training.shards import DATA, FSDP
 
 
-@pytest.mark.parametrize("devices", [1, 2, 4])
-def test_a_key_is_folded_from_seed_step_phase_and_sample(devices):
+@pytest.mark.parametrize(("devices", "fsdp"), [(1, 1), (2, 1), (4, 1), (4, 2), (4, 4)])
+def test_a_key_is_folded_from_seed_step_phase_and_sample(devices, fsdp):
     def on_device(_):
         return jax.random.key_data(draws.sample_keys(3, jnp.int32(7), 8 // devices, (2, 5)))
 
-    keys = jax.vmap(on_device, axis_name=AXIS)(jnp.arange(devices))  # [devices,phases,rows,2]
+    mapped = jax.vmap(jax.vmap(on_device, axis_name=FSDP), axis_name=DATA)
+    keys = mapped(jnp.zeros((devices // fsdp, fsdp)))
+    keys = keys.reshape(devices, *keys.shape[2:])  # [devices,phases,rows,2]
     base = jax.random.fold_in(jax.random.key(3), 7)
     for sample in range(8):
         for index, phase in enumerate((2, 5)):

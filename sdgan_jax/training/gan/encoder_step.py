@@ -7,7 +7,7 @@
 The drawn faces teach E latents that are exactly known, those of faces with attributes among them; the real faces teach
 it what the data set contains beyond them. The pull towards the average w keeps E where G has learned.
 
-The step is written for one device of a mesh with the axis `data`; `sharding.map_step` maps it.
+The step is written for one device of a mesh; `sharding.map_step` maps it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,19 @@ from sdgan_jax.data import stream
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained import PerceptualNetwork
 from sdgan_jax.pretrained.archive import Tree
-from sdgan_jax.training import accumulation, loop, sharding
+from sdgan_jax.training import accumulation, loop, sharding, shards
 from sdgan_jax.training.draws import sample_keys
 from sdgan_jax.training.gan import inputs, run, sheets, weights
 from sdgan_jax.training.gan.inputs import Batch
-from sdgan_jax.training.gan.state import State, apply_gradient, init_state, make_optimizers
+from sdgan_jax.training.gan.state import (
+    State,
+    apply_gradient,
+    gather_params,
+    init_state,
+    make_optimizers,
+    without_optimizers,
+)
 from sdgan_jax.training.loop import Metrics
-from sdgan_jax.training.sharding import AXIS
 
 LOSSES = ("l_pixels", "l_perceptual", "l_latent", "l_pull", "l_attribute")
 _LATENT = 0  # phase of the random numbers, see `sample_keys`
@@ -85,6 +91,8 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
         headline=LOSSES,
         remedy="lower the learning rate (--config.adam_e.learning_rate)",
         start=functools.partial(weights.start_from, config=config, path=config.init),
+        fsdp=config.fsdp,
+        seen=without_optimizers,
     )
     return loop.run(what, workdir)
 
@@ -101,17 +109,15 @@ def _step(
     state: State,
     batch: Batch,
 ) -> tuple[State, Metrics]:
-    config = nets.config
+    config, whole = nets.config, gather_params(state)
     real = pictures.to_float(batch["image"])  # [n,R,R,3]
     (keys,) = sample_keys(config.seed, state.step, real.shape[0], (_LATENT,))
     z = jax.vmap(lambda key: jax.random.normal(key, (config.generator.latent_dim,)))(keys)
-    compute = jax.grad(functools.partial(loss_e, nets, features, state), has_aux=True)
-    gradient, values = jax.lax.pmean(
-        accumulation.mean_over_parts(
-            lambda rows: compute(state.params_e, rows), Rows(real, batch["attributes"], z), config.accumulate, 1
-        ),
-        AXIS,
+    compute = jax.grad(functools.partial(loss_e, nets, features, whole), has_aux=True)
+    computed = accumulation.mean_over_parts(
+        lambda rows: compute(whole.params_e, rows), Rows(real, batch["attributes"], z), config.accumulate, 1
     )
+    gradient, values = shards.mean(computed, state.params_e)
     params_e, opt_e = apply_gradient(optimizer, gradient, state.opt_e, state.params_e)
     state = state.replace(step=state.step + 1, params_e=params_e, opt_e=opt_e)
     return state, {name: jnp.stack((value, jnp.ones(()))) for name, value in values.items()}

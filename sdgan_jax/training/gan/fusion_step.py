@@ -8,7 +8,7 @@ else: in the region in which X0 and the target differ, X_edit is compared with t
 reconstruction G(w), because the errors of the encoder are not F's to mend. The region counts as much as all of the
 image, so that a mustache of a few pixels counts as much as a mask.
 
-The step is written for one device of a mesh with the axis `data`; `sharding.map_step` maps it.
+The step is written for one device of a mesh; `sharding.map_step` maps it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,18 @@ from sdgan_jax.data import rendered
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.pretrained.archive import Tree
-from sdgan_jax.training import accumulation, loop
+from sdgan_jax.training import accumulation, loop, shards
 from sdgan_jax.training.gan import inputs, targets, weights
-from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, init_state, make_optimizers
+from sdgan_jax.training.gan.state import (
+    Optimizers,
+    State,
+    apply_gradient,
+    gather_params,
+    init_state,
+    make_optimizers,
+    without_optimizers,
+)
 from sdgan_jax.training.loop import Batch, Metrics
-from sdgan_jax.training.sharding import AXIS
 
 LOSSES = ("l_pixels", "l_perceptual", "l_identity", "l_attribute", "l_adversarial", "l_offset")
 _COLUMNS = ("source", "target", "reconstruction", "basis", "basis + offset", "blended")
@@ -77,6 +84,8 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
         headline=LOSSES,
         remedy="lower --config.adam_f.learning_rate",
         start=functools.partial(weights.start_from, config=config, path=config.init),
+        fsdp=config.fsdp,
+        seen=without_optimizers,
     )
     return loop.run(what, workdir)
 
@@ -119,14 +128,14 @@ def make_step(nets: Networks, judges: Judges) -> Callable[[State, Batch], tuple[
 
 
 def _step(nets: Networks, judges: Judges, optimizers: Optimizers, state: State, batch: Batch) -> tuple[State, Metrics]:
-    config = nets.config
+    config, whole = nets.config, gather_params(state)
     computed = accumulation.mean_over_parts(
-        lambda part: jax.grad(loss_f, argnums=3, has_aux=True)(nets, judges, state, state.params_f, part),
+        lambda part: jax.grad(loss_f, argnums=3, has_aux=True)(nets, judges, whole, whole.params_f, part),
         batch,
         config.accumulate,
         config.discriminator.mbstd_group,
     )
-    gradient, values = jax.lax.pmean(computed, AXIS)
+    gradient, values = shards.mean(computed, state.params_f)
     params_f, opt_f = apply_gradient(optimizers.f, gradient, state.opt_f, state.params_f)
     state = state.replace(step=state.step + 1, params_f=params_f, opt_f=opt_f)
     return state, {name: jnp.stack((value, jnp.ones(()))) for name, value in values.items()}

@@ -57,7 +57,7 @@ class PathDraws:
 
 
 def draw_main(config: Config, step: jax.Array, rows: int) -> Draws:
-    """Draws the random numbers of the main update for the `rows` samples of this device, inside a map over `data`."""
+    """Draws the random numbers of the main update for the `rows` samples of a device, inside the map over devices."""
     noise_hat, noise_rec, augment_real, augment_fake = sample_keys(
         config.seed, step, rows, (_NOISE_HAT, _NOISE_REC, _AUGMENT_REAL, _AUGMENT_FAKE)
     )
@@ -113,7 +113,7 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh, group: int = 1) -> Batch
     Returns:
         The batch, sharded by rows.
     """
-    count = mesh.local_mesh.size
+    count = len(mesh.local_devices)
     order = group_rows(batch["attributes"], group)
     order = order.reshape(-1, count).T.reshape(-1)  # sample i to device i mod n
     return sharding.put_rows({name: rows[order] for name, rows in batch.items()}, mesh)

@@ -9,7 +9,7 @@ augmentation, `latent_space`, `basis_length`, and `source`. With source "latent"
 the unrelated X but with X0 = G(latent), the same latent without an attribute, and X_rec = G(latent + B[Y] + O) is X0
 with the attribute Y.
 
-The step is written for one device of a mesh with the axis `data`; `sharding.map_step` maps it.
+The step is written for one device of a mesh; `sharding.map_step` maps it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from sdgan_jax.config import Config
 from sdgan_jax.latents import Latents
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained.archive import Tree
-from sdgan_jax.training import accumulation
+from sdgan_jax.training import accumulation, shards
 from sdgan_jax.training.gan import overfitting, regularisers
 from sdgan_jax.training.gan.inputs import Batch, Inputs, make_inputs
-from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, make_optimizers
+from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, gather_params, make_optimizers
 from sdgan_jax.training.loop import Metrics
-from sdgan_jax.training.sharding import AXIS
 
 Step = Callable[[State, Batch], tuple[State, Metrics]]
 Values = dict[str, jax.Array]  # name -> f32
@@ -55,15 +54,17 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
     config = nets.config
     inputs = make_inputs(config, state.step, batch)
     due = {name: state.step % every == 0 if every else None for name, every in config.intervals.items()}
+    whole = gather_params(state)
     computed = accumulation.mean_over_parts(
-        lambda part: compute_gradients(nets, state, part, due["f"]),
+        lambda part: compute_gradients(nets, whole, part, due["f"]),
         inputs,
         config.accumulate,
         config.discriminator.mbstd_group,
     )
     if "held_out" in batch:
-        computed[1]["logits_held_out"] = overfitting.logits_held_out(nets, state, batch["held_out"])
-    gradients, values, w = jax.lax.pmean(computed, AXIS)
+        computed[1]["logits_held_out"] = overfitting.logits_held_out(nets, whole, batch["held_out"])
+    params = Gradients(state.params_g, state.params_d, None if due["f"] is None else state.params_f)
+    gradients, values, w = shards.mean(computed, params)
     state = update(optimizers, state, gradients, due["f"])
     values |= {"r1": jnp.zeros(()), "path_length": jnp.zeros(())}
     if (when := due["r1"]) is not None:

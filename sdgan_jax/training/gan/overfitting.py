@@ -89,7 +89,7 @@ def read_held_out(config: Config, process_index: int, process_count: int) -> str
 
 
 def logits_held_out(nets: Networks, state: State, held_out: inputs.Batch) -> jax.Array:
-    """Returns D's mean logit of held-out images, augmented as the training images are; inside a map over `data`.
+    """Returns D's mean logit of held-out images, augmented as the training images are; inside the map over devices.
 
     Args:
         nets: the networks being trained.

@@ -14,10 +14,9 @@ import jax.numpy as jnp
 from sdgan_jax import losses
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained.archive import Tree
-from sdgan_jax.training import accumulation
+from sdgan_jax.training import accumulation, shards
 from sdgan_jax.training.gan.inputs import Inputs, PathDraws, draw_path
 from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient
-from sdgan_jax.training.sharding import AXIS
 
 
 def regularise_d(
@@ -39,13 +38,14 @@ def regularise_d(
 
     def descend(params: Tree, opt: Tree) -> tuple[tuple[Tree, Tree], jax.Array]:
         compute = jax.grad(lambda params, part: loss_r1(nets, params, state.augment_p, *part), has_aux=True)
+        whole = shards.gather(params)
         computed = accumulation.mean_over_parts(
-            lambda part: compute(params, part),
+            lambda part: compute(whole, part),
             (inputs.real, inputs.draws.augment_real, inputs.attributes),
             config.accumulate,
             config.discriminator.mbstd_group,
         )
-        gradient, penalty = jax.lax.pmean(computed, AXIS)
+        gradient, penalty = shards.mean(computed, params)
         return apply_gradient(optimizers.d, gradient, opt, params), penalty
 
     with jax.named_scope("r1"):
@@ -94,10 +94,11 @@ def regularise_g(
     def descend(params: Tree, opt: Tree, mean: jax.Array) -> tuple[tuple[Tree, Tree, jax.Array], jax.Array]:
         drawn = draw_path(config, state.step, rows)
         compute = jax.grad(lambda params, part: loss_path(nets, params, state, *part), has_aux=True)
+        whole = shards.gather(params)
         computed = accumulation.mean_over_parts(
-            lambda part: compute(params, part), (attributes[:rows], drawn), count, group=1
+            lambda part: compute(whole, part), (attributes[:rows], drawn), count, group=1
         )
-        gradient, length = jax.lax.pmean(computed, AXIS)
+        gradient, length = shards.mean(computed, params)
         params, opt = apply_gradient(optimizers.g, gradient, opt, params)
         return (params, opt, mean + decay * (length - mean)), length
 

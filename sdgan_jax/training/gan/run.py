@@ -17,7 +17,7 @@ from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained import directories
 from sdgan_jax.training import draws, loop, sharding
 from sdgan_jax.training.gan import inputs, joint_step, overfitting, sheets, weights
-from sdgan_jax.training.gan.state import State, init_state
+from sdgan_jax.training.gan.state import State, init_state, without_optimizers
 
 LOSSES = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")  # the six of the SD-GAN pseudo-code
 _REMEDY = (
@@ -64,6 +64,8 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
         start=functools.partial(weights.start_from, config=config, path=config.init) if config.init else None,
         score=score,
         watch=overfitting.make_watch(nets, watched) if watched else None,
+        fsdp=config.fsdp,
+        seen=without_optimizers,
     )
     return loop.run(what, workdir)
 
@@ -77,7 +79,7 @@ def _make_put(config: Config) -> Callable[[inputs.Batch, Mesh], inputs.Batch]:
     held_out = overfitting.read_held_out(config, jax.process_index(), jax.process_count())
     if held_out is None:
         return put
-    on_devices = {"held_out": put(held_out, sharding.make_mesh(config.batch_size))}
+    on_devices = {"held_out": put(held_out, sharding.make_mesh(config.batch_size, fsdp=config.fsdp))}
     return lambda batch, mesh: put(batch, mesh) | on_devices
 
 
@@ -102,6 +104,6 @@ def check(config: Config, workdir: epath.PathLike) -> None:
             "config.generator.label_dim and config.discriminator.label_dim must be 0: conditional networks are read "
             "and drawn with, but SD-GAN trains by its attributes; --config.init takes what fits of their weights"
         )
-    inputs.check_accumulation(config, sharding.make_mesh(config.batch_size).size)
+    inputs.check_accumulation(config, sharding.make_mesh(config.batch_size, fsdp=config.fsdp).size)
     if config.init and not (epath.Path(workdir) / directories.CHECKPOINTS).exists():
         directories.check_model(directories.checkpoint_of(config.init)[0])

@@ -13,6 +13,7 @@ from sdgan_jax import latents
 from sdgan_jax.config import AdamConfig, Config
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained.archive import Tree
+from sdgan_jax.training import shards
 
 _ENCODER = 5  # folded into the key of E's parameters
 
@@ -41,6 +42,17 @@ class State(flax.struct.PyTreeNode):
     def variables_ema(self) -> Tree:
         """The averaged generator with its noise buffers."""
         return {"params": self.ema_g, "buffers": self.buffers_g}
+
+
+def gather_params(state: State) -> State:
+    """Returns a state whose networks are whole, as losses need them, inside the map over devices; see `shards`."""
+    names = ("params_g", "params_d", "params_f", "params_e", "ema_g", "buffers_g")
+    return state.replace(**{name: shards.gather(getattr(state, name)) for name in names})
+
+
+def without_optimizers(state: State) -> State:
+    """Returns a state without the arrays of the optimisers, which nothing but a step needs."""
+    return state.replace(opt_g={}, opt_d={}, opt_f={}, opt_e={})
 
 
 @dataclasses.dataclass(frozen=True)

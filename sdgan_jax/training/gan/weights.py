@@ -148,22 +148,23 @@ def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[Stat
 
 def _fit(
     name: str, ours: jax.Array, theirs: jax.Array, our_places: list[int], their_places: list[int]
-) -> jax.Array | None:
+) -> jax.Array | np.ndarray | None:
     """Returns a copy of `theirs`, or `ours` with the rows of shared attributes copied; None where the shapes differ."""
     if name not in _ATTRIBUTE_AXIS:
-        return jnp.array(theirs) if ours.shape == theirs.shape else None
+        # By numpy: an array on a device of this process cannot be put on those of several processes.
+        return np.array(theirs) if ours.shape == theirs.shape else None
     axis, first = _ATTRIBUTE_AXIS[name]
     alike = np.delete(ours.shape, axis).tolist() == np.delete(theirs.shape, axis).tolist()
     if not alike or not any(our_places):  # all models share `none`, whose rows carry no information
         return None
-    result = np.moveaxis(np.array(ours), axis, 0)
-    for mine, other in zip(our_places, their_places, strict=True):
-        if mine >= first and other >= first:
-            result[mine - first] = np.moveaxis(np.asarray(theirs), axis, 0)[other - first]
-    return jnp.asarray(np.moveaxis(result, 0, axis))
+    places = [pair for pair in zip(our_places, their_places, strict=True) if min(pair) >= first]
+    mine, others = np.transpose(places) - first
+    rows = np.moveaxis(np.asarray(theirs), axis, 0)[others]
+    result = jnp.moveaxis(ours, axis, 0).at[mine].set(rows)  # by jax: `ours` may be in pieces on several hosts
+    return jnp.moveaxis(result, 0, axis)
 
 
-def _summary(ours: list[str], fits: dict[str, jax.Array]) -> str:
+def _summary(ours: list[str], fits: dict[str, jax.Array | np.ndarray]) -> str:
     """Returns the number of arrays that were taken of a field, and the layers that are new."""
     layers = dict.fromkeys("/".join(name.split("/")[1:3]) or name for name in ours if name not in fits)
     more = f" and {len(layers) - 8} more layers" if len(layers) > 8 else ""

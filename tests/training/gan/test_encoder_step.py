@@ -10,7 +10,7 @@ import pytest
 from sdgan_jax import config as c
 from sdgan_jax import pictures
 from sdgan_jax.networks import make_networks
-from sdgan_jax.training import sharding
+from sdgan_jax.training import sharding, shards
 from sdgan_jax.training.gan import encoder_step, inputs, sheets, weights
 from sdgan_jax.training.gan.encoder_step import Rows
 from tests.training import tiny
@@ -107,9 +107,9 @@ def test_the_gradient_is_that_of_finite_differences():
         np.testing.assert_allclose((ends[0] - ends[1]) / (2 * h), squared**0.5, rtol=1e-3)
 
 
-def run(config, devices, steps):
-    mesh = sharding.make_mesh(config.batch_size, jax.devices()[:devices])
-    state = jax.device_put(tiny.random_state(config), sharding.replicated(mesh))
+def run(config, devices, steps, fsdp=1):
+    mesh, state = sharding.make_mesh(config.batch_size, jax.devices()[:devices], fsdp), tiny.random_state(config)
+    state = jax.device_put(state, sharding.placed(state, mesh))
     step = sharding.map_step(encoder_step.make_step(make_networks(config), features), mesh)
     history = []
     for _ in range(steps):
@@ -142,6 +142,17 @@ def test_one_device_and_parts_of_a_batch_give_the_same(four, accumulate):
     for found, expected in zip(history, four[1], strict=False):
         for name, value in expected.items():
             np.testing.assert_allclose(found[name], value, rtol=1e-3, err_msg=name)
+
+
+@pytest.mark.slow
+def test_devices_that_share_a_copy_of_the_state_give_the_same(four, monkeypatch):
+    monkeypatch.setattr(shards, "LEAST", 64)
+    state, history = run(CONFIG, devices=4, steps=STEPS, fsdp=2)
+    for found, expected in zip(history, four[1], strict=True):
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+    for (name, a), (_, b) in zip(tiny.named_leaves(state), tiny.named_leaves(four[0]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max(), err_msg=name)
 
 
 def test_training_writes_the_sheet_and_needs_a_generator(tmp_path, monkeypatch):

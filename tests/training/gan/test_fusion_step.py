@@ -13,7 +13,7 @@ from PIL import Image
 from sdgan_jax import config as c
 from sdgan_jax import latents, pictures
 from sdgan_jax.networks import make_networks
-from sdgan_jax.training import sharding
+from sdgan_jax.training import sharding, shards
 from sdgan_jax.training.gan import fusion_step, inputs, targets, weights
 from tests.training import tiny
 from tests.training.gan import edit_pairs
@@ -52,9 +52,9 @@ def batch_of(config, seed=0):
     return arrays | {"attributes": attributes}
 
 
-def run(config, devices, judges=JUDGES):
-    mesh = sharding.make_mesh(config.batch_size, jax.devices()[:devices])
-    state = jax.device_put(tiny.random_state(config), sharding.replicated(mesh))
+def run(config, devices, judges=JUDGES, fsdp=1):
+    mesh, state = sharding.make_mesh(config.batch_size, jax.devices()[:devices], fsdp), tiny.random_state(config)
+    state = jax.device_put(state, sharding.placed(state, mesh))
     step = sharding.map_step(fusion_step.make_step(make_networks(config), judges), mesh)
     before = jax.device_get(state)
     put = functools.partial(inputs.put_batch, mesh=mesh, group=config.discriminator.mbstd_group)
@@ -87,9 +87,11 @@ def test_only_f_is_changed(one):
     assert min(moved) > 0  # every parameter has a gradient
 
 
-def test_the_step_is_the_same_on_several_devices_and_in_parts(one):
+@pytest.mark.parametrize("fsdp", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_the_step_is_the_same_on_several_devices_and_in_parts(one, monkeypatch, fsdp):
     """The minibatch standard deviation ties four samples together; the groups are the same in both forms."""
-    _, after, metrics = run(settings(accumulate=2), 2)
+    monkeypatch.setattr(shards, "LEAST", 64)
+    _, after, metrics = run(settings(accumulate=2), 2, fsdp=fsdp)
     for name, value in metrics.items():
         np.testing.assert_allclose(value, one[2][name], rtol=2e-3, atol=2e-4, err_msg=name)
     pairs = zip(tiny.named_leaves(after.params_f), tiny.named_leaves(one[1].params_f), strict=True)

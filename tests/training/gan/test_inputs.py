@@ -11,7 +11,7 @@ from sdgan_jax.latents import Latents
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training import sharding
 from sdgan_jax.training.gan import inputs
-from sdgan_jax.training.sharding import AXIS
+from sdgan_jax.training.shards import DATA, FSDP
 from tests.training import tiny
 
 CONFIG = tiny.config(style_mixing=0.6, latent_space="w")
@@ -19,8 +19,9 @@ LAYERS, ROWS, DEVICES = 4, 500, 4  # of 8 pixels
 
 
 def on_devices(function):
-    """Calls `function` once for each device of an axis `data`; the results get a leading axis [DEVICES]."""
-    return jax.jit(jax.vmap(lambda _: function(), axis_name=AXIS))(jnp.arange(DEVICES))
+    """Calls `function` once for each device of the axes `data` and `fsdp`; the results get a leading axis [DEVICES]."""
+    mapped = jax.vmap(jax.vmap(lambda _: function(), axis_name=FSDP), axis_name=DATA)
+    return jax.tree.map(lambda x: x.reshape(DEVICES, *x.shape[2:]), jax.jit(mapped)(jnp.zeros((DEVICES // 2, 2))))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import jax
@@ -13,9 +14,9 @@ from PIL import Image
 from sdgan_jax import config as c
 from sdgan_jax.data import stream
 from sdgan_jax.networks import make_networks
-from sdgan_jax.training import checkpoint, sharding
+from sdgan_jax.training import checkpoint, sharding, shards
 from sdgan_jax.training import workdir as workdir_lib
-from sdgan_jax.training.gan import recipe
+from sdgan_jax.training.gan import recipe, weights
 from sdgan_jax.training.gan.state import init_state
 from tests.training import tiny
 
@@ -85,6 +86,33 @@ def test_stopped_by_sigterm_and_resumed_it_ends_bitwise_equal(config, straight, 
         np.testing.assert_array_equal(a, b, err_msg=name)
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == [2, STOP, 4, STEPS]
+
+
+@pytest.mark.slow
+def test_a_copy_of_the_state_is_shared_by_another_number_of_devices_after_a_resume(
+    config, straight, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(shards, "LEAST", 64)
+
+    def train(name, fsdp, total_steps=STEPS):
+        nets = make_networks(dataclasses.replace(config, fsdp=fsdp, total_steps=total_steps))
+        return jax.device_get(recipe.train(nets, tmp_path / name, score=lambda state: -float(state.step)))
+
+    shared = train("straight", 2)
+    train("two", 2, STOP)
+    shutil.copytree(tmp_path / "two", tmp_path / "four")
+    again, other = train("two", 2), train("four", 4)
+    leaves = zip(*map(tiny.named_leaves, (again, shared, other, straight[1])), strict=True)
+    for (name, resumed), (_, uninterrupted), (_, split), (_, whole) in leaves:
+        np.testing.assert_array_equal(resumed, uninterrupted, err_msg=name)
+        for found in (uninterrupted, split):
+            np.testing.assert_allclose(found, whole, rtol=1e-5, atol=1e-5 * np.abs(whole).max(), err_msg=name)
+    _, read = weights.read(tmp_path / "four")
+    for (name, a), (_, b) in zip(tiny.named_leaves(read["ema_g"]), tiny.named_leaves(other.ema_g), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+    for sheet in sorted((straight[0] / "samples").iterdir()):
+        with Image.open(sheet) as ours, Image.open(tmp_path / "straight" / "samples" / sheet.name) as theirs:
+            assert np.abs(np.asarray(ours, int) - np.asarray(theirs, int)).max() <= 1, sheet.name
 
 
 def test_a_finished_run_is_left_alone(config, straight):
