@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
 from __future__ import annotations
 
+import gc
 import io
 import linecache
 import math
@@ -25,7 +26,7 @@ from typing import Any, NoReturn
 import jax
 from absl import app, flags, logging
 
-from experiments import compile_cache, presets, processes
+from experiments import USUAL_COLLECTIONS, compile_cache, presets, processes
 from sdgan_jax import outputs
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
@@ -135,6 +136,8 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     Args:
         main: the function to call; its argument is a list with the program's name alone.
     """
+    gc.freeze()  # the garbage collector leaves out what was imported
+    gc.set_threshold(*USUAL_COLLECTIONS)
     # A file name may hold bytes that are not UTF-8.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

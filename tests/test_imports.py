@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 RANK = {
     "sdgan_jax.arguments": 0,
     "sdgan_jax.interrupts": 0,
+    "sdgan_jax.memo": 0,
     "sdgan_jax.outputs": 0,
     "sdgan_jax.config": 1,
     "sdgan_jax.pictures": 1,

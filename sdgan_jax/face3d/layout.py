@@ -16,6 +16,7 @@ import numpy as np
 from flax import struct
 
 import tfds_megn
+from sdgan_jax import memo
 from tfds_megn import uv
 
 REGIONS = ("eyes", "nose", "mouth", "chin", "cheeks", "forehead")
@@ -145,9 +146,13 @@ def mean_params() -> np.ndarray:
 def _mean_head() -> np.ndarray:
     """Returns the position map f32[256,256,3] of the mean face in the frame of its head."""
     size = 256
-    x, y, z = np.moveaxis(tfds_megn.position_map(mean_params(), size), -1, 0)
-    half = 0.5 * size
-    return np.stack([(x + 0.5) / half - 1.0, (y + 0.5) / half - 1.0, z / half], -1)
+
+    def compute() -> bytes:
+        x, y, z = np.moveaxis(tfds_megn.position_map(mean_params(), size), -1, 0)
+        half = 0.5 * size
+        return np.stack([(x + 0.5) / half - 1.0, (y + 0.5) / half - 1.0, z / half], -1).tobytes()
+
+    return np.frombuffer(memo.recall("mean_head", "", compute), np.float32).reshape(size, size, 3)
 
 
 def read(table: np.ndarray, at: np.ndarray) -> np.ndarray:

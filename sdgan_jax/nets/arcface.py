@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
+from sdgan_jax.nets.module import Module
 
 REDUCTION = 16  # factor by which squeeze-and-excitation reduces the channels
 EPSILON = 1e-5  # added to the variance by batch normalisation
@@ -98,7 +99,7 @@ class SqueezeExcitation(nn.Module):
         return x * nn.sigmoid(scale)[:, None, None]
 
 
-class Conv(nn.Module):
+class Conv(Module):
     """Convolution without bias, zero padding: [N,H,W,C] to [N,H/stride,W/stride,features]; size 1 or 3."""
 
     features: int
@@ -112,7 +113,7 @@ class Conv(nn.Module):
         return resample.convolve(x, kernel, self.stride)
 
 
-class PReLU(nn.Module):
+class PReLU(Module):
     """Leaky ReLU with a learned slope for each channel."""
 
     @nn.compact

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from sdgan_jax.config import EncoderConfig
 from sdgan_jax.nets import resample
 from sdgan_jax.nets.layers import EqualDense, scaled_normal
+from sdgan_jax.nets.module import Module
 from sdgan_jax.nets.se_resnet import SEResNet
 
 SIDE = 4  # side of the feature map that the latents are read from
@@ -24,7 +25,7 @@ PATCH = 4  # side of the blocks of pixels that are folded into channels
 MOST_PIXELS = 256  # larger images are averaged down
 
 
-class Encoder(nn.Module):
+class Encoder(Module):
     """Network from images to differences of w+ from the average w; all layers start with the same difference."""
 
     config: EncoderConfig

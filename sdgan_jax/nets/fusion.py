@@ -17,6 +17,7 @@ from sdgan_jax.config import FusionConfig
 from sdgan_jax.nets import resample
 from sdgan_jax.nets.fusion_layers import Modulation, Regressor, StyleEncoder, normalise_instance
 from sdgan_jax.nets.layers import EqualConv, scaled_normal
+from sdgan_jax.nets.module import Module
 from sdgan_jax.nets.se_resnet import ResNet, SEResNet
 
 LEAST_SIDE, MOST_SIDE = 8, 16  # bounds of the feature map's side; the regressor's size grows with its square
@@ -44,7 +45,7 @@ def feature_side(resolution: int) -> int:
     return min(max(resolution // 16, LEAST_SIDE), MOST_SIDE)
 
 
-class Fusion(nn.Module):
+class Fusion(Module):
     """Network from an image, attributes and, depending on the config, 3D maps or a template to offsets of the latent.
 
     Each attribute has its own offset, and the offsets of several attributes add up. `none` gives exactly zero. An
@@ -152,7 +153,7 @@ class RegionCodes(nn.Module):
         return region_means(code_map, face3d.uv_regions)
 
 
-class Modulate(nn.Module):
+class Modulate(Module):
     """ACE: normalised features of the attributes, scaled and shifted by gamma and beta from the face and the codes."""
 
     config: FusionConfig

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
 from sdgan_jax.nets.layers import EqualConv, scaled_normal
+from sdgan_jax.nets.module import Module
 
 EPSILON = 1e-5  # added to the variance by the normalisations
 
@@ -52,7 +53,7 @@ class ReflectConv(nn.Module):
         return conv(x)[:, 1:-1, 1:-1]
 
 
-class Resampling(nn.Module):
+class Resampling(Module):
     """3×3 convolution of stride 2 without a bias, which halves the sides; its adjoint when `up`, which doubles them."""
 
     features: int
@@ -67,7 +68,7 @@ class Resampling(nn.Module):
         return resize(x, kernel)
 
 
-class Modulation(nn.Module):
+class Modulation(Module):
     """ACE's scale and shift: gamma and beta, each s · conv(codes) + (1 - s) · SPADE(face) with a learned s."""
 
     features: int
@@ -100,7 +101,7 @@ class Modulation(nn.Module):
         return found[0], found[1]
 
 
-class Regressor(nn.Module):
+class Regressor(Module):
     """Regression from a feature map f32[N,h,w,C] to vectors f32[N,num_layers,features].
 
     A separate dense layer for each position maps C channels to `features`. A separate dense layer for each feature then
@@ -121,7 +122,7 @@ class Regressor(nn.Module):
         return x * scale + self.param("bias", nn.initializers.zeros, (self.num_layers, 1))
 
 
-class LocallyConnected(nn.Module):
+class LocallyConnected(Module):
     """Separate dense layers without bias for each position: f32[N,P,C] to f32[N,P,features]."""
 
     features: int

@@ -29,6 +29,7 @@ from sdgan_jax.nets.layers import (
     normalise,
     scaled_normal,
 )
+from sdgan_jax.nets.module import Module
 
 Noise = str | jax.Array  # "const", "none", or one PRNG key for each sample
 
@@ -59,7 +60,7 @@ class Mapping(nn.Module):
         return x
 
 
-class StyledConv(nn.Module):
+class StyledConv(Module):
     """Convolution with a style, noise, bias and activation.
 
     The style scales the weights ("modulation"), or AdaIN applies it to the normalised activations ("adain").
@@ -101,7 +102,7 @@ class StyledConv(nn.Module):
         ).value
 
 
-class ToRGB(nn.Module):
+class ToRGB(Module):
     """1×1 convolution to RGB, modulated without demodulation; with style "adain" it is not modulated."""
 
     style: str = "modulation"
@@ -118,7 +119,7 @@ class ToRGB(nn.Module):
         return clamp(rgb, self.clamp).astype(jnp.float32)
 
 
-class Synthesis(nn.Module):
+class Synthesis(Module):
     """Synthesis network from one w per layer to the image and its smaller versions."""
 
     config: GeneratorConfig

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sdgan_jax.nets.module import Module
 from sdgan_jax.nets.pooling import average_pool, max_pool
 
 SIZE = 299  # height and width of the images in pixels
@@ -145,7 +146,7 @@ class BlockE(nn.Module):
         return jnp.concatenate((*outputs, pooled), -1)
 
 
-class Weights(nn.Module):
+class Weights(Module):
     """Kernel [h,w,C,D] and bias [D] of a convolution."""
 
     shape: tuple[int, int, int, int]
@@ -156,7 +157,7 @@ class Weights(nn.Module):
         return kernel, self.param("bias", nn.initializers.zeros, self.shape[-1:])
 
 
-class Conv(nn.Module):
+class Conv(Module):
     """Convolution with bias and ReLU: [N,H,W,C] to [N,H',W',features]."""
 
     features: int

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
+from sdgan_jax.nets.module import Module
 
 
 def channels_at(resolution: int, base: int, most: int, widths: Sequence[int] = ()) -> int:
@@ -46,7 +47,7 @@ def scaled_normal(scale: float) -> nn.initializers.Initializer:
     return nn.initializers.normal(stddev=scale)
 
 
-class EqualDense(nn.Module):
+class EqualDense(Module):
     """Dense layer with equalised learning rate: f32[...,C] to f32[...,features]."""
 
     features: int
@@ -63,7 +64,7 @@ class EqualDense(nn.Module):
         return leaky_relu(x) if self.activate else x
 
 
-class EqualConv(nn.Module):
+class EqualConv(Module):
     """Convolution with equalised learning rate: [N,H,W,C] to [N,H,W,features], doubled when `up`, halved when `down`.
 
     It computes in the dtype of its input; its parameters are always float32.
@@ -95,7 +96,7 @@ class EqualConv(nn.Module):
         return clamp(leaky_relu(x) if self.activate else x, self.clamp)
 
 
-class ModulatedConv(nn.Module):
+class ModulatedConv(Module):
     """Convolution whose input channels are scaled per sample by a style (weight modulation and demodulation).
 
     Scaling the input and then the output equals scaling the weights, and needs only one convolution for the whole

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdgan_jax.nets import resample
+from sdgan_jax.nets.module import Module
 from sdgan_jax.nets.pooling import max_pool
 
 # For each trunk, its numbers of convolutions and of channels in the five groups.
@@ -25,7 +26,7 @@ SHIFT = np.array((-0.030, -0.088, -0.188), np.float32)
 SCALE = np.array((0.458, 0.448, 0.450), np.float32)
 
 
-class Lpips(nn.Module):
+class Lpips(Module):
     """LPIPS with one of the trunks.
 
     Attributes:
@@ -78,7 +79,7 @@ class Lpips(nn.Module):
         return {0: (11, 4), 1: (5, 1)}.get(group, (3, 1)) if self.trunk == "alexnet" else (3, 1)
 
 
-class Conv(nn.Module):
+class Conv(Module):
     """Convolution with bias: [N,H,W,C] to [N,H',W',features], zero padding of size // 2, at stride 4 of 2."""
 
     features: int

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
+from sdgan_jax.nets.module import Module
 
 SIZES = (32, 64, 128, 256, 512)
 INNERMOST = 8  # side of the smallest map
@@ -21,7 +22,7 @@ POSITIVE = 2.0  # initial shift of three-channel layers in standard deviations, 
 SCALE = 1.1  # outputs of 0 to 1 stand for 0 to 1.1 image sides
 
 
-class Convolution(nn.Module):
+class Convolution(Module):
     """Convolution without bias under TensorFlow's SAME padding: [N,H,W,C] to [N,H,W,features].
 
     Attributes:
@@ -91,7 +92,7 @@ class Block(nn.Module):
         return nn.relu(BatchNorm(name="norm")(shortcut + x, train))
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Module):
     """TensorFlow's batch normalisation. A traced `train` switches between batch and moving averages within a run."""
 
     shift: float = 0.0  # initial shift of the normalised values

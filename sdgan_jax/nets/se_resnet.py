@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
 from sdgan_jax.nets.layers import EqualDense, scaled_normal
+from sdgan_jax.nets.module import Module
 
 REDUCTION = 16  # factor by which squeeze-and-excitation reduces the channels
 LEAST = 4  # least number of channels after that reduction
@@ -112,7 +113,7 @@ class SqueezeExcitation(nn.Module):
         return x * nn.sigmoid(scale)[:, None, None]
 
 
-class Conv(nn.Module):
+class Conv(Module):
     """Convolution without bias, zero padding: [N,H,W,C] to [N,H/stride,W/stride,features]; size 1 or 3."""
 
     features: int
@@ -126,7 +127,7 @@ class Conv(nn.Module):
         return resample.convolve(x, kernel, self.stride)
 
 
-class PReLU(nn.Module):
+class PReLU(Module):
     """Leaky ReLU with one learned slope for all channels."""
 
     @nn.compact
@@ -134,7 +135,7 @@ class PReLU(nn.Module):
         return jnp.where(x >= 0, x, self.param("slope", nn.initializers.constant(0.25), ()) * x)
 
 
-class Norm(nn.Module):
+class Norm(Module):
     """Normalisation of the channels of [N,H,W,C]; the kinds `fixed` and `group` are those of the module docstring."""
 
     kind: str

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from sdgan_jax import outputs
+from sdgan_jax import memo, outputs
 from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.pretrained.archive import Tree
 
@@ -67,7 +67,7 @@ def read(
     if shapes is None:
         return settings, archive.unflatten({name: jnp.asarray(array) for name, array in arrays.items()})
     try:
-        target = shapes(settings)
+        target = memo.shapes(kind, json.dumps(settings), lambda: shapes(settings))
     except KeyError as error:
         raise ValueError(f"{file} lacks the setting {error}") from error
     except Exception as error:  # networks of absurd settings raise nearly anything

@@ -105,7 +105,7 @@ def starting_model(nets: Networks, workdir: epath.PathLike) -> dict[str, Tree]:
         raise ValueError("the stage fusion needs a model with G, D, E and a basis; set --config.init")
     path = workdir if resumes else config.init
     _, trees = weights.read(path)
-    expected = jax.eval_shape(functools.partial(init_state, nets))
+    expected = weights.shapes(nets)
     needed = {"ema_g": "generator", "params_e": "encoder"}
     edit = config.staged.edit_losses
     if edit.adversarial or edit.attribute:
@@ -113,7 +113,7 @@ def starting_model(nets: Networks, workdir: epath.PathLike) -> dict[str, Tree]:
     for name, network in needed.items():
         ours, theirs = (
             {k: leaf.shape for k, leaf in archive.flatten(tree).items()}
-            for tree in (getattr(expected, name), trees.get(name, {}))
+            for tree in (expected[name], trees.get(name, {}))
         )
         if not theirs:
             raise ValueError(f"{path} has no {network}, which the stage fusion needs")

@@ -7,6 +7,7 @@ named by their place in the tree. Nothing in it is ever executed.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from sdgan_jax import config as config_lib
-from sdgan_jax import outputs
+from sdgan_jax import memo, outputs
 from sdgan_jax.config import Config
 from sdgan_jax.networks import Networks, make_networks
 from sdgan_jax.pretrained import archive, directories
@@ -60,13 +61,12 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
     config = workdir_lib.load_config(folder, Config)
     try:
         nets = make_networks(config)
-        shapes = jax.eval_shape(functools.partial(init_state, nets))
+        target = shapes(nets)
     except OSError:  # a network that the config names is not there
         raise
     except Exception as error:  # networks of absurd sizes raise nearly anything
         reason = str(error).partition("\n")[0][:200]
         raise ValueError(f"{folder / directories.CONFIG} describes no model that can be built: {reason}") from error
-    target = {name: getattr(shapes, name) for name in FIELDS}
     file = directories.weights_of(folder)
     if step is not None or file is None:
         # Imported here: Orbax takes a fifth of the time of all imports, and only checkpoints need it.
@@ -77,6 +77,19 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
     held = {name.split("/")[0] for name in arrays}
     target = {name: tree for name, tree in target.items() if name in held or name not in OPTIONAL}
     return nets, archive.take(file, arrays, target, directories.CONFIG)
+
+
+def shapes(nets: Networks) -> dict[str, Tree]:
+    """Returns the shapes of the trees of `FIELDS`, as `jax.eval_shape` gives them."""
+
+    def compute() -> dict[str, Tree]:
+        state = jax.eval_shape(functools.partial(init_state, nets))
+        return {name: getattr(state, name) for name in FIELDS}
+
+    # The inputs of F and D follow from networks that the config names by their paths, or does not name.
+    others: list[Any] = [nets.position and (nets.position.map_size, nets.position.layout, [*nets.position.variables])]
+    others += [nets.perceptual and (nets.perceptual.position.net, nets.perceptual.identity.net)]
+    return memo.shapes("model", f"{config_lib.to_json(nets.config)} {others}", compute)
 
 
 def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: np.dtype | type = np.float32) -> None:
