@@ -31,17 +31,14 @@ _FACES = (0.8, 0.3, 0.12)  # bounds of the mean sides of faces, likewise, that `
 _AT_ONCE = (6, 12)  # number of proposals of each of these that are looked at together
 _GROUP, _DISTANT = 4, 0.05  # number of faces from which on those are searched for, too, that are smaller than these
 _MANY = 2  # faces found in so many proposals for which the next are looked at
-_MOST = 400  # proposals
-_BATCH = 4
+_MOST, _BATCH = 400, 4  # proposals of a photo; frames that a network is shown at once
 _FINEST = 1024  # pixels; squares of at least this side are cut from a smaller copy of the photo
 _CANDIDATES = 60  # of a search
 _GLANCED, _UNSTEADY = 0.08, 0.05  # disagreement of two frames from which on a square is not looked at: first, and then
 _SIMILAR, _SAME = 0.6, 0.5  # share that the boxes of two candidates may have in common: the steadier need not be better
 _SHARED = 0.5  # share of a face's box that may lie in another face's
 _SMALLEST, _LARGEST = 0.2, 0.85  # mean side of a face's box, in sides of its frame
-_MISSHAPEN = (
-    0.25  # see `resemblance.shape_error`; faces in photos have up to 0.15, a mean face of half the width has 0.26
-)
+_MISSHAPEN = 0.25  # a `resemblance.shape_error`; faces in photos have up to 0.15, a mean face of half the width 0.26
 # Frames of a square: shift to the right and down in sides; scale; clockwise rotation of the content in degrees. The
 # first is the square itself. The search and `score_aligned` use the first two, the score of a candidate all.
 _HALF = 7  # number of frames that a candidate is scored by first, see `_faces`
@@ -264,22 +261,20 @@ def _faces(
 
     Most candidates show by their first frames that their score is not.
     """
-    position_maps = list(_predict([(levels, square, _FRAMES[0]) for square in squares], predict))
+    found = list(_predict([(levels, square, _FRAMES[0]) for square in squares], predict))
     disagreements: list[list[float]] = [[] for _ in squares]
-    unlikeness = [_judge(levels, square, one, layout) for square, one in zip(squares, position_maps, strict=True)]
+    unlikeness = [_judge(levels, square, one, layout) for square, one in zip(squares, found, strict=True)]
     left = [k for k, value in enumerate(unlikeness) if np.isfinite(value)]
     for frames in (_FRAMES[1:_HALF], _FRAMES[_HALF:]):
         places = [(levels, squares[k], frame) for k in left for frame in frames]
         maps = _predict(places, predict)
         for k in left:
             points = np.stack([_landmarks(one, layout)[:, :2] for one in itertools.islice(maps, len(frames))])
-            disagreements[k] += list(_disagreement(_landmarks(position_maps[k], layout)[None, :, :2], points))
+            disagreements[k] += list(_disagreement(_landmarks(found[k], layout)[None, :, :2], points))
         # The first half is more than half of all: where all of it disagrees, the median does.
         left = [k for k in left if min(disagreements[k]) * unlikeness[k] < threshold]
     scores = (float(np.median(np.array(disagreements[k])) * unlikeness[k]) for k in left)
-    faces = [
-        Found(position_maps[k], score, box_of(position_maps[k], layout)) for k, score in zip(left, scores, strict=True)
-    ]
+    faces = (Found(found[k], score, box_of(found[k], layout)) for k, score in zip(left, scores, strict=True))
     return [one for one in faces if one.score < threshold]
 
 

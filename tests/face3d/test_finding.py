@@ -94,8 +94,30 @@ def test_further_proposals_are_searched_while_they_show_faces(monkeypatch):
     monkeypatch.setattr(finding, "_search", search)
     monkeypatch.setattr(finding, "_faces", faces)
     found = finding.find_all(np.zeros((300, 2500, 3), np.uint8), see_square, LAYOUT, edges=np.zeros(1))
-    # As large faces six at once; the last round shows no other face.
-    assert len(found) == 29 and searched == [18, 18, 18, 10]
+    # As large faces six at once; the last round shows no other face. In a group distant faces are searched, too: 24.
+    assert len(found) == 29 and searched == [18, 18, 18, 10, 24]
+
+
+def test_distant_faces_are_searched_for_in_groups_only(monkeypatch):
+    """Of the sides in 300 pixels, 0.05 to 0.12 are those of distant faces; three faces are no group, four are."""
+    sides = []
+
+    def propose(levels, edges, smallest, largest):
+        sides.append((smallest, largest))
+        return np.array([[60.0 * k, 100, 60.0 * k + 40, 140, 9] for k in range(count)])
+
+    monkeypatch.setattr(proposals, "propose", propose)
+    monkeypatch.setattr(finding, "_search", lambda levels, squares, *rest: squares)
+    monkeypatch.setattr(
+        finding,
+        "_faces",
+        lambda levels, squares, *rest: [finding.Found(MEAN, 0.01, (x, 0, x + 40, 40)) for x, *_ in squares],
+    )
+    for count, expected in ((3, 2), (4, 3)):
+        sides.clear()
+        found = finding.find_all(np.zeros((300, 2500, 3), np.uint8), see_square, LAYOUT, edges=np.zeros(1))
+        assert len(found) == count and len(sides) == expected
+    np.testing.assert_allclose(sides[-1], (15, 36))
 
 
 def test_each_face_is_chosen_once_the_largest_first():
