@@ -279,7 +279,7 @@ def _convert(image: PIL.Image.Image, name: str) -> np.ndarray:
     """Returns u8[H,W,3] of an upright image of any mode."""
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.int64)  # [H,W]
-        if grey.min() < 0 or grey.max() > 65535:
+        if np.min(grey) < 0 or np.max(grey) > 65535:
             raise PhotoError(f"{name}: holds 32-bit numbers, not colours; save it as 8 or 16 bits per channel")
         return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=-1)  # [H,W] -> [H,W,3]
     if image.mode == "F":

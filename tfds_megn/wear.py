@@ -184,5 +184,5 @@ def _density(face: SimpleNamespace, beard: bool, s: np.ndarray, t: np.ndarray, q
 def _facial_hair_colour(face: SimpleNamespace) -> np.ndarray:
     """Linear colour f32[3] of the hair, darker where it would not stand out from the skin."""
     hair, skin = linear(face.hair_r, face.hair_g, face.hair_b), linear(face.skin_r, face.skin_g, face.skin_b)
-    share = float(hair.sum() / (hair.sum() + skin.sum()))
+    share = float(np.divide(hair.sum(), hair.sum() + skin.sum()))
     return hair * np.float32(1.0 - 0.6 * max(0.0, 1.0 - ((share - 0.5) / 0.17) ** 2))

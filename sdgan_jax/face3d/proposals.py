@@ -116,7 +116,7 @@ def _largest_around(values: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         wide = np.pad(values, [(1, 1) if k == axis else (0, 0) for k in range(2)], constant_values=-np.inf)
         parts = [np.take(wide, range(k, k + values.shape[axis]), axis) for k in range(3)]
-        values = np.maximum.reduce(parts)
+        values = np.max(parts, 0)
     return values
 
 

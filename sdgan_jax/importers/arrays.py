@@ -25,7 +25,7 @@ LEGACY_VERSION = 1001
 DEPTH = 3  # levels of nested dicts that are searched
 MOST_DICTS = 100  # dicts of one level that are searched; a training checkpoint has ten
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype] = {
     "FloatStorage": np.dtype("<f4"),
     "HalfStorage": np.dtype("<f2"),
     "DoubleStorage": np.dtype("<f8"),

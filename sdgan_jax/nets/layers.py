@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from sdgan_jax.nets import resample
 from sdgan_jax.nets.module import Module
@@ -22,7 +23,7 @@ def channels_at(resolution: int, base: int, most: int, widths: Sequence[int] = (
     return widths[resolution.bit_length() - 3] if widths else min(base // resolution, most)
 
 
-def dtype_at(resolution: int, highest: int, low_precision_blocks: int) -> jnp.dtype:
+def dtype_at(resolution: int, highest: int, low_precision_blocks: int) -> DTypeLike:
     """Returns bfloat16 for the `low_precision_blocks` highest resolutions up to `highest`, except 4; else float32."""
     return jnp.bfloat16 if resolution > 4 and resolution << low_precision_blocks > highest else jnp.float32
 

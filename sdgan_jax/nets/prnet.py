@@ -10,6 +10,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from sdgan_jax.nets import resample
 from sdgan_jax.nets.module import Module
@@ -49,7 +50,7 @@ class Convolution(Module):
         return resample.convolve(x, kernel, self.stride)
 
 
-def nearly_identity(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+def nearly_identity(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Initialises a kernel [4,4,D,C] to the identity on the first min(C, D) channels plus small random values.
 
     The decoder is deep and has no shortcuts; with this start, positions pass through it from the first step on.

@@ -266,7 +266,7 @@ def _means(pending: list[Metrics], done: int) -> dict[str, float]:
             if not math.isfinite(value):
                 raise FloatingPointError(f"{name} is {value} at step {done - len(fetched) + index + 1}")
     table = {name: np.stack([metrics[name] for metrics in fetched]) for name in fetched[0]}  # [steps,2]
-    return {name: float(v[:, 0].sum() / v[:, 1].sum()) for name, v in table.items() if v[:, 1].sum()}
+    return {name: float(np.sum(v[:, 0])) / count for name, v in table.items() if (count := float(np.sum(v[:, 1])))}
 
 
 def _ending_at_once(checkpoints: checkpoint.Checkpoints) -> contextlib.AbstractContextManager[Callable[[], None]]:

@@ -47,7 +47,7 @@ def fit(
 
 def _least(x: np.ndarray, y: np.ndarray) -> float:
     """Returns where equally spaced values y of x are least: the vertex of the parabola through the least three."""
-    at = int(y.argmin())
+    at = int(np.argmin(y))
     if at in (0, len(y) - 1):
         return float(x[at])
     before, here, after = y[at - 1 : at + 2]
