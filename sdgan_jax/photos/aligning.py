@@ -33,6 +33,7 @@ from tfds_megn import photo_files as stored_files
 from tfds_megn import photos as photo_reader
 from tfds_megn.listing import printable
 from tfds_megn.photo_folder import Photo
+from tfds_megn.photos import Picture
 
 BY = f"{outputs.MADE_BY} align"
 PHOTOS = "photos"  # folder of the aligned photos in the folder of the results, with their labels.csv
@@ -127,11 +128,15 @@ def align_photos(source: epath.Path, out: epath.Path, finder: Finder, kind: Kind
     files = [PhotoFile(name, epath.Path(photo.place) / photo.file.member) for name, photo in photos.items()]
     settings = {"finder": finder.name, "crop": kind, "size": size, "zip": _state_of_zip(found.place)}
     results = PhotoResults(out, files, BY, COLUMNS, settings, ["photo", "aligned"])
-    results.show(lambda file, made: _cell(_read(photos[file.name], file), photo_reader.read_photo(made[0])))
+    results.show(lambda file, made: _cell(_read(photos[file.name], file).pixels, photo_reader.read_photo(made[0])))
     try:
         with results:
-            for file in results.work():
-                _align(file, photos[file.name], results, finder, kind, size)
+            read = _read_all(results, photos)
+            for file, picture, faces in finders.find_ahead(read, finder, most=1):
+                crop = finders.crop(faces[0], finder.layout, kind) if faces else None
+                row = {"attribute": photos[file.name].attribute}
+                row |= finders.describe(faces[0], finder.layout) if faces else {}
+                _align(file, picture.pixels, crop, row, results, size)
             made = {name: row["out"] for name, (row,) in results.rows().items() if row["out"]}
             _write_labels(out, {place: photos[name] for name, place in made.items()})
             results.complete(_place(out, made, photos))
@@ -158,24 +163,26 @@ def _state_of_zip(place: str) -> list[int | float]:
     return [status.length, status.mtime]
 
 
-def _read(photo: Photo, file: PhotoFile) -> np.ndarray:
-    """Reads a photo as u8[H,W,3]; raises `photos.PhotoError` where it cannot be read."""
-    return photo_reader.read_photo(stored_files.read_bytes(photo.place, photo.file.member), file.label)
+def _read(photo: Photo, file: PhotoFile) -> Picture:
+    """Reads a photo; raises `photos.PhotoError` where it cannot be read."""
+    return photo_reader.read_picture(stored_files.read_bytes(photo.place, photo.file.member), file.label)
 
 
-def _align(file: PhotoFile, photo: Photo, results: PhotoResults, finder: Finder, kind: Kind, size: int) -> None:
-    """Aligns one photo, and records what was done to it."""
-    row: Row = {"attribute": photo.attribute}
-    try:
-        pixels = _read(photo, file)
-    except photo_reader.PhotoError as error:
-        results.skip(file, row, str(error))
-        return
-    if faces := finder.find(pixels, most=1):
-        crop = finders.crop(faces[0], finder.layout, kind)
+def _read_all(results: PhotoResults, photos: Mapping[str, Photo]) -> Iterator[tuple[PhotoFile, Picture]]:
+    """Reads the photos to do, given by name; records those that cannot be read."""
+    for file in results.work():
+        photo = photos[file.name]
+        try:
+            yield file, _read(photo, file)
+        except photo_reader.PhotoError as error:
+            results.skip(file, {"attribute": photo.attribute}, str(error))
+
+
+def _align(file: PhotoFile, pixels: np.ndarray, crop: Crop | None, row: Row, results: PhotoResults, size: int) -> None:
+    """Aligns one photo u8[H,W,3] by the crop of its face, and records what was done to it."""
+    if crop:
         image = crop.cut(finding.halvings(pixels), size)
         row |= {"crop": ALIGNED, "side": round(float(crop.square[2]), 1), "beyond": _share_beyond(crop, pixels)}
-        row |= finders.describe(faces[0], finder.layout)
     else:
         image = photo_reader.crop_resize(pixels, size)
         row |= {"crop": NO_FACE, "side": min(pixels.shape[:2]), "beyond": 0.0}

@@ -244,10 +244,13 @@ def _tasks(
 ) -> Iterator[Task]:
     """Reads photos and yields their faces; records the photos that have none."""
     size = model.config.resolution
-    for photo, picture in photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line)):
-        if finder is None:
+    read = photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line))
+    if finder is None:
+        for photo, picture in read:
             yield Task(photo, picture, [], [], photo_reader.crop_resize(picture.pixels, size)[None])
-        elif not (faces := finder.find(picture.pixels, most=most)):
+        return
+    for photo, picture, faces in finders.find_ahead(read, finder, most):
+        if not faces:
             results.skip(photo, row, NO_FACE)
         else:
             crops, squares = cut_faces(picture.pixels, faces, finder.layout, model.config.face_crop, size)

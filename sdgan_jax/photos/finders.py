@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import re
+from collections.abc import Iterable, Iterator
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import jax
@@ -11,12 +14,16 @@ import numpy as np
 from etils import epath
 
 from sdgan_jax import pretrained
+from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.face3d import face_crop, finding, geometry
 from sdgan_jax.face3d.face_crop import Crop
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.pretrained import archive
+from tfds_megn.photos import Picture
 
 COLUMNS = ("score", "left", "top", "right", "bottom", "yaw", "pitch", "roll")  # of a face, in a manifest
+_AHEAD = 2  # photos searched at once while another is worked on: a search keeps little more than one core busy
+_BYTES = 1 << 28  # of these photos, above which none is read ahead
 _pose = jax.jit(geometry.pose)  # compiled as one: its operations alone take half a second at the start
 
 
@@ -42,6 +49,33 @@ def read_finder(path: epath.PathLike = "") -> Finder:
     """
     network = pretrained.position_network(path or pretrained.SHIPPED_FINDER)
     return Finder(network.make_find(), network.uv_layout, archive.fingerprint(network.variables))
+
+
+def find_ahead(
+    photos: Iterable[tuple[PhotoFile, Picture]], finder: Finder, most: int | None = None
+) -> Iterator[tuple[PhotoFile, Picture, list[finding.Found]]]:
+    """Finds the faces of photos, those of the next photos while the caller works on one.
+
+    Args:
+        photos: photos as they are read, see `photo_files.read`.
+        finder: finds the faces.
+        most: largest number of faces of each photo, the largest; None for all.
+
+    Yields:
+        Each photo with its faces, in their order.
+    """
+    waiting: collections.deque[tuple[PhotoFile, Picture, futures.Future]] = collections.deque()
+    with futures.ThreadPoolExecutor(_AHEAD) as pool:
+        for number, (photo, picture) in enumerate(photos):
+            search = pool.submit(finder.find, picture.pixels, most=most)
+            waiting.append((photo, picture, search))
+            if not number:
+                futures.wait([search])  # two searches would compile the same programs at once
+            while len(waiting) > _AHEAD or sum(picture.pixels.size for _, picture, _ in waiting) > _BYTES:
+                photo, picture, search = waiting.popleft()
+                yield photo, picture, search.result()
+        for photo, picture, search in waiting:
+            yield photo, picture, search.result()
 
 
 def read_most(text: str) -> int | None:

@@ -80,8 +80,8 @@ def wear_photos(
     results.show(lambda photo, made: _cell([photo_reader.read_photo(path) for path in (photo.path, *made)]))
     row = {"attribute": looks.label}
     with results:
-        for photo, picture in photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line)):
-            faces = finder.find(picture.pixels, most=most)
+        read = photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line))
+        for photo, picture, faces in finders.find_ahead(read, finder, most):
             if landmarks is not None:
                 landmarks.put(photo.label, faces, finder.layout)
             if not faces:

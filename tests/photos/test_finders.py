@@ -1,11 +1,16 @@
 """The network that comes with the project, as commands use it."""
 
+import threading
+
 import numpy as np
 import pytest
+from etils import epath
 
 from sdgan_jax import pretrained
+from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.face3d import layout
 from sdgan_jax.photos import finders
+from tfds_megn.photos import Picture
 
 
 def test_the_network_for_photos_is_the_default():
@@ -21,3 +26,40 @@ def test_numbers_of_faces():
     for text in ("0", "-1", "few", "", "1.5", "²"):
         with pytest.raises(ValueError, match=f"--faces={text}: give all, largest, or a number"):
             finders.read_most(text)
+
+
+def _photos(count: int, side: int = 8):
+    for k in range(count):
+        yield PhotoFile(f"{k}.png", epath.Path(f"{k}.png")), Picture(np.full((side, side, 3), k, np.uint8), *3 * [None])
+
+
+def test_the_next_photos_are_searched_while_one_is_worked_on():
+    begun = [threading.Event() for _ in range(5)]
+
+    def find(pixels, *, most=None, enough=None):
+        begun[pixels[0, 0, 0]].set()
+        return [(int(pixels[0, 0, 0]), most)]
+
+    order = []
+    for photo, picture, faces in finders.find_ahead(_photos(5), finders.Finder(find, layout.megn(64), ""), 3):
+        order.append((photo.name, int(picture.pixels[0, 0, 0]), *faces))
+        assert all(one.wait(10.0) for one in begun[: len(order) + 2])
+    assert order == [(f"{k}.png", k, (k, 3)) for k in range(5)]
+
+
+def test_large_photos_are_not_read_ahead(monkeypatch):
+    monkeypatch.setattr(finders, "_BYTES", 200)
+    read, finder = [], finders.Finder(lambda pixels, **_: [], layout.megn(64), "")
+    photos = (read.append(photo) or (photo, picture) for photo, picture in _photos(3, side=9))
+    assert [len(read) for _ in finders.find_ahead(photos, finder)] == [1, 2, 3]
+    read.clear()
+    photos = (read.append(photo) or (photo, picture) for photo, picture in _photos(3, side=8))
+    assert [len(read) for _ in finders.find_ahead(photos, finder)] == [2, 3, 3]
+
+
+def test_an_error_of_a_search_reaches_the_caller():
+    def find(pixels, *, most=None, enough=None):
+        raise MemoryError(f"photo {pixels[0, 0, 0]}")
+
+    with pytest.raises(MemoryError, match="photo 0"):
+        list(finders.find_ahead(_photos(2), finders.Finder(find, layout.megn(64), "")))
