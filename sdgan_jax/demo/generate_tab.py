@@ -68,7 +68,7 @@ def _draw(
     crossover: float,
     *strengths: float,
 ) -> str:
-    """Draws the pair of faces as HTML."""
+    """Draws the face without and with attributes as HTML; a model without any draws one."""
     if seed is None or (mixed and second is None):
         raise ValueError("give a seed, a whole number from 0 on")
     worn = {name: value for name, value in zip(studio.attributes, strengths, strict=True) if value}
@@ -77,4 +77,5 @@ def _draw(
     before, after = studio.generate(recipe)
     name = "+".join(worn) or "none"
     words = " + ".join(f"{name} {value:g}" for name, value in worn.items()) or "no attribute"
-    return views.pair(before, after, (f"Seed {int(seed)}", words), f"{name}_seed{int(seed):04d}.png")
+    shown = [(before, f"Seed {int(seed)}"), (after, words)] if studio.attributes else [(after, f"Seed {int(seed)}")]
+    return views.row(shown, f"{name}_seed{int(seed):04d}.png")

@@ -30,5 +30,7 @@ def _masthead(studio: Studio) -> str:
     parts = [f"{config.resolution} × {config.resolution} pixels"]
     parts.append(", ".join(studio.attributes) if studio.attributes else "no attributes")
     if studio.attributes and "E" not in params:
-        parts.append("no encoder")
+        parts.append("no encoder: latents are searched for")
+    if studio.attributes and "F" not in params:
+        parts.append("no fusion network: the prior basis alone")
     return f'<div class="masthead"><h1>sdgan-jax</h1><p>{html.escape(" · ".join(parts))}</p></div>'

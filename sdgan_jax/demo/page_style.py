@@ -19,19 +19,20 @@ CSS = """
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
 .gradio-container .html-container { padding: 0 !important; }
 footer { display: none !important; }
+.dark input[type=range] { --neutral-200: var(--neutral-600); }
 .masthead { display: flex; align-items: baseline; gap: 14px; flex-wrap: wrap; padding: 10px 2px 2px; }
 .masthead h1 { font-size: 1.5rem; font-weight: 650; letter-spacing: -0.02em; margin: 0; }
 .masthead p { margin: 0; color: var(--body-text-color-subdued); font-size: .92rem; }
 .stage { min-height: 420px; }
 .empty { display: grid; place-items: center; min-height: 420px; border: 1px dashed var(--border-color-primary);
   border-radius: 14px; color: var(--body-text-color-subdued); text-align: center; padding: 24px; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; }
-.pair figure { margin: 0; }
-.pair img { width: 100%; display: block; border-radius: 14px; image-rendering: auto;
+.figures { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; }
+.figures figure { margin: 0; }
+.figures img { width: 100%; display: block; border-radius: 14px; image-rendering: auto;
   background: var(--background-fill-secondary); }
-.pair figcaption { padding: 8px 2px 0; font-size: .9rem; color: var(--body-text-color-subdued); }
+.figures figcaption { padding: 8px 2px 0; font-size: .9rem; color: var(--body-text-color-subdued); }
 .compare { position: relative; --at: 50%; border-radius: 14px; overflow: hidden; touch-action: pan-y;
-  background: var(--background-fill-secondary); width: min(100%, calc(76vh * var(--ratio))); margin: 0 auto; }
+  background: var(--background-fill-secondary); width: min(100%, calc(76vh * var(--ratio))); }
 .compare img { display: block; width: 100%; aspect-ratio: var(--ratio); }
 .compare img.after { position: absolute; inset: 0; clip-path: inset(0 0 0 var(--at)); }
 .compare i { position: absolute; top: 0; bottom: 0; left: var(--at); width: 2px; margin-left: -1px; background: #fff;

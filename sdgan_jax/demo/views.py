@@ -33,14 +33,14 @@ def empty(text: str) -> str:
     return EMPTY.format(html.escape(text))
 
 
-def pair(before: np.ndarray, after: np.ndarray, labels: tuple[str, str], download: str) -> str:
-    """Shows two pictures u8[R,R,3] side by side, and a link by which the second is downloaded as `download`."""
+def row(shown: Sequence[tuple[np.ndarray, str]], download: str) -> str:
+    """Shows pictures u8[R,R,3] with labels side by side, and a link by which the last is downloaded as `download`."""
     figures = "".join(
         f'<figure><img src="{address(image)}" alt="{html.escape(label)}"><figcaption>{html.escape(label)}</figcaption>'
         "</figure>"
-        for image, label in zip((before, after), labels, strict=True)
+        for image, label in shown
     )
-    return f'<div class="pair">{figures}</div>' + _link(address(after), download, after)
+    return f'<div class="figures">{figures}</div>' + _link(address(shown[-1][0]), download, shown[-1][0])
 
 
 def comparison(before: np.ndarray, after: np.ndarray, href: str, download: str) -> str:

@@ -37,7 +37,7 @@ def test_frames_stand_around_their_faces():
 def test_names_of_files_add_no_markup():
     image, name = np.zeros((20, 20, 3), np.uint8), '"><script>alert(1)</script>.png'
     shown = [
-        views.pair(image, image, (name, name), name),
+        views.row([(image, name), (image, name)], name),
         views.comparison(image, image, "download/x", name),
         views.notes([name]),
         views.empty(name),
