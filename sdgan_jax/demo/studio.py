@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +27,7 @@ from tfds_megn.photos import Picture
 
 BY = f"{outputs.MADE_BY} demo"
 STEPS = 60  # of the search for the latents of a face by a model without encoder
+_SEEDS, _SEARCH, _EDIT = "faces from seeds", "search", "edit"  # programs
 Result = TypeVar("Result")
 
 
@@ -60,6 +63,7 @@ class Studio:
         self._examples: dict[str, OpenedPhoto] = {}
         self._drawn: dict[str, np.ndarray] = {}
         self._drawing = threading.Lock()
+        self._compiling: dict[str, threading.Lock] = collections.defaultdict(threading.Lock)
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -77,12 +81,12 @@ class Studio:
 
     def generate(self, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
         """Draws a face without and with attributes, see `Generator.draw`."""
-        return self.run(lambda end: self._generator.draw(recipe))
+        return self.run(lambda end: self._generator.draw(recipe), _SEEDS)
 
     def open(self, data: bytes, name: str) -> str:
         """Reads a photo and finds its faces, small ones only where there is no large one; returns its token."""
         photo = opened_photo.read(data, name, self.limits)
-        return self.keep(self.run(lambda end: opened_photo.find_faces(photo, self.finder, self.limits)))
+        return self.keep(self.run(lambda end: opened_photo.find_faces(photo, self.finder, self.limits), _SEARCH))
 
     def open_example(self, name: str) -> str:
         """Draws one of `examples.NAMES`, or takes the one drawn before; returns its token."""
@@ -93,7 +97,7 @@ class Studio:
                 self._examples[name] = opened_photo.find_faces(photo, self.finder, self.limits)
             return self._examples[name]
 
-        return self.keep(self.run(find))
+        return self.keep(self.run(find, _SEARCH))
 
     def draw_example(self, name: str) -> np.ndarray:
         """Draws one of `examples.NAMES`, u8[H,W,3], or takes the one drawn before."""
@@ -105,7 +109,7 @@ class Studio:
     def search(self, token: str) -> str:
         """Searches an opened photo for small faces too; returns the token of the photo with all its faces."""
         photo = self.shelf.get(token)
-        found = self.run(lambda end: opened_photo.find_faces(photo, self.finder, self.limits, small=True))
+        found = self.run(lambda end: opened_photo.find_faces(photo, self.finder, self.limits, small=True), _SEARCH)
         self.shelf.drop(token)
         return self.keep(found)
 
@@ -115,17 +119,18 @@ class Studio:
             raise ValueError(line)
         photo = self.shelf.get(token)
         faces = photo.choose(numbers)
-        return self._made(
-            photo, lambda end: changes.edit(self.model, photo, faces, edit, self.finder.layout, end), edit.label
-        )
+        image = self.run(lambda end: changes.edit(self.model, photo, faces, edit, self.finder.layout, end), _EDIT)
+        return self._made(photo, image, edit.label)
 
     def dress(self, token: str, numbers: Sequence[Any], worn: Mapping[str, Look]) -> str:
         """Draws attributes on faces of an opened photo in 3D; returns the token of a `Made`."""
         photo = self.shelf.get(token)
-        faces = photo.choose(numbers)
-        return self._made(
-            photo, lambda end: changes.dress(photo, faces, worn, self.finder.layout, end), "+".join(worn) or "plain"
-        )
+        return self._made(photo, self.draw_on(photo, photo.choose(numbers), worn), "+".join(worn) or "plain")
+
+    def draw_on(self, photo: OpenedPhoto, faces: Sequence[int], worn: Mapping[str, Look]) -> np.ndarray:
+        """Draws attributes on faces of a photo, by their indices, in 3D; returns u8[H,W,3]."""
+        programs = (f"{name}, {look.kind}" for name, look in worn.items())
+        return self.run(lambda end: changes.dress(photo, faces, worn, self.finder.layout, end), *programs)
 
     def read_texture(self, data: bytes, name: str) -> np.ndarray:
         """Decodes a texture u8[h,w,4].
@@ -152,12 +157,23 @@ class Studio:
         """Keeps an opened photo; returns its token."""
         return self.shelf.put(photo, photo.size)
 
-    def run(self, work: Callable[[Deadline], Result]) -> Result:
-        """Does the work of a request within its time."""
-        return self.worker.run(work, self.limits.seconds)
+    def run(self, work: Callable[[Deadline], Result], *programs: str) -> Result:
+        """Does the work of a request within its time.
 
-    def _made(self, photo: OpenedPhoto, work: Callable[[Deadline], np.ndarray], label: str) -> str:
-        image = self.run(work)
+        Args:
+            work: function of the deadline.
+            programs: names of what it compiles; of two threads that want the same, one waits for the other.
+        """
+
+        def work_alone(end: Deadline) -> Result:
+            with contextlib.ExitStack() as held:
+                for name in sorted(programs):
+                    held.enter_context(self._compiling[name])
+                return work(end)
+
+        return self.worker.run(work_alone, self.limits.seconds)
+
+    def _made(self, photo: OpenedPhoto, image: np.ndarray, label: str) -> str:
         name = f"{os.path.splitext(photo.name)[0]}_{label.replace(' ', '_')}.png"
         return self.shelf.put(Made(image, photo.picture, name), image.nbytes)
 

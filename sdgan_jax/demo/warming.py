@@ -13,7 +13,7 @@ import numpy as np
 import tqdm
 
 from sdgan_jax import pictures
-from sdgan_jax.demo import changes, examples, opened_photo
+from sdgan_jax.demo import examples, opened_photo
 from sdgan_jax.demo.changes import Look
 from sdgan_jax.demo.generation import Recipe
 from sdgan_jax.demo.opened_photo import OpenedPhoto
@@ -74,9 +74,7 @@ def list_jobs(studio: Studio) -> Iterator[tuple[str, Callable[[], object]]]:
         studio.shelf.drop(studio.open_example(name))
 
     def dress(name: str, look: Look, side: int) -> None:
-        photo = _shrunk(kept[0], side)
-        looks = {name: look}
-        studio.run(lambda end: changes.dress(photo, [0], looks, studio.finder.layout, end))
+        studio.draw_on(_shrunk(kept[0], side), [0], {name: look})
 
     yield "faces from seeds", lambda: studio.generate(Recipe(0, {}))
     yield "search for faces", open_portrait

@@ -19,6 +19,18 @@ def name() -> str:
     return _ABSENT.get() or jax.default_backend()
 
 
+def quick_compilation(platform: str) -> dict[str, str | bool | int | float] | None:
+    """Returns XLA's options, for `jax.jit`, under which programs compile sooner and run as fast.
+
+    LLVM takes most of the time to compile on CPU; see docs/performance.md. JAX takes such options for whole programs
+    only, not for functions that are called within another program or differentiated.
+
+    Args:
+        platform: "cpu", "gpu" or "tpu".
+    """
+    return {"xla_backend_optimization_level": 1} if platform == "cpu" else None
+
+
 @contextlib.contextmanager
 def compiling_for(platform: str) -> Iterator[None]:
     """Traces the block for devices of another kind, such as "tpu", than those of this machine."""

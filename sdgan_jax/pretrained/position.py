@@ -15,6 +15,7 @@ from etils import epath
 from sdgan_jax import pictures
 from sdgan_jax.face3d import descent, finding, geometry
 from sdgan_jax.face3d import layout as layouts
+from sdgan_jax.nets import backend
 from sdgan_jax.nets.prnet import SCALE, ResFCN, to_input
 from sdgan_jax.pretrained import directories, inputs, storage
 from sdgan_jax.pretrained.archive import Tree
@@ -116,7 +117,8 @@ class PositionNetwork:
 
     def make_find(self) -> finding.Find:
         """Returns the compiled search for the faces in a photo, see `finding.find_all`."""
-        predict, glance = jax.jit(self), jax.jit(self.single_pass)
+        options = backend.quick_compilation(backend.name())
+        predict, glance = (jax.jit(function, compiler_options=options) for function in (self, self.single_pass))
         layout, framing = self.uv_layout, self.framing
         return functools.partial(
             finding.find_all,

@@ -13,6 +13,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from sdgan_jax.nets import backend
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import shards
 from sdgan_jax.training.shards import AXIS as AXIS
@@ -103,8 +104,7 @@ def map_step(step: Callable[[Any, Any], tuple[Any, Any]], mesh: Mesh) -> jax.sta
             state, batch
         )
 
-    # LLVM takes most of the time to compile on CPU; the lower level saves a quarter, see docs/performance.md.
-    options = {"xla_backend_optimization_level": 1} if mesh.devices.flat[0].platform == "cpu" else None
+    options = backend.quick_compilation(mesh.devices.flat[0].platform)
     return jax.jit(mapped_step, donate_argnums=0, compiler_options=options)
 
 

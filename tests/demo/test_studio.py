@@ -1,6 +1,9 @@
 """Requests of visitors, without a page: with a model that turns faces red, and painted faces."""
 
+import copy
 import io
+import threading
+import time
 import types
 
 import numpy as np
@@ -11,6 +14,7 @@ from sdgan_jax.demo import generation
 from sdgan_jax.demo.changes import Look
 from sdgan_jax.demo.limits import Limits
 from sdgan_jax.demo.studio import STEPS, Studio, default_looks
+from sdgan_jax.demo.worker import Worker
 from sdgan_jax.photos.editing import Edit
 from tests.demo.test_opened_photo import encode
 from tests.face3d.test_finding import painted
@@ -98,3 +102,29 @@ def test_an_example_is_drawn_once(make, monkeypatch):
     monkeypatch.setattr("sdgan_jax.demo.studio.examples", draw)
     first, second = studio.open_example("group"), studio.open_example("group")
     assert drawn == ["group"] and first != second and len(studio.shelf.get(first).faces) == 1
+
+
+def test_what_is_being_compiled_is_waited_for_and_nothing_else(make):
+    studio, begun, compiled, done = make(), threading.Event(), threading.Event(), []
+
+    def compile_slowly(end):
+        begun.set()
+        assert compiled.wait(10)
+        done.append("compiled")
+
+    background = copy.copy(studio)  # as in `warming`
+    background.worker = Worker()
+    threads = [
+        threading.Thread(target=background.run, args=(compile_slowly, "search")),
+        threading.Thread(target=studio.run, args=(lambda end: done.append("answered"), "search")),
+    ]
+    threads[0].start()
+    assert begun.wait(10)
+    assert studio.run(lambda end: "at once", "edit") == "at once"
+    threads[1].start()
+    time.sleep(0.05)
+    assert done == []
+    compiled.set()
+    for thread in threads:
+        thread.join(10)
+    assert done == ["compiled", "answered"]
