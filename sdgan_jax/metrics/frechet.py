@@ -27,6 +27,8 @@ def frechet_distance(x: np.ndarray, y: np.ndarray, ddof: int = 1) -> float:
         ValueError: see `feature_sets.checked`.
     """
     x, y = feature_sets.checked(x, y)
+    if len(x) * len(y) <= x.shape[1] ** 2:
+        return _few_frechet_distance(x, y, ddof)
     return moments_frechet_distance(Moments.of(x), Moments.of(y), ddof)
 
 
@@ -65,6 +67,22 @@ def gaussian_frechet_distance(
     cross = np.linalg.svd(_square_root(covariance_x) @ _square_root(covariance_y), compute_uv=False).sum()
     distance = np.square(mean_x - mean_y).sum() + np.trace(covariance_x) + np.trace(covariance_y) - 2.0 * cross
     return float(max(distance, 0.0))  # rounding gives about -1e-11 for equal sets
+
+
+def _few_frechet_distance(x: np.ndarray, y: np.ndarray, ddof: int) -> float:
+    """Computes the same as `moments_frechet_distance` of a few samples, without matrices of the features' length.
+
+    By the polar decomposition X = U S_x^½ of centred and scaled samples, S_x^½ S_y^½ has the singular values of X Yᵀ.
+
+    Args:
+        x: float64[N,D].
+        y: float64[M,D].
+        ddof: see `frechet_distance`.
+    """
+    mean = x.mean(axis=0) - y.mean(axis=0)
+    x, y = ((each - each.mean(axis=0)) / np.sqrt(len(each) - ddof) for each in (x, y))
+    cross = np.linalg.svd(x @ y.T, compute_uv=False).sum()
+    return float(max(np.square(mean).sum() + np.square(x).sum() + np.square(y).sum() - 2.0 * cross, 0.0))
 
 
 def _square_root(covariance: np.ndarray) -> np.ndarray:

@@ -41,6 +41,23 @@ def test_golden_singular_covariances(name):
     assert value == pytest.approx(numbers[f"fid_rankdef_first40_{name}"], rel=1e-7)
 
 
+@pytest.mark.parametrize(("n", "m", "ddof"), [(2, 30, 1), (30, 2, 0), (12, 14, 1), (16, 16, 0)])
+def test_a_few_samples_have_the_distance_of_their_moments(n, m, ddof):
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=(n, 16)), 2 * rng.normal(size=(m, 16)) + 1
+    expected = frechet.moments_frechet_distance(Moments.of(x), Moments.of(y), ddof)
+    # 1e-7: the roots of eigenvalues as small as the rounding.
+    assert frechet.frechet_distance(x, y, ddof) == pytest.approx(expected, rel=1e-7)
+
+
+def test_two_pairs_have_a_closed_form():
+    # Covariances of rank one: the trace of (v vᵀ w wᵀ)^½ is |v·w|.
+    x, y = np.random.default_rng(3).normal(size=(2, 2, 9))
+    (v, w), mean = ((each[0] - each[1]) / np.sqrt(2) for each in (x, y)), x.mean(0) - y.mean(0)
+    expected = mean @ mean + v @ v + w @ w - 2 * abs(v @ w)
+    assert frechet.frechet_distance(x, y) == pytest.approx(expected, rel=1e-12)
+
+
 def test_golden_identical_sets():
     arrays, numbers = golden_sets.load()
     value = frechet.frechet_distance(arrays["real"], arrays["real"])
