@@ -122,7 +122,7 @@ def find_all(
         threshold: largest score of a face.
         edges: filter of `proposals`, whose best places are searched first. Where it is None, and where no face is
             there, the squares of `pyramid` are.
-        glance_size: side of the frames that `glance` is shown of these squares: it takes frames of any size.
+        glance_size: side of the frames that `glance` is shown: it takes frames of any size.
 
     Returns:
         The faces whose score is below the threshold, in the order of `choose`.
@@ -132,8 +132,7 @@ def find_all(
     for places, least in _searches(levels, framing, edges, enough is None):
         for some in places if len(found) >= least else []:
             before = len(found)
-            size = SIZE if edges is not None else glance_size
-            squares = _search(levels, some, predict, glance or predict, layout, framing, size)
+            squares = _search(levels, some, predict, glance or predict, layout, framing, glance_size)
             found = choose([*found, *_faces(levels, squares, predict, layout, threshold)])
             if len(found) < before + _MANY:
                 break

@@ -182,6 +182,8 @@ def _detect(
         batch[: len(some)] = pictures.to_float(frames[first : first + _BATCH])
         for part, square in zip(zip(*map(np.asarray, detect(batch))), some, strict=False):
             here = part[2] >= DETECTED
+            if not here.any():
+                continue
             regions = part[0][here].astype(np.float64)
             pixels = np.pad(detection.SIZE * regions[:, :2] - 0.5, ((0, 0), (0, 1)))
             regions[:, :2] = alignment.from_square(pixels, square, detection.SIZE, degrees)[:, :2]
