@@ -13,7 +13,7 @@ from sdgan_jax import pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.evaluation.report import Table
-from sdgan_jax.face3d import alignment, finding, geometry, mesh
+from sdgan_jax.face3d import alignment, cutting, finding, geometry, mesh
 from sdgan_jax.metrics import landmarks as metric
 from sdgan_jax.pretrained import PositionNetwork
 from tfds_megn.listing import printable
@@ -78,7 +78,7 @@ def measure_photos(
     for photo, picture in photo_files.read(known, lambda _, line: print(f"skipped {line}")):
         truth.append(points[photo.name])
         squares.append(finding.frame_as_trained(truth[-1][None], network.framing)[0])
-        frames.append(finding.cut_frame(finding.halvings(picture.pixels), squares[-1]))
+        frames.append(cutting.cut_frame(cutting.halvings(picture.pixels), squares[-1]))
     if not frames:
         raise ValueError("--points: none of the photos of --input is among its names")
     maps = map_batches(
@@ -86,7 +86,7 @@ def measure_photos(
     )
     found, turns = [], []
     for position_map, square in zip(maps, squares, strict=True):
-        in_photo = jnp.asarray(alignment.from_square(position_map, square, finding.SIZE), jnp.float32)
+        in_photo = jnp.asarray(alignment.from_square(position_map, square, cutting.SIZE), jnp.float32)
         found.append(np.asarray(geometry.landmarks(in_photo, network.uv_layout))[:, :2])
         turns.append(abs(float(np.rad2deg(geometry.pose(in_photo, network.uv_layout).yaw))))
     return _table(np.array(found), np.array(truth), np.array(turns))

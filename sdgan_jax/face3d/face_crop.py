@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sdgan_jax.face3d import alignment, finding
+from sdgan_jax.face3d import alignment, cutting, finding
 
 Kind = Literal["megn", "ffhq"]
 _SMALLEST = 4.0  # pixels; a smaller square shows no face
@@ -30,10 +30,10 @@ class Crop(NamedTuple):
         """Cuts the square out of a photo as u8[size,size,3].
 
         Args:
-            levels: the photo and smaller copies of it, see `finding.halvings`.
+            levels: the photo and smaller copies of it, see `cutting.halvings`.
             size: side of the result in pixels.
         """
-        return finding.cut_frame(levels, self.square, self.degrees, size)
+        return cutting.cut_frame(levels, self.square, self.degrees, size)
 
     def corners(self) -> np.ndarray:
         """Returns the corners f64[4,2] in the photo, clockwise from the face's upper left."""

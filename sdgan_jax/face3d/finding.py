@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from PIL import Image
 
 from sdgan_jax import pictures
-from sdgan_jax.face3d import alignment, detection, proposals, resemblance
+from sdgan_jax.face3d import alignment, cutting, detection, proposals, resemblance
 from sdgan_jax.face3d.layout import Layout
 
 Predict = Callable[[np.ndarray], np.ndarray]
-Place = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # a photo as `halvings`, a square of it, and one of `_FRAMES`
+Place = tuple[
+    list[np.ndarray], np.ndarray, np.ndarray
+]  # a photo as `cutting.halvings`, a square of it, and one of `_FRAMES`
 
 THRESHOLD = 0.0125  # largest score of a face, see `Found`, of a network that names no other
-SIZE = 256  # side of the network's input frames in pixels
 MOST_SQUARES = 128  # per scale; a photo of 16:9 has 120 of the smallest, narrow strips are covered more sparsely
 SCALES = (1.25, 1.0, 0.7, 0.5, 0.35)  # sides of the squares, in shorter sides of the photo
 _LARGE = 2  # number of scales searched first; the others follow if these contain no face
@@ -32,7 +32,6 @@ _AT_ONCE = (6, 12)  # number of proposals of each of these that are looked at to
 _GROUP, _DISTANT = 4, 0.05  # number of faces from which on those are searched for, too, that are smaller than these
 _MANY = 2  # faces found in so many proposals for which the next are looked at
 _MOST, _BATCH = 400, 4  # proposals of a photo; frames that a network is shown at once
-_FINEST = 1024  # pixels; squares of at least this side are cut from a smaller copy of the photo
 _CANDIDATES = 60  # of a search
 _GLANCED, _UNSTEADY = 0.08, 0.05  # disagreement of two frames from which on a square is not looked at: first, and then
 _SIMILAR, _SAME = 0.6, 0.5  # share that the boxes of two candidates may have in common: the steadier need not be better
@@ -41,7 +40,7 @@ _SMALLEST, _LARGEST = 0.2, 0.85  # mean side of a face's box, in sides of its fr
 _MISSHAPEN = 0.25  # a `resemblance.shape_error`; faces in photos have up to 0.15, a mean face of half the width 0.26
 # Frames of a square: shift to the right and down in sides; scale; clockwise rotation of the content in degrees. The
 # first is the square itself. The search and `score_aligned` use the first two, the score of a candidate all.
-_HALF = 7  # number of frames that a candidate is scored by first, see `_faces`
+_PARTS = (4, 8)  # numbers of frames after which a candidate is looked at, in whole batches
 _FRAMES = np.array([
     (0.0, 0.0, 1.0, 0.0), (0.08, -0.06, 1.15, 0.0),
     (-0.08, 0.06, 0.9, 0.0), (0.12, 0.1, 1.0, 0.0), (-0.12, -0.1, 1.0, 0.0), (0.0, 0.0, 1.3, 0.0),
@@ -75,10 +74,10 @@ class Found(NamedTuple):
         position_map: f32[S,S,3], in pixels of the photo.
         score: disagreement times unlikeness; smaller is better. Disagreement is the distance between the landmarks of
             two frames in diagonals of their box: the median over the 68 landmarks and over ten frames that are shifted,
-            scaled and rotated. Unlikeness is 1 - r, where r in [-1, 1] is the correlation of brows, eyes and nose on
-            the UV square with those of a mean face. The threshold was calibrated for `prnet64` on 140 photos with known
-            landmarks, also upside down: no wrong place scores below it (best score 0.0137), nor any of 62 photos
-            without a face (0.031), but all of 40 rendered faces do.
+            scaled and rotated, or the first seven where six of these decide. Unlikeness is 1 - r, where r in [-1, 1]
+            is the correlation of brows, eyes and nose on the UV square with those of a mean face. The threshold was
+            calibrated for `prnet64` on 140 photos with known landmarks, also upside down: no wrong place scores below
+            it (best score 0.0137), nor any of 62 photos without a face (0.031), but all of 40 rendered faces do.
         box: f32[4], left, top, right, bottom of the landmarks in pixels of the photo.
     """
 
@@ -107,7 +106,7 @@ def find_all(
     enough: int | None = None,
     threshold: float = THRESHOLD,
     edges: np.ndarray | None = None,
-    glance_size: int = SIZE,
+    glance_size: int = cutting.SIZE,
 ) -> list[Found]:
     """Searches for faces, the large ones first.
 
@@ -122,18 +121,17 @@ def find_all(
         threshold: largest score of a face.
         edges: filter of `proposals`, whose best places are searched first. Where it is None, and where no face is
             there, the squares of `pyramid` are.
-        glance_size: side of the frames that `glance` is shown of these squares: it takes frames of any size.
+        glance_size: side of the frames that `glance` is shown: it takes frames of any size.
 
     Returns:
         The faces whose score is below the threshold, in the order of `choose`.
     """
-    levels, found = halvings(image), list[Found]()
+    levels, found = cutting.halvings(image), list[Found]()
     enough = most if enough is None else enough
     for places, least in _searches(levels, framing, edges, enough is None):
         for some in places if len(found) >= least else []:
             before = len(found)
-            size = SIZE if edges is not None else glance_size
-            squares = _search(levels, some, predict, glance or predict, layout, framing, size)
+            squares = _search(levels, some, predict, glance or predict, layout, framing, glance_size)
             found = choose([*found, *_faces(levels, squares, predict, layout, threshold)])
             if len(found) < before + _MANY:
                 break
@@ -240,7 +238,7 @@ def _steady_points(
     layout: Layout,
     overlap: float,
     unsteady: float,
-    size: int = SIZE,
+    size: int = cutting.SIZE,
 ) -> np.ndarray:
     """Returns the plausible landmarks f32[N,68,2] in squares where two frames agree, the steadiest first.
 
@@ -259,22 +257,26 @@ def _faces(
 ) -> list[Found]:
     """Returns the faces in squares f64[N,3] whose score is below the threshold.
 
-    Most candidates show by their first frames that their score is not.
+    A candidate is shown in further frames only until the median cannot cross the threshold any more.
     """
-    found = list(_predict([(levels, square, _FRAMES[0]) for square in squares], predict))
-    disagreements: list[list[float]] = [[] for _ in squares]
-    unlikeness = [_judge(levels, square, one, layout) for square, one in zip(squares, found, strict=True)]
-    left = [k for k, value in enumerate(unlikeness) if np.isfinite(value)]
-    for frames in (_FRAMES[1:_HALF], _FRAMES[_HALF:]):
-        places = [(levels, squares[k], frame) for k in left for frame in frames]
-        maps = _predict(places, predict)
+    faces, found, unlikeness = [], dict[int, np.ndarray](), dict[int, float]()
+    scores: list[list[float]] = [[] for _ in squares]
+    left, enough = list(range(len(squares))), (len(_FRAMES) - 1) // 2 + 1
+    for frames in np.split(_FRAMES, _PARTS):
+        maps = _predict([(levels, squares[k], frame) for k in left for frame in frames], predict)
         for k in left:
-            points = np.stack([_landmarks(one, layout)[:, :2] for one in itertools.islice(maps, len(frames))])
-            disagreements[k] += list(_disagreement(_landmarks(found[k], layout)[None, :, :2], points))
-        # The first half is more than half of all: where all of it disagrees, the median does.
-        left = [k for k in left if min(disagreements[k]) * unlikeness[k] < threshold]
-    scores = (float(np.median(np.array(disagreements[k])) * unlikeness[k]) for k in left)
-    faces = (Found(found[k], score, box_of(found[k], layout)) for k, score in zip(left, scores, strict=True))
+            some = list(itertools.islice(maps, len(frames)))
+            if k not in found:
+                found[k] = some.pop(0)
+                unlikeness[k] = _judge(levels, squares[k], found[k], layout)
+            if not np.isfinite(unlikeness[k]):
+                continue
+            points = np.stack([_landmarks(one, layout)[:, :2] for one in some])
+            scores[k] += list(_disagreement(_landmarks(found[k], layout)[None, :, :2], points) * unlikeness[k])
+        below = {k: sum(score < threshold for score in scores[k]) for k in left if np.isfinite(unlikeness[k])}
+        sure = [k for k, n in below.items() if n >= enough or len(scores[k]) == len(_FRAMES) - 1]
+        faces += [Found(found[k], float(np.median(scores[k])), box_of(found[k], layout)) for k in sure]
+        left = [k for k, n in below.items() if k not in sure and len(scores[k]) - n < enough]
     return [one for one in faces if one.score < threshold]
 
 
@@ -284,7 +286,8 @@ def _judge(levels: list[np.ndarray], square: np.ndarray, position_map: np.ndarra
     plausible = np.isfinite(position_map).all() and _plausible(points, square[None])[0]
     if not plausible or resemblance.shape_error(position_map, layout) >= _MISSHAPEN:
         return np.inf
-    return resemblance.unlikeness(cut_frame(levels, square), alignment.to_square(position_map, square, SIZE), layout)
+    inside = alignment.to_square(position_map, square, cutting.SIZE)
+    return resemblance.unlikeness(cutting.cut_frame(levels, square), inside, layout)
 
 
 def box_of(position_map: np.ndarray, layout: Layout) -> np.ndarray:
@@ -361,13 +364,13 @@ def _predict_landmarks(
     return np.array(points, np.float32).reshape(len(squares), len(frames), len(layout.landmarks), 2)
 
 
-def _predict(places: Sequence[Place], predict: Predict, size: int = SIZE) -> Iterator[np.ndarray]:
+def _predict(places: Sequence[Place], predict: Predict, size: int = cutting.SIZE) -> Iterator[np.ndarray]:
     """Yields the position map f32[S,S,3], in pixels of the photo, from each frame of a square, in their order."""
     for first in range(0, len(places), _BATCH):
         some = [(levels, _move(square, frame), frame[3]) for levels, square, frame in places[first : first + _BATCH]]
         full = np.zeros((_BATCH, size, size, 3), np.float32)  # one shape: one compilation
         for k, (levels, square, degrees) in enumerate(some):
-            full[k] = pictures.to_float(cut_frame(levels, square, degrees, size))
+            full[k] = pictures.to_float(cutting.cut_frame(levels, square, degrees, size))
         for found, (_, square, degrees) in zip(np.asarray(predict(full)), some, strict=False):
             yield alignment.from_square(found, square, size, degrees).astype(np.float32)
 
@@ -377,23 +380,3 @@ def _move(square: np.ndarray, frame: np.ndarray) -> np.ndarray:
     right, down, larger, _ = frame
     x, y, side = square
     return np.array([x + right * side, y + down * side, larger * side])
-
-
-def halvings(image: np.ndarray) -> list[np.ndarray]:
-    """Returns the photo and copies of half the size each, so that cutting large frames costs less than the network."""
-    levels = [image]
-    while min(levels[-1].shape[:2]) >= _FINEST:
-        levels.append(np.asarray(Image.fromarray(levels[-1]).reduce(2)))
-    return levels
-
-
-def level_for(levels: list[np.ndarray], side: float, size: int) -> int:
-    """Returns the number of the smallest copy from which a square of this side is cut with `size` pixels a side."""
-    return int(np.clip(np.log2(2 * side / _FINEST * SIZE / size), 0, len(levels) - 1))
-
-
-def cut_frame(levels: list[np.ndarray], square: np.ndarray, degrees: float = 0.0, size: int = SIZE) -> np.ndarray:
-    """Cuts a square of the photo as a frame u8[size,size,3], its content rotated clockwise."""
-    k = level_for(levels, square[2], size)
-    small = np.append(pictures.scale_positions(square[:2], 0.5**k), square[2] / 2**k)
-    return alignment.cut(levels[k], small, size, degrees)

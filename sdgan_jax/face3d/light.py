@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from sdgan_jax.face3d import geometry
 from sdgan_jax.face3d.layout import REGIONS, Layout, bearings
 from sdgan_jax.pictures import Array
 
@@ -95,8 +96,8 @@ def estimate(texture: jax.Array, normals: jax.Array, weights: jax.Array) -> Ligh
 def irradiance(normals: jax.Array, light: Light) -> jax.Array:
     """Computes the irradiance f32[...,3] of surfaces with `normals` f32[...,3]; 1 in the brightest direction."""
     brightest = light.coefficients[0] + light.direction @ light.coefficients[1:]
-    arriving = _basis(normals) @ light.coefficients / jnp.maximum(brightest, 1e-4)
-    return jnp.clip(arriving, _DARK, _BRIGHT)
+    arriving = light.coefficients[0] + geometry.times(normals, light.coefficients[1:])
+    return jnp.clip(arriving / jnp.maximum(brightest, 1e-4), _DARK, _BRIGHT)
 
 
 def shade(albedo: jax.Array, normals: jax.Array, light: Light, gloss: jax.Array | float = 0.0) -> jax.Array:
@@ -113,8 +114,8 @@ def shade(albedo: jax.Array, normals: jax.Array, light: Light, gloss: jax.Array 
     """
     half = light.direction + jnp.array([0.0, 0.0, 1.0])
     half = half / jnp.sqrt((half * half).sum() + 1e-12)
-    shine = jnp.clip(normals @ half, 0.0, 1.0) ** 16 * gloss
-    return (albedo * irradiance(normals, light) + shine[..., None]) * light.exposure
+    shine = jnp.clip(geometry.times(normals, half[:, None]), 0.0, 1.0) ** 16 * jnp.asarray(gloss)[..., None]
+    return (albedo * irradiance(normals, light) + shine) * light.exposure
 
 
 def _basis(normals: jax.Array) -> jax.Array:

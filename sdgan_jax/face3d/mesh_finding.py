@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from sdgan_jax import pictures
-from sdgan_jax.face3d import alignment, detection, finding, mesh
+from sdgan_jax.face3d import alignment, cutting, detection, finding, mesh
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.face3d.finding import Found
 
@@ -75,7 +75,7 @@ def find_all(
         The faces whose presence is at least `PRESENT` and whose unsteadiness, their score, is at most `THRESHOLD`; in
         the order of `finding.choose`. The box is that of the landmarks.
     """
-    levels = finding.halvings(image)
+    levels = cutting.halvings(image)
     found: list[Found] = []
     enough = most if enough is None else enough
 
@@ -182,6 +182,8 @@ def _detect(
         batch[: len(some)] = pictures.to_float(frames[first : first + _BATCH])
         for part, square in zip(zip(*map(np.asarray, detect(batch))), some, strict=False):
             here = part[2] >= DETECTED
+            if not here.any():
+                continue
             regions = part[0][here].astype(np.float64)
             pixels = np.pad(detection.SIZE * regions[:, :2] - 0.5, ((0, 0), (0, 1)))
             regions[:, :2] = alignment.from_square(pixels, square, detection.SIZE, degrees)[:, :2]
@@ -204,9 +206,9 @@ def _cut_all(levels: list[np.ndarray], squares: np.ndarray, degrees: float) -> t
     """
     size = detection.SIZE
     if degrees or len(squares) < _TOGETHER or np.ptp(squares[:, 2]) > 0:
-        return np.stack([finding.cut_frame(levels, square, degrees, size) for square in squares]), squares
+        return np.stack([cutting.cut_frame(levels, square, degrees, size) for square in squares]), squares
     ratio = size / squares[0, 2]
-    k = finding.level_for(levels, squares[0, 2], size)
+    k = cutting.level_for(levels, squares[0, 2], size)
     height, width = (int(ratio * length + 1e-6) for length in levels[0].shape[:2])
     box = (0.0, 0.0, width / ratio / 2**k, height / ratio / 2**k)
     small = np.asarray(Image.fromarray(levels[k]).resize((width, height), Image.Resampling.BILINEAR, box=box))
@@ -237,7 +239,7 @@ def _locate(
     It is looked for at the angle of the four that is nearest to a roll in degrees, or at the best one if that is None.
     """
     square = np.array([*region[:2], _AROUND * region[2]])
-    frame = pictures.to_float(finding.cut_frame(levels, square, size=_FRAME))
+    frame = pictures.to_float(cutting.cut_frame(levels, square, size=_FRAME))
     middle = 0.5 * _FRAME - 0.5
     best, score = np.zeros(0), np.inf
     turns = sorted(_TURNS, key=lambda turn: abs((np.rad2deg(region[3]) + turn - (roll or 0.0) + 180) % 360 - 180))

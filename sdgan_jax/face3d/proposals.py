@@ -65,7 +65,7 @@ def propose(levels: Sequence[np.ndarray], table: np.ndarray, smallest: float, la
     """Returns boxes of the size of faces that are like faces in a photo, the most alike first.
 
     Args:
-        levels: the photo u8[H,W,3], and copies of half the size each, see `finding.halvings`.
+        levels: the photo u8[H,W,3], and copies of half the size each, see `cutting.halvings`.
         table: f32[901], the filter, see `fit`.
         smallest: least mean side of a face's box in pixels of the photo; faces of fewer than 12 are not looked for.
         largest: largest one.

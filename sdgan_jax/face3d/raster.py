@@ -1,7 +1,7 @@
 """Rasterises a surface given on a grid: the point of it that is visible in each sample of the image.
 
-A cell of the grid is two triangles. Each cell that exists tests a small window of samples from the corner of its box,
-and the few largest cells of a surface a large window, so that all shapes are static. One scatter-max of (depth, cell)
+A cell of the grid is two triangles. Each cell that exists tests a window of samples from the corner of its box; there
+are a few sizes of windows, so that all shapes are static. One scatter-max of (depth, cell)
 packed into 32 bits finds the nearest cell of every sample; the position within the cell and the depth are then computed
 exactly, in the samples that have one. Cells and samples are taken in rounds: an attribute covers a small part of both.
 """
@@ -19,10 +19,8 @@ from sdgan_jax import pictures
 from sdgan_jax.face3d import geometry
 
 _CELLS = 1 << 16  # values of the lower half of a packed number
-_LARGE = 24  # one cell in 24 may be larger than the small window
-_GROWTH = 6  # ratio of the two windows' widths
-_LARGE_AT_ONCE = 64  # large cells that are drawn in one round
-_AT_ONCE = 8192  # other cells, and samples, of one round
+_GROWTHS = (1, 2, 6)  # widths of the windows, in those of the smallest
+_AT_ONCE = 8192  # cells with the smallest window, and samples, of one round
 _EDGE = 1e-4  # tolerance in cells; a sample on an edge belongs to both neighbours
 
 
@@ -51,7 +49,8 @@ def rasterise(
 ) -> Raster:
     """Rasterises a surface over a whole image; of several points in a sample the nearest wins.
 
-    A cell may span `reach` samples, one in 24 of the cells six times as many; larger cells are truncated.
+    A cell may span six times `reach` samples; larger cells are truncated. It takes the longer the more cells span more
+    than `reach`.
 
     Args:
         surface: f32[S1,S2,3], positions in pixels of the image, at most 65536 cells.
@@ -59,7 +58,7 @@ def rasterise(
         width: width of the image in pixels, static.
         samples: samples along each axis of a pixel, static.
         where: bool[S1,S2], the points that exist; all by default. A cell is drawn if its four corners exist.
-        reach: samples that a cell may span, static; by default 1.5 times `samples * height / S1` and
+        reach: samples that most cells span at most, static; by default 1.5 times `samples * height / S1` and
             `samples * width / S2`, enough for the front of a ball that fills the image.
 
     Raises:
@@ -80,17 +79,16 @@ def rasterise(
     window = 1 + (math.ceil(1.5 * max(high / (rows + 1), wide / (columns + 1))) if reach is None else reach)
     size = (high, wide)
 
-    def draw(some: jax.Array, seen: jax.Array) -> jax.Array:
-        return _scatter(seen, some, corners[some], ok[some], (low, top), window, size)
+    extent = (corners[..., :2].max(1) - corners[..., :2].min(1)).max(1)
+    seen, drawn = jnp.zeros(high * wide, jnp.uint32), ~ok
+    for growth in _GROWTHS:
 
-    def draw_large(some: jax.Array, seen: jax.Array) -> jax.Array:
-        return _scatter(seen, some, corners[some], ok[some], (low, top), _GROWTH * window, size)
+        def draw(some: jax.Array, seen: jax.Array, side: int = growth * window) -> jax.Array:
+            return _scatter(seen, some, corners[some], ok[some], (low, top), side, size)
 
-    seen = _in_rounds(_numbers(ok), ok.sum(), _AT_ONCE, draw, jnp.zeros(high * wide, jnp.uint32))
-    # Only the cells that the small window does not hold are drawn again: mostly none.
-    extent = jnp.where(ok, (corners[..., :2].max(1) - corners[..., :2].min(1)).max(1), -1.0)
-    extents, large = jax.lax.top_k(extent, max(rows * columns // _LARGE, 1))  # in descending order
-    seen = _in_rounds(large, (extents > window - 1 - 4 * _EDGE).sum(), _LARGE_AT_ONCE, draw_large, seen)
+        fits = ~drawn & ((extent <= growth * window - 1 - 4 * _EDGE) | (growth == _GROWTHS[-1]))
+        seen = _in_rounds(_numbers(fits), fits.sum(), _AT_ONCE // growth**2, draw, seen)
+        drawn |= fits
 
     planes = _locate(seen, corners, columns, wide).reshape(high, wide, 3)
     return Raster(planes[..., :2], planes[..., 2], (seen > 0).reshape(high, wide))

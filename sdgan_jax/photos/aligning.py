@@ -22,7 +22,7 @@ from etils import epath
 from sdgan_jax import outputs, pictures
 from sdgan_jax.config import Config
 from sdgan_jax.data.photo_files import MANIFEST, PhotoFile
-from sdgan_jax.face3d import alignment, finding
+from sdgan_jax.face3d import alignment, cutting
 from sdgan_jax.face3d.face_crop import Crop, Kind
 from sdgan_jax.photos import finders, photo_results
 from sdgan_jax.photos.finders import Finder
@@ -181,7 +181,7 @@ def _read_all(results: PhotoResults, photos: Mapping[str, Photo]) -> Iterator[tu
 def _align(file: PhotoFile, pixels: np.ndarray, crop: Crop | None, row: Row, results: PhotoResults, size: int) -> None:
     """Aligns one photo u8[H,W,3] by the crop of its face, and records what was done to it."""
     if crop:
-        image = crop.cut(finding.halvings(pixels), size)
+        image = crop.cut(cutting.halvings(pixels), size)
         row |= {"crop": ALIGNED, "side": round(float(crop.square[2]), 1), "beyond": _share_beyond(crop, pixels)}
     else:
         image = photo_reader.crop_resize(pixels, size)

@@ -15,7 +15,7 @@ from etils import epath
 from sdgan_jax import latents, outputs, pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
-from sdgan_jax.face3d import finding
+from sdgan_jax.face3d import cutting, finding
 from sdgan_jax.face3d.face_crop import Crop, Kind
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.model import BATCH
@@ -205,7 +205,7 @@ def cut_faces(
         The crop of each face, and the faces u8[K,R,R,3].
     """
     crops = [finders.crop(face, layout, kind) for face in faces]
-    levels = finding.halvings(image)
+    levels = cutting.halvings(image)
     return crops, np.stack([crop.cut(levels, size) for crop in crops])
 
 
@@ -295,7 +295,7 @@ def _cell(task: Task, drawn: Drawn, image: np.ndarray) -> np.ndarray:
     reconstruction, before = pictures.to_uint8(drawn.plain[0]), task.picture.pixels
     if not task.crops:
         return np.stack([task.squares[0], reconstruction, image])
-    closer = [task.crops[0].cut(finding.halvings(one), _CELL) for one in (before, image)]
+    closer = [task.crops[0].cut(cutting.halvings(one), _CELL) for one in (before, image)]
     parts = [before, closer[0], pictures.resize(reconstruction, _CELL, _CELL), closer[1], image]
     return np.stack([pictures.square(one, _CELL) for one in parts])
 

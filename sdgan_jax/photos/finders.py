@@ -9,7 +9,6 @@ from concurrent import futures
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -24,7 +23,8 @@ from tfds_megn.photos import Picture
 COLUMNS = ("score", "left", "top", "right", "bottom", "yaw", "pitch", "roll")  # of a face, in a manifest
 _AHEAD = 2  # photos searched at once while another is worked on: a search keeps little more than one core busy
 _BYTES = 1 << 28  # of these photos, above which none is read ahead
-_pose = jax.jit(geometry.pose)  # compiled as one: its operations alone take half a second at the start
+# Compiled as one each: their operations alone take half a second at the start.
+_pose, _landmarks = jax.jit(geometry.pose), jax.jit(geometry.landmarks)
 
 
 class Finder(NamedTuple):
@@ -100,8 +100,17 @@ def crop(face: finding.Found, layout: Layout, kind: face_crop.Kind) -> Crop:
         layout: layout of its position map.
         kind: kind of crop, such as `config.face_crop`.
     """
-    points = np.asarray(geometry.landmarks(jnp.asarray(face.position_map), layout))
-    return face_crop.CROPS[kind](points[:, :2])
+    return face_crop.CROPS[kind](landmarks(face, layout)[:, :2])
+
+
+def landmarks(face: finding.Found, layout: Layout) -> np.ndarray:
+    """Returns the 68 landmarks f32[68,3] of a face, in pixels of the photo.
+
+    Args:
+        face: the face.
+        layout: layout of its position map.
+    """
+    return np.asarray(_landmarks(face.position_map, layout))
 
 
 def describe(face: finding.Found, layout: Layout) -> dict[str, Any]:

@@ -6,15 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from sdgan_jax import outputs
 from sdgan_jax.data.photo_files import LANDMARKS
-from sdgan_jax.face3d import geometry
 from sdgan_jax.face3d.finding import Found
 from sdgan_jax.face3d.layout import Layout
+from sdgan_jax.photos import finders
 from tfds_megn.listing import printable
 
 _DIGITS = 2  # of positions in pixels
@@ -57,7 +56,7 @@ class LandmarkFile:
             {
                 "score": round(face.score, 4),
                 "box": _rounded(face.box),
-                "landmarks": _rounded(np.asarray(geometry.landmarks(jnp.asarray(face.position_map), layout))),
+                "landmarks": _rounded(finders.landmarks(face, layout)),
             }
             for face in faces
         ]

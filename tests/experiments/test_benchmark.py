@@ -13,6 +13,7 @@ from sdgan_jax.importers import inception
 from sdgan_jax.nets.inception import Inception
 from tests.benchmark.plain import PLAIN
 from tests.nets import torch_packages
+from tests.printed import own_lines
 
 
 def test_a_missing_torch_is_said_in_one_line(monkeypatch):
@@ -36,8 +37,9 @@ def test_what_is_there_already_is_refused_before_the_measurement(tmp_path, name,
     out = os.path.normpath(tmp_path / name)
     command = [sys.executable, "-m", "experiments.benchmark", f"--out={out}"]
     result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 1 and result.stderr.startswith(f"error: {line.format(out=out)}")
-    assert result.stderr.count("\n") == 1 and (tmp_path / "my.json").read_text() == '{"mine": 1}'
+    (printed,) = own_lines(result.stderr)
+    assert result.returncode == 1 and printed.startswith(f"error: {line.format(out=out)}")
+    assert (tmp_path / "my.json").read_text() == '{"mine": 1}'
 
 
 def test_a_missing_torch_fidelity_is_said_in_one_line(monkeypatch):

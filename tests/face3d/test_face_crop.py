@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfds_megn
-from sdgan_jax.face3d import alignment, face_crop, finding, layout
+from sdgan_jax.face3d import alignment, cutting, face_crop, finding, layout
 
 RNG = np.random.default_rng(0)
 
@@ -77,7 +77,7 @@ def test_a_turned_ramp_is_cut_upright():
     photo = np.zeros((200, 200, 3), np.uint8)
     photo[..., 0] = x  # the face's forehead is to the right: it lies turned clockwise by a quarter
     crop = face_crop.ffhq(moved(face(), 0.3, 90.0, (100, 100)))
-    cut = crop.cut(finding.halvings(photo), 32).astype(int)
+    cut = crop.cut(cutting.halvings(photo), 32).astype(int)
     assert (np.diff(cut[:, 16, 0]) < 0).all() and np.ptp(cut[16, 4:-4, 0]) <= 1
     assert np.abs(cut[15:17, 16, 0].mean() - crop.square[0]) < 1.5
 

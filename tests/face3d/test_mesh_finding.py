@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sdgan_jax.face3d import finding, layout, mesh, mesh_finding
+from sdgan_jax.face3d import cutting, finding, layout, mesh, mesh_finding
 
 MEGN = layout.megn(64)
 
@@ -177,12 +177,12 @@ def test_windows_of_one_copy_show_what_single_cuts_do():
     """In a smooth picture of 601 x 803 pixels, each frame is the cut of the square that it stands for."""
     y, x = np.mgrid[:601, :803]
     image = np.stack([255 * x / 802, 255 * y / 600, 127 + 100 * np.sin(x / 40) * np.cos(y / 50)], -1).astype(np.uint8)
-    levels = finding.halvings(image)
+    levels = cutting.halvings(image)
     squares = finding.pyramid(601, 803, (151 / 601,), 0.65)
     frames, places = mesh_finding._cut_all(levels, squares, 0.0)
     assert len(frames) == len(squares) == len(places) and np.abs(places - squares).max() < 1.3
     for frame, place in zip(frames, places, strict=True):
-        np.testing.assert_allclose(frame, finding.cut_frame(levels, place, size=128), atol=3)
+        np.testing.assert_allclose(frame, cutting.cut_frame(levels, place, size=128), atol=3)
 
 
 def test_plain_squares_and_those_within_a_face_are_not_looked_at():

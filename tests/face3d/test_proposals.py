@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 import tfds_megn
-from sdgan_jax.face3d import finding, proposals
+from sdgan_jax.face3d import cutting, proposals
 from sdgan_jax.pretrained.edges import edge_filter
 from tfds_megn import varied
 
@@ -45,7 +45,7 @@ def test_a_face_is_the_best_proposal(place, size):
     photo = np.random.default_rng(0).integers(90, 110, (360, 500, 3)).astype(np.uint8)
     left, top = place
     photo[top : top + size, left : left + size] = tfds_megn.render(params, "none", size)
-    best = proposals.propose(finding.halvings(photo), edge_filter(), 40, 200)[0]
+    best = proposals.propose(cutting.halvings(photo), edge_filter(), 40, 200)[0]
     truth = box_of(params, size) + [left, top, left, top]
     np.testing.assert_allclose(best[:4], truth, atol=0.25 * np.ptp(truth[::2]))
     assert best[4] > 3
@@ -55,7 +55,7 @@ def test_a_proposal_has_the_same_place_in_a_larger_photo():
     photo = np.asarray(Image.fromarray(tfds_megn.render(varied.sample_natural(3), "none", 200)))
     large = np.asarray(Image.fromarray(photo).resize((1600, 1600), Image.Resampling.BICUBIC))
     small, big = (
-        proposals.propose(finding.halvings(one), edge_filter(), 0.2 * len(one), 0.8 * len(one))
+        proposals.propose(cutting.halvings(one), edge_filter(), 0.2 * len(one), 0.8 * len(one))
         for one in (photo, large)
     )
     np.testing.assert_allclose(8 * small[0, :4], big[0, :4], atol=0.06 * 1600)

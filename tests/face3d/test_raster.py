@@ -54,6 +54,14 @@ def test_cells_beyond_the_small_window_are_drawn_whole():
     np.testing.assert_array_equal(drawn.covered, (X >= 5) & (X <= 37) & (Y >= 2) & (Y <= 38))
 
 
+@pytest.mark.parametrize("reach", [12, 5, 2])
+def test_all_cells_may_be_larger_than_the_smallest_window(reach):
+    """Cells of 5 x 10 samples, of which the smallest window holds all, or a quarter of them, or less."""
+    sheet = plane(8, 8, 5.0, 3.0, 22.5, 38.0)
+    covered = jax.jit(lambda points: raster.rasterise(points, SIDE, SIDE, 2, None, reach).covered)(sheet)
+    np.testing.assert_array_equal(covered, (X >= 5) & (X <= 22.5) & (Y >= 3) & (Y <= 38))
+
+
 def test_rounds_leave_no_cell_and_no_sample_out(monkeypatch):
     """A hundred cells and samples at once, which divide neither 3,969 cells nor the samples, draw the same."""
     points = sphere(GRID, np.pi, 20.0, (23.3, 24.1, 3.0))[0]

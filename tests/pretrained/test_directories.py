@@ -19,6 +19,7 @@ from sdgan_jax.networks import make_networks
 from sdgan_jax.pretrained import archive, directories
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.gan import recipe
+from tests.printed import own_lines
 
 KINDS = {"gan": Config(), "prnet": PRNetConfig(), "identity": IdentityConfig()}
 
@@ -282,7 +283,8 @@ def test_training_is_refused_before_data_are_prepared(home, flags, line):
     command = [sys.executable, "-m", "experiments.train", "--config.data_dir=data", *flags]
     environment = os.environ | {"PYTHONPATH": str(root)}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=home)
-    assert result.returncode == 1 and result.stderr.startswith(line) and result.stderr.count("\n") == 1, result.stderr
+    (printed,) = own_lines(result.stderr)
+    assert result.returncode == 1 and printed.startswith(line)
     assert not (home / "data").exists() and not (home / "new").exists()
 
 

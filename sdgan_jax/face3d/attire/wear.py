@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +19,12 @@ from sdgan_jax.face3d.attire import shells, spectacles, styles
 from sdgan_jax.face3d.attire.styles import Style
 from sdgan_jax.face3d.attire.wearer import Attire, Layer, Wearer, observe
 from sdgan_jax.face3d.layout import Layout
+from sdgan_jax.face3d.raster import Raster
 from sdgan_jax.pictures import Array
 
 SAMPLES = 2  # along each axis of a pixel
 ORDER = ("beard", "mustache", "mask", "eyeglasses", "sunglasses")  # from the skin outwards
+_BANDS = 16  # of rows of a picture, at most
 _FINE = 256  # texels to which smaller position maps are brought, so that attributes have no facets
 _SIDES = (128, 256, 384, 512)  # of the squares in which photos are worked on
 _AROUND = 1.7  # side of that square in sides of the landmarks' box: with the ears
@@ -151,7 +154,7 @@ def wear_photo(
     return out
 
 
-@partial(jax.jit, static_argnames=("attribute", "samples"))
+@functools.partial(jax.jit, static_argnames=("attribute", "samples"))
 def _overlay(
     image: jax.Array, position_map: jax.Array, style: Style, layout: Layout, attribute: str, samples: int
 ) -> Overlay:
@@ -168,38 +171,67 @@ def _overlay(
 
 
 def _compose(wearer: Wearer, made: Attire, size: tuple[int, int], samples: int) -> Overlay:
-    """Draws the layers over the face's shadow, and averages the samples."""
-    face = wearer.raster
+    """Draws the layers over the face's shadow, and averages the samples; bands of rows without either are left out."""
+    height, width = size
+    drawn = [raster.rasterise(one.surface, *size, samples, one.where, one.reach) for one in made.layers]
+    tables = [_table(layer) for layer in made.layers]
+    bands = max(number for number in range(1, _BANDS + 1) if height % number == 0)
+    face, *layers = jax.tree.map(lambda x: x.reshape(bands, -1, *x.shape[1:]), (wearer.raster, *drawn))
+    touched = functools.reduce(jnp.logical_or, [one.covered.any((1, 2)) for one in layers])
+    touched |= _shaded_bands(wearer, made, bands, height)
+
+    def draw(face: Raster, layers: list[Raster]) -> jax.Array:
+        return texture.average(_compose_samples(wearer, made, tables, face, layers), samples)
+
+    def leave(*_: Any) -> jax.Array:
+        return jnp.broadcast_to(jnp.array([0.0, 0.0, 0.0, 1.0, 1.0]), (height // bands, width, 5))
+
+    mean = jax.lax.map(lambda band: jax.lax.cond(band[0], draw, leave, *band[1:]), (touched, face, layers))
+    mean = mean.reshape(height, width, 5)
+    return Overlay(mean[..., :3], mean[..., 3], 1 - mean[..., 4])
+
+
+def _shaded_bands(wearer: Wearer, made: Attire, bands: int, height: int) -> jax.Array:
+    """Returns bool[bands]: the bands of rows in which the attribute may cast a shadow on the face."""
+    dark = made.shadow(jnp.asarray(wearer.layout.coordinates), wearer.head) > 0.0
+    near = jax.lax.reduce_window(dark, False, jnp.logical_or, (5, 5), (1, 1), "SAME")  # between texels, too
+    rows = jnp.where(near, wearer.surface[..., 1], jnp.nan)
+    edges = jnp.arange(bands + 1) * (height / bands) - 0.5
+    return (jnp.nanmax(rows) >= edges[:-1] - 1.0) & (jnp.nanmin(rows) <= edges[1:] + 1.0)
+
+
+def _table(layer: Layer) -> jax.Array:
+    """Returns the fields and the unit normal of each point of a layer, f32[S1,S2,C+3]."""
+    known = jnp.where(jnp.isfinite(layer.surface), layer.surface, 0.0)
+    return jnp.concatenate([layer.fields, geometry.normals(known)], -1)
+
+
+def _compose_samples(
+    wearer: Wearer, made: Attire, tables: Sequence[jax.Array], face: Raster, drawn: Sequence[Raster]
+) -> jax.Array:
+    """Returns colour, remaining light and free share f32[...,5] of samples, from the rasters of face and layers."""
     coordinates = geometry.sample(jnp.asarray(wearer.layout.coordinates), face.uv)
     dark = made.shadow(coordinates, geometry.sample(wearer.head, face.uv)) * face.covered
     colour, clear = jnp.zeros((*face.depth.shape, 3)), jnp.ones(face.depth.shape)
     free = clear
-    for layer in made.layers:
-        over, opacity, share = _draw_layer(wearer, layer, size, samples)
+    for layer, table, here in zip(made.layers, tables, drawn, strict=True):
+        near = here.depth > face.depth - layer.bias * wearer.pose.scale
+        over, opacity, share = _look(wearer, layer, geometry.sample(table, here.uv))
+        opacity, share = (jnp.where(here.covered & near, shares, 0.0) for shares in (opacity, share))
         colour = colour * (1 - opacity[..., None]) + over * opacity[..., None]
         clear, free = clear * (1 - opacity), free * (1 - share)
     keep = clear * (1 - dark)
-    mean = texture.average(jnp.concatenate([colour, keep[..., None], free[..., None]], -1), samples)
-    return Overlay(mean[..., :3], mean[..., 3], 1 - mean[..., 4])
+    return jnp.concatenate([colour, keep[..., None], free[..., None]], -1)
 
 
-def _draw_layer(
-    wearer: Wearer, layer: Layer, size: tuple[int, int], samples: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Lit colour, opacity and coverage of a layer at each sample; 0 where the face hides it."""
-    drawn = raster.rasterise(layer.surface, *size, samples, layer.where, layer.reach)
-    known = jnp.where(jnp.isfinite(layer.surface), layer.surface, 0.0)
-    table = jnp.concatenate([layer.fields, geometry.normals(known)], -1)
-    field = geometry.sample(table, drawn.uv)
+def _look(wearer: Wearer, layer: Layer, field: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns lit colour, opacity and coverage of samples of a layer, from its `_table` there."""
     paint = layer.paint(field[..., :-3])
     normal = field[..., -3:]
     normal = normal * jnp.where(normal[..., 2:] < 0, -1.0, 1.0)  # the back of a sheet, where it is seen
-    normal = normal + jnp.broadcast_to(jnp.asarray(paint.tilt), normal.shape) @ wearer.pose.rotation.T
+    normal = normal + geometry.times(jnp.broadcast_to(paint.tilt, normal.shape), wearer.pose.rotation.T)
     normal = normal * jax.lax.rsqrt((normal * normal).sum(-1, keepdims=True) + 1e-12)
     lit = light.shade(paint.albedo, normal, wearer.light, paint.gloss)
     glow = jnp.asarray(paint.glow)[..., None]
     colour = lit + (paint.albedo * wearer.light.exposure - lit) * glow
-    near = drawn.depth > wearer.raster.depth - layer.bias * wearer.pose.scale
-    share = paint.opacity if paint.coverage is None else paint.coverage
-    opacity, share = (jnp.where(drawn.covered & near, shares, 0.0) for shares in (paint.opacity, share))
-    return colour, opacity, share
+    return colour, paint.opacity, paint.opacity if paint.coverage is None else paint.coverage

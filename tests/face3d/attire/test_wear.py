@@ -11,7 +11,7 @@ import tfds_megn
 from sdgan_jax import pictures
 from sdgan_jax.face3d import geometry, layout
 from sdgan_jax.face3d.attire import styles, wear, wearer
-from sdgan_jax.face3d.attire.wearer import Layer, Paint, observe
+from sdgan_jax.face3d.attire.wearer import Attire, Layer, Paint, observe
 from tfds_megn import scene
 from tfds_megn.render import SAMPLES
 from tfds_megn.surface import MEAN_AXES
@@ -110,12 +110,12 @@ def test_a_turned_head_hides_the_far_side():
         x, y = np.meshgrid(np.linspace(0, SIZE - 1, 32), np.linspace(0, SIZE - 1, 32))
         sheet = jnp.stack([x, y, jnp.full(x.shape, depth)], -1).astype(jnp.float32)
         white = Layer(sheet, sheet[..., :1], lambda field: Paint(field * 0 + 1.0, field[..., 0] * 0 + 1.0), 0.0)
-        return wear._draw_layer(seen, white, (SIZE, SIZE), 2)[1], seen.raster
+        return wear._compose(seen, Attire([white], lambda places, _: 0 * places[..., 0]), (SIZE, SIZE), 2), seen.raster
 
     (behind, drawn), (before, _) = (jax.jit(opacity)(depth) for depth in (-200.0, 200.0))
-    inner = (slice(2, -2), slice(2, -2))
-    np.testing.assert_array_equal(np.asarray(behind)[inner] == 0, np.asarray(drawn.covered)[inner])
-    assert (np.asarray(before)[inner] == 1).all()
+    covered = np.asarray(drawn.covered).reshape(SIZE, 2, SIZE, 2).mean((1, 3))
+    np.testing.assert_allclose(np.asarray(behind.coverage)[1:-1, 1:-1], 1 - covered[1:-1, 1:-1], atol=1e-6)
+    assert (np.asarray(before.coverage)[1:-1, 1:-1] == 1).all()
 
 
 def test_of_a_turned_face_the_far_lens_is_mostly_hidden():
@@ -220,3 +220,34 @@ def test_bad_input_is_refused_in_one_line():
         wear.wear(image, position_map, "mask", layout=layout.megn(32))
     with pytest.raises(ValueError, match="S,S,3"):
         wear.wear(image, position_map[..., :2], "mask")
+
+
+def test_a_shadow_is_seen_in_rows_without_the_attribute():
+    image, position_map, _ = face(5)
+
+    @jax.jit
+    def draw():
+        seen = observe(image, position_map, LAYOUT, 2)
+        x, y = np.meshgrid(np.linspace(2, SIZE - 3, 32), np.linspace(2, 5, 32))
+        sheet = jnp.stack([x, y, jnp.full(x.shape, -500.0)], -1).astype(jnp.float32)
+        black = Layer(sheet, sheet[..., :1], lambda field: Paint(field * jnp.zeros(3), field[..., 0] * 0 + 1.0))
+        made = Attire([black], lambda places, _: jnp.where(places[..., 1] > -9.0, 0.5, 0.0))
+        return wear._compose(seen, made, (SIZE, SIZE), 2), seen.raster.covered
+
+    drawn, covered = draw()
+    covered = np.asarray(covered).reshape(SIZE, 2, SIZE, 2).mean((1, 3))
+    np.testing.assert_allclose(drawn.keep[8:], 1.0 - 0.5 * covered[8:], atol=1e-6)
+    assert (covered[8:] > 0).any() and (np.asarray(drawn.coverage)[8:] == 0).all()
+
+
+@pytest.mark.parametrize("attribute", ["mask", "sunglasses"])
+def test_bands_that_are_left_out_would_not_have_changed(attribute, monkeypatch):
+    """Also with the shadow, which reaches beyond the attribute."""
+    image, position_map, _ = face(5)
+    draws = []
+    for bands in (1, 16):
+        monkeypatch.setattr(wear, "_BANDS", bands)
+        draw = jax.jit(wear._overlay.__wrapped__, static_argnames=("attribute", "samples"))
+        draws.append(draw(image, position_map, styles.default_style(attribute), LAYOUT, attribute=attribute, samples=2))
+    for whole, banded in zip(*map(jax.tree.leaves, draws), strict=True):
+        np.testing.assert_allclose(banded, whole, atol=1e-6)

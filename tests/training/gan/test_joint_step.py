@@ -1,7 +1,6 @@
 """The training step: the same on any number of devices, and the pseudo-code of SD-GAN where it is asked for."""
 
 import dataclasses
-import types
 
 import jax
 import jax.numpy as jnp
@@ -17,69 +16,16 @@ from sdgan_jax.nets.fusion import Fusion
 from sdgan_jax.nets.generator import Generator, Mapping
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training import sharding, shards
-from sdgan_jax.training.gan import inputs, joint_step, overfitting
+from sdgan_jax.training.gan import joint_step
 from tests.training import tiny
+from tests.training.gan.steps import LATENT, LITERAL, assert_close, laid_out, place, put, run
 
 SIX = ("l_adv_g", "l_adv_d", "l_att_g", "l_att_d", "l_id_g", "l_rec_f")
-GROUP = 4  # samples of a minibatch standard deviation
-STEPS = 3  # the regularisers are due at the first and the third, F at the first alone
-
-# Adam divides a gradient by its own size: without a large epsilon, rounding of tiny gradients would decide.
-ADAM = c.AdamConfig(learning_rate=0.01, beta1=0.5, beta2=0.99, epsilon=0.01)
-LITERAL = tiny.config()  # the pseudo-code
-LATENT = tiny.config(
-    latent_space="w",
-    source="latent",
-    basis_length=3.0,
-    losses=c.LossConfig(
-        r1=1.0, r1_every=2, edit_attribute=0.5, edit_adversarial=0.5, path_length=0.3, path_length_every=2
-    ),
-    style_mixing=0.5,
-    adam_g=ADAM,
-    adam_d=ADAM,
-    adam_f=ADAM,
-    fusion_every=3,
-    ema_kimg=0.1,
-    ema_rampup=0.5,
-    w_avg_beta=0.9,
-)
-
-
-def place(config, devices, fsdp=1):
-    mesh, state = sharding.make_mesh(config.batch_size, jax.devices()[:devices], fsdp), tiny.random_state(config)
-    return mesh, jax.device_put(state, sharding.placed(state, mesh))
-
-
-def put(batch, mesh):
-    return inputs.put_batch(batch, mesh, group=GROUP)
-
-
-def laid_out(batch):
-    """The order of rows of the global batch: sorted by attribute, then group by group with a stride of N / group."""
-    order = np.argsort(batch["attributes"].argmax(1), kind="stable")
-    order = [order[GROUP * group + member] for member in range(GROUP) for group in range(tiny.BATCH // GROUP)]
-    return {name: rows[order] for name, rows in batch.items()}
-
-
-def run(config, devices, fsdp=1):
-    """Takes `STEPS` steps; returns the compiled step, and after every step the state and the metrics on the host."""
-    mesh, state = place(config, devices, fsdp)
-    step = sharding.map_step(joint_step.make_step(make_networks(config)), mesh)
-    history = [(jax.device_get(state), None)]
-    for index in range(STEPS):
-        state, metrics = step(state, put(tiny.random_batch(index), mesh))
-        history.append(jax.device_get((state, metrics)))
-    return step, history
 
 
 @pytest.fixture(scope="module")
 def four():
     return run(LATENT, devices=4)
-
-
-def assert_close(actual, expected):
-    for (name, a), (_, b) in zip(tiny.named_leaves(actual), tiny.named_leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5 * max(1.0, np.abs(b).max()), err_msg=name)
 
 
 def test_one_and_four_devices_agree(four):
@@ -231,71 +177,6 @@ def test_augmentation_follows_the_signs_of_the_real_logits(literal):
         np.testing.assert_allclose([m["augment_p"][0] for _, m in history[1:]], [0.3, moved, moved], rtol=1e-6)
     for name in ("logits_real", "logits_fake"):  # of the same images without augmentation
         assert abs(history[1][1][name][0] - literal[1][name][0]) > 1e-3, name
-
-
-def run_held_out(devices, **augment):
-    """Takes the steps of `run`, p following r_v of the held-out images of another batch."""
-    config = dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc", "r_v", kimg=0.1, every=2, **augment))
-    mesh, state = place(config, devices)
-    step = sharding.map_step(joint_step.make_step(make_networks(config)), mesh)
-    history, held_out = [(jax.device_get(state), None)], put(tiny.random_batch(9), mesh)
-    for index in range(STEPS):
-        state, metrics = step(state, put(tiny.random_batch(index), mesh) | {"held_out": held_out})
-        history.append(jax.device_get((state, metrics)))
-    return history
-
-
-@pytest.mark.slow
-def test_augmentation_follows_held_out_images():
-    """p moves at the second step, up where r_v of D's mean logits of the two steps is above the target."""
-    (_, _), (first, some), (second, others), (third, _) = run_held_out(4, target_r_v=0.5)
-    names = [f"logits_{name}" for name in ("real", "held_out", "fake")]
-    seen, unseen, generated = (some[name][0] + others[name][0] for name in names)
-    moved = 0.62 if (seen - unseen) > 0.5 * (seen - generated) else 0.0
-    np.testing.assert_allclose([first.augment_p, second.augment_p, third.augment_p], [0.3, moved, moved], rtol=1e-6)
-
-
-@pytest.mark.slow
-def test_held_out_images_are_measured_alike_on_any_number_of_devices():
-    four, one = run_held_out(4), run_held_out(1)
-    assert four[2][1]["logits_held_out"][0] == pytest.approx(one[2][1]["logits_held_out"][0], rel=1e-4)
-    assert four[2][0].augment_p == one[2][0].augment_p
-
-
-@pytest.mark.parametrize(
-    ("step", "held_out", "moved"), [(1, -1.0, 0.62), (1, 1.0, 0.0), (0, -1.0, 0.3), (1, None, 0.62), (1, None, 0.0)]
-)
-def test_p_follows_the_held_out_images_where_there_are_any(step, held_out, moved):
-    """Real images at 2, generated ones at -3, target 0.5: r_v of held-out images is 0.6 at -1 and 0.2 at 1.
-
-    Without them p follows the signs, 0.9 or 0.1 against 0.6. It moves at the second step, by 2 · 16 of 100 images.
-    """
-    config = dataclasses.replace(LITERAL, augment=c.AugmentConfig("bgc", "r_v", kimg=0.1, every=2, target_r_v=0.5))
-    state = tiny.random_state(config).replace(step=np.int32(step))
-    if held_out is None:
-        state = state.replace(augment_signs=np.float32(0.9 if moved else 0.1))
-    values = {"logits_real": 2.0, "logits_fake": -3.0, "signs_real": 0.9 if moved else 0.1}
-    if held_out is not None:
-        values["logits_held_out"] = held_out
-    finished = joint_step.finish_step(config, state, state.w_avg, {name: jnp.float32(v) for name, v in values.items()})
-    assert float(finished.augment_p) == pytest.approx(moved, abs=1e-6)
-
-
-def test_logits_of_held_out_images_are_those_of_d(monkeypatch):
-    """D answers with the mean colour: 8-bit level 153 is 0.2 in [-1,1]."""
-    nets = types.SimpleNamespace(
-        config=LITERAL,
-        augment_for_d=lambda images, keys, p: images,
-        discriminate=lambda params, images, attributes: (images[-1].mean((1, 2, 3)), None),
-    )
-    mesh, state = place(LITERAL, 4)
-    batch = put({"image": np.full((16, 8, 8, 3), 153, np.uint8), "attributes": tiny.random_batch()["attributes"]}, mesh)
-
-    def measure(state, held_out):
-        return state, jax.lax.pmean(overfitting.logits_held_out(nets, state, held_out), sharding.AXIS)
-
-    _, found = sharding.map_step(measure, mesh)(state, batch)
-    assert float(found) == pytest.approx(0.2, rel=1e-5)
 
 
 def test_d_is_shown_augmented_images():
