@@ -14,12 +14,24 @@ LABELS = {
     "block_label_shadow": "none",
 }
 LABELS |= {f"{name}_dark": value for name, value in LABELS.items() if name.endswith(("fill", "color", "border_width"))}
+# In the light theme all of these were white on white; the dark one has its own.
+SURFACES = {
+    "body_background_fill": "*neutral_100",
+    "button_secondary_background_fill": "*neutral_200",
+    "button_secondary_background_fill_hover": "*neutral_300",
+    "checkbox_border_color": "*neutral_400",
+    "checkbox_label_background_fill": "*neutral_100",
+    "input_border_color": "*neutral_300",
+    "input_border_width": "1px",
+}
 
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
 .gradio-container .html-container { padding: 0 !important; }
 footer { display: none !important; }
 .dark input[type=range] { --neutral-200: var(--neutral-600); }
+.gradio-container input[type=range]::-webkit-slider-thumb { border: 1px solid var(--neutral-400); }
+.gradio-container input[type=range]::-moz-range-thumb { border: 1px solid var(--neutral-400); }
 .masthead { display: flex; align-items: baseline; gap: 14px; flex-wrap: wrap; padding: 10px 2px 2px; }
 .masthead h1 { font-size: 1.5rem; font-weight: 650; letter-spacing: -0.02em; margin: 0; }
 .masthead p { margin: 0; color: var(--body-text-color-subdued); font-size: .92rem; }
@@ -59,7 +71,7 @@ a.download { display: inline-flex; align-items: baseline; gap: 10px; margin-top:
   border-radius: 10px; background: var(--button-primary-background-fill); color: var(--button-primary-text-color);
   font-weight: 600; text-decoration: none; }
 a.download:hover { background: var(--button-primary-background-fill-hover); }
-a.download small { font-weight: 400; opacity: .85; }
+a.download small { font-weight: 400; opacity: .85; color: inherit; }
 .note { margin: 8px 0 0; padding: 9px 12px; border-radius: 10px; font-size: .88rem; line-height: 1.4;
   background: var(--background-fill-secondary); border: 1px solid var(--border-color-primary); }
 .limits { margin: -6px 2px 0; font-size: .8rem; color: var(--body-text-color-subdued); }

@@ -63,4 +63,5 @@ def _names(studio: Studio, mode: str) -> list[str]:
 def _about(studio: Studio, mode: str) -> list[str]:
     """Returns lines on what an edit with this model is worth."""
     line = editing.describe_domain(studio.model) if mode == EDIT else None
-    return [line.removeprefix("note: ")] if line else []
+    worth = (line or "").removeprefix("note: ").partition(". ")[0]  # the rest is on other commands
+    return [f"{worth}; “{WEAR}” draws on real photos"] if worth else []

@@ -108,7 +108,7 @@ def make_app(studio: Studio) -> Callable[..., Awaitable[None]]:
     )
     theme = gradio.themes.Soft(
         primary_hue="sky", neutral_hue="slate", font=list(page_style.FONT), font_mono=list(page_style.MONO)
-    ).set(**page_style.LABELS)
+    ).set(**page_style.LABELS, **page_style.SURFACES)
     gradio.mount_gradio_app(
         app,
         page.build(studio),

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from sdgan_jax.demo import changes, server
 from sdgan_jax.demo.limits import Limits
@@ -134,6 +134,8 @@ def test_the_page_is_dark_where_the_system_is(site, browser):
     style = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).color]"
     ground, text = page.eval_on_selector("body", style)
     assert brightness(ground) < 40 and brightness(text) > 200
+    track = "e => getComputedStyle(e).getPropertyValue('--neutral-200')"  # Gradio's colour of it, in both themes
+    assert np.mean(ImageColor.getrgb(page.eval_on_selector("#psi input[type=range]", track))) < 128
     open_tab(page, "Photo")
     label = page.wait_for_selector("#photo-upload [data-testid=block-label]")
     assert label.evaluate(style)[0] == "rgba(0, 0, 0, 0)"
