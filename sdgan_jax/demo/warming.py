@@ -22,7 +22,7 @@ from sdgan_jax.demo.worker import Worker
 from sdgan_jax.face3d.attire import styles
 from sdgan_jax.photos.editing import Edit
 
-_SIDES = (512, 256)  # of pictures in which a face is drawn on at another size, the likeliest first
+_SIDES = (512, 1024, 256)  # of pictures in which a face is drawn on at another size, the likeliest first
 _COLOUR = "#806040"
 _PAUSE = 0.2  # seconds
 
@@ -84,7 +84,8 @@ def list_jobs(studio: Studio) -> Iterator[tuple[str, Callable[[], object]]]:
     usual = [(name, look) for name in styles.KINDS for name, look in default_looks(name).items()]
     others = [(name, Look(kind)) for name, kinds in styles.KINDS.items() for kind in kinds[1:]]
     hair = [(name, Look(kind, _COLOUR)) for name in ("beard", "mustache") for kind in styles.KINDS[name]]
-    for side, looks in ((_SIDES[0], usual + others), (_SIDES[1], usual), (_SIDES[0], hair)):
+    jobs = [(_SIDES[0], usual), (_SIDES[1], usual), (_SIDES[0], others), (_SIDES[2], usual), (_SIDES[0], hair)]
+    for side, looks in jobs:
         for name, look in looks:
             yield f"{name}, {look.kind}", functools.partial(dress, name, look, side)
     for name in examples.NAMES[1:]:
