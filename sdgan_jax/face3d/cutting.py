@@ -9,20 +9,21 @@ from sdgan_jax import pictures
 from sdgan_jax.face3d import alignment
 
 SIZE = 256  # side of a frame in pixels, by default
-_FINEST = 1024  # pixels; squares of at least this side are cut from a smaller copy of the photo
+_FINER = 2  # pixels of a copy along a side of a frame's pixel, at least: with fewer, halving would be seen
+_SMALLEST = 128  # shorter side of the smallest copy, at least
 
 
 def halvings(image: np.ndarray) -> list[np.ndarray]:
     """Returns the photo and copies of half the size each, so that cutting large frames costs less than the network."""
     levels = [image]
-    while min(levels[-1].shape[:2]) >= _FINEST:
+    while min(levels[-1].shape[:2]) >= 2 * _SMALLEST:
         levels.append(np.asarray(Image.fromarray(levels[-1]).reduce(2)))
     return levels
 
 
 def level_for(levels: list[np.ndarray], side: float, size: int) -> int:
     """Returns the number of the smallest copy from which a square of this side is cut with `size` pixels a side."""
-    return int(np.clip(np.log2(2 * side / _FINEST * SIZE / size), 0, len(levels) - 1))
+    return int(np.clip(np.log2(side / (_FINER * size)), 0, len(levels) - 1))
 
 
 def cut_frame(levels: list[np.ndarray], square: np.ndarray, degrees: float = 0.0, size: int = SIZE) -> np.ndarray:

@@ -106,13 +106,13 @@ def find_all(
     enough: int | None = None,
     threshold: float = THRESHOLD,
     edges: np.ndarray | None = None,
-    glance_size: int = cutting.SIZE,
+    size: int = cutting.SIZE,
 ) -> list[Found]:
     """Searches for faces, the large ones first.
 
     Args:
         image: u8[H,W,3]. At most `MOST_SQUARES` squares of each scale are searched, whatever its size and shape.
-        predict: maps f32[N,256,256,3] in [-1, 1] to position maps f32[N,S,S,3] in pixels of these frames.
+        predict: maps f32[N,size,size,3] in [-1, 1] to position maps f32[N,S,S,3] in pixels of these frames.
         layout: layout of the maps.
         framing: framing of the faces that `predict` was trained on.
         glance: a faster and less exact `predict`, by which the squares are searched; the scores are those of `predict`.
@@ -121,7 +121,7 @@ def find_all(
         threshold: largest score of a face.
         edges: filter of `proposals`, whose best places are searched first. Where it is None, and where no face is
             there, the squares of `pyramid` are.
-        glance_size: side of the frames that `glance` is shown: it takes frames of any size.
+        size: side of the frames.
 
     Returns:
         The faces whose score is below the threshold, in the order of `choose`.
@@ -131,14 +131,14 @@ def find_all(
     for places, least in _searches(levels, framing, edges, enough is None):
         for some in places if len(found) >= least else []:
             before = len(found)
-            squares = _search(levels, some, predict, glance or predict, layout, framing, glance_size)
-            found = choose([*found, *_faces(levels, squares, predict, layout, threshold)])
+            squares = _search(levels, some, predict, glance or predict, layout, framing, size)
+            found = choose([*found, *_faces(levels, squares, predict, layout, threshold, size)])
             if len(found) < before + _MANY:
                 break
         if enough is not None and len(found) >= enough:
             break
     if not found and edges is not None:  # masked faces, for example, are less alike
-        return find_all(image, predict, layout, framing, glance, most, enough, threshold, None, glance_size)
+        return find_all(image, predict, layout, framing, glance, most, enough, threshold, None, size)
     return found[:most]
 
 
@@ -219,15 +219,12 @@ def _search(
     framing: Framing,
     size: int,
 ) -> np.ndarray:
-    """Returns the squares f64[N,3] of the best candidates among these, framed as in training.
-
-    `glance` is shown frames of `size` pixels.
-    """
+    """Returns the squares f64[N,3] of the best candidates among these, framed as in training."""
     points = _steady_points(levels, squares, glance, layout, _SIMILAR, _GLANCED, size)
     squares = frame_as_trained(points, framing)
     points = _predict_landmarks(levels, squares, _FRAMES[:1], glance, layout, size)[:, 0]
     points = points[_plausible(points, squares)]
-    points = _steady_points(levels, frame_as_trained(points, framing), predict, layout, _SAME, _UNSTEADY)
+    points = _steady_points(levels, frame_as_trained(points, framing), predict, layout, _SAME, _UNSTEADY, size)
     return frame_as_trained(points, framing)
 
 
@@ -238,7 +235,7 @@ def _steady_points(
     layout: Layout,
     overlap: float,
     unsteady: float,
-    size: int = cutting.SIZE,
+    size: int,
 ) -> np.ndarray:
     """Returns the plausible landmarks f32[N,68,2] in squares where two frames agree, the steadiest first.
 
@@ -253,7 +250,7 @@ def _steady_points(
 
 
 def _faces(
-    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, threshold: float
+    levels: list[np.ndarray], squares: np.ndarray, predict: Predict, layout: Layout, threshold: float, size: int
 ) -> list[Found]:
     """Returns the faces in squares f64[N,3] whose score is below the threshold.
 
@@ -263,7 +260,7 @@ def _faces(
     scores: list[list[float]] = [[] for _ in squares]
     left, enough = list(range(len(squares))), (len(_FRAMES) - 1) // 2 + 1
     for frames in np.split(_FRAMES, _PARTS):
-        maps = _predict([(levels, squares[k], frame) for k in left for frame in frames], predict)
+        maps = _predict([(levels, squares[k], frame) for k in left for frame in frames], predict, size)
         for k in left:
             some = list(itertools.islice(maps, len(frames)))
             if k not in found:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from sdgan_jax.face3d import alignment, detection
+from sdgan_jax.face3d import alignment, cutting, detection
 
 CELL = 4  # pixels along a side of a cell
 DIRECTIONS = 9  # of edges in a cell, over half a turn
@@ -80,9 +80,9 @@ def propose(levels: Sequence[np.ndarray], table: np.ndarray, smallest: float, la
         ratio = FACE / side
         if ratio * width * ratio * height > _MOST_PIXELS:
             break
-        k = int(np.clip(np.floor(np.log2(1 / ratio) + 1e-6), 0, len(levels) - 1))
         size = max(1, round(ratio * width)), max(1, round(ratio * height))
-        small = Image.fromarray(levels[k]).convert("L").resize(size, Image.Resampling.BILINEAR)
+        copy = Image.fromarray(levels[cutting.level_for(levels, side, 4 * FACE)])  # smaller ones have softer edges
+        small = copy.convert("L").resize(size, Image.Resampling.BILINEAR)
         grey = np.pad(np.asarray(small, np.float32), _MARGIN * CELL, mode="edge")
         alike = likeness(cells(grey), table)
         rows, columns = np.nonzero((alike >= _UNLIKE) & (alike == _largest_around(alike)))

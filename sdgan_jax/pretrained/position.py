@@ -128,7 +128,7 @@ class PositionNetwork:
             glance=glance,
             threshold=self.threshold,
             edges=edge_filter(),
-            glance_size=self.net.size,
+            size=self.net.size,
         )
 
     @functools.cached_property
