@@ -25,7 +25,7 @@ class OpenedPhoto:
         picture: its pixels and metadata.
         faces: the faces that are offered, the largest first.
         notes: lines on what the visitor may not expect.
-        complete: small faces were searched for too.
+        complete: a search for small faces would offer no more.
         latents: latents of faces by their index and what is taken off, kept from one edit to the next.
     """
 
@@ -96,7 +96,8 @@ def find_faces(photo: OpenedPhoto, finder: Finder, limits: Limits, small: bool =
     elif len(found) > limits.faces:
         notes.append(f"{photo.name}: {len(found)} faces found; the {limits.faces} largest can be changed")
     faces = found[: limits.faces]
-    return dataclasses.replace(photo, faces=faces, notes=notes, complete=small or not found, latents={})
+    complete = small or not found or len(found) >= limits.faces  # smaller ones would not be offered
+    return dataclasses.replace(photo, faces=faces, notes=notes, complete=complete, latents={})
 
 
 def from_pixels(pixels: np.ndarray, name: str) -> OpenedPhoto:

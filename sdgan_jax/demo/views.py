@@ -17,6 +17,7 @@ _SHOWN = 1280  # pixels; a larger picture is shrunk for the page
 _LOSSLESS = 512  # pixels; larger pictures are compressed
 _QUALITY = 90
 _MARGIN = 0.12  # of a face's frame around its landmarks, in sides of their box
+_BADGE = 0.3  # radius of the number of a small face, in widths of its box
 EMPTY = '<div class="empty"><span>{}</span></div>'
 
 
@@ -58,17 +59,19 @@ def comparison(before: np.ndarray, after: np.ndarray, href: str, download: str) 
 def frames(image: np.ndarray, faces: Sequence[Found], chosen: Collection[int]) -> str:
     """Shows a photo u8[H,W,3] with a numbered frame around each face; those that are not chosen are faint."""
     height, width = image.shape[:2]
-    unit = max(height, width) / 100  # of lines and numbers
+    unit = max(height, width) / 100  # of corners and numbers
     marks = []
     for k, face in enumerate(faces):
         left, top, right, bottom = (float(v) for v in face.box)
         margin = _MARGIN * max(right - left, bottom - top)
+        radius = min(max(_BADGE * (right - left), 2 * unit), 3.2 * unit)
         x, y, w, h = left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin
+        cx, cy = (min(max(at, radius), side - radius) for at, side in ((x, width), (y, height)))
         marks.append(
             f'<g class="{"chosen" if k in chosen else "other"}">'
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="{unit:.1f}"/>'
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3.2 * unit:.1f}"/>'
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{4.2 * unit:.1f}">{1 + k}</text></g>'
+            f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="{radius:.1f}"/>'
+            f'<text x="{cx:.1f}" y="{cy:.1f}" font-size="{1.3 * radius:.1f}">{1 + k}</text></g>'
         )
     return (
         f'<div class="frames"><img src="{address(image)}" alt="photo">'

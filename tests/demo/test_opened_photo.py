@@ -91,8 +91,14 @@ def test_of_three_hundred_faces_the_largest_are_offered():
     finder, asked = crowd(300)
     photo = opened_photo.read(encode(painted(200, 200, 100, 96, 140)), "a.png", LIMITS)
     found = opened_photo.find_faces(photo, finder, LIMITS)
-    assert len(found.faces) == 12 and not found.complete
+    assert len(found.faces) == 12 and found.complete and asked == [(None, 1)]
     assert found.notes == ["a.png: 300 faces found; the 12 largest can be changed"]
+
+
+def test_small_faces_are_looked_for_where_they_can_be_offered():
+    finder, asked = crowd(3)
+    photo = opened_photo.read(encode(painted(200, 200, 100, 96, 140)), "a.png", LIMITS)
+    assert not opened_photo.find_faces(photo, finder, LIMITS).complete
     found = opened_photo.find_faces(photo, finder, LIMITS, small=True)
     assert found.complete and asked == [(None, 1), (None, None)]
 

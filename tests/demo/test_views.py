@@ -32,6 +32,15 @@ def test_frames_stand_around_their_faces():
     boxes = re.findall(r'<g class="(\w+)"><rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', found)
     assert boxes == [("other", "15.2", "5.2", "49.6", "49.6"), ("chosen", "67.6", "67.6", "14.8", "24.8")]
     assert re.findall(r">(\d+)</text>", found) == ["1", "2"]
+    assert re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', found) == [("15.2", "5.2"), ("67.6", "67.6")]
+    assert re.findall(r'r="([\d.]+)"', found) == ["3.8", "3.0"]  # 3.2 % of the photo's longer side, or 30 % of the box
+
+
+def test_the_number_of_a_face_at_the_edge_is_in_the_picture():
+    faces = [Found(np.zeros((2, 2, 3)), 0.0, np.array((-5, -9, 100, 90), np.float32))]
+    found = views.frames(np.zeros((100, 100, 3), np.uint8), faces, {0})
+    assert re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', found) == [("3.2", "3.2", "3.2")]
+    assert re.findall(r'<text x="([\d.]+)" y="([\d.]+)"', found) == [("3.2", "3.2")]
 
 
 def test_names_of_files_add_no_markup():
