@@ -249,11 +249,17 @@ def _numbers(text: str) -> list[int]:
 
 
 def _group_size(rest: str) -> int:
-    """Returns the number of devices of a group in both notations: `{{0,1},{2,3}}` and `[groups,size]<=[n]`."""
+    """Returns the number of devices of a group, 0 where none is named.
+
+    There are three notations: `{{0,1},{2,3}}`, `[groups,size]<=[n]`, and since jax 0.12 `mesh['a'=2,'b'=4] {'b'}`.
+    """
     if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", rest):
         return len(listed[1].split(","))
     if iota := re.search(r"replica_groups=\[\d+,(\d+)\]", rest):
         return int(iota[1])
+    if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", rest):
+        sizes = dict(re.findall(r"'([^']+)'=(\d+)", mesh[1]))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'([^']+)'", mesh[2]))
     return 0
 
 

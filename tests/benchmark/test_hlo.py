@@ -42,6 +42,22 @@ def test_every_kind_of_exchange_is_found_with_its_bytes(exchange, kind, size):
     assert found.group == (4 if kind != "collective-permute" else 0)
 
 
+@pytest.mark.parametrize(
+    ("groups", "size"),
+    [
+        ("{{0,1,2},{3,4,5}}", 3),
+        ("[2,4]<=[8]", 4),
+        ("mesh['a'=2,'b'=4] {'b'}", 4),
+        ("mesh['a'=2,'b'=4] {'a','b'}", 8),
+        ("{}", 0),
+    ],
+)
+def test_groups_are_read_in_every_notation(groups, size):
+    line = f"  ROOT %a = f32[4]{{0}} all-reduce(%p), replica_groups={groups}, to_apply=%sum"
+    (found,) = hlo.Program(f"HloModule some\n\nENTRY %main (p: f32[4]) -> f32[4] {{\n{line}\n}}").collectives()
+    assert (found.group, found.bytes) == (size, 16)
+
+
 def test_arrays_that_are_reduced_together_are_one_exchange():
     (found,) = compile_rows(lambda x: jax.lax.psum((x, x[:, :5] + 1, x[0, 0]), AXIS), None).collectives()
     assert (found.arrays, found.bytes) == (3, 4 * (24 + 10 + 1))
