@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -21,12 +23,12 @@ def halvings(image: np.ndarray) -> list[np.ndarray]:
     return levels
 
 
-def level_for(levels: list[np.ndarray], side: float, size: int) -> int:
+def level_for(levels: Sequence[np.ndarray], side: float, size: int) -> int:
     """Returns the number of the smallest copy from which a square of this side is cut with `size` pixels a side."""
     return int(np.clip(np.log2(side / (_FINER * size)), 0, len(levels) - 1))
 
 
-def cut_frame(levels: list[np.ndarray], square: np.ndarray, degrees: float = 0.0, size: int = SIZE) -> np.ndarray:
+def cut_frame(levels: Sequence[np.ndarray], square: np.ndarray, degrees: float = 0.0, size: int = SIZE) -> np.ndarray:
     """Cuts a square of the photo as a frame u8[size,size,3], its content rotated clockwise."""
     k = level_for(levels, square[2], size)
     small = np.append(pictures.scale_positions(square[:2], 0.5**k), square[2] / 2**k)
