@@ -19,9 +19,7 @@ from sdgan_jax.face3d import alignment, cutting, detection, proposals, resemblan
 from sdgan_jax.face3d.layout import Layout
 
 Predict = Callable[[np.ndarray], np.ndarray]
-Place = tuple[
-    list[np.ndarray], np.ndarray, np.ndarray
-]  # a photo as `cutting.halvings`, a square of it, and one of `_FRAMES`
+Place = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # `halvings` of a photo, a square of it, one of `_FRAMES`
 
 THRESHOLD = 0.0125  # largest score of a face, see `Found`, of a network that names no other
 MOST_SQUARES = 128  # per scale; a photo of 16:9 has 120 of the smallest, narrow strips are covered more sparsely
