@@ -341,8 +341,8 @@ def test_rendered_faces_are_found_and_turned_ones_are_not():
 
 @pytest.mark.slow
 def test_rendered_faces_are_taken_for_faces_and_blobs_and_noise_are_not():
-    """By the network that comes with the project, at 64 pixels; blurred to a blob by a Gaussian of 4 pixels."""
-    network = pretrained.position_network()
+    """By the network for photos, at 64 pixels; blurred to a blob by a Gaussian of 4 pixels."""
+    network = pretrained.position_network(pretrained.SHIPPED_FINDER)
     params = np.stack([tfds_megn.sample_params(10 * k + 9, k) for k in range(6)])
     faces = tfds_megn.render(params, list(range(6)), 64)
     blur = ImageFilter.GaussianBlur(4)
@@ -350,7 +350,7 @@ def test_rendered_faces_are_taken_for_faces_and_blobs_and_noise_are_not():
     noise = np.random.default_rng(0).integers(0, 255, faces.shape).astype(np.uint8)
     images = np.concatenate([faces, blobs, noise])
     scores = finding.score_aligned(images, jax.jit(network.single_pass), network.uv_layout).reshape(3, 6)
-    assert (scores < finding.THRESHOLD).tolist() == [[True] * 6, [False] * 6, [False] * 6]
+    assert (scores < network.threshold).tolist() == [[True] * 6, [False] * 6, [False] * 6]
 
 
 def test_the_framing_is_that_of_the_rendered_faces():
