@@ -1,6 +1,8 @@
 """Four CPU devices and quick compilation for every test; compiled programs are kept from one run to the next."""
 
+import contextlib
 import importlib.metadata
+import importlib.util
 import os
 import tempfile
 
@@ -21,3 +23,7 @@ _CACHE = os.path.join(tempfile.gettempdir(), f"sdgan_jax_test_cache_{os.getuid()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+if importlib.util.find_spec("tensorflow"):  # Triton, of PyTorch's optimisers, crashes when it is imported after it
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton.knobs")
