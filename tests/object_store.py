@@ -2,7 +2,7 @@
 
 import uuid
 
-from etils.epath import backend
+from etils.epath import backend, gpath
 from fsspec.implementations.memory import MemoryFileSystem
 
 
@@ -33,6 +33,7 @@ class Store(MemoryFileSystem):
 def install(monkeypatch):
     """Lets etils use a new store for gs:// paths until the end of the test; returns the path of a bucket."""
     store = Store()
+    monkeypatch.setattr(gpath, "_is_tf_installed", lambda: False)  # etils would take TensorFlow's files for gs:// paths
     true = backend._FileSystemSpecBackend._get_filesystem
     monkeypatch.setattr(
         backend._FileSystemSpecBackend,

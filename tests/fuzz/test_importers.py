@@ -127,8 +127,8 @@ def test_a_checkpoint_of_tensorflow(tmp_path_factory):
     with Tally("PRNet's checkpoint") as tally:
 
         @cases(2, 4)
-        @hypothesis.given(*(damaged(data) | st.just(data) for data in parts.values()))
-        def run(*datas):
+        @hypothesis.given(st.tuples(*(damaged(data) | st.just(data) for data in parts.values())))
+        def run(datas):
             for name, data in zip(parts, datas, strict=True):
                 (folder / name).write_bytes(data)
             tally.run(lambda: formats.read(folder / "x.index"), FileError, [str(folder)])
