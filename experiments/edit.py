@@ -48,7 +48,7 @@ LPIPS = launch.define_path(
     "lpips",
     "",
     "network directory of LPIPS (experiments.convert), the perceptual distance of --steps and --pivotal; features of "
-    "the project's own networks if empty",
+    "the project's own networks by default",
 )
 ALIGN = flags.DEFINE_enum(
     "align",
@@ -57,7 +57,7 @@ ALIGN = flags.DEFINE_enum(
     "auto: find the face and edit it in its place; off: edit the central square of each photo as it is",
 )
 NETWORK = launch.define_path(
-    "network", "", "position network directory, a PRNet or a face mesh; the one that comes with the project if empty"
+    "network", "", "position network directory, a PRNet or a face mesh; the one that comes with the project by default"
 )
 FACES = flags.DEFINE_string("faces", "all", "all, largest, or a number: so many faces of each photo, the largest")
 FORMAT = flags.DEFINE_enum(

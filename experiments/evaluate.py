@@ -57,7 +57,7 @@ NUM_IMAGES = flags.DEFINE_integer(
     lower_bound=6,
 )
 DATA_DIR = launch.define_path("data_dir", "", "where prepared data live; the model's own by default")
-CLASSIFIER = launch.define_path("classifier", "", "attribute classifier directory; the project's own if empty")
+CLASSIFIER = launch.define_path("classifier", "", "attribute classifier directory; the project's own by default")
 SEED = launch.define_seed("seed", 0, "random seed of the latents of generated faces")
 VARIANTS = flags.DEFINE_list(
     "variants", [], "with --benchmark=edits: more rows, such as no_3d=DIR,concatenation=DIR: models with another F"
@@ -66,12 +66,12 @@ INPUT = launch.define_path(
     "input",
     None,
     "with --benchmark=edits: photos in folders named by attribute, or with a labels.csv; with --benchmark=inversion: "
-    "images whose central squares are reconstructed; the test faces of the model's data set if empty",
+    "images whose central squares are reconstructed; the test faces of the model's data set by default",
 )
 
 METRICS = flags.DEFINE_list("metrics", [], f"published metrics, separated by commas: {metric_names.KNOWN}")
 REAL = flags.DEFINE_string(
-    "real", "", "with --metrics: TFDS data set or folder to compare with; the model's own data set if empty"
+    "real", "", "with --metrics: TFDS data set or folder to compare with; the model's own data set by default"
 )
 FAKE = launch.define_path("fake", "", "with --metrics: folder of images to measure in the place of a model's")
 SPLIT = flags.DEFINE_string("split", "train", "with --metrics: split of data sets")

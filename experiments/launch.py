@@ -55,7 +55,7 @@ def define_path(name: str, default: str | None, help: str, required: bool = Fals
 def define_model() -> flags.FlagHolder[Any]:
     """Defines the flag that takes the model, for `sdgan_jax.load`."""
     return define_path(
-        "model", "", "training workdir, one of its checkpoints, or model directory; the project's own model if empty"
+        "model", "", "training workdir, one of its checkpoints, or model directory; the project's own model by default"
     )
 
 
