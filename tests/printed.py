@@ -1,4 +1,4 @@
-"""What commands print."""
+"""Lines that commands print on stderr, without those of other packages."""
 
 
 def own_lines(stderr: str) -> list[str]:

@@ -40,12 +40,9 @@ class TinyFaces(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
-        return {"train": self._examples(0, TRAIN), "validation": self._examples(100, VALIDATION)}
+        return {"train": self._generate_examples(0, TRAIN), "validation": self._generate_examples(100, VALIDATION)}
 
-    def _generate_examples(self):
-        raise NotImplementedError
-
-    def _examples(self, first, count):
+    def _generate_examples(self, first, count):
         for i in range(first, first + count):
             mask, beard = i % 4 in (1, 3), i % 4 in (2, 3)
             label = "mask" if mask else "beard" if beard else "none"
@@ -65,12 +62,9 @@ class TinyDigits(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
-        return {"train": self._examples()}
+        return {"train": self._generate_examples()}
 
     def _generate_examples(self):
-        raise NotImplementedError
-
-    def _examples(self):
         for i in range(4):
             yield i, {"image": png(np.full((12 + i, 20), 10 * i, np.uint8)), "label": i % 2}
 
@@ -123,12 +117,9 @@ class TinyKinds(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
-        return {"train": self._examples()}
+        return {"train": self._generate_examples()}
 
     def _generate_examples(self):
-        raise NotImplementedError
-
-    def _examples(self):
         name = self.builder_config.name.replace("_", " ").removesuffix(" as rgb")
         file = io.BytesIO()
         channels("rgb" if name == "broken" else name)[0].save(file, "PNG")
