@@ -321,6 +321,28 @@ def test_what_has_no_shape_of_a_face_is_refused(form):
     assert finding.find_all(painted(300, 300, 150, 140, 200), predict, LAYOUT) == []
 
 
+@pytest.mark.parametrize(
+    ("away", "shown", "is_face"),
+    [
+        ((), 8, True),
+        ((1, 8, 9, 10), 8, True),  # six of the first seven agree: the last three cannot change the median of ten
+        ((1, 2), 12, True),
+        ((1, 2, 3, 10), 12, True),
+        ((1, 2, 3, 4, 5, 6), 8, False),
+        ((1, 2, 3, 8, 9, 10), 12, False),
+    ],
+)
+def test_frames_are_shown_until_they_cannot_change_the_median(monkeypatch, away, shown, is_face):
+    """Of eleven frames, the first one is compared with the ten others; those of `away` disagree with it."""
+    values, predict = iter([float(k in away) for k in range(1, 11)]), Drifting(0.0)
+    photo = painted(300, 300, 150, 140, 200)
+    (face,) = finding.find_all(photo, see_square, LAYOUT)
+    squares = finding.frame_as_trained(face.position_map[LAYOUT.landmark_texels][None, :, :2], finding.MEGN)
+    monkeypatch.setattr(finding, "_disagreement", lambda first, points: np.array([next(values) for _ in points]))
+    assert len(finding._faces([photo], squares, predict, LAYOUT, finding.THRESHOLD, 256)) == is_face
+    assert predict.frames == shown
+
+
 def test_numbers_that_are_none_are_no_face():
     assert finding.find_all(painted(120, 100, 50, 60, 70), Counting(np.full_like(MEAN, np.nan)), LAYOUT) == []
 
