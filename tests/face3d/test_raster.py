@@ -9,7 +9,10 @@ from tests.face3d.surfaces import plane, sphere
 
 SIDE, GRID = 48, 64
 X, Y = np.meshgrid(*2 * [(np.arange(SIDE * 2) + 0.5) / 2 - 0.5])  # of the samples, in pixels
-_DRAW = jax.jit(lambda surface, where: raster.rasterise(surface, SIDE, SIDE, 2, where, 8))
+_DRAW = jax.jit(lambda surface, where: raster.rasterise([(surface, where)], SIDE, SIDE, 2)[0])
+_TOGETHER = jax.jit(
+    lambda *surfaces: raster.rasterise([one if isinstance(one, tuple) else (one, None) for one in surfaces], SIDE, SIDE)
+)
 _SEE = jax.jit(lambda points, drawn: raster.visible(points, SIDE, SIDE, drawn))
 
 
@@ -45,8 +48,8 @@ def test_a_sphere_covers_its_disc_and_shows_its_front():
     np.testing.assert_allclose(drawn.depth[inside], centre[2] + np.sqrt(rest[inside]), atol=0.15)
 
 
-def test_cells_beyond_the_small_window_are_drawn_whole():
-    """Two rows of cells are 30 samples high, where the window holds 9: 126 cells, drawn in more than one round."""
+def test_cells_of_many_tiles_are_drawn_whole():
+    """Two rows of cells are 30 samples high, where a tile has 4: 126 cells, drawn in more than one round."""
     sheet = plane(GRID, GRID, 5.0, 2.0, 37.0, 8.0)
     sheet[31:, :, 1] += 15.0
     sheet[32:, :, 1] += 15.0
@@ -54,23 +57,46 @@ def test_cells_beyond_the_small_window_are_drawn_whole():
     np.testing.assert_array_equal(drawn.covered, (X >= 5) & (X <= 37) & (Y >= 2) & (Y <= 38))
 
 
-@pytest.mark.parametrize("reach", [12, 5, 2])
-def test_all_cells_may_be_larger_than_the_smallest_window(reach):
-    """Cells of 5 x 10 samples, of which the smallest window holds all, or a quarter of them, or less."""
-    sheet = plane(8, 8, 5.0, 3.0, 22.5, 38.0)
-    covered = jax.jit(lambda points: raster.rasterise(points, SIDE, SIDE, 2, None, reach).covered)(sheet)
-    np.testing.assert_array_equal(covered, (X >= 5) & (X <= 22.5) & (Y >= 3) & (Y <= 38))
+def test_one_cell_may_cover_the_image_and_more():
+    corners = plane(2, 2, -20.0, -30.0, 90.0, 70.0)
+    ours, fine = _TOGETHER(corners, plane(GRID, GRID, 5.0, 9.0, 37.0, 40.0))
+    assert np.asarray(ours.covered).all()
+    np.testing.assert_allclose(ours.uv, np.stack([(X + 20) / 110 + 0.5, (Y + 30) / 100 + 0.5], -1) / 2, atol=1e-4)
+    np.testing.assert_array_equal(fine.covered, (X >= 5) & (X <= 37) & (Y >= 9) & (Y <= 40))
+
+
+def test_surfaces_are_drawn_each_by_itself():
+    """A sphere, a sheet before it with other numbers of points, and a sheet of which little exists."""
+    ball = sphere(GRID, np.pi, 20.0, (23.3, 24.1, 3.0))[0]
+    sheet = plane(20, 9, 5.0, 9.0, 37.0, 40.0)
+    sheet[..., 2] = 50.0
+    where = np.zeros((GRID, GRID), bool)
+    where[5:9, 7:30] = True
+    rag = plane(GRID, GRID, 4.2, 4.2, 40.2, 40.2)
+    drawn = _TOGETHER(ball, sheet, (rag, where))
+    for ours, alone in zip(drawn, (draw(ball), draw(sheet), draw(rag, where)), strict=True):
+        np.testing.assert_array_equal(ours.covered, alone.covered)
+        np.testing.assert_allclose(ours.depth, alone.depth, atol=1e-5)
+        np.testing.assert_allclose(np.asarray(ours.uv)[alone.covered], alone.uv[alone.covered], atol=1e-6)
 
 
 def test_rounds_leave_no_cell_and_no_sample_out(monkeypatch):
-    """A hundred cells and samples at once, which divide neither 3,969 cells nor the samples, draw the same."""
+    """A hundred tiles and samples at once, which divide neither of their numbers, draw the same."""
     points = sphere(GRID, np.pi, 20.0, (23.3, 24.1, 3.0))[0]
     whole = draw(points)
     monkeypatch.setattr(raster, "_AT_ONCE", 100)
-    parts = jax.jit(lambda surface: raster.rasterise(surface, SIDE, SIDE, 2, None, 8))(points)
+    parts = jax.jit(lambda surface: raster.rasterise([(surface, None)], SIDE, SIDE, 2)[0])(points)
     for one, other in ((whole.covered, parts.covered), (whole.depth, parts.depth)):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(whole.uv[whole.covered], np.asarray(parts.uv)[whole.covered])
+
+
+def test_more_tiles_than_there_may_be_leave_the_last_cells_out(monkeypatch):
+    """Cells of one sample, and as many tiles as there are cells in the first row."""
+    sheet = plane(GRID, GRID, 5.0, 9.0, 5.0 + 0.5 * (GRID - 1), 40.5)
+    monkeypatch.setattr(raster, "_MOST_TILES", GRID - 1)
+    drawn = jax.jit(lambda surface: raster.rasterise([(surface, None)], SIDE, SIDE, 2)[0])(sheet)
+    np.testing.assert_array_equal(drawn.covered, (X >= 5) & (X <= 36.5) & (Y >= 9) & (Y <= 9.5))
 
 
 def test_of_crossing_sheets_the_nearer_is_seen():
@@ -115,4 +141,4 @@ def test_what_a_sheet_hides_is_not_visible():
 
 def test_too_many_cells_are_refused():
     with pytest.raises(ValueError, match="cells"):
-        raster.rasterise(np.zeros((300, 300, 3), np.float32), 8, 8)
+        raster.rasterise([(np.zeros((300, 300, 3), np.float32), None)], 8, 8)

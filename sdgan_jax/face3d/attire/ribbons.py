@@ -46,8 +46,7 @@ def bars(wearer: Wearer, begin: jax.Array, end: jax.Array, width: float | jax.Ar
         tilt = field[..., 2:] * field[..., :1] * 0.9
         return Paint(jnp.broadcast_to(albedo, (*opacity.shape, 3)), opacity, tilt, 0.05)
 
-    reach = max(wearer.raster.depth.shape) // 32
-    return Layer(surface, fields, paint, 0.05, None, reach)
+    return Layer(surface, fields, paint, 0.05)
 
 
 def _outside(wearer: Wearer, path: jax.Array, gap: float | jax.Array) -> jax.Array:

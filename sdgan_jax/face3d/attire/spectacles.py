@@ -57,8 +57,7 @@ def spectacles(wearer: Wearer, style: Style, attribute: str) -> Attire:
         albedo, glow = glass + (rim_albedo - glass) * part, 1 - part[..., 0]
         return Paint(albedo, opacity, tilt * part, 0.10 * part[..., 0], glow, rim_share + inner)
 
-    reach = max(wearer.raster.depth.shape) // 60 + 2
-    front = Layer(sheet, jnp.stack([x, y], -1), paint, 0.03, None, reach)
+    front = Layer(sheet, jnp.stack([x, y], -1), paint, 0.03)
     return Attire([_temples(wearer, shape, middle, rim_colour), front], _shadow(wearer, shape, middle))
 
 

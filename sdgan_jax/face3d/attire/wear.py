@@ -17,7 +17,7 @@ from sdgan_jax.face3d import alignment, finding, geometry, light, raster, textur
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.face3d.attire import shells, spectacles, styles
 from sdgan_jax.face3d.attire.styles import Style
-from sdgan_jax.face3d.attire.wearer import Attire, Layer, Wearer, observe
+from sdgan_jax.face3d.attire.wearer import Attire, Layer, Wearer, measure
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.face3d.raster import Raster
 from sdgan_jax.pictures import Array
@@ -69,34 +69,45 @@ def wear(
     """
     if attribute == "none":
         return image, jnp.zeros(image.shape[:2], jnp.float32)
-    drawn = overlay(image, position_map, attribute, style, layout)
+    style = _checked(attribute, style)
+    drawn = _overlay(observe(image, position_map, layout), style, attribute)
     return apply(image, drawn), drawn.coverage
 
 
-def overlay(
-    image: jax.Array, position_map: jax.Array, attribute: str, style: Style | None = None, layout: Layout | None = None
-) -> Overlay:
+def observe(image: jax.Array, position_map: jax.Array, layout: Layout | None = None) -> Wearer:
+    """Measures a face and the light on it: once for all that it wears. For the arguments and errors see `wear`."""
+    shape = position_map.shape
+    if image.ndim != 3 or image.shape[-1] != 3 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
+        raise ValueError(f"wear takes f32[H,W,3] and f32[S,S,3], got {list(image.shape)} and {list(shape)}")
+    if layout is None or (shape[0] < _FINE and layout is layouts.megn(shape[0])):
+        layout = layouts.megn(max(shape[0], _FINE))
+    elif layout.face.shape != shape[:2]:
+        raise ValueError(f"the layout has {layout.face.shape[0]} texels a side, the position map {shape[0]}")
+    return _observe(image, position_map, layout)
+
+
+def overlay(face: Wearer, attribute: str, style: Style | None = None) -> Overlay:
     """Computes the overlay that `wear` applies; it can be applied to the same picture at another size.
 
-    For the arguments and errors see `wear`; "none" is an unknown attribute here.
+    Args:
+        face: the face, see `observe`.
+        attribute: static; not "none".
+        style: see `wear`.
+
+    Raises:
+        ValueError: see `wear`.
     """
+    return _overlay(face, _checked(attribute, style), attribute)
+
+
+def _checked(attribute: str, style: Style | None) -> Style:
+    """Returns the style, or the usual one. Raises `ValueError` if the attribute or the kind of style is unknown."""
     if attribute not in styles.KINDS:
         raise ValueError(f"unknown attribute {attribute!r}; the known ones are {', '.join(tfds_megn.ATTRIBUTES)}")
     style = styles.default_style(attribute) if style is None else style
     if style.kind not in styles.KINDS[attribute]:
         raise ValueError(f"{attribute} has no style {style.kind!r}; it has {', '.join(styles.KINDS[attribute])}")
-    shape = position_map.shape
-    if image.ndim != 3 or image.shape[-1] != 3 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
-        raise ValueError(f"wear takes f32[H,W,3] and f32[S,S,3], got {list(image.shape)} and {list(shape)}")
-    if layout is None or (shape[0] < _FINE and layout is layouts.megn(shape[0])):
-        size = max(shape[0], _FINE)
-        layout = layouts.megn(size)
-        if size > shape[0]:
-            position_map = jax.image.resize(position_map, (size, size, 3), "cubic")
-        shape = position_map.shape
-    if layout.face.shape != shape[:2]:
-        raise ValueError(f"the layout has {layout.face.shape[0]} texels a side, the position map {shape[0]}")
-    return _overlay(image, position_map, style, layout, attribute, SAMPLES)
+    return style
 
 
 def apply(image: jax.Array, drawn: Overlay) -> jax.Array:
@@ -136,13 +147,13 @@ def wear_photo(
     patch = alignment.patch_around(finding.box_of(position_map, known), _AROUND, _SIDES)
     bare = pictures.to_float(alignment.cut(image, patch.square, patch.size))
     inside = alignment.to_square(position_map, patch.square, patch.size)
+    face = observe(jnp.asarray(bare), jnp.asarray(inside, jnp.float32), layout)
     out = image.copy()
     part = patch.view(out)
     colour = pictures.to_float(part)
     touched = np.zeros(part.shape[:2], bool)
     for attribute in sorted(chosen, key=ORDER.index):
-        style = chosen[attribute]
-        drawn = overlay(jnp.asarray(bare), jnp.asarray(inside, jnp.float32), attribute, style, layout)
+        drawn = overlay(face, attribute, chosen[attribute])
         planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.coverage)])  # [S,S,5]
         planes = patch.restore(planes, *image.shape[:2])
         keep = np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3])
@@ -154,26 +165,30 @@ def wear_photo(
     return out
 
 
-@functools.partial(jax.jit, static_argnames=("attribute", "samples"))
-def _overlay(
-    image: jax.Array, position_map: jax.Array, style: Style, layout: Layout, attribute: str, samples: int
-) -> Overlay:
+@jax.jit
+def _observe(image: jax.Array, position_map: jax.Array, layout: Layout) -> Wearer:
+    """Measures a face; its position map is brought to the size of the layout."""
     linear = light.to_linear(jnp.clip(0.5 + 0.5 * image, 0.0, 1.0))
     position_map = jax.lax.stop_gradient(position_map)  # the rasteriser has no gradient
-    wearer = observe(linear, position_map, layout, samples)
+    position_map = jax.image.resize(position_map, (*layout.face.shape, 3), "cubic")
+    return measure(linear, position_map, layout, SAMPLES)
+
+
+@functools.partial(jax.jit, static_argnames="attribute")
+def _overlay(face: Wearer, style: Style, attribute: str) -> Overlay:
     if attribute == "mask":
-        made = shells.mask(wearer, style)
+        made = shells.mask(face, style)
     elif attribute in ("beard", "mustache"):
-        made = shells.hair(wearer, style, attribute == "beard")
+        made = shells.hair(face, style, attribute == "beard")
     else:
-        made = spectacles.spectacles(wearer, style, attribute)
-    return _compose(wearer, made, (image.shape[0], image.shape[1]), samples)
+        made = spectacles.spectacles(face, style, attribute)
+    return _compose(face, made)
 
 
-def _compose(wearer: Wearer, made: Attire, size: tuple[int, int], samples: int) -> Overlay:
+def _compose(wearer: Wearer, made: Attire) -> Overlay:
     """Draws the layers over the face's shadow, and averages the samples; bands of rows without either are left out."""
-    height, width = size
-    drawn = [raster.rasterise(one.surface, *size, samples, one.where, one.reach) for one in made.layers]
+    height, width = (length // SAMPLES for length in wearer.raster.depth.shape)
+    drawn = raster.rasterise([(one.surface, one.where) for one in made.layers], height, width, SAMPLES)
     tables = [_table(layer) for layer in made.layers]
     bands = max(number for number in range(1, _BANDS + 1) if height % number == 0)
     face, *layers = jax.tree.map(lambda x: x.reshape(bands, -1, *x.shape[1:]), (wearer.raster, *drawn))
@@ -181,7 +196,7 @@ def _compose(wearer: Wearer, made: Attire, size: tuple[int, int], samples: int) 
     touched |= _shaded_bands(wearer, made, bands, height)
 
     def draw(face: Raster, layers: list[Raster]) -> jax.Array:
-        return texture.average(_compose_samples(wearer, made, tables, face, layers), samples)
+        return texture.average(_compose_samples(wearer, made, tables, face, layers), SAMPLES)
 
     def leave(*_: Any) -> jax.Array:
         return jnp.broadcast_to(jnp.array([0.0, 0.0, 0.0, 1.0, 1.0]), (height // bands, width, 5))

@@ -72,7 +72,7 @@ class Layer(NamedTuple):
         surface: f32[S1,S2,3], in the picture. fields: f32[S1,S2,C], arguments of `paint` at each point.
         paint: function of fields f32[...,C] at each sample.
         bias: distance behind the face up to which a sample is still seen, in the head's frame.
-        where: bool[S1,S2], the points that exist. reach: samples that a cell may span, see `raster.rasterise`.
+        where: bool[S1,S2], the points that exist.
     """
 
     surface: jax.Array
@@ -80,7 +80,6 @@ class Layer(NamedTuple):
     paint: Callable[[jax.Array], Paint]
     bias: float = 0.015
     where: jax.Array | None = None
-    reach: int | None = None
 
 
 class Attire(NamedTuple):
@@ -96,7 +95,7 @@ class Attire(NamedTuple):
     shadow: Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def observe(image: jax.Array, position_map: jax.Array, layout: Layout, samples: int) -> Wearer:
+def measure(image: jax.Array, position_map: jax.Array, layout: Layout, samples: int) -> Wearer:
     """Measures the geometry of a face and the light on it.
 
     Args:
@@ -113,7 +112,7 @@ def observe(image: jax.Array, position_map: jax.Array, layout: Layout, samples: 
     own = _blurred((geometry.to_head(position_map, pose) - jnp.asarray(layout.head)) * face) / jnp.maximum(near, 1e-3)
     head = jnp.asarray(layout.head) + own * jnp.clip(2.0 * near - 1.0, 0.0, 1.0)
     surface = geometry.to_picture(head, pose)
-    drawn = raster.rasterise(surface, height, width, samples)
+    (drawn,) = raster.rasterise([(surface, None)], height, width, samples)
     skin = texture.unwrap(image, surface)
     seen = raster.visible(surface, height, width, drawn)
     lit = light.estimate(skin, geometry.normals(surface), light.skin_weights(layout) * seen)

@@ -7,7 +7,7 @@ import pytest
 import tfds_megn
 from sdgan_jax import pictures
 from sdgan_jax.face3d import layout
-from sdgan_jax.face3d.attire.wearer import observe
+from sdgan_jax.face3d.attire.wearer import measure
 
 SIZE = 64
 
@@ -19,5 +19,5 @@ def known_face():
     image = pictures.to_float(tfds_megn.render(params, 0, SIZE))
     position_map = tfds_megn.position_map(params, SIZE)
     linear = jnp.square(0.5 + 0.5 * image)
-    run = jax.jit(observe, static_argnames="samples")
+    run = jax.jit(measure, static_argnames="samples")
     return params, position_map, run(linear, position_map, layout.megn(SIZE), samples=2)

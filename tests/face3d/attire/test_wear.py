@@ -11,7 +11,7 @@ import tfds_megn
 from sdgan_jax import pictures
 from sdgan_jax.face3d import geometry, layout
 from sdgan_jax.face3d.attire import styles, wear, wearer
-from sdgan_jax.face3d.attire.wearer import Attire, Layer, Paint, observe
+from sdgan_jax.face3d.attire.wearer import Attire, Layer, Paint, measure
 from tfds_megn import scene
 from tfds_megn.render import SAMPLES
 from tfds_megn.surface import MEAN_AXES
@@ -106,11 +106,11 @@ def test_a_turned_head_hides_the_far_side():
     image, position_map, _ = face(2, yaw=0.6)
 
     def opacity(depth):
-        seen = observe(image, position_map, LAYOUT, 2)
+        seen = measure(image, position_map, LAYOUT, 2)
         x, y = np.meshgrid(np.linspace(0, SIZE - 1, 32), np.linspace(0, SIZE - 1, 32))
         sheet = jnp.stack([x, y, jnp.full(x.shape, depth)], -1).astype(jnp.float32)
         white = Layer(sheet, sheet[..., :1], lambda field: Paint(field * 0 + 1.0, field[..., 0] * 0 + 1.0), 0.0)
-        return wear._compose(seen, Attire([white], lambda places, _: 0 * places[..., 0]), (SIZE, SIZE), 2), seen.raster
+        return wear._compose(seen, Attire([white], lambda places, _: 0 * places[..., 0])), seen.raster
 
     (behind, drawn), (before, _) = (jax.jit(opacity)(depth) for depth in (-200.0, 200.0))
     covered = np.asarray(drawn.covered).reshape(SIZE, 2, SIZE, 2).mean((1, 3))
@@ -227,12 +227,12 @@ def test_a_shadow_is_seen_in_rows_without_the_attribute():
 
     @jax.jit
     def draw():
-        seen = observe(image, position_map, LAYOUT, 2)
+        seen = measure(image, position_map, LAYOUT, 2)
         x, y = np.meshgrid(np.linspace(2, SIZE - 3, 32), np.linspace(2, 5, 32))
         sheet = jnp.stack([x, y, jnp.full(x.shape, -500.0)], -1).astype(jnp.float32)
         black = Layer(sheet, sheet[..., :1], lambda field: Paint(field * jnp.zeros(3), field[..., 0] * 0 + 1.0))
         made = Attire([black], lambda places, _: jnp.where(places[..., 1] > -9.0, 0.5, 0.0))
-        return wear._compose(seen, made, (SIZE, SIZE), 2), seen.raster.covered
+        return wear._compose(seen, made), seen.raster.covered
 
     drawn, covered = draw()
     covered = np.asarray(covered).reshape(SIZE, 2, SIZE, 2).mean((1, 3))
@@ -244,10 +244,10 @@ def test_a_shadow_is_seen_in_rows_without_the_attribute():
 def test_bands_that_are_left_out_would_not_have_changed(attribute, monkeypatch):
     """Also with the shadow, which reaches beyond the attribute."""
     image, position_map, _ = face(5)
-    draws = []
+    seen, draws = wear.observe(image, position_map, LAYOUT), []
     for bands in (1, 16):
         monkeypatch.setattr(wear, "_BANDS", bands)
-        draw = jax.jit(wear._overlay.__wrapped__, static_argnames=("attribute", "samples"))
-        draws.append(draw(image, position_map, styles.default_style(attribute), LAYOUT, attribute=attribute, samples=2))
+        draw = jax.jit(wear._overlay.__wrapped__, static_argnames="attribute")
+        draws.append(draw(seen, styles.default_style(attribute), attribute=attribute))
     for whole, banded in zip(*map(jax.tree.leaves, draws), strict=True):
         np.testing.assert_allclose(banded, whole, atol=1e-6)
