@@ -10,6 +10,7 @@ The forms used here avoid them:
 * The plain form of a resampling 3×3 convolution of StyleGAN2 on CPU is a 2×2 convolution at the low resolution whose
   channels hold the four phases (depth-to-space going up, space-to-depth going down). On GPU and TPU it is XLA's own,
   with `lhs_dilation` or stride 2: 9 products for each pixel and pair of channels instead of 16.
+* On CPU, a SAME convolution with few channels on one side is computed on blocks of 2×2 pixels.
 * The FIR filter [1,3,3,1] is a sum of shifted arrays.
 
 docs/performance.md lists the alternatives that were measured. Kernels are HWIO, images NHWC.
@@ -31,6 +32,7 @@ Pair = tuple[jax.Array, jax.Array]
 WINOGRAD_CHANNELS = 16  # least sqrt(C·D) at which the Winograd form is faster than the plain one
 WINOGRAD_PRODUCTS = 2**25  # least N·H·W·C·D, pixels at the lower resolution, that makes up for slower compilation
 FEW_CHANNELS = 32  # greatest sqrt(C·D) at which XLA's convolution is the faster kernel gradient on CPU
+THIN_CHANNELS = 8  # least min(C, D) at which a convolution on CPU is faster by pixels than by blocks of them
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -138,6 +140,8 @@ def convolve_same(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array
     if backend.name() != "cpu":
         return jax.lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=_LAYOUT)
     half = kernel.shape[0] // 2
+    if stride == 1 and _blocks_pay(x, kernel):
+        return _depth_to_space(_correlate(_space_to_depth(x), *_block_taps(kernel)))
     if stride == 1:
         return _correlate(x, kernel, (half - 1, half))
     x = jnp.pad(x, ((0, 0), (half - 1, half - 1), (half - 1, half - 1), (0, 0)))
@@ -158,6 +162,8 @@ def convolve_same_transposed(y: jax.Array, kernel: jax.Array, stride: int = 1) -
     if backend.name() != "cpu":
         return jax.lax.conv_transpose(y, kernel, (stride, stride), "SAME", transpose_kernel=True)
     half = kernel.shape[0] // 2
+    if stride == 1 and _blocks_pay(y, kernel):
+        return _depth_to_space(_correlate_transposed(_space_to_depth(y), *_block_taps(kernel)))
     if stride == 1:
         return _correlate_transposed(y, kernel, (half - 1, half))
     x = _depth_to_space(_correlate_transposed(y, _pair_taps(kernel), (0, 0)))
@@ -234,6 +240,27 @@ def _pair_taps(kernel: jax.Array) -> jax.Array:
     size, _, c, d = kernel.shape
     taps = kernel.reshape(size // 2, 2, size // 2, 2, c, d).transpose(0, 2, 1, 3, 4, 5)
     return taps.reshape(size // 2, size // 2, 4 * c, d)
+
+
+def _blocks_pay(x: jax.Array, kernel: jax.Array) -> bool:
+    """Returns whether a convolution on CPU is faster on blocks of 2×2 pixels: more products, but fuller vectors."""
+    return min(kernel.shape[2:]) < THIN_CHANNELS and x.shape[1] % 2 == x.shape[2] % 2 == 0
+
+
+def _block_taps(kernel: jax.Array) -> tuple[jax.Array, Padding]:
+    """Turns the kernel [2k,2k,C,D] of a SAME convolution into one [k+1,k+1,4C,4D] of `_space_to_depth`, with padding.
+
+    Output q of a block b is the sum over t of x[2b + q + t - (k - 1)] kernel[t], so that input p of the block b + u
+    meets kernel[2u + p - q + k - 1].
+    """
+    half, (c, d) = kernel.shape[0] // 2, kernel.shape[2:]
+    before, size = half // 2, half + 1
+    first = 2 * before - half + 2  # zeros, so that the taps for q start at 1 - q
+    sides = (first, 1 + 2 * size - first - 2 * half)
+    padded = jnp.pad(kernel, (sides, sides, (0, 0), (0, 0)))
+    ends = [slice(1 - q, 1 - q + 2 * size) for q in range(2)]
+    taps = jnp.stack([padded[down, right] for down in ends for right in ends], -2)  # [2k+2,2k+2,C,(q,r),D]
+    return _pair_taps(taps.reshape(2 * size, 2 * size, c, 4 * d)), (before, half - before)
 
 
 def _neighbours(left: jax.Array, right: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
