@@ -23,9 +23,9 @@ Place = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # `halvings` of a photo
 
 THRESHOLD = 0.0125  # largest score of a face, see `Found`, of a network that names no other
 MOST_SQUARES = 128  # per scale; a photo of 16:9 has 120 of the smallest, narrow strips are covered more sparsely
-SCALES = (1.25, 1.0, 0.7, 0.5, 0.35)  # sides of the squares, in shorter sides of the photo
-_LARGE = 2  # number of scales searched first; the others follow if these contain no face
-_FACES = (0.8, 0.3, 0.12)  # bounds of the mean sides of faces, likewise, that `proposals` are searched for in turn
+SCALES = (2.4, 1.75, 1.25, 1.0, 0.7, 0.5, 0.35)  # sides of the squares, in shorter sides of the photo
+_LARGE = 4  # number of scales searched first; the others follow if these contain no face
+_FACES = (1.2, 0.3, 0.12)  # bounds of the mean sides of faces, likewise, that `proposals` are searched for in turn
 _AT_ONCE = (6, 12)  # number of proposals of each of these that are looked at together
 _GROUP, _DISTANT = 4, 0.05  # number of faces from which on those are searched for, too, that are smaller than these
 _MANY = 2  # faces found in so many proposals for which the next are looked at

@@ -181,7 +181,7 @@ def test_the_frames_are_bounded_whatever_the_shape(height, width):
     predict = Counting(MEAN)
     assert finding.find_all(np.full((height, width, 3), 90, np.uint8), predict, LAYOUT) == []
     # Two frames a square; then of three candidates, twice, what is framed again, and what is scored.
-    assert predict.frames <= 2 * 128 * 5 + 2 * (2 * 8 + 40)
+    assert predict.frames <= 2 * 128 * len(finding.SCALES) + 2 * (2 * 8 + 40)
 
 
 @pytest.mark.parametrize("side", [256, 11586])

@@ -1,5 +1,6 @@
 """Damaged files for hypothesis: bits flipped, parts cut, moved, repeated and mixed, and numbers that claim too much."""
 
+import copy
 import io
 import json
 import struct
@@ -151,7 +152,7 @@ def changed_json(*objects):
 
     def apply(index, changes):
         tree = json.loads(json.dumps(objects[index]))
-        for place, remove, name, value in changes:
+        for place, remove, name, value in copy.deepcopy(changes):  # a list of `PLAIN` would hold itself
             if not (found := list(places(tree))):
                 break
             *path, last = found[place % len(found)]
