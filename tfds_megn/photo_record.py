@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from etils import epath
 from tqdm import auto as tqdm
 
-from tfds_megn import photo_files
+from tfds_megn import json_text, photo_files
 from tfds_megn.photo_folder import Collection, Photo
 
 _FILE_NAME = "photos.json"
@@ -106,7 +106,7 @@ def _read(folder: epath.Path) -> dict[str, _Row]:
     """Returns the entries of the record by name."""
     path = folder / _FILE_NAME
     try:
-        rows = json.loads(path.read_text())
+        rows = json_text.parse(path.read_text())
         if all(len(row) == 5 for row in rows.values()):
             return rows
     except (OSError, ValueError, AttributeError, TypeError):

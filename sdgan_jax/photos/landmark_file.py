@@ -14,6 +14,7 @@ from sdgan_jax.data.photo_files import LANDMARKS
 from sdgan_jax.face3d.finding import Found
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.photos import finders
+from tfds_megn import json_text
 from tfds_megn.listing import printable
 
 _DIGITS = 2  # of positions in pixels
@@ -43,7 +44,7 @@ class LandmarkFile:
         outputs.check_own([self._path], by)
         if outputs.exists(self._path):
             try:
-                self._photos = dict(json.loads(self._path.read_text())["photos"])
+                self._photos = dict(json_text.parse(self._path.read_text())["photos"])
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{printable(self._path)} cannot be read; move it away") from error
 

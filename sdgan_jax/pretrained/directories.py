@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from etils import epath
 
 from sdgan_jax.config import STAGES, Config
 from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
+from tfds_megn import json_text
 from tfds_megn.listing import is_remote
 
 CONFIG = "config.json"
@@ -83,11 +83,9 @@ def read_object(file: epath.Path) -> dict[str, Any]:
         OSError: the file cannot be read.
     """
     try:
-        values = json.loads(file.read_bytes().decode())
+        values = json_text.parse(file.read_bytes().decode())
     except UnicodeDecodeError as error:
         raise ValueError("it is not UTF-8 text") from error
-    except RecursionError as error:
-        raise ValueError("its brackets are nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"it is not JSON: {error}") from error
     if not isinstance(values, dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from sdgan_jax.training import positions
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.checksums import check_arrays, examine
 from sdgan_jax.training.positions import Positioned
-from tfds_megn import data_dir
+from tfds_megn import data_dir, json_text
 
 _CHECKSUMS = "digests"  # key of the checksums in the JSON beside the arrays
 _Examine = Callable[[Tree], tuple[dict[str, Any], dict[str, Any]]]  # see `checksums.examine`
@@ -329,7 +328,7 @@ def _check_scores(folder: epath.Path) -> None:
         file = step / "metrics" / "metrics"
         if step.name.isdecimal() and file.exists():
             try:
-                if not isinstance(_score(json.loads(file.read_bytes())), int | float):
+                if not isinstance(_score(json_text.parse(file.read_bytes())), int | float):
                     raise TypeError
             except (ValueError, KeyError, TypeError) as error:
                 raise DamagedError(f"{file} is damaged; move {step} away, and an earlier one is used") from error

@@ -16,6 +16,7 @@ from typing import Literal
 from etils import epath
 
 from sdgan_jax import outputs
+from tfds_megn import json_text
 
 GOODPUT = "goodput.json"
 Kind = Literal["start", "steps", "input", "output"]
@@ -108,7 +109,7 @@ class Clock:
     def _read(self) -> None:
         """Reads `goodput.json`; a file that is damaged counts as missing."""
         try:
-            values = json.loads(self._path.read_text())
+            values = json_text.parse(self._path.read_text())
             saved = {int(step): float(seconds) for step, seconds in values["seconds"].items()}
             self._first, self._saved = float(values["first_start"]), {0: 0.0} | saved
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -15,6 +15,7 @@ from etils import epath
 
 from sdgan_jax import config as config_lib
 from sdgan_jax import outputs
+from tfds_megn import json_text
 
 if TYPE_CHECKING:
     import tensorboardX
@@ -139,7 +140,7 @@ def _run_id(workdir: epath.Path) -> str:
     """Returns the id of the workdir's run, made at its first start."""
     path = workdir / WANDB_RUN
     try:
-        return str(json.loads(path.read_text())["id"])
+        return str(json_text.parse(path.read_text())["id"])
     except (OSError, ValueError, KeyError, TypeError):
         made = secrets.token_hex(4)
         with outputs.in_one_piece(path) as unfinished:

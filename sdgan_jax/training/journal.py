@@ -18,6 +18,7 @@ from sdgan_jax.outputs import MADE_BY
 from sdgan_jax.training import event_writers
 from sdgan_jax.training.clock import Clock
 from sdgan_jax.training.tracing import Tracer
+from tfds_megn import json_text
 
 METRICS = "metrics.jsonl"
 
@@ -169,7 +170,7 @@ def _drop_after(path: epath.Path, step: int) -> None:
     kept = []
     for line in path.read_bytes().decode(errors="replace").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            if json_text.parse(line)["step"] <= step:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue

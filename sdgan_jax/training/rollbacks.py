@@ -14,6 +14,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from sdgan_jax import outputs
+from tfds_megn import json_text
 
 FILE = "rollbacks.json"
 
@@ -52,7 +53,7 @@ def _read(file: epath.Path) -> list[dict[str, str | int]]:
     if not file.exists():
         return []
     try:
-        listed = json.loads(file.read_text())
+        listed = json_text.parse(file.read_text())
     except ValueError:
         listed = None
     if not isinstance(listed, list):

@@ -22,7 +22,7 @@ from sdgan_jax import config as config_lib
 from sdgan_jax import outputs
 from sdgan_jax.config import Kind
 from sdgan_jax.pretrained import directories
-from tfds_megn import data_dir
+from tfds_megn import data_dir, json_text
 
 LOCK = "lock"
 
@@ -205,7 +205,7 @@ def _identity(folder: epath.Path) -> tuple[int, int] | None:
 def _describe_owner(text: str) -> str:
     """Returns the process that holds a lock, in words."""
     try:
-        owner = json.loads(text)
+        owner = json_text.parse(text)
         return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
     except (ValueError, KeyError, TypeError):  # about to be written
         return "a process that has just started"

@@ -152,7 +152,7 @@ def changed_json(*objects):
 
     def apply(index, changes):
         tree = json.loads(json.dumps(objects[index]))
-        for place, remove, name, value in copy.deepcopy(changes):  # a list of `PLAIN` would hold itself
+        for place, remove, name, value in changes:
             if not (found := list(places(tree))):
                 break
             *path, last = found[place % len(found)]
@@ -162,9 +162,9 @@ def changed_json(*objects):
             if remove:
                 del node[last]
             elif isinstance(node, dict) and name is not None:
-                node[name] = value
+                node[name] = copy.deepcopy(value)  # a list of `PLAIN` could come to hold itself
             else:
-                node[last] = value
+                node[last] = copy.deepcopy(value)
         return json.dumps(tree).encode()
 
     change = st.tuples(st.integers(0, 10**4), st.booleans(), st.none() | st.text(max_size=6), VALUE)

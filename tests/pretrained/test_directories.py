@@ -208,7 +208,7 @@ def test_runs_of_other_kinds_are_told_apart(home, theirs, ours):
         ("{}".encode("utf-16"), "it is not UTF-8 text"),
         (b"[]", "it is not a JSON object"),
         (b"7", "it is not a JSON object"),
-        (b"[" * 100_000, "its brackets are nested too deeply"),
+        (b"[" * 100_000, "it is not JSON: its brackets are nested too deeply"),
         (b'{"generator": [1]}', "config.generator is [1]; it must be a group of fields"),
         (b'{"losses": {"r1": {}}}', "config.losses.r1 is {}; it must be a number"),
         (b'{"attributes": 3}', "config.attributes is 3; it must be a list"),
