@@ -168,6 +168,7 @@ def wear_photo(
 @jax.jit
 def _observe(image: jax.Array, position_map: jax.Array, layout: Layout) -> Wearer:
     """Measures a face; its position map is brought to the size of the layout."""
+    layout = jax.lax.optimization_barrier(layout)  # within another program it is constant, and XLA would work on that
     linear = light.to_linear(jnp.clip(0.5 + 0.5 * image, 0.0, 1.0))
     position_map = jax.lax.stop_gradient(position_map)  # the rasteriser has no gradient
     position_map = jax.image.resize(position_map, (*layout.face.shape, 3), "cubic")
