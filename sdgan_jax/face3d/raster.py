@@ -148,10 +148,10 @@ def _in_rounds(
     """Runs a function on the parts of things, `_AT_ONCE` of them at once and the last ones twice.
 
     Args:
-        counts: i32[N], the number of parts of each thing; together at most `most` are taken.
+        counts: i32[N], the number of parts of each thing.
         run: takes the numbers of things and of their parts, i32[A] both, and the result so far.
         start: the result at the start.
-        most: the number.
+        most: largest number of parts that are taken, the first.
     """
     counts = jnp.minimum(counts, (2**31 - 1) // len(counts))
     ends = _running_sum(counts)
