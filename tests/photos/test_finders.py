@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from etils import epath
 
+import tfds_megn
 from sdgan_jax import pretrained
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.face3d import layout
@@ -63,3 +64,18 @@ def test_an_error_of_a_search_reaches_the_caller():
 
     with pytest.raises(MemoryError, match="photo 0"):
         list(finders.find_ahead(_photos(2), finders.Finder(find, layout.megn(64), "")))
+
+
+def test_faces_larger_than_the_photo_are_found():
+    """Rendered faces of four people, cut a little inside of brows, ears and chin."""
+    finder, found = finders.read_finder(), 0
+    for person in range(27, 31):
+        params = tfds_megn.sample_params(person)
+        truth = tfds_megn.landmarks(params, 256)[:, :2]
+        low, high = truth.min(0), truth.max(0)
+        centre, half = 0.5 * (low + high), 0.5 * (high - low).mean() / 1.08
+        (left, top), (right, bottom) = np.round(centre - half).astype(int), np.round(centre + half).astype(int)
+        photo = np.ascontiguousarray(tfds_megn.render(params, "none", 256)[top:bottom, left:right])
+        for face in finder.find(photo):
+            found += np.abs(finders.landmarks(face, finder.layout)[:, :2] + [left, top] - truth).mean() < 6
+    assert found == 4
