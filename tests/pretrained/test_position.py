@@ -123,7 +123,7 @@ def cut(folder):
         ),
         (
             lambda folder: (folder / "network.json").write_text("[" * 100_000),
-            "network.json: its brackets are nested too",
+            "network.json: it is not JSON: its brackets are nested too",
         ),
         (change(kind="sfn"), "is a network of the kind sfn; one of the kind prnet or mesh is needed"),
         (change(size=None), "network.json lacks the setting 'size'"),
