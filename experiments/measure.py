@@ -25,7 +25,7 @@ PRNET = launch.define_path("prnet", "", "position network directory; the project
 IDENTITY = launch.define_path("identity", "", "identity network directory; the project's own by default")
 CLASSIFIER = launch.define_path("classifier", "", "attribute classifier directory; the project's own by default")
 DATASET = flags.DEFINE_string("dataset", "megn/rendered_64", "rendered faces; their test split is measured on")
-DATA_DIR = launch.define_path("data_dir", "", "where prepared data live; TFDS's default by default")
+DATA_DIR = launch.define_path("data_dir", "", "where prepared data live; TFDS's own folder by default")
 FACES = flags.DEFINE_integer("faces", 1200, "faces to measure the three networks on", lower_bound=60)
 WORN = flags.DEFINE_integer("worn", 24, "faces to compare wearing on", lower_bound=6)
 INPUT = launch.define_path("input", None, "photo, or folder of photos, to draw position maps over")

@@ -49,7 +49,7 @@ def test_a_sphere_covers_its_disc_and_shows_its_front():
 
 
 def test_cells_of_many_tiles_are_drawn_whole():
-    """Two rows of cells are 30 samples high, where a tile has 4: 126 cells, drawn in more than one round."""
+    """Two rows of cells are 30 samples high, where a tile has 4."""
     sheet = plane(GRID, GRID, 5.0, 2.0, 37.0, 8.0)
     sheet[31:, :, 1] += 15.0
     sheet[32:, :, 1] += 15.0
