@@ -39,6 +39,7 @@ Item = TypeVar("Item")
 # A common size of shards, for parallel reads and simple copies; a PNG takes about 1.5 bytes per pixel.
 _SHARD_BYTES = 128 * 2**20
 _PNG_BYTES_PER_PIXEL = 1.5
+_REAL_PROPORTIONS = {"1.1.0": "The jaw has the depth of real faces.", "1.0.0": "First version."}
 
 
 @dataclasses.dataclass(eq=False)
@@ -58,7 +59,9 @@ class MegnConfig(tfds.core.BuilderConfig):
 
 def _drawn_config(source: str, size: int, num_images: int = rendered.NUM_IMAGES) -> MegnConfig:
     name = f"{source}_{size}"
+    versions = {} if source == names.RENDERED else {"version": "1.1.0", "release_notes": _REAL_PROPORTIONS}
     return MegnConfig(
+        **versions,
         name=name if num_images == rendered.NUM_IMAGES else f"{name}_n{num_images}",
         description=f"{num_images:,} {source} faces of {size} x {size} pixels.",
         source=source,

@@ -31,6 +31,12 @@ _OFF_KNOTS = [*range(17), 61, 63, 65, 67]  # landmarks that are no knots of the 
 # from the ear to the chin. On a natural face from the front they lie where 300-W's mean has them (as OpenFace publishes
 # it), the lowest ones between that and the contour of the face mesh.
 _JAW_ANGLES = ((76, 2), (67, 15), (66.5, 27.5), (62, 39.5), (59, 49.5), (52, 57.5), (41, 65), (21.5, 69.5), (0, 71))
+# Moves (s, t) of the knots along the edge, from the ear to the chin, on a face whose `jaw_depth` is 1. They take the
+# landmarks of a mean natural jaw, whose places from the front stay, to the depths of PRNet's public mean head.
+_DEEPER = (
+    (-0.030, 0.003), (-0.045, 0.020), (-0.036, 0.037), (-0.028, 0.045), (-0.008, 0.010), (0.015, -0.070),
+    (0.017, -0.109), (0.010, -0.116), (0.0, -0.121),
+)  # fmt: skip
 _CORNER = 0.92  # half widths of the mouth from its middle to its inner corners;
 _BETWEEN, _NEARER = 0.5, 0.27  # to the knots between them and the middle, and to the landmarks there
 
@@ -148,9 +154,10 @@ def _uv_of(s: np.ndarray, t: np.ndarray) -> np.ndarray:
 def _knots_on(face: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
     """Face coordinates f32[68] each of the spline's knots: 17 along the edge of the face, and the inner landmarks.
 
-    Those of the edge do not move. Brows, nose, eyes and lips lie where `skin` paints them.
+    Those of the edge move with `jaw_depth` only. Brows, nose, eyes and lips lie where `skin` paints them.
     """
-    points = [np.stack(face_coordinates(*_direction(*EDGE.T))[:2])]
+    deeper = np.concatenate([_DEEPER, np.array([-1.0, 1.0]) * _DEEPER[-2::-1]]).T
+    points = [np.stack(face_coordinates(*_direction(*EDGE.T))[:2]) + face.jaw_depth * deeper]
 
     def both_sides(side: np.ndarray, t: np.ndarray, order: list[int]) -> None:
         """Adds the left part of the picture, in this order, then its mirror image."""

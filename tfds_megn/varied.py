@@ -1,7 +1,8 @@
 """Parameters of faces with real proportions: natural ones, and varied ones, which are seen as photos see them.
 
 The shapes follow the mean of the 68 landmarks of 300-W (the inner 51 as dlib's face alignment has them): eyes and nose
-are smaller than in `sample_params`, brows longer, nose and mouth higher. Poses reach profiles, mouths open wide, eyes
+are smaller than in `sample_params`, brows longer, nose and mouth higher. The jaw has the depth of PRNet's public mean
+head: its sides reach back to the ears, and the chin comes forward. Poses reach profiles, mouths open wide, eyes
 close, light comes from anywhere in any colour, hats, hands and hair cover parts of the face. A face lies in the picture
 as a finder frames it.
 """
@@ -24,7 +25,7 @@ _DEGREE = np.pi / 180
 # Mean of a shape in `sample_params`, its mean here, and the factor of its spread.
 _SHAPES = {
     "eye_size": (0.163, 0.113, 0.9), "nose_length": (0.325, 0.262, 1.0), "nose_width": (0.10, 0.085, 0.8),
-    "mouth_height": (0.605, 0.525, 1.3), "head_width": (0.985, 0.955, 1.0), "jaw_width": (-0.03, -0.02, 1.2),
+    "mouth_height": (0.605, 0.525, 1.3), "head_width": (0.985, 0.941, 1.0), "jaw_width": (-0.03, -0.015, 1.2),
     "lip_upper": (0.05, 0.05, 1.2), "lip_lower": (0.069, 0.069, 1.2), "nose_height": (0.165, 0.175, 1.2),
     "chin_length": (0.0, 0.0, 1.3), "eye_depth": (0.085, 0.085, 1.3), "brow_thick": (0.025, 0.025, 1.4),
     "eye_spacing": (0.272, 0.272, 1.2),
@@ -70,7 +71,8 @@ def _natural(identity: int, variant: int) -> dict[str, float]:
         values[name] = new + factor * (values[name] - old)
     values["lip_upper"], values["lip_lower"] = max(values["lip_upper"], 0.015), max(values["lip_lower"], 0.02)
     values["brow_thick"] = max(values["brow_thick"], 0.008)
-    return values | {"brow_half": rng.normal(0.21, 0.015), "nose_under": rng.normal(0.115, 0.010)}
+    values |= {"brow_half": rng.normal(0.21, 0.015), "nose_under": rng.normal(0.115, 0.010)}
+    return values | {"jaw_depth": rng.normal(1.0, 0.15)}
 
 
 def _mixed(rng: np.random.Generator, deviation: float, share: float, low: float, high: float) -> float:

@@ -40,15 +40,17 @@ def test_likeness_is_the_product_of_filter_and_window():
 @pytest.mark.parametrize("place", [(40, 30), (200, 90), (301, 157)])
 @pytest.mark.parametrize("size", [120, 190])
 def test_a_face_is_the_best_proposal(place, size):
-    # A face of a person who is not among those of the filter, on noise.
-    params = varied.sample_natural(100_000)
-    photo = np.random.default_rng(0).integers(90, 110, (360, 500, 3)).astype(np.uint8)
-    left, top = place
-    photo[top : top + size, left : left + size] = tfds_megn.render(params, "none", size)
-    best = proposals.propose(cutting.halvings(photo), edge_filter(), 40, 200)[0]
-    truth = box_of(params, size) + [left, top, left, top]
-    np.testing.assert_allclose(best[:4], truth, atol=0.25 * np.ptp(truth[::2]))
-    assert best[4] > 3
+    """On noise, faces of people who are not among those of the filter: the median of five lies within a quarter of the width."""
+    (left, top), errors = place, []
+    for person in range(100_000, 100_005):
+        params = varied.sample_natural(person)
+        photo = np.random.default_rng(0).integers(90, 110, (360, 500, 3)).astype(np.uint8)
+        photo[top : top + size, left : left + size] = tfds_megn.render(params, "none", size)
+        best = proposals.propose(cutting.halvings(photo), edge_filter(), 40, 200)[0]
+        truth = box_of(params, size) + [left, top, left, top]
+        errors.append(np.abs(best[:4] - truth).max() / np.ptp(truth[::2]))
+        assert best[4] > 3
+    assert np.median(errors) < 0.25, errors
 
 
 def test_a_proposal_has_the_same_place_in_a_larger_photo():
