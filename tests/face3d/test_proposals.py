@@ -40,7 +40,7 @@ def test_likeness_is_the_product_of_filter_and_window():
 @pytest.mark.parametrize("place", [(40, 30), (200, 90), (301, 157)])
 @pytest.mark.parametrize("size", [120, 190])
 def test_a_face_is_the_best_proposal(place, size):
-    """Faces on noise, of people who are not among those of the filter: the median of five is off by a quarter at most."""
+    """Faces on noise, of people the filter was not fitted to: the median of five is off by a quarter at most."""
     (left, top), errors = place, []
     for person in range(100_000, 100_005):
         params = varied.sample_natural(person)
