@@ -102,7 +102,7 @@ def _features(face: SimpleNamespace, grid: Directions) -> np.ndarray:
     r += (0.035 + 0.03 * max(face.smile, 0)) * bump(0.33, 0.36, 0.15, 0.13)
     r += 0.055 * bump(0.0, mouth, 0.30, 0.20)
     r += 0.065 * bump(0.0, 0.90, face.chin_width + 0.05, 0.10)
-    r += 0.162 * face.jaw_depth * bump(0.0, 0.787, 0.245, 0.101)
+    r += 0.162 * face.jaw_depth * bump(0.0, 0.787, 0.245, 0.101)  # the chin comes forward; see `uv`
     r -= 0.035 * bump(0.0, mouth + 0.135, 0.18, 0.05)
     r -= 0.05 * bump(0.70, -0.22, 0.16, 0.22)
     # Nose: a ridge that rises from the bridge to the tip and drops away under it.

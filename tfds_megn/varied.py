@@ -18,7 +18,7 @@ from tfds_megn.uv import outline
 
 # Mean of width and height of the face's box, and its centre, in sides of the picture: those of rendered faces.
 SHARE, CENTRE = 0.467, (0.50, 0.645)
-MOST_YAW, MOST_PITCH, MOST_ROLL = 75.0, 45.0, 30.0  # degrees
+MOST_YAW, MOST_PITCH, MOST_ROLL = 90.0, 45.0, 30.0  # degrees
 BACKGROUNDS = 6  # values of `back_kind`; `backdrop` draws the last two
 _DEGREE = np.pi / 180
 

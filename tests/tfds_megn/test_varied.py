@@ -48,7 +48,7 @@ def test_the_box_of_the_landmarks_has_the_share_of_the_framing(faces):
 
 def test_poses_reach_profiles(faces):
     yaw, pitch, roll = (np.rad2deg([value(face, name) for face in faces]) for name in ("yaw", "pitch", "roll"))
-    assert 60 < np.abs(yaw).max() <= 75.01 and 25 < np.abs(pitch).max() <= 45.01 and np.abs(roll).max() <= 30.01
+    assert 75 < np.abs(yaw).max() <= 90.01 and 25 < np.abs(pitch).max() <= 45.01 and np.abs(roll).max() <= 30.01
     assert 0.3 < (np.abs(yaw) > 20).mean() < 0.7
 
 
