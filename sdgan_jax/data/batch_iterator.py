@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import grain
 import numpy as np
 from absl import flags, logging
-from tqdm import auto as tqdm
 
 from sdgan_jax.data import broken
 
@@ -87,7 +85,7 @@ class BatchIterator:
         self._position += 1
         for number, reason in skipped.items():
             if number not in self.skipped:
-                tqdm.tqdm.write(f"left out, replaced by the next image: {reason}", file=sys.stderr)
+                broken.say_replaced(reason)
                 self.skipped.add(number)
         return batch
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
+from tqdm import auto as tqdm
 
 Read = TypeVar("Read")
 
@@ -85,6 +87,11 @@ def read_or_replace(
                 return images, skipped
             index = (index + 1) % count
     return images, skipped
+
+
+def say_replaced(reason: str) -> None:
+    """Prints that the next image takes the place of a broken one, above progress bars."""
+    tqdm.tqdm.write(f"left out, replaced by the next image: {reason}", file=sys.stderr)
 
 
 def describe_excess(count: int, most: int) -> str:

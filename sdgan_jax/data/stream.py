@@ -40,12 +40,7 @@ class _ReadBatch:
         self._max_skipped = max_skipped
 
     def __call__(self, indices: np.ndarray) -> tuple[Batch, Skipped]:
-        rows, examples = indices[self._share].tolist(), self._examples
-        try:
-            return examples.read(rows), {}
-        except broken.BrokenImageError:
-            batches, skipped = broken.read_or_replace(examples.read_one, len(examples), rows, self._max_skipped)
-            return _stack(batches) if len(batches) == len(rows) else {}, skipped
+        return self._examples.read_whole(indices[self._share].tolist(), self._max_skipped)
 
 
 class Examples:
@@ -92,6 +87,30 @@ class Examples:
     def read_one(self, index: int) -> Batch:
         """Returns one example as a batch; raises as `read`."""
         return self.read([index])
+
+    def read_whole(self, indices: Sequence[int], most: int | None = None) -> tuple[Batch, Skipped]:
+        """Returns examples as `read`; the next one that can be read takes the place of one that cannot.
+
+        Args:
+            indices: their places in the split.
+            most: the number of broken images at which reading goes on; any number by default.
+
+        Returns:
+            The batch, and the reasons by the numbers of the broken images. {} as the batch where more are broken.
+
+        Raises:
+            BrokenImageError: no `most` is given, and all images of the split are broken.
+        """
+        try:
+            return self.read(indices), {}
+        except broken.BrokenImageError:
+            bound = len(self) if most is None else most
+            batches, skipped = broken.read_or_replace(self.read_one, len(self), indices, bound)
+            if len(batches) == len(indices):
+                return _stack(batches), skipped
+            if most is None:
+                raise
+            return {}, skipped
 
     def _examples(self, indices: Sequence[int]) -> Sequence[dict[str, Any]]:
         """Returns the examples at these places as they are stored."""

@@ -17,6 +17,7 @@ from etils import epath
 from sdgan_jax import config as config_lib
 from sdgan_jax import pictures
 from sdgan_jax.config import Config
+from sdgan_jax.data import broken
 from sdgan_jax.data.stream import Examples
 from sdgan_jax.model import Model
 from sdgan_jax.pretrained import archive
@@ -91,7 +92,10 @@ def open_dataset(dataset: str, split: str, resolution: int, data_dir: str = "", 
     order = _order(len(examples))
 
     def read(numbers: np.ndarray) -> Rows:
-        return {"image": examples.read(order[numbers].tolist())["image"]}
+        batch, skipped = examples.read_whole(order[numbers].tolist())
+        for reason in skipped.values():
+            broken.say_replaced(reason)
+        return {"image": batch["image"]}
 
     return Source(f"{dataset}, {split}", key, len(examples), read, _stored_pixels)
 

@@ -18,35 +18,28 @@ from tfds_megn import json_text
 from tfds_megn.listing import printable
 
 _DIGITS = 2  # of positions in pixels
+_KEYS = {"box", "score", "points"}  # of a face
 
 
 class LandmarkFile:
     """Faces by photo, kept in a JSON file.
 
-    The file is {"made_by": …, "photos": {PHOTO: [{"score": …, "box": [left, top, right, bottom], "landmarks":
-    [[x, y, z], …]}, …]}}: for each photo its faces, the largest first, with 68 landmarks of iBUG's scheme in pixels of
-    the upright photo. The centre of the first pixel is (0, 0), and z points to the camera.
+    The file is {PHOTO: [{"box": [left, top, right, bottom], "score": …, "points": [[x, y], …]}, …], …}: for each photo
+    its faces, the largest first, with 68 landmarks of iBUG's scheme in pixels of the upright photo. The centre of the
+    first pixel is (0, 0).
     """
 
-    def __init__(self, folder: epath.Path, by: str):
+    def __init__(self, folder: epath.Path):
         """Reads the file of an earlier call, where there is one.
 
         Args:
             folder: the folder of results.
-            by: name of the command, see `outputs`.
 
         Raises:
-            FileExistsError: the file was not written by this command.
-            ValueError: it cannot be read.
+            FileExistsError: the file contains something else, or is damaged.
         """
-        self._path, self._by = folder / LANDMARKS, by
-        self._photos: dict[str, Any] = {}
-        outputs.check_own([self._path], by)
-        if outputs.exists(self._path):
-            try:
-                self._photos = dict(json_text.parse(self._path.read_text())["photos"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{printable(self._path)} cannot be read; move it away") from error
+        self._path = folder / LANDMARKS
+        self._photos = _read(self._path) if outputs.exists(self._path) else {}
 
     def __contains__(self, photo: str) -> bool:
         return photo in self._photos
@@ -55,9 +48,9 @@ class LandmarkFile:
         """Sets the faces of a photo; `write` stores them."""
         self._photos[photo] = [
             {
-                "score": round(face.score, 4),
                 "box": _rounded(face.box),
-                "landmarks": _rounded(finders.landmarks(face, layout)),
+                "score": round(face.score, 4),
+                "points": _rounded(finders.landmarks(face, layout)[:, :2]),
             }
             for face in faces
         ]
@@ -66,8 +59,19 @@ class LandmarkFile:
         """Writes the file: these photos in their order, then others of earlier calls."""
         first = {photo: self._photos[photo] for photo in photos if photo in self._photos}
         lines = [f"{json.dumps(photo)}: {json.dumps(faces)}" for photo, faces in (first | self._photos).items()]
-        text = f'{{"made_by": {json.dumps(self._by)}, "photos": {{\n' + ",\n".join(lines) + "\n}}\n"
-        outputs.write(self._path, text.encode(), self._by)
+        with outputs.in_one_piece(self._path) as unfinished:
+            unfinished.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def _read(path: epath.Path) -> dict[str, Any]:
+    """Reads the faces of all photos of a file."""
+    try:
+        photos = json_text.parse(path.read_text()) if path.is_file() else None  # a pipe would wait for ever
+        if all(set(face) == _KEYS for faces in photos.values() for face in faces):
+            return dict(photos)
+    except (OSError, ValueError, AttributeError, TypeError):
+        pass
+    raise FileExistsError(f"{printable(path)} is damaged, or not a file of landmarks; move it away")
 
 
 def _rounded(values: np.ndarray) -> Any:

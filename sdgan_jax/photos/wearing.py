@@ -62,7 +62,7 @@ def wear_photos(
         ValueError: a file is in the way of the results, see `PhotoResults`, or there is no result at all.
     """
     settings = settings_of(looks, finder, form, most, with_landmarks)
-    landmarks = LandmarkFile(out, BY) if with_landmarks else None
+    landmarks = LandmarkFile(out) if with_landmarks else None
     labels = ["photo"] + [looks.label] * min(looks.per_image, _CELL_IMAGES)
     results = PhotoResults(
         out,

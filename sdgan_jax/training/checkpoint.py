@@ -81,7 +81,14 @@ class Checkpoints:
         """Step of the checkpoint with the highest score, None where none has a score."""
         return _best_step(self._manager)
 
-    def save(self, step: int, state: Tree, batches: Positioned, score: float | None = None) -> None:
+    def save(
+        self,
+        step: int,
+        state: Tree,
+        batches: Positioned,
+        score: float | None = None,
+        sums: dict[str, int] | None = None,
+    ) -> None:
         """Starts a save and returns as soon as the arrays may be changed or donated.
 
         Args:
@@ -89,13 +96,15 @@ class Checkpoints:
             state: tree of arrays on all devices, each whole or in pieces (`sharding.placed`).
             batches: source of batches; its attributes are saved with the state.
             score: score of the model, higher is better; None or NaN where it is not known.
+            sums: what `check_finite` returned for the state; None to check it.
 
         Raises:
             FloatingPointError: the state is not finite; see `check_finite`.
         """
         if step in self._manager.all_steps():
             return
-        beside = positions.describe(batches) | {_CHECKSUMS: self.check_finite(step, state)}
+        sums = self.check_finite(step, state) if sums is None else sums
+        beside = positions.describe(batches) | {_CHECKSUMS: sums}
         items = ocp.args.Composite(state=ocp.args.PyTreeSave(state), data=ocp.args.JsonSave(beside))
         known = score is not None and math.isfinite(score)
         with self._naming_full_disk():

@@ -180,23 +180,21 @@ def _train(
             end = KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
         final = done == config.total_steps
         save = end is not None or final or done % config.checkpoint_every == 0
-        if save or done % config.log_every == 0:  # metrics are checked before every save
-            means, pending = _means(pending, done), []
-            if save:
-                checkpoints.check_finite(done, state)
+        show = final or (end is None and done % config.sample_every == 0)  # after a signal there may be seconds left
+        record = save or done % config.log_every == 0
+        sums = None
+        if record or show:
+            means = _means(pending, done)
+            sums = checkpoints.check_finite(done, state) if save or show else None
+        if record:
+            pending = []
             skipped = _share_skipped(batches)
             journal.write(done, means | skipped)
             end = end or _excess(batches)
-        if final or done % config.sample_every == 0:
-            seen = _see(what, state, mesh)
-            journal.write_sheets(done, what.draw_sheets(seen))
-            if what.watch is not None:
-                journal.write_values(done, what.watch(seen))
-            del seen
         if save or end is not None:
-            # After a signal there may be seconds left, so the state is saved without a score.
-            checkpoints.save(done, state, batches, None if end else _score(what, state, mesh, journal))
-            journal.note_checkpoint(done)
+            _save(what, mesh, checkpoints, journal, state, sums, scored=end is None)
+        if show:
+            _show(what, mesh, journal, state)
     batches.close()
     if end is not None:
         checkpoints.wait()
@@ -256,6 +254,35 @@ def _score(what: Run, state: State, mesh: jax.sharding.Mesh, journal: Journal) -
     if jax.process_count() > 1:
         score = float(multihost_utils.broadcast_one_to_all(np.float32(score)))
     return score
+
+
+def _save(
+    what: Run,
+    mesh: jax.sharding.Mesh,
+    checkpoints: checkpoint.Checkpoints,
+    journal: Journal,
+    state: State,
+    sums: dict[str, int] | None,
+    scored: bool,
+) -> None:
+    """Saves a state with its score; where the score cannot be computed, without it."""
+    step = int(state.step)
+    try:
+        score = _score(what, state, mesh, journal) if scored else None
+    except Exception:
+        if jax.process_count() == 1:  # others might wait for the score for ever
+            checkpoints.save(step, state, what.batches, None, sums)
+        raise
+    checkpoints.save(step, state, what.batches, score, sums)
+    journal.note_checkpoint(step)
+
+
+def _show(what: Run, mesh: jax.sharding.Mesh, journal: Journal, state: State) -> None:
+    """Writes the sheets of a state, and the numbers that are watched."""
+    step, seen = int(state.step), _see(what, state, mesh)
+    journal.write_sheets(step, what.draw_sheets(seen))
+    if what.watch is not None:
+        journal.write_values(step, what.watch(seen))
 
 
 def _means(pending: list[Metrics], done: int) -> dict[str, float]:

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sdgan_jax.data import stream
+from sdgan_jax.data import broken, stream
 from tests.data import damage
 from tests.data.tiny_sets import TRAIN, VALIDATION, changed, numbers, take
 
@@ -88,6 +88,17 @@ def test_sheets_leave_broken_images_out(config, tmp_path):
     damaged = broken_copy(config, tmp_path, (0,))
     seen, whole = (numbers([stream.first_images(c, TRAIN + VALIDATION)]) for c in (damaged, config))
     assert seen == whole[:VALIDATION] + whole[VALIDATION + 1 :]
+
+
+def test_broken_images_of_a_split_are_replaced_and_named(config, tmp_path):
+    damaged = broken_copy(config, tmp_path, BROKEN)
+    batch, skipped = stream.Examples(damaged, "train").read_whole([TRAIN - 1, 2, 4])
+    whole, none = stream.Examples(config, "train").read_whole([0, 4, 4])
+    np.testing.assert_array_equal(batch["image"], whole["image"])
+    assert set(skipped) == set(BROKEN) and not none
+    kinds = stream.Examples(changed(config, dataset="tiny_kinds/broken"), "train")
+    with pytest.raises(broken.BrokenImageError, match=r"^tiny_kinds/broken, split train, image \d"):
+        kinds.read_whole([0])
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ import PIL.Image
 import pytest
 
 import sdgan_jax
+from sdgan_jax import config as config_lib
 from sdgan_jax import pictures
 from sdgan_jax.data import rendered
 from sdgan_jax.evaluation import image_sources
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training.gan import weights
+from tests.data import damage, tiny_sets
 from tests.evaluation import small_sets
 from tests.training import tiny
 
@@ -64,6 +66,16 @@ def test_a_data_set_gives_the_images_of_its_split(tmp_path):
     (info,) = tmp_path.glob("megn/*/*/dataset_info.json")
     os.utime(info, (1, 1))  # prepared again
     assert image_sources.open_dataset("megn/rendered_32_n240", "test", 32, str(tmp_path)).key != source.key
+
+
+def test_a_broken_image_of_a_data_set_is_named_and_replaced(tmp_path, capfd):
+    source = image_sources.open_dataset("tiny_faces", "train", 8, str(tmp_path))
+    first = images_of(source, range(source.available))[:, 0, 0, 0].astype(int).tolist()  # red is the number
+    fields = {"dataset": "tiny_faces", "data_dir": str(tmp_path), "resolution": 8, "attributes": tiny_sets.NAMES}
+    damage.flip_bits(config_lib.Config(**fields), [4])
+    again = image_sources.open_dataset("tiny_faces", "train", 8, str(tmp_path))
+    assert images_of(again, range(again.available))[:, 0, 0, 0].tolist() == [5 if n == 4 else n for n in first]
+    assert "left out, replaced by the next image: tiny_faces, split train, image 4: " in capfd.readouterr().err
 
 
 @pytest.fixture(scope="module", params=["w", "z"])

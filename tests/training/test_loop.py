@@ -3,6 +3,8 @@
 import dataclasses
 import gzip
 import json
+import os
+import signal
 
 import flax.struct
 import jax
@@ -193,6 +195,68 @@ def test_a_state_that_is_not_finite_is_not_saved_though_its_losses_are(tmp_path)
         loop.run(what, tmp_path)
     assert drawn == [3]
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"2"}
+
+
+@pytest.mark.parametrize("where", ["loss", "state"])
+def test_what_is_not_finite_is_not_drawn_and_rolls_back(tmp_path, where):
+    """The step of the sheet, 3, is no step of a record or a checkpoint."""
+
+    def reseed(n):
+        def wild(state, batch):
+            state, metrics = step(state, batch)
+            bad = jnp.where((state.step == 3) & (n == 0), jnp.nan, 1.0)
+            if where == "loss":
+                return state, {name: value * bad for name, value in metrics.items()}
+            return state.replace(total=state.total * bad), metrics
+
+        return wild
+
+    drawn = []
+    what = make(forgiving(1), step=reseed(0), reseed=reseed)
+    what = dataclasses.replace(what, draw_sheets=lambda state: drawn.append(float(state.total)) or {})
+    assert float(loop.run(what, tmp_path).total) == 15
+    assert drawn == [0 + 1 + 2, 15]
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(r["step"], r["total"]) for r in records] == [(2, 0.5), (4, 4.5), (6, 12.5)]
+
+
+def test_a_score_that_fails_loses_no_step(tmp_path):
+    def score(state):
+        if int(state.step) == 4:
+            raise OSError("the disk of the cache is full")
+        return 1.0
+
+    with pytest.raises(OSError, match="the disk of the cache is full"):
+        loop.run(make(config(), score=score), tmp_path)
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"2", "4"}
+
+
+def test_a_stop_saves_before_anything_else(tmp_path):
+    """The signal comes in step 3, whose sheet is left out; the last one, of step 6, is drawn after the save."""
+    saved, drawn = [], []
+
+    def watched(at):
+        class Stopping(Batches):
+            def __next__(self):
+                if self.position == at - 1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return super().__next__()
+
+        what = make(config(), batches=Stopping(), score=lambda state: saved.append(int(state.step)) or 0.0)
+        folder = tmp_path / "checkpoints"
+
+        def draw(state):
+            drawn.append((int(state.step), sorted(path.name for path in folder.iterdir())[-1][:1]))
+            return {}
+
+        return dataclasses.replace(what, draw_sheets=draw)
+
+    with pytest.raises(KeyboardInterrupt, match="stopped and saved at step 3"):
+        loop.run(watched(3), tmp_path)
+    assert (saved, drawn) == ([2], [])
+    with pytest.raises(KeyboardInterrupt, match="stopped and saved at step 6"):
+        loop.run(watched(6), tmp_path)
+    assert saved == [2, 4] and drawn == [(6, "6")]
 
 
 def test_too_many_broken_images_save_and_end_it_and_a_restart(tmp_path):

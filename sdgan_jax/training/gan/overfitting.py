@@ -51,7 +51,7 @@ def read_images(config: Config) -> tuple[stream.Batch, stream.Batch] | None:
 
 def _read(split: stream.Examples, count: int, group: int) -> stream.Batch:
     """Reads the first images of a split in the order in which D sees batches."""
-    batch = split.read(range(count))
+    batch, _ = split.read_whole(range(count))  # the training names broken images
     order = inputs.group_rows(batch["attributes"], group)
     return {name: rows[order] for name, rows in batch.items()}
 
@@ -85,7 +85,7 @@ def read_held_out(config: Config, process_index: int, process_count: int) -> str
         )
     examples, share = stream.Examples(config, "validation"), config.batch_size // process_count
     first = process_index * share
-    return examples.read([index % len(examples) for index in range(first, first + share)])
+    return examples.read_whole([index % len(examples) for index in range(first, first + share)])[0]
 
 
 def logits_held_out(nets: Networks, state: State, held_out: inputs.Batch) -> jax.Array:

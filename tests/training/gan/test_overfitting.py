@@ -23,12 +23,13 @@ class Split:
     def __len__(self):
         return self.count
 
-    def read(self, indices):
+    def read_whole(self, indices):
         count = len(indices)
-        return {
+        batch = {
             "image": np.full((count, 8, 8, 3), self.level, np.uint8),
             "attributes": np.tile(np.float32([1, 0, 0]), (count, 1)),
         }
+        return batch, {}
 
 
 def use(monkeypatch, **splits):
@@ -52,7 +53,8 @@ def test_groups_show_one_attribute(monkeypatch):
     """Eight images of alternating attributes: samples i and i + 2 form a group of four each, as D takes them."""
     split = Split(9, 8)
     rows = np.eye(3, dtype=np.float32)[[1, 2] * 4]
-    monkeypatch.setattr(split, "read", lambda indices: {"image": np.zeros((8, 8, 8, 3)), "attributes": rows})
+    batch = {"image": np.zeros((8, 8, 8, 3)), "attributes": rows}
+    monkeypatch.setattr(split, "read_whole", lambda indices: (batch, {}))
     use(monkeypatch, train=split, validation=split)
     order = overfitting.read_images(tiny.config())[0]["attributes"].argmax(1)
     assert [sorted(order[k::2]) for k in range(2)] == [[1] * 4, [2] * 4]
@@ -85,7 +87,7 @@ def test_the_share_is_that_of_the_paper(monkeypatch):
 def test_held_out_images_fill_a_batch(monkeypatch, index, count, levels):
     """Three images are repeated over the 16 rows of a batch, whatever the number of processes that share it."""
     split = Split(0, 3)
-    monkeypatch.setattr(split, "read", lambda indices: list(indices))
+    monkeypatch.setattr(split, "read_whole", lambda indices: (list(indices), {}))
     use(monkeypatch, train=split, validation=split)
     follows = tiny.config(augment=c.AugmentConfig("bgc", follows="r_v"))
     assert overfitting.read_held_out(follows, index, count) == [int(level) for level in levels]
