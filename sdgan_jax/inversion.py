@@ -8,8 +8,6 @@ later (a simplified form of the projector of Karras et al. 2020).
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -32,7 +30,6 @@ def default_steps(params_e: Tree | None) -> int:
     return STEPS_E if params_e else STEPS
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="steps")
 def invert(
     nets: Networks,
     distance_to: DistanceTo | None,

@@ -72,6 +72,8 @@ class Model:
         self._to_w_plus = jax.jit(nets.to_w_plus)
         self._blend = jax.jit(blending.blend)
         self._encode = jax.jit(nets.encode)
+        self._search = jax.jit(functools.partial(inversion.invert, nets), static_argnums=0, static_argnames="steps")
+        self._tune = jax.jit(functools.partial(pivotal.tune, nets), static_argnums=0, static_argnames="steps")
 
     def take(self, trees: dict[str, Any]) -> None:
         """Replaces the weights by others of the same config, such as a later state; nothing is compiled again."""
@@ -244,7 +246,7 @@ class Model:
         arguments.check_steps(steps)
         model = (self.params["G"], params_e, self.params["w_avg"], self.params["basis"])
         distance_to = self._distance_to if params_e or self._given else None
-        find = functools.partial(inversion.invert, self.nets, distance_to, *model, steps=steps)
+        find = functools.partial(self._search, distance_to, *model, steps=steps)
         known = latents.attribute_weights("none", self.config.attributes, images.shape[0], worn)
         return map_batches(find, images, known, size=BATCH)
 
@@ -261,7 +263,7 @@ class Model:
         """
         arguments.check_steps(steps)
         tuned, model = copy.copy(self), (self.params["G"], self.params["basis"])
-        found = pivotal.tune(self.nets, self._distance_to, *model, latent, self._images(images), steps=steps)
+        found = self._tune(self._distance_to, *model, latent, self._images(images), steps=steps)
         tuned.params = self.params | {"G": found}
         return tuned
 
@@ -346,7 +348,7 @@ class Model:
         return self._synthesize(moved, "const")
 
     def _synthesize(self, w_plus: jax.Array, noise: str | jax.Array) -> jax.Array:
-        """Draws w+ f32[N,L,D] in equal batches, so that any N compiles once."""
+        """Draws w+ f32[N,L,D] in batches of `BATCH`; each smaller N is compiled for itself."""
         if isinstance(noise, str):
             if noise not in ("const", "none"):
                 raise ValueError(f"noise is {noise!r}; it must be 'const', 'none' or a PRNG key")

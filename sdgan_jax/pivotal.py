@@ -6,8 +6,6 @@ and the synthesis network of G is optimised to draw the faces.
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -22,7 +20,6 @@ from sdgan_jax.pretrained.archive import Tree
 LEARNING_RATE = 1e-3
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="steps")
 def tune(
     nets: Networks,
     distance_to: DistanceTo,

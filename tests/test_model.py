@@ -1,6 +1,8 @@
 """The model that people use, on random weights: shapes, the decomposition by hand, batches, and errors."""
 
+import gc
 import types
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -240,6 +242,16 @@ def test_inversion_and_edit(model):
     move = LENGTH * np.asarray(model.params["basis"][1]) + np.asarray(model.offset(faces, "mask"))
     edited = model.synthesize(np.asarray(latent) + 0.5 * move)
     close(model.edit(faces, "mask", strength=0.5), blending.blend(faces, model.synthesize(latent), edited, False))
+
+
+def test_a_model_that_is_gone_leaves_no_networks_behind(with_encoder):
+    model = make(STAGED, with_encoder._distance_to)
+    kept = weakref.ref(model.nets)
+    latent = model.invert(IMAGES[:1], steps=1)
+    model.tune(latent, IMAGES[:1], steps=1).edit(IMAGES[:1], "mask")
+    del model
+    gc.collect()
+    assert kept() is None
 
 
 STAGED = tiny.config(

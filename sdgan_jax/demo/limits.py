@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+LEFTOVERS = 600  # seconds after which an upload that nobody took is deleted: others may wait in the queue before it
+
 
 class Limits(NamedTuple):
     """Limits of a request.

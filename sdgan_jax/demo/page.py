@@ -6,6 +6,7 @@ import contextlib
 import html
 
 from sdgan_jax.demo import generate_tab, photo_tab, wear_tab
+from sdgan_jax.demo.limits import LEFTOVERS
 from sdgan_jax.demo.studio import Studio
 
 with contextlib.suppress(ImportError):  # An extra; `server` says so where it is missing.
@@ -14,7 +15,7 @@ with contextlib.suppress(ImportError):  # An extra; `server` says so where it is
 
 def build(studio: Studio) -> gr.Blocks:
     """Returns the page of a studio."""
-    with gr.Blocks(analytics_enabled=False, title="sdgan-jax", delete_cache=(60, 60)) as blocks:
+    with gr.Blocks(analytics_enabled=False, title="sdgan-jax", delete_cache=(60, LEFTOVERS)) as blocks:
         gr.HTML(_masthead(studio), padding=False)
         with gr.Tab("Generate", id="generate"):
             generate_tab.build(studio, blocks)

@@ -33,11 +33,18 @@ class Panel(NamedTuple):
 
 
 def take_file(path: str) -> tuple[bytes, str]:
-    """Reads an uploaded file and deletes it, with the folder that Gradio made for it; returns its bytes and name."""
-    with open(path, "rb") as file:
-        data = file.read()
-    os.unlink(path)
+    """Reads an uploaded file and deletes it, with the folder that Gradio made for it; returns its bytes and name.
+
+    Raises:
+        ValueError: it is gone: it waited for too long, or was taken for another visitor, who uploaded the same file.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise ValueError("the upload is gone before it was read; upload it again") from None
     with contextlib.suppress(OSError):
+        os.unlink(path)
         os.rmdir(os.path.dirname(path))
     return data, printable(os.path.basename(path))
 

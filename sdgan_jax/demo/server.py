@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from sdgan_jax import pictures
-from sdgan_jax.demo import examples, page_style, warming
+from sdgan_jax.demo import examples, limits, page_style, warming
 from sdgan_jax.demo.studio import Studio
 
 MISSING = "the page needs Gradio; install it by pip install -e '.[demo]'"
@@ -32,7 +32,6 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
 ]
 _THUMBNAIL = 192  # pixels
-_LEFTOVERS = 120.0  # seconds after which an upload that nobody took is deleted
 
 
 def check_installed() -> None:
@@ -158,7 +157,7 @@ def _sweep(studio: Studio, folder: str) -> None:
     while os.path.isdir(folder):
         time.sleep(15.0)
         studio.shelf.sweep()
-        remove_leftovers(folder, _LEFTOVERS, time.time())
+        remove_leftovers(folder, limits.LEFTOVERS, time.time())
 
 
 @contextlib.contextmanager

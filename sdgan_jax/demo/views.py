@@ -24,9 +24,15 @@ EMPTY = '<div class="empty"><span>{}</span></div>'
 def address(image: np.ndarray) -> str:
     """Returns a data URI of a picture u8[H,W,3], shrunk to the size of the page."""
     image, encoded = pictures.fit(image, _SHOWN), io.BytesIO()
-    small = max(image.shape[:2]) <= _LOSSLESS
-    Image.fromarray(image).save(encoded, "png" if small else "jpeg", quality=_QUALITY)
-    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    if max(image.shape[:2]) <= _LOSSLESS:
+        return _png(image)
+    Image.fromarray(image).save(encoded, "jpeg", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+
+
+def _png(image: np.ndarray) -> str:
+    """Returns a data URI of a picture u8[H,W,3], as it is."""
+    return f"data:image/png;base64,{base64.b64encode(pictures.encode_png(image)).decode()}"
 
 
 def empty(text: str) -> str:
@@ -41,7 +47,7 @@ def row(shown: Sequence[tuple[np.ndarray, str]], download: str) -> str:
         "</figure>"
         for image, label in shown
     )
-    return f'<div class="figures">{figures}</div>' + _link(address(shown[-1][0]), download, shown[-1][0])
+    return f'<div class="figures">{figures}</div>' + _link(_png(shown[-1][0]), download, shown[-1][0])
 
 
 def comparison(before: np.ndarray, after: np.ndarray, href: str, download: str) -> str:

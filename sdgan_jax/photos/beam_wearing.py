@@ -113,7 +113,9 @@ def _clear(out: epath.Path, header: str) -> None:
 
 def _lines(job: Job, task: Task) -> Iterator[str]:
     """Yields the rows of the manifest of one photo as text, after its images are written; runs in a worker."""
-    yield from photo_results.encode(_rows(job, task), photo_results.columns_of(wearing.COLUMNS)).decode().splitlines()
+    columns = photo_results.columns_of(wearing.COLUMNS)
+    for row in _rows(job, task):  # one by one: names may contain what `splitlines` takes for the end of a line
+        yield photo_results.encode([row], columns).decode().removesuffix("\n")
 
 
 def _rows(job: Job, task: Task) -> list[photo_results.Row]:

@@ -8,6 +8,7 @@ import json
 import shlex
 import sys
 import warnings
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from sdgan_jax import outputs
 
 Tree = Any  # a tree of arrays
 
+_MOST_UNPACKED = 100  # bytes for each byte of an .npz; weights have less than 2, zeros among them more
 _FINGERPRINT = "fingerprint"  # key of a file's metadata
 
 
@@ -126,7 +128,10 @@ def _from_safetensors(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _from_npz(data: bytes) -> dict[str, np.ndarray]:
-    """Returns the arrays of an `.npz` file; pickled objects are refused."""
+    """Returns the arrays of an `.npz` file; pickled objects are refused, and what unpacks to far more than weights do."""
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        if sum(member.file_size for member in packed.infolist()) > _MOST_UNPACKED * len(data):
+            raise ValueError("it unpacks to far more than weights do")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy's, about what a damaged header seems to say
         with np.load(io.BytesIO(data), allow_pickle=False) as file:

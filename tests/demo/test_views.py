@@ -55,6 +55,12 @@ def test_names_of_files_add_no_markup():
         assert "<script" not in text and "&lt;script&gt;" in text and '="">' not in text
 
 
+def test_the_download_of_a_drawn_face_is_the_whole_png():
+    image = np.random.default_rng(0).integers(0, 256, (600, 1400, 3)).astype(np.uint8)
+    (href,) = re.findall(r'href="([^"]+)"', views.row([(image // 2, "before"), (image, "after")], "mask_seed0001.png"))
+    np.testing.assert_array_equal(decode(href), image)
+
+
 def test_a_link_says_what_is_downloaded():
     text = views.comparison(*[np.zeros((30, 40, 3), np.uint8)] * 2, "download/token", "a_mask.png")
     assert 'href="download/token" download="a_mask.png"' in text and "40 × 30" in text

@@ -10,7 +10,7 @@ import pytest
 import sdgan_jax
 from sdgan_jax import config as config_lib
 from sdgan_jax import pictures
-from sdgan_jax.data import rendered
+from sdgan_jax.data import rendered, stream
 from sdgan_jax.evaluation import image_sources
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training.gan import weights
@@ -70,11 +70,13 @@ def test_a_data_set_gives_the_images_of_its_split(tmp_path):
 
 def test_a_broken_image_of_a_data_set_is_named_and_replaced(tmp_path, capfd):
     source = image_sources.open_dataset("tiny_faces", "train", 8, str(tmp_path))
-    first = images_of(source, range(source.available))[:, 0, 0, 0].astype(int).tolist()  # red is the number
+    first = images_of(source, range(source.available))[:, 0, 0, 0].tolist()  # red is the number
     fields = {"dataset": "tiny_faces", "data_dir": str(tmp_path), "resolution": 8, "attributes": tiny_sets.NAMES}
-    damage.flip_bits(config_lib.Config(**fields), [4])
+    config = config_lib.Config(**fields)
+    stored = stream.Examples(config, "train").read(range(source.available))["image"][:, 0, 0, 0].tolist()
+    damage.flip_bits(config, [4])
     again = image_sources.open_dataset("tiny_faces", "train", 8, str(tmp_path))
-    assert images_of(again, range(again.available))[:, 0, 0, 0].tolist() == [5 if n == 4 else n for n in first]
+    assert images_of(again, range(again.available))[:, 0, 0, 0].tolist() == [stored[5] if n == stored[4] else n for n in first]
     assert "left out, replaced by the next image: tiny_faces, split train, image 4: " in capfd.readouterr().err
 
 

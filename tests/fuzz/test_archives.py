@@ -62,16 +62,16 @@ def test_safetensors_and_npz(tmp_path):
 
 
 def test_a_bomb(tmp_path):
-    """An npz of 64 KiB that unpacks to 64 MiB is read; headers that claim more than there is are refused."""
+    """An npz of 64 KiB that unpacks to 64 MiB is refused, as are headers that claim more than there is."""
     file = tmp_path / "x.npz"
     with Tally("npz bombs") as tally:
         file.write_bytes(npz({"a": np.zeros(1 << 24, np.float32)}, np.savez_compressed))
-        tally.run(lambda: archive.read(file), ValueError)
+        tally.run(lambda: archive.read(file), ValueError, [str(file)])
         whole = npz({"a": np.zeros(4, np.float32)})
         for shape in (b"(9999999999999,)", b"(4, 99999999999999)"):
             file.write_bytes(whole.replace(b"(4,), }" + b" " * (len(shape) - 4), shape + b", }"))
             tally.run(lambda: archive.read(file), ValueError, [str(file)])
-        assert tally.counts == {"read": 1, "refused": 2}
+        assert tally.counts == {"refused": 3}
 
 
 @pytest.fixture

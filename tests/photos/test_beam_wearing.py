@@ -49,6 +49,15 @@ def test_the_rows_of_a_photo(folder, monkeypatch):  # noqa: F811
     assert notes("a.png") == ["failed (TypeError: a bug in two lines)"]
 
 
+def test_names_that_look_like_several_lines_are_one_row(folder, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(beam_wearing, "_finder", lambda network: FINDER)
+    job = beam_wearing.Job(str(folder / "beam"), MASK, most=1, draw=draw_square)
+    name = "a\u2028b\x85c\x0bd.png"
+    (folder / "in" / "a.png").rename(folder / "in" / name)
+    (line,) = beam_wearing._lines(job, beam_wearing.Task(name, str(folder / "in" / name), ("x.png",)))
+    assert name in line and "\n" not in line
+
+
 def test_full_disks_end_the_work(folder, monkeypatch):  # noqa: F811
     monkeypatch.setattr(beam_wearing, "_finder", lambda network: FINDER)
     job = beam_wearing.Job(str(folder / "beam"), MASK, most=1, draw=draw_square)

@@ -213,7 +213,7 @@ def finish_step(config: Config, state: State, w: jax.Array, values: Values) -> S
         The state that the next step starts with.
     """
     done = state.step + 1
-    images = done * config.batch_size  # images seen, those of this step included
+    images = jnp.float32(done) * config.batch_size  # seen, those of this step included; more than int32 can count
     half_life = jnp.minimum(1000.0 * config.ema_kimg, config.ema_rampup * images)
     decay = 0.5 ** (config.batch_size / half_life)
     state = state.replace(

@@ -30,12 +30,14 @@ Sums = tuple[jax.Array, jax.Array]  # features by features f32[D+1,D+1], and fea
 
 
 def check(config: PRNetConfig, faces: int) -> None:
-    """Raises `ValueError` where there are fewer faces than a stage has components, before hours of training."""
+    """Raises `ValueError` where a basis has fewer faces than a stage has components, before hours of training."""
     count = min(config.stage_faces, faces)
-    if config.stages and count < config.components:
+    size = min(_BATCH, count)
+    basis = min(count // size, _STATISTICS // _BATCH) * size if count else 0
+    if config.stages and basis < config.components:
         raise ValueError(
-            f"config.components is {config.components}, but a stage has only {count} faces; lower it, or set "
-            "config.stages=0"
+            f"config.components is {config.components}, but only {basis} faces give a stage its basis; lower it, or "
+            "set config.stages=0"
         )
 
 

@@ -197,10 +197,11 @@ def test_moving_average_of_the_generator(four):
         assert_close(new.ema_g, expected)
 
 
-def test_moving_average_reaches_its_half_life(four):
+@pytest.mark.parametrize("done", [1000, 2**28])  # of the latter, int32 could not count the images
+def test_moving_average_reaches_its_half_life(four, done):
     step, _ = four
     mesh, state = place(LATENT, 4)
-    old, index = jax.device_get(state.ema_g), jax.device_put(np.int32(1000), sharding.replicated(mesh))
+    old, index = jax.device_get(state.ema_g), jax.device_put(np.int32(done), sharding.replicated(mesh))
     new, _ = step(state.replace(step=index), put(tiny.random_batch(), mesh))
     decay = 0.5 ** (16 / 100)
     assert_close(new.ema_g, jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, old, jax.device_get(new.params_g)))

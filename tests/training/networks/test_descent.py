@@ -103,8 +103,19 @@ def test_fewer_faces_than_components_are_refused():
     config = dataclasses.replace(STILL, components=48)
     for fine, faces in ((config, 48), (dataclasses.replace(config, stages=0), 47)):
         descent.check(fine, faces)
-    for change, faces in (({}, 47), ({"stage_faces": 47}, 1000)):
+    # Of 100 faces one batch of 64 is whole; the basis is that of the first 2,048 faces.
+    many = {"stage_faces": 10**6}
+    for change, faces, basis in (
+        ({}, 47, 47),
+        ({"stage_faces": 47}, 1000, 47),
+        ({"components": 65}, 100, 64),
+        (many | {"components": 2049}, 10**6, 2048),
+        ({}, 0, 0),
+    ):
+        changed = dataclasses.replace(config, **change)
         with pytest.raises(
-            ValueError, match="config.components is 48, but a stage has only 47 faces; lower it, or set"
+            ValueError,
+            match=f"config.components is {changed.components}, but only {basis} faces give a stage its basis; lower",
         ):
-            descent.check(dataclasses.replace(config, **change), faces)
+            descent.check(changed, faces)
+    descent.check(dataclasses.replace(config, components=2048, **many), 10**6)
