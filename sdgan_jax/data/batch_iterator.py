@@ -68,7 +68,7 @@ class BatchIterator:
         """Returns the batch at `position` and moves on by one.
 
         Raises:
-            ValueError: this batch alone has more broken images than `max_skipped`, or no image can be read.
+            ValueError: this batch alone has more broken images than are read past, or no image can be read.
         """
         if self._running is None:
             # Sliced at every start: Grain's own iterator state would tie a checkpoint to the number of workers.

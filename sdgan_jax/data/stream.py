@@ -28,19 +28,20 @@ from sdgan_jax.data.batch_iterator import Batch, BatchIterator, Skipped
 from tfds_megn import data_dir, photos, remote_data
 
 _AS_STORED = {"image": tfds.decode.SkipDecoding()}
+_READ_ON = 100  # broken images of a batch, above which reading stops although the training would stop later
 _PREFETCH_BYTES = 256 * 2**20  # of decoded images that wait in memory
 
 
 class _ReadBatch:
     """Decodes the images of one batch; the object is pickled and sent to worker processes."""
 
-    def __init__(self, examples: Examples, share: slice, max_skipped: int):
+    def __init__(self, examples: Examples, share: slice, most: int):
         self._examples = examples
         self._share = share
-        self._max_skipped = max_skipped
+        self._most = most
 
     def __call__(self, indices: np.ndarray) -> tuple[Batch, Skipped]:
-        return self._examples.read_whole(indices[self._share].tolist(), self._max_skipped)
+        return self._examples.read_whole(indices[self._share].tolist(), self._most)
 
 
 class Examples:
@@ -186,13 +187,15 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
     if process_index == 0 and config.num_attributes > 1 and config.losses.attribute_kind == "softmax":
         _say_several_attributes(config.dataset, examples.source.dataset_info)
     share = config.batch_size // process_count
+    # All processes are to end together where they have left out too many images, which they see at times only.
+    most = max(config.max_skipped, _READ_ON)
     batches = (
         grain.MapDataset.range(len(examples))
         .seed(config.seed)
         .shuffle()
         .repeat()
         .batch(config.batch_size, drop_remainder=True)
-        .map(_ReadBatch(examples, slice(process_index * share, (process_index + 1) * share), config.max_skipped))
+        .map(_ReadBatch(examples, slice(process_index * share, (process_index + 1) * share), most))
     )
     batch_bytes = share * config.resolution**2 * 3
     waiting = max(2, min(_PREFETCH_BYTES // batch_bytes, 2 * (os.cpu_count() or 1)))

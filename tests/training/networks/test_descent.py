@@ -39,7 +39,7 @@ def guess(maps):
     """The mean map, made its own mirror image."""
     mean = maps.mean(0)
     mean = (mean + mean[:, ::-1] * np.float32([-1, 1, 1]) + np.float32([31, 0, 0])) / 2
-    return Guess(ResFCN(32, 2), {}, "megn", 0.5, mean)
+    return Guess(ResFCN(32, 2), {}, "megn", 0.5, always=mean)
 
 
 def error(network, images, maps):
