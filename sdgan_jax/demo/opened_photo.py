@@ -72,8 +72,7 @@ def read(data: bytes, name: str, limits: Limits) -> OpenedPhoto:
     if len(data) > limits.megabytes * 2**20:
         raise PhotoError(f"{name}: enormous file (more than {limits.megabytes} MiB)")
     picture = photo_reader.read_picture(data, name, limits.megapixels * 10**6)
-    animated = getattr(photo_reader.open_image(data, name), "is_animated", False)
-    notes = [f"{name}: the first picture of an animation is used"] if animated else []
+    notes = [f"{name}: the first picture of an animation is used"] if picture.animated else []
     return OpenedPhoto(name, picture, notes=notes)
 
 
