@@ -332,7 +332,8 @@ class Model:
         images = self._images(images)
         arguments.check_finite(strength=strength)
         attributes = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove))
-        edited = self._draw_moved(latent, attributes, self.offset(images, attribute, remove), strength)
+        offset = self.offset(images, attribute, remove) if strength else jnp.zeros(())
+        edited = self._draw_moved(latent, attributes, offset, strength)
         if not blend:
             return edited
         plain = self._draw_moved(latent, attributes, jnp.zeros(()), 0.0)

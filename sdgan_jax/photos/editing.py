@@ -177,7 +177,7 @@ def draw(model: Any, squares: np.ndarray, edit: Edit, blend: bool) -> Drawn:
 
 def draw_latents(model: Any, latent: Any, faces: np.ndarray, edit: Edit, blend: bool = False) -> Drawn:
     """Draws faces f32[N,R,R,3] in [-1,1] from their latents, without and with an edit; see `draw`."""
-    plain = model.edit_latent(latent, faces, "none", blend=False)
+    plain = model.edit_latent(latent, faces, "none", 0.0, blend=False)
     edited = model.edit_latent(latent, faces, list(edit.attributes), edit.strength, list(edit.remove), blend)
     return Drawn(np.asarray(plain), np.asarray(edited))
 
