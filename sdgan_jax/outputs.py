@@ -16,6 +16,7 @@ import re
 import shutil
 import stat
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
@@ -192,13 +193,17 @@ def in_one_piece(path: epath.PathLike) -> Iterator[epath.Path]:
 
 
 @contextlib.contextmanager
-def alone_in(folder: epath.PathLike) -> Iterator[None]:
+def alone_in(folder: epath.PathLike, waiting: str = "") -> Iterator[None]:
     """Locks a folder of results against other calls on this machine; the folder is created when it does not exist.
 
     The lock ends with the process. Remote folders, and file systems without locks, are not protected.
 
+    Args:
+        folder: local or remote.
+        waiting: line that is printed before the end of another call is waited for; without one, nothing is waited for.
+
     Raises:
-        RuntimeError: another call is writing to the folder.
+        RuntimeError: another call is writing to the folder, and `waiting` is empty.
     """
     epath.Path(folder).mkdir(parents=True, exist_ok=True)
     if is_remote(folder):
@@ -206,18 +211,24 @@ def alone_in(folder: epath.PathLike) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise RuntimeError(
-            f"another call is writing into {printable(folder)}; wait for its end, or give another --out"
-        ) from None
-    except OSError:
-        pass
-    try:
+        _lock(handle, printable(folder), waiting)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, name: str, waiting: str) -> None:
+    """Locks an open folder, see `alone_in`."""
+    with contextlib.suppress(OSError):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not waiting:
+                raise RuntimeError(
+                    f"another call is writing into {name}; wait for its end, or give another --out"
+                ) from None
+            print(waiting, file=sys.stderr)
+            fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def stops_all(error: OSError) -> bool:

@@ -92,11 +92,25 @@ def compute(task: Task, count: int, kept: tuple[str, ...] = (), quiet: bool = Fa
     index, processes = jax.process_index(), jax.process_count()
     if count < processes:
         raise ValueError(f"{task.name}: {count} images for {processes} processes; at least one each is needed")
-    numbers = np.arange(index, count, processes)
-    store = Store(_folder(task, count, index, processes), kept)
+    numbers, (folder, key) = np.arange(index, count, processes), _place(task, count, index, processes)
+    with outputs.alone_in(folder, f"{task.name}: another command computes the same; this one waits for it"):
+        if not (folder / "key.json").exists():
+            with outputs.in_one_piece(folder / "key.json") as unfinished:
+                unfinished.write_text(key)
+        moments, lists = _compute(task, numbers, Store(folder, kept), kept, quiet or index > 0)
+    joined = {name: np.concatenate([chunk[name] for chunk in lists]) for name in kept}
+    if processes > 1:
+        moments, joined = _exchange(count, moments, joined)
+    return Statistics(count, moments, joined)
+
+
+def _compute(
+    task: Task, numbers: np.ndarray, store: Store, kept: tuple[str, ...], quiet: bool
+) -> tuple[Moments | None, list[Values]]:
+    """Computes the values of the images of this process that are not stored yet; returns those of all of them."""
     done, moments, lists = store.read()
     with tqdm.tqdm(
-        total=len(numbers), initial=done, desc=task.name, unit="image", mininterval=0.5, disable=quiet or index > 0
+        total=len(numbers), initial=done, desc=task.name, unit="image", mininterval=0.5, disable=quiet
     ) as bar:
         for values in _chunks(task, numbers[done:], bar):
             if FEATURES in values:
@@ -106,27 +120,21 @@ def compute(task: Task, count: int, kept: tuple[str, ...] = (), quiet: bool = Fa
             done += len(next(iter(values.values())))
             store.write(done, moments, chunk)
             lists.append(chunk)
-    joined = {name: np.concatenate([chunk[name] for chunk in lists]) for name in kept}
-    if processes > 1:
-        moments, joined = _exchange(count, moments, joined)
-    return Statistics(count, moments, joined)
+    return moments, lists
 
 
 def forget(task: Task, count: int) -> None:
     """Removes the stored results of a task."""
-    shutil.rmtree(_folder(task, count, jax.process_index(), jax.process_count()), ignore_errors=True)
+    shutil.rmtree(_place(task, count, jax.process_index(), jax.process_count())[0], ignore_errors=True)
 
 
-def _folder(task: Task, count: int, index: int, processes: int) -> epath.Path:
-    """Returns the folder of the results of a task, with `key.json`, which names what they depend on."""
+def _place(task: Task, count: int, index: int, processes: int) -> tuple[epath.Path, str]:
+    """Returns the folder of the results of a task, and the text of its `key.json`: what they depend on."""
     key = {"name": task.name, **task.key, "number": count, "process": [index, processes], "chunk": _CHUNK}
     text = json.dumps(key, indent=2, sort_keys=True)
     readable = re.sub(r"[^a-zA-Z0-9.]+", "-", task.name).strip("-")[-60:]
-    folder = outputs.cache_folder("statistics") / f"{readable}-{count}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    if not (folder / "key.json").exists():
-        with outputs.in_one_piece(folder / "key.json") as unfinished:
-            unfinished.write_text(text + "\n")
-    return folder
+    name = f"{readable}-{count}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return outputs.cache_folder("statistics") / name, text + "\n"
 
 
 class Store:

@@ -7,7 +7,10 @@ import pathlib
 import socket
 import subprocess
 import sys
+import threading
+import time
 import tracemalloc
+from concurrent import futures
 
 import jax
 import jax.numpy as jnp
@@ -133,6 +136,28 @@ def test_a_damaged_store_is_computed_again(cache):
     again = extraction.compute(task, COUNT, quiet=True)
     assert set(read) == set(range(COUNT))
     np.testing.assert_array_equal(again.moments.scatter, first.moments.scatter)
+
+
+def test_a_second_command_waits_and_computes_nothing(capfd):
+    task, read = counted(small_sets.array_task(IMAGES))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(numbers):
+        begun.set()
+        assert go_on.wait(60)
+        return task.read(numbers)
+
+    with futures.ThreadPoolExecutor(2) as pool:
+        slow = dataclasses.replace(task, read=slowly)
+        first = pool.submit(extraction.compute, slow, COUNT, quiet=True)
+        begun.wait(60)
+        second = pool.submit(extraction.compute, task, COUNT, quiet=True)
+        while "another command computes the same; this one waits for it" not in capfd.readouterr().err:
+            assert not second.done()
+            time.sleep(0.02)
+        go_on.set()
+        np.testing.assert_array_equal(second.result().moments.scatter, first.result().moments.scatter)
+    assert sorted(set(read)) == list(range(COUNT)) and len(read) < 2 * COUNT  # of which the last fill up a batch
 
 
 def test_values_that_are_not_finite_are_refused():
