@@ -66,7 +66,7 @@ class LandmarkFile:
 def _read(path: epath.Path) -> dict[str, Any]:
     """Reads the faces of all photos of a file."""
     try:
-        photos = json_text.parse(path.read_text()) if path.is_file() else None  # a pipe would wait for ever
+        photos: Any = json_text.parse(path.read_text()) if path.is_file() else None  # a pipe would wait for ever
         if all(set(face) == _KEYS for faces in photos.values() for face in faces):
             return dict(photos)
     except (OSError, ValueError, AttributeError, TypeError):

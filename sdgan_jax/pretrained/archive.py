@@ -128,7 +128,7 @@ def _from_safetensors(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _from_npz(data: bytes) -> dict[str, np.ndarray]:
-    """Returns the arrays of an `.npz` file; pickled objects are refused, and what unpacks to far more than weights do."""
+    """Returns the arrays of an `.npz` file; pickled objects are refused, and so is what unpacks to far too much."""
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
         if sum(member.file_size for member in packed.infolist()) > _MOST_UNPACKED * len(data):
             raise ValueError("it unpacks to far more than weights do")

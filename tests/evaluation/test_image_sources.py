@@ -76,7 +76,8 @@ def test_a_broken_image_of_a_data_set_is_named_and_replaced(tmp_path, capfd):
     stored = stream.Examples(config, "train").read(range(source.available))["image"][:, 0, 0, 0].tolist()
     damage.flip_bits(config, [4])
     again = image_sources.open_dataset("tiny_faces", "train", 8, str(tmp_path))
-    assert images_of(again, range(again.available))[:, 0, 0, 0].tolist() == [stored[5] if n == stored[4] else n for n in first]
+    found = images_of(again, range(again.available))[:, 0, 0, 0].tolist()
+    assert found == [stored[5] if n == stored[4] else n for n in first]
     assert "left out, replaced by the next image: tiny_faces, split train, image 4: " in capfd.readouterr().err
 
 
