@@ -193,7 +193,7 @@ def _noise(index: int) -> np.ndarray:
 
 
 def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> list[str]:
-    """Writes a checkpoint with `g_ema`, `latent_avg`, and `d` where the model has a D.
+    """Writes a checkpoint with `g_ema`, `latent_avg`, and `d` where the model has a D of this format.
 
     Args:
         path: path of the file to write.
@@ -204,16 +204,18 @@ def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> lis
         Lines for the user about the parts of the model that a checkpoint cannot contain.
 
     Raises:
-        ValueError: the generator or the discriminator has a part that this format lacks.
+        ValueError: the generator has a part that this format lacks.
         ImportError: torch is not installed.
     """
     flat = flax.traverse_util.flatten_dict(dict(trees), sep="/")
     table_g = generator(config.resolution, config.generator.mapping_layers)
     table_d = discriminator(config.resolution)
     head = "params_d/attribute/"
-    ours = [path for path in flat if path.startswith(("ema_g/", "buffers_g/", "params_d/")) and head not in path]
-    if foreign := [path for path in ours if path not in table_g and path not in table_d]:
-        raise ValueError(f"the model is not a plain StyleGAN2: rosinality's networks have no {foreign[0]}")
+    if foreign := [path for path in flat if path.startswith(("ema_g/", "buffers_g/")) and path not in table_g]:
+        raise ValueError(f"the generator is not a plain StyleGAN2's: rosinality's has no {foreign[0]}")
+    ours_d = [path for path in flat if path.startswith("params_d/") and head not in path]
+    foreign_d = [path for path in ours_d if path not in table_d]
+    notes = [f"left out: D, which is not a plain StyleGAN2's: rosinality's has no {foreign_d[0]}"] if foreign_d else []
     torch = _torch()
     blocks, fir = config.num_layers // 2 - 1, np.outer((1, 3, 3, 1), (1, 3, 3, 1)).astype(np.float32) / 64
     filters_g = {
@@ -222,7 +224,7 @@ def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> lis
         for name in (f"convs.{2 * block}.conv.blur", f"to_rgbs.{block}.upsample")
     }
     saved = {"g_ema": layouts.put(table_g, flat) | filters_g}
-    if "params_d" in trees:
+    if ours_d and not foreign_d:
         filters_d = {f"convs.{block + 1}.{name}.0.kernel": fir for block in range(blocks) for name in ("conv2", "skip")}
         saved["d"] = layouts.put(table_d, flat) | filters_d
     tensors: dict[str, Any] = {
@@ -234,13 +236,13 @@ def write(path: epath.PathLike, config: Config, trees: Mapping[str, Any]) -> lis
     target = epath.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(buffer.getvalue())
-    return _left_out(config, flat)
+    return notes + _left_out(config, flat, "d" in saved)
 
 
-def _left_out(config: Config, flat: Mapping[str, Any]) -> list[str]:
+def _left_out(config: Config, flat: Mapping[str, Any], with_d: bool) -> list[str]:
     """Returns lines about the parts that a checkpoint cannot contain, and about options for its reader."""
     notes = []
-    if "params_d" in {path.split("/")[0] for path in flat}:
+    if with_d:
         if any(path.startswith("params_d/attribute/") for path in flat):
             notes.append("left out: the attribute head of D")
         if config.discriminator.mbstd_group != 4:

@@ -6,11 +6,13 @@ import hashlib
 import itertools
 import os
 import posixpath
+import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from tfds_megn.listing import printable
 
+_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029]")  # a separator on Windows; controls, ends of lines
 _LONGEST = 255  # bytes; the limit of nearly every file system
 
 
@@ -25,7 +27,8 @@ def assign(
 
     A result has the relative path of its photo with another suffix: "a.jpg" becomes "a.png", or "a.0.png" and "a.1.png"
     if there are several. If that name is taken, also in another case or Unicode form, the result is "a.jpg.png". Bytes
-    that are not UTF-8 are replaced by text such as "_xe9"; names of more than 255 bytes are cut and get a hash.
+    that are not UTF-8 are replaced by text such as "_xe9", backslashes and ends of lines by "_", and spaces around a name
+    are left out; names of more than 255 bytes are cut and get a hash.
 
     Args:
         names: relative paths of the photos, with '/' as separator.
@@ -74,7 +77,7 @@ def _endings(suffix: str, count: int) -> list[str]:
 
 def _folder(folder: str, barred: Collection[str]) -> str:
     """Returns the folder of the results for a folder of photos."""
-    parts = [_cut(_text(part), _LONGEST, part) for part in folder.split("/")]
+    parts = [_cut(_text(part), _LONGEST, part) if part else "" for part in folder.split("/")]
     if _key(parts[0]) in barred:
         parts[0] += "_"
     return "/".join(parts)
@@ -86,12 +89,12 @@ def _key(name: str) -> str:
 
 
 def _text(name: str) -> str:
-    """Returns a name as valid UTF-8."""
+    """Returns a name as valid UTF-8, as every file system and a line of a table can hold it."""
     try:
         name.encode()
-        return name
     except UnicodeEncodeError:
-        return printable(name).replace("\\", "_")
+        name = printable(name)
+    return _UNSAFE.sub("_", name).strip() or "_"
 
 
 def _cut(name: str, longest: int, source: str) -> str:

@@ -26,6 +26,8 @@ def assign(*names, **options):
         (["sheet.png/a.jpg", "Manifest.csv/b.jpg"], ["sheet.png_/a.png", "Manifest.csv_/b.png"]),
         (["x.jpg", "x.png/a.jpg"], ["x.jpg.png", "x.png/a.png"]),  # x.png is a folder
         ([os.fsdecode(b"caf\xe9.jpg")], ["caf_xe9.png"]),
+        (["a\\b.jpg", "a\nb.jpg", "a_b.jpg"], ["a_b.png", "a_b.jpg.png", "a_b.jpg~abf22849.png"]),
+        ([" mask /  a.jpg", " /\t.jpg"], ["mask/a.png", "_/_.png"]),
     ],
 )
 def test_names(names, expected):
