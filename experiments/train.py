@@ -70,6 +70,11 @@ def main(argv: Sequence[str]) -> None:
     event_writers.check(config)
     workdir_lib.check_config(workdir, config)  # again when it is taken, but here before data are prepared
     if isinstance(config, Config):
+        if not _learns_g(config) and "total_steps" in config_flags.get_override_values(flags.FLAGS["config"]):
+            raise ValueError(
+                "config.total_steps is the number of steps of the stage 'gan', which config.staged.stages leaves out; "
+                "set --config.staged.fusion_steps or --config.staged.encoder_steps"
+            )
         recipe.check(config, workdir)  # seconds, before minutes of aligning
         config = aligning.align_dataset(config)
     training = TRAININGS[type(config)]
@@ -94,14 +99,18 @@ class Training(NamedTuple):
 def train_gan(config: Config, workdir: epath.Path) -> Any:
     """Trains SD-GAN. What it needs is prepared first, so that mistakes show before the classifier is trained."""
     nets = make_networks(config)
-    learns_g = config.recipe == "joint" or "gan" in config.staged.stages
-    if not learns_g or not (EVALUATE.value or config.metrics):
-        return recipe.train(nets, workdir)
     recipe.check(config, workdir)
-    with sharding.first_process_first():
+    with sharding.first_process_first():  # a workdir with a mistake in its config.json would have to be given up
         stream.train_iterator(config).close()
+    if not _learns_g(config) or not (EVALUATE.value or config.metrics):
+        return recipe.train(nets, workdir)
     score = checkpoint_metrics.make_measure(nets) if config.metrics else attributes.make_score(nets)
     return recipe.train(nets, workdir, score)
+
+
+def _learns_g(config: Config) -> bool:
+    """Returns whether a training changes G; without it, `config.total_steps` has no meaning."""
+    return config.recipe == "joint" or "gan" in config.staged.stages
 
 
 def evaluate_gan(workdir: epath.Path) -> None:

@@ -9,23 +9,43 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+_LARGEST = 32.0  # of images in [-1,1]; what G draws reaches 1.6, with random weights 10, and colours 255
+
 
 def images(value: ArrayLike, size: int) -> jax.Array:
-    """Returns images f32[N,size,size,3]; raises `ValueError` for another type or shape."""
-    kind = jnp.result_type(value)
-    if np.shape(value)[1:] != (size, size, 3) or not jnp.issubdtype(kind, jnp.floating):
-        raise ValueError(f"images must be f32[N,{size},{size},3] in [-1,1]; got {kind}{list(np.shape(value))}")
-    return jnp.asarray(value, jnp.float32)
+    """Returns images f32[N,size,size,3]; raises `ValueError` for another type or shape, and for other numbers."""
+    wanted = f"images must be f32[N,{size},{size},3] in [-1,1]"
+    array = _as_array(value, wanted)
+    if array.shape[1:] != (size, size, 3) or not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{wanted}; got {array.dtype}{list(array.shape)}")
+    if not isinstance(array, jax.core.Tracer):
+        largest = float(abs(array).max(initial=0.0))
+        if not largest <= _LARGEST:
+            raise ValueError(f"{wanted}; got numbers up to {largest:g}, in absolute value")
+    return jnp.asarray(array, jnp.float32)
 
 
 def latent(name: str, value: ArrayLike, ndim: int, layers: int, dim: int) -> jax.Array:
     """Returns latents f32[N,dim] for `ndim` 2, f32[N,layers,dim] for 3; raises `ValueError` for another shape."""
-    value = jnp.asarray(value, jnp.float32)
     shape = (dim,) if ndim == 2 else (layers, dim)
-    if ndim not in (2, 3) or value.shape[1:] != shape:
-        wanted = f"f32[N,{dim}]" + (f" or f32[N,{layers},{dim}]" if name == "w_plus" else "")
-        raise ValueError(f"{name} must be {wanted}; got {list(value.shape)}")
-    return value
+    row, layered = f"f32[N,{dim}]", f"f32[N,{layers},{dim}]"
+    wanted = f"{name} must be " + (f"{row} or {layered}" if name == "w_plus" else row if ndim == 2 else layered)
+    array = _as_array(value, wanted)
+    if ndim not in (2, 3) or array.shape[1:] != shape or not jnp.issubdtype(array.dtype, jnp.number):
+        raise ValueError(f"{wanted}; got {array.dtype}{list(array.shape)}")
+    if not isinstance(array, jax.core.Tracer) and not bool(jnp.isfinite(array).all()):
+        raise ValueError(f"{name} contains NaN or infinities")
+    return jnp.asarray(array, jnp.float32)
+
+
+def _as_array(value: ArrayLike, wanted: str) -> jax.Array | np.ndarray:
+    """Returns an array as it is, anything else as one of NumPy; raises `ValueError` where that cannot be."""
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        return np.asarray(value)
+    except Exception:  # such as rows of several lengths
+        raise ValueError(f"{wanted}; got {type(value).__name__}") from None
 
 
 def label(value: ArrayLike | None, count: int, classes: int) -> jax.Array | None:
@@ -60,9 +80,9 @@ def label(value: ArrayLike | None, count: int, classes: int) -> jax.Array | None
 
 
 def check_steps(steps: int) -> None:
-    """Raises `ValueError` for a negative number of steps."""
-    if steps < 0:
-        raise ValueError(f"steps is {steps}; it must be 0 or more")
+    """Raises `ValueError` for a number of steps that is negative, or not whole."""
+    if not isinstance(steps, (int, np.integer)) or steps < 0:
+        raise ValueError(f"steps is {steps}; it must be an integer, 0 or more")
 
 
 def check_finite(**numbers: float) -> None:

@@ -324,6 +324,8 @@ def attribute_weights(
         ValueError: for an unknown name or id, naming the known ones; for an attribute to put on and to take off.
     """
     weights = np.zeros((count, len(names)), np.float32)
+    if attribute is None:
+        raise ValueError(f"attribute is None; give a name, or several: {', '.join(names)}")
     if isinstance(attribute, str) or (isinstance(attribute, Sequence) and all(isinstance(a, str) for a in attribute)):
         weights[:, _columns(attribute, names)] = 1.0
     else:
@@ -359,9 +361,11 @@ def known_attributes(edit: jax.Array, exclusive: bool) -> jax.Array:
 
 
 def _columns(chosen: str | Sequence[str], names: Sequence[str]) -> list[int]:
-    """Returns the places of names among all names; raises `ValueError` for an unknown one."""
+    """Returns the places of names among all names; raises `ValueError` for an unknown one, and for one too many."""
     chosen = [chosen] if isinstance(chosen, str) else chosen
     for name in chosen:
         if name not in names:
             raise ValueError(f"unknown attribute {name!r}; the known ones are {', '.join(names)}")
+    if len(set(chosen)) < len(chosen) or (names[0] in chosen and len(chosen) > 1):
+        raise ValueError(f"{', '.join(chosen)}: name each attribute once, and {names[0]!r} alone")
     return [list(names).index(name) for name in chosen]

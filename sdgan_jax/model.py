@@ -46,7 +46,7 @@ def load(path: epath.PathLike | None = None, best: bool = False, lpips: epath.Pa
         if directories.weights_of(path) is None:
             raise FileNotFoundError(f"no model comes with this installation ({path} has no weights); name a model")
     distance_to = pretrained.lpips_network(lpips).distance_to if lpips else None
-    return Model(*weights.read(path, best), distance_to)
+    return Model(*weights.read(epath.Path(path).expanduser(), best), distance_to)
 
 
 class Model:
@@ -80,7 +80,13 @@ class Model:
         self.params = _params(trees)
 
     def save(self, path: epath.PathLike, dtype: str = "float32") -> None:
-        """Writes the model directory `path`: `config.json` and `weights.safetensors`, "float16" at half the size."""
+        """Writes the model directory `path`: `config.json` and `weights.safetensors`, "float16" at half the size.
+
+        Raises:
+            FileExistsError: the path is a file, or a folder with something else than a model.
+        """
+        path = epath.Path(path).expanduser()
+        directories.check_target(path)
         trees = {"ema_g": self.params["G"]["params"], "buffers_g": self.params["G"]["buffers"]}
         trees |= {name: self.params[name] for name in ("basis", "w_avg")}
         trees |= {f"params_{net.lower()}": self.params[net] for net in "DFE" if net in self.params}
@@ -146,7 +152,7 @@ class Model:
         """
         z = self._latent("z", z, 2)
         arguments.check_finite(strength=strength, truncation=truncation)
-        if truncation_cutoff is not None and not 0 <= truncation_cutoff <= self.config.num_layers:
+        if truncation_cutoff is not None and truncation_cutoff not in range(self.config.num_layers + 1):
             raise ValueError(f"truncation_cutoff is {truncation_cutoff}; the layers are 0 to {self.config.num_layers}")
         attributes = latents.attribute_weights(attribute, self.config.attributes, z.shape[0])
         w_plus = self._to_w_plus(
@@ -263,7 +269,9 @@ class Model:
         """
         arguments.check_steps(steps)
         tuned, model = copy.copy(self), (self.params["G"], self.params["basis"])
-        found = self._tune(self._distance_to, *model, latent, self._images(images), steps=steps)
+        images = self._images(images)
+        latent = self._latent_of(latent, images)
+        found = self._tune(self._distance_to, *model, latent, images, steps=steps)
         tuned.params = self.params | {"G": found}
         return tuned
 
@@ -330,6 +338,7 @@ class Model:
             ValueError: as `edit`.
         """
         images = self._images(images)
+        latent = self._latent_of(latent, images)
         arguments.check_finite(strength=strength)
         attributes = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove))
         offset = self.offset(images, attribute, remove) if strength else jnp.zeros(())
@@ -359,6 +368,14 @@ class Model:
 
     def _latent(self, name: str, latent: ArrayLike, ndim: int) -> jax.Array:
         return arguments.latent(name, latent, ndim, self.config.num_layers, self.config.generator.latent_dim)
+
+    def _latent_of(self, latent: ArrayLike, images: jax.Array) -> jax.Array:
+        """Returns the latents of these images, as `encode` and `invert` return them."""
+        space = {"z": ("z", 2), "w": ("latent", 3)}[self.config.latent_space]
+        found = self._latent(space[0], latent, space[1])
+        if len(found) != len(images):
+            raise ValueError(f"there are {len(found)} latents for {len(images)} images; give one for each")
+        return found
 
     def _images(self, images: ArrayLike) -> jax.Array:
         return arguments.images(images, self.config.resolution)

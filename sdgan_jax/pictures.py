@@ -189,6 +189,7 @@ def write_png(
     by: str = outputs.MADE_BY,
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
 ) -> None:
     """Writes an image as PNG; creates the folder if it does not exist.
 
@@ -198,17 +199,22 @@ def write_png(
         by: name of the command that writes, stored as the text `Software`; see `outputs`.
         icc_profile: colour profile of the image; None for sRGB.
         exif: EXIF block of the photo that the image was made from; previews in it are left out.
+        dpi: pixels per inch along x and y; None where they are not known.
 
     Raises:
         FileExistsError: the path is a file that another program or command wrote.
         OSError: the file cannot be written.
         ValueError: the image has another type or shape.
     """
-    outputs.write(path, encode_png(image, by, icc_profile, exif), by)
+    outputs.write(path, encode_png(image, by, icc_profile, exif, dpi), by)
 
 
 def encode_png(
-    image: np.ndarray, by: str = outputs.MADE_BY, icc_profile: bytes | None = None, exif: bytes | None = None
+    image: np.ndarray,
+    by: str = outputs.MADE_BY,
+    icc_profile: bytes | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
 ) -> bytes:
     """Returns the bytes of a PNG file; for the arguments see `write_png`.
 
@@ -218,8 +224,8 @@ def encode_png(
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", by)
     # Level 2 takes a third of the time of the default, for files that are 13 % larger.
-    options = {"compress_level": 2, "pnginfo": info, "icc_profile": icc_profile, "exif": _update_exif(exif, image)}
-    return _encode(image, "png", **options)
+    options = {"compress_level": 2, "pnginfo": info, "icc_profile": icc_profile, "dpi": dpi}
+    return _encode(image, "png", exif=_update_exif(exif, image), **options)
 
 
 def write_jpeg(
@@ -229,6 +235,7 @@ def write_jpeg(
     settings: JpegSettings | None = None,
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
 ) -> None:
     """Writes an image as JPEG; creates the folder if it does not exist.
 
@@ -239,6 +246,7 @@ def write_jpeg(
         settings: compression of the photo that the image was made from; quality 95 by default.
         icc_profile: colour profile of the image; None for sRGB.
         exif: EXIF block, see `write_png`; one of 64 KiB or more does not fit into a JPEG and is left out.
+        dpi: see `write_png`.
 
     Raises:
         FileExistsError: the path is a file that another program or command wrote.
@@ -251,7 +259,7 @@ def write_jpeg(
         options = {"qtables": settings.qtables, "subsampling": settings.subsampling}
     if block is not None and len(block) <= _LARGEST_EXIF:
         options["exif"] = block
-    outputs.write(path, _encode(image, "jpeg", comment=by, icc_profile=icc_profile, **options), by)
+    outputs.write(path, _encode(image, "jpeg", comment=by, icc_profile=icc_profile, dpi=dpi, **options), by)
 
 
 def _encode(image: np.ndarray, form: str, **options: Any) -> bytes:

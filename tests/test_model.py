@@ -200,11 +200,11 @@ def test_a_sample_does_not_depend_on_its_batch(model, count):
         (lambda m: m.generate(Z, "hat"), "unknown attribute 'hat'; the known ones are none, mask, beard"),
         (lambda m: m.offset(IMAGES, "hat"), "unknown attribute 'hat'; the known ones are none, mask, beard"),
         (lambda m: m.generate(Z, np.array([1, 2])), r"attribute ids must be int\[3\]"),
-        (lambda m: m.generate(Z[:, :5]), r"z must be f32\[N,12\]; got \[3, 5\]"),
-        (lambda m: m.map(Z[0]), r"z must be f32\[N,12\]; got \[12\]"),
-        (lambda m: m.synthesize(Z[:, :5]), r"w_plus must be f32\[N,12\] or f32\[N,4,12\]; got \[3, 5\]"),
-        (lambda m: m.synthesize(draw(2, 5, DIM)), r"w_plus must be .*; got \[2, 5, 12\]"),
-        (lambda m: m.synthesize(Z[0]), r"w_plus must be .*; got \[12\]"),
+        (lambda m: m.generate(Z[:, :5]), r"z must be f32\[N,12\]; got float32\[3, 5\]"),
+        (lambda m: m.map(Z[0]), r"z must be f32\[N,12\]; got float32\[12\]"),
+        (lambda m: m.synthesize(Z[:, :5]), r"w_plus must be f32\[N,12\] or f32\[N,4,12\]; got float32\[3, 5\]"),
+        (lambda m: m.synthesize(draw(2, 5, DIM)), r"w_plus must be .*; got float32\[2, 5, 12\]"),
+        (lambda m: m.synthesize(Z[0]), r"w_plus must be .*; got float32\[12\]"),
         (lambda m: m.synthesize(Z[:0]), "nothing to do: N is 0"),
         (lambda m: m.generate(Z, noise="random"), "noise is 'random'; it must be 'const', 'none' or a PRNG key"),
         (
@@ -213,11 +213,29 @@ def test_a_sample_does_not_depend_on_its_batch(model, count):
         ),
         (lambda m: m.generate(Z, label=np.zeros(N, int)), "this network knows no classes; leave label out"),
         (lambda m: m.offset(np.zeros((1, 8, 8, 3), np.uint8), "mask"), r"images must be .*; got uint8\[1, 8, 8, 3\]"),
+        (lambda m: m.edit((IMAGES + 1) * 127.5, "mask"), r"in \[-1,1\]; got numbers up to 2\d\d.*, in absolute value"),
+        (lambda m: m.offset(IMAGES * np.nan, "mask"), "got numbers up to nan"),
+        (lambda m: m.offset([IMAGES[0], IMAGES[1][:4]], "mask"), r"images must be .*; got list"),
+        (lambda m: m.offset("photo.jpg", "mask"), r"images must be .*; got <U9\[\]"),
+        (lambda m: m.generate(np.full((1, DIM), np.nan)), "z contains NaN or infinities"),
+        (lambda m: m.generate(Z, None), "attribute is None; give a name"),
+        (lambda m: m.generate(Z, ["mask", "mask"]), "mask, mask: name each attribute once"),
+        (lambda m: m.edit_latent(draw(1, LAYERS, DIM), IMAGES, "mask"), "there are 1 latents for 3 images; give one"),
+        (lambda m: m.edit_latent(Z, IMAGES, "mask"), r"latent must be f32\[N,4,12\]; got float32\[3, 12\]"),
+        (
+            lambda m: m.tune(draw(2, LAYERS, DIM), IMAGES, steps=1),
+            "there are 2 latents for 3 images; give one for each",
+        ),
+        (lambda m: m.invert(IMAGES, steps=1.5), "steps is 1.5; it must be an integer, 0 or more"),
+        (lambda m: m.generate(Z, truncation_cutoff=1.5), "truncation_cutoff is 1.5; the layers are 0 to 4"),
         (lambda m: m.generate(Z, "mask", strength=float("nan")), "strength is nan; it must be a finite number"),
         (lambda m: m.generate(Z, truncation=float("inf")), "truncation is inf"),
         (lambda m: m.encode(IMAGES), "this model has no encoder; find latents by `invert`, or train one: the stage"),
-        (lambda m: m.invert(IMAGES, steps=-1), "steps is -1; it must be 0 or more"),
-        (lambda m: m.tune(m.invert(IMAGES, steps=0), IMAGES, steps=-1), "steps is -1; it must be 0 or more"),
+        (lambda m: m.invert(IMAGES, steps=-1), "steps is -1; it must be an integer, 0 or more"),
+        (
+            lambda m: m.tune(m.invert(IMAGES, steps=0), IMAGES, steps=-1),
+            "steps is -1; it must be an integer, 0 or more",
+        ),
         (
             lambda m: m.generate(Z, truncation=0.5, truncation_cutoff=-3),
             "truncation_cutoff is -3; the layers are 0 to 4",
@@ -396,3 +414,29 @@ def test_the_encoder_is_saved(with_encoder, tmp_path):
     loaded = sdgan_jax.load(tmp_path)
     assert set(loaded.params) == {"G", "D", "F", "E", "basis", "w_avg"}
     np.testing.assert_array_equal(loaded.encode(IMAGES), with_encoder.encode(IMAGES))
+
+
+@pytest.mark.parametrize("content", ["photo.jpg", "config.json", "checkpoints/", ""])
+def test_a_model_is_not_saved_over_other_files(model, tmp_path, content):
+    """Over a folder of photos, another project's config, a training, and a file."""
+    folder = tmp_path / "given"
+    if content:
+        folder.mkdir()
+    place = folder / content
+    if content.endswith("/"):
+        place.mkdir()
+    else:
+        place.write_text('{"my": "project"}')
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(FileExistsError, match="given exists and is no model directory; give a new folder"):
+        model.save(folder)
+    assert sorted(tmp_path.rglob("*")) == before and (place.is_dir() or place.read_text() == '{"my": "project"}')
+
+
+def test_a_model_is_saved_over_a_model_and_at_home(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    for dtype in ("float32", "float16"):
+        model.save("~/mine", dtype)
+    assert (tmp_path / "mine" / "weights.safetensors").exists()
+    close(sdgan_jax.load("~/mine").generate(Z), model.generate(Z), 0.05)

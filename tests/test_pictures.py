@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 from PIL import ExifTags, Image
 
 from sdgan_jax import pictures
+from sdgan_jax.photos import picture_files
 from tfds_megn import photos
 
 
@@ -172,6 +174,21 @@ def test_a_thumbnail_of_a_photo_is_not_kept(tmp_path):
     picture = photos.read_picture(tmp_path / "photo.jpg")
     pictures.write_jpeg(tmp_path / "a.jpg", picture.pixels, "sdgan-jax wear", picture.jpeg, exif=picture.exif)
     assert (tmp_path / "a.jpg").read_bytes().count(b"\xff\xd8\xff") == 1
+
+
+def test_a_result_has_the_resolution_of_its_photo(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.jpg", dpi=(300, 150))
+    picture = photos.read_picture(tmp_path / "photo.jpg")
+    for name in ("a.jpg", "a.png"):
+        picture_files.write(epath.Path(tmp_path / name), picture.pixels, picture, "sdgan-jax wear")
+        assert Image.open(tmp_path / name).info["dpi"] == pytest.approx(
+            (300, 150), abs=0.0127
+        )  # PNG counts pixels per metre
+    Image.new("RGB", (40, 30)).save(tmp_path / "none.jpg")
+    picture = photos.read_picture(tmp_path / "none.jpg")
+    for name in ("b.jpg", "b.png"):
+        picture_files.write(epath.Path(tmp_path / name), picture.pixels, picture, "sdgan-jax wear")
+        assert "dpi" not in Image.open(tmp_path / name).info
 
 
 def test_metadata_that_does_not_fit_is_left_out(tmp_path):

@@ -34,6 +34,11 @@ _HEIF_WAY_OUT = "HEIC files are read after `pip install pillow-heif` (the extra 
 # Formats that Pillow only passes on to other programs, or that run a program to be shown (EPS).
 _NO_PHOTOS = ("BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF")
 _ANIMATIONS = ("GIF", "PNG", "WEBP")  # The further images of other formats are previews or pages.
+# Tags of TIFF that describe how the pixels are stored (and the orientation, which is applied), and blocks of other kinds
+# of metadata; in the EXIF block of another file they would be wrong.
+_OF_THE_FILE = (*range(254, 267), *range(273, 282), *range(284, 296), 297, *range(301, 305), *range(317, 326), 330)
+_OF_THE_FILE += (*range(332, 348), *range(512, 522), *range(529, 533), 700, 33723, 34377, 34675, 37724)
+_MOST_DPI = 65535  # of a JPEG
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
@@ -64,6 +69,7 @@ class Picture:
       icc_profile: colour profile of `pixels`; None for sRGB.
       exif: EXIF block without the orientation, which is applied to `pixels`; None where there is none.
       jpeg: compression settings of a JPEG file, None for other formats.
+      dpi: pixels per inch along x and y; None where the file has none.
       animated: whether `pixels` is the first frame of an animation.
     """
 
@@ -71,6 +77,7 @@ class Picture:
     icc_profile: bytes | None
     exif: bytes | None
     jpeg: JpegSettings | None
+    dpi: tuple[float, float] | None = None
     animated: bool = False
 
 
@@ -145,7 +152,7 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None, max
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or profile[16:20] != b"RGB ":
         profile = None
-    return Picture(pixels, profile, exif, jpeg, _is_animated(image))
+    return Picture(pixels, profile, exif, jpeg, _dpi(image), _is_animated(image))
 
 
 def check_length(length: int, name: str) -> None:
@@ -194,6 +201,15 @@ def _jpeg_settings(image: PIL.Image.Image) -> JpegSettings | None:
     return JpegSettings(tables, PIL.JpegImagePlugin.get_sampling(image))
 
 
+def _dpi(image: PIL.Image.Image) -> tuple[float, float] | None:
+    """Returns the pixels per inch of an image, None where they are missing or make no sense."""
+    try:
+        x, y = (float(value) for value in image.info["dpi"])
+        return (x, y) if 1 <= x <= _MOST_DPI and 1 <= y <= _MOST_DPI else None
+    except Exception:  # Malformed metadata can be of any type.
+        return None
+
+
 def _is_animated(image: PIL.Image.Image) -> bool:
     """Returns whether an image is the first frame of an animation."""
     try:
@@ -203,10 +219,11 @@ def _is_animated(image: PIL.Image.Image) -> bool:
 
 
 def _exif(image: PIL.Image.Image) -> bytes | None:
-    """Returns the EXIF block of an image without its orientation, None where it is missing or unreadable."""
+    """Returns the EXIF block of an image without what is not true of `pixels`; None for none, or an unreadable one."""
     try:
         exif = image.getexif()
-        exif.pop(0x0112, None)  # The orientation.
+        for tag in _OF_THE_FILE:
+            exif.pop(tag, None)
         return exif.tobytes() if exif else None
     except Exception:  # Malformed metadata raises anything.
         return None

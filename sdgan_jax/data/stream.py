@@ -363,7 +363,7 @@ def _check_features(config: Config, features: Mapping[str, Any]) -> list[str]:
     smallest = min(height or config.resolution, width or config.resolution)
     if smallest < config.resolution or (exact and smallest != config.resolution):
         raise ValueError(
-            f"the images of {config.dataset} are {height} x {width} pixels but config.resolution is "
+            f"the images of {config.dataset} are {width} x {height} pixels but config.resolution is "
             f"{config.resolution}; set --config.resolution={2 ** (smallest.bit_length() - 1)}"
         )
     return names

@@ -151,7 +151,7 @@ class Studio:
         """
         made = self.shelf.get(token)
         picture = made.picture
-        return made.name, pictures.encode_png(made.image, BY, picture.icc_profile, picture.exif)
+        return made.name, pictures.encode_png(made.image, BY, picture.icc_profile, picture.exif, picture.dpi)
 
     def keep(self, photo: OpenedPhoto) -> str:
         """Keeps an opened photo; returns its token."""

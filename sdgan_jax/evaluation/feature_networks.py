@@ -125,7 +125,7 @@ def feature_task(source: Source, network: FeatureNetwork) -> Task:
         height, width = pixels.shape[1:3]
         if network.name != INCEPTION and height != width:
             raise ValueError(
-                f"{source.name}: the images are {height} x {width} pixels, and the features {network.name} are those "
+                f"{source.name}: the images are {width} x {height} pixels, and the features {network.name} are those "
                 "of squares; cut the images, or use the features of Inception"
             )
         return network.apply(params[1], pixels)

@@ -137,8 +137,8 @@ def open_folder(folder: epath.PathLike) -> Source:
         image = photos.read_photo(path)
         if image.shape[:2] != (height, width):
             raise ValueError(
-                f"{listing.printable(path)} is {image.shape[0]} x {image.shape[1]} pixels, the first image of the "
-                f"folder {height} x {width}; metrics need images of one size"
+                f"{listing.printable(path)} is {image.shape[1]} x {image.shape[0]} pixels, the first image of the "
+                f"folder {width} x {height}; metrics need images of one size"
             )
         return image
 

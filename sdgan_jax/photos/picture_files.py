@@ -15,7 +15,7 @@ FORMATS = ("png", "same")
 
 
 def write(path: epath.Path, image: np.ndarray, picture: Picture, by: str) -> None:
-    """Writes a result u8[H,W,3] with the profile and the EXIF block of its photo, in the format of its suffix.
+    """Writes a result u8[H,W,3] with the profile, the EXIF block and the resolution of its photo, in the format of its suffix.
 
     Args:
         path: path of the file.
@@ -27,9 +27,9 @@ def write(path: epath.Path, image: np.ndarray, picture: Picture, by: str) -> Non
         FileExistsError, OSError: see `pictures.write_png`.
     """
     if _is_jpeg(path.suffix):
-        pictures.write_jpeg(path, image, by, picture.jpeg, picture.icc_profile, picture.exif)
+        pictures.write_jpeg(path, image, by, picture.jpeg, picture.icc_profile, picture.exif, picture.dpi)
     else:
-        pictures.write_png(path, image, by, picture.icc_profile, picture.exif)
+        pictures.write_png(path, image, by, picture.icc_profile, picture.exif, picture.dpi)
 
 
 def suffix(name: str, form: str) -> str:

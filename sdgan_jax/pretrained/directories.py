@@ -18,7 +18,7 @@ from etils import epath
 from sdgan_jax.config import STAGES, Config
 from sdgan_jax.config.networks import ClassifierConfig, IdentityConfig, PRNetConfig
 from tfds_megn import json_text
-from tfds_megn.listing import is_remote
+from tfds_megn.listing import is_remote, printable
 
 CONFIG = "config.json"
 NETWORK = "network.json"
@@ -100,11 +100,12 @@ def weights_of(folder: epath.Path) -> epath.Path | None:
 
 def run_kind(values: Mapping[str, Any], wanted: type = Config) -> type:
     """Returns the kind of config that shares most fields with the values of a `config.json`; `wanted` if several do."""
+    return max(RUNS, key=lambda kind: (_shared(values, kind), kind is wanted))
 
-    def shared(kind: type) -> tuple[int, bool]:
-        return len({field.name for field in dataclasses.fields(kind)} & set(values)), kind is wanted
 
-    return max(RUNS, key=shared)
+def _shared(values: Mapping[str, Any], kind: type) -> int:
+    """Returns the number of values that are fields of a kind of config."""
+    return len({field.name for field in dataclasses.fields(kind)} & set(values))
 
 
 def describe_run(values: Mapping[str, Any]) -> str:
@@ -134,6 +135,33 @@ def _has_arrays(folder: epath.Path) -> bool:
     checkpoints = folder / CHECKPOINTS
     saved = checkpoints.exists() and any(path.name.isdecimal() for path in checkpoints.iterdir())
     return saved or weights_of(folder) is not None
+
+
+def check_target(folder: epath.Path) -> None:
+    """Checks that a model directory can be written without loss: the folder is new, empty, or is one already.
+
+    Raises:
+        FileExistsError: it is something else; the message names it.
+    """
+    if not folder.exists():
+        return
+    if folder.is_dir():
+        names = {path.name for path in folder.iterdir()}
+        if not names or (weights_of(folder) is not None and CHECKPOINTS not in names and _has_config(folder)):
+            return
+    raise FileExistsError(f"{printable(folder)} exists and is no model directory; give a new folder")
+
+
+def is_config(values: Mapping[str, Any]) -> bool:
+    """Returns whether the values of a `config.json` are mostly those of a config of this program."""
+    return 2 * _shared(values, run_kind(values)) > len(values)
+
+
+def _has_config(folder: epath.Path) -> bool:
+    try:
+        return is_config(read_object(folder / CONFIG))
+    except (OSError, ValueError):
+        return False
 
 
 def check_model(folder: epath.Path) -> None:

@@ -278,7 +278,7 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
         DamagedError: no checkpoint, or not the one of `step`, can be read.
         ValueError: the checkpoint contains other arrays than `target`; some are named.
     """
-    none = f"{workdir} holds no checkpoint; {directories.train_into(workdir)}"
+    none = f"{workdir} has neither {directories.WEIGHTS} nor a checkpoint; {directories.train_into(workdir)}"
     if not (epath.Path(workdir) / directories.CHECKPOINTS).exists():
         raise FileNotFoundError(none)  # before Orbax makes the folder
     with _open(workdir, alone=True, create=False) as manager:

@@ -23,6 +23,7 @@ from sdgan_jax import outputs
 from sdgan_jax.config import Kind
 from sdgan_jax.pretrained import directories
 from tfds_megn import data_dir, json_text
+from tfds_megn.listing import printable
 
 LOCK = "lock"
 
@@ -55,9 +56,11 @@ def check_config(workdir: epath.PathLike, config: Any) -> None:
 
     Raises:
         ValueError: the workdir has a `config.json` of another kind, or one that differs in more than `RESUMABLE`; the
-            fields are named. Or it has checkpoints without a `config.json`. Or it is in S3, which Orbax does not write
-            to.
+            fields are named. Or it has checkpoints without a `config.json`. Or it is a file, or in S3, which Orbax does
+            not write to.
     """
+    if epath.Path(workdir).is_file():
+        raise ValueError(f"--workdir={printable(workdir)} is not a folder; give a folder")
     if os.fspath(workdir).startswith("s3://"):
         raise ValueError(f"{workdir}: checkpoints are saved to local folders and gs:// only; give another --workdir")
     saved = epath.Path(workdir) / directories.CHECKPOINTS
@@ -105,6 +108,8 @@ def load_config(workdir: epath.PathLike, kind: type[Kind]) -> Kind:
         raise FileNotFoundError(directories.missing_model(path.parent))
     try:
         values = directories.read_object(path)
+        if not directories.is_config(values):
+            raise ValueError("it is no config of this program; give another --workdir")
         if directories.run_kind(values, kind) is kind:
             return config_lib.from_values(values, kind)
     except ValueError as error:

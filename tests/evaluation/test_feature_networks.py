@@ -70,7 +70,7 @@ def test_images_that_are_not_square_are_for_inception_alone(tmp_path):
     rows = source.read(np.arange(2))
     for name in ("classifier", "identity"):
         task = feature_networks.feature_task(source, small_sets.mean_colours(name))
-        with pytest.raises(ValueError, match=f"wide: the images are 24 x 32 pixels, and the features {name} are those"):
+        with pytest.raises(ValueError, match=f"wide: the images are 32 x 24 pixels, and the features {name} are those"):
             task.function(task.params, rows)
     task = feature_networks.feature_task(source, small_sets.mean_colours())
     assert task.function(task.params, rows)[FEATURES].shape == (2, 3)

@@ -51,8 +51,8 @@ def test_folders_that_cannot_be_measured_are_refused(tmp_path):
     with pytest.raises(ValueError, match="there is no image in the folder"):
         image_sources.open_folder(tmp_path)
     small_sets.write_folder(tmp_path, small_sets.pixels(1, side=16))
-    PIL.Image.fromarray(small_sets.pixels(1, side=20)[0]).save(tmp_path / "0001.png")
-    with pytest.raises(ValueError, match="0001.png is 20 x 20 pixels, the first image of the folder 16 x 16"):
+    PIL.Image.fromarray(small_sets.pixels(1, side=20)[0, 2:]).save(tmp_path / "0001.png")
+    with pytest.raises(ValueError, match="0001.png is 20 x 18 pixels, the first image of the folder 16 x 16"):
         image_sources.open_folder(tmp_path).read(np.arange(2))
 
 

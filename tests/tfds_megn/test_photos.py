@@ -201,6 +201,24 @@ class TestReadPicture:
         again = encode(PIL.Image.fromarray(picture.pixels), "JPEG", qtables=picture.jpeg.qtables)
         assert photos.read_picture(again).jpeg.qtables == picture.jpeg.qtables
 
+    def test_tags_about_the_pixels_of_a_tiff_are_left_out(self):
+        given = {0x010E: "a face", 0x010F: "maker", 0x0132: "2020:01:02 03:04:05"}
+        exif = PIL.Image.Exif()
+        for tag, value in given.items():
+            exif[tag] = value
+        image = PIL.Image.fromarray(noise(20, 30))
+        data = encode(image, "TIFF", exif=exif, compression="tiff_lzw", dpi=(300, 150))
+        picture = photos.read_picture(data)
+        kept = PIL.Image.Exif()
+        kept.load(picture.exif)
+        resolution = {0x011A: 300.0, 0x011B: 150.0, 0x0128: 2}
+        assert dict(kept) == given | resolution and picture.dpi == (300, 150)
+
+    @pytest.mark.parametrize(("form", "given", "found"), [("JPEG", (300, 72), (300, 72)), ("PNG", None, None)])
+    def test_resolution(self, form, given, found):
+        options = {"dpi": given} if given else {}
+        assert photos.read_picture(encode(PIL.Image.fromarray(noise(20, 30)), form, **options)).dpi == found
+
     def test_profile_of_other_colours_and_files_without_any(self):
         grey = encode(PIL.Image.fromarray(noise(20, 30, None)), "PNG", icc_profile=bytes(16) + b"GRAY" + bytes(108))
         for data in (grey, png(noise(20, 30))):

@@ -339,7 +339,7 @@ def test_where_there_is_no_checkpoint_the_message_says_what_to_do(tmp_path, conf
     for workdir, what in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "has no config.json")):
         with pytest.raises(FileNotFoundError, match=f"{what}.*experiments.train --workdir={workdir}"):
             workdir_lib.load_config(workdir, config_lib.Config)
-        with pytest.raises(FileNotFoundError, match=f"holds no checkpoint.*experiments.train --workdir={workdir}"):
+        with pytest.raises(FileNotFoundError, match=f"nor a checkpoint; train.*experiments.train --workdir={workdir}"):
             checkpoint.open_state(workdir, {"x": jnp.zeros(1)})
     with checkpoint.Checkpoints(tmp_path, config) as checkpoints:
         assert checkpoints.latest_step is None
@@ -347,5 +347,5 @@ def test_where_there_is_no_checkpoint_the_message_says_what_to_do(tmp_path, conf
             checkpoints.restore({"x": jnp.zeros(1)}, Position())
         with pytest.raises(FileNotFoundError, match="checkpoints holds no checkpoint 4"):
             checkpoints.restore({"x": jnp.zeros(1)}, Position(), step=4)
-    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
+    with pytest.raises(FileNotFoundError, match="neither weights.safetensors nor a checkpoint"):
         checkpoint.open_state(tmp_path, {"x": jnp.zeros(1)})

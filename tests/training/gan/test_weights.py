@@ -87,7 +87,7 @@ def test_a_directory_without_a_model_is_refused(config, tmp_path):
     with pytest.raises(FileNotFoundError, match="has no config.json"):
         weights.read(tmp_path)
     workdir_lib.save_config(tmp_path, config)
-    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
+    with pytest.raises(FileNotFoundError, match="neither weights.safetensors nor a checkpoint"):
         weights.read(tmp_path)
 
 
