@@ -30,7 +30,11 @@ OUT = launch.define_path("out", None, "folder for the edited images, sheet.png a
 ATTRIBUTE = flags.DEFINE_list("attribute", [], "name, or several separated by commas to wear at once")
 REMOVE = flags.DEFINE_list("remove", [], "name, or several, to take off; this or --attribute is required")
 STRENGTH = flags.DEFINE_float(
-    "strength", 1.0, "strength of the edit: 0 gives the photo back, 1 is as trained", -100.0, 100.0
+    "strength",
+    1.0,
+    "strength of the edit: 0 gives the photo back, 1 is as trained",
+    lower_bound=-100.0,
+    upper_bound=100.0,
 )
 STEPS = flags.DEFINE_integer(
     "steps",

@@ -26,9 +26,15 @@ SEEDS = flags.DEFINE_string(
     "seeds", "0-15", "random seeds such as 0-15 or 0,3,5-7, one face each; a seed always gives the same face"
 )
 STRENGTH = flags.DEFINE_float(
-    "strength", 1.0, "strength of the attribute: 0 is the face without it, 1 as trained", -100.0, 100.0
+    "strength",
+    1.0,
+    "strength of the attribute: 0 is the face without it, 1 as trained",
+    lower_bound=-100.0,
+    upper_bound=100.0,
 )
-TRUNCATION = flags.DEFINE_float("truncation", 1.0, "psi: below 1 trades variety for typical faces", 0.0, 100.0)
+TRUNCATION = flags.DEFINE_float(
+    "truncation", 1.0, "psi: below 1 trades variety for typical faces", lower_bound=0.0, upper_bound=100.0
+)
 TRUNCATION_CUTOFF = flags.DEFINE_integer(
     "truncation_cutoff", None, "number of layers that are truncated; all by default", lower_bound=0
 )

@@ -19,7 +19,7 @@ def images(value: ArrayLike, size: int) -> jax.Array:
     if array.shape[1:] != (size, size, 3) or not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"{wanted}; got {array.dtype}{list(array.shape)}")
     if not isinstance(array, jax.core.Tracer):
-        largest = float(abs(array).max(initial=0.0))
+        largest = float(jnp.abs(array).max(initial=0.0))
         if not largest <= _LARGEST:
             raise ValueError(f"{wanted}; got numbers up to {largest:g}, in absolute value")
     return jnp.asarray(array, jnp.float32)

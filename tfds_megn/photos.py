@@ -34,8 +34,8 @@ _HEIF_WAY_OUT = "HEIC files are read after `pip install pillow-heif` (the extra 
 # Formats that Pillow only passes on to other programs, or that run a program to be shown (EPS).
 _NO_PHOTOS = ("BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF")
 _ANIMATIONS = ("GIF", "PNG", "WEBP")  # The further images of other formats are previews or pages.
-# Tags of TIFF that describe how the pixels are stored (and the orientation, which is applied), and blocks of other kinds
-# of metadata; in the EXIF block of another file they would be wrong.
+# Tags of TIFF that describe how the pixels are stored (and the orientation, which is applied), and blocks of other
+# kinds of metadata; in the EXIF block of another file they would be wrong.
 _OF_THE_FILE = (*range(254, 267), *range(273, 282), *range(284, 296), 297, *range(301, 305), *range(317, 326), 330)
 _OF_THE_FILE += (*range(332, 348), *range(512, 522), *range(529, 533), 700, 33723, 34377, 34675, 37724)
 _MOST_DPI = 65535  # of a JPEG

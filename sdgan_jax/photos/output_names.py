@@ -27,8 +27,8 @@ def assign(
 
     A result has the relative path of its photo with another suffix: "a.jpg" becomes "a.png", or "a.0.png" and "a.1.png"
     if there are several. If that name is taken, also in another case or Unicode form, the result is "a.jpg.png". Bytes
-    that are not UTF-8 are replaced by text such as "_xe9", backslashes and ends of lines by "_", and spaces around a name
-    are left out; names of more than 255 bytes are cut and get a hash.
+    that are not UTF-8 are replaced by text such as "_xe9", backslashes and ends of lines by "_"; spaces around a name
+    are left out. Names of more than 255 bytes are cut and get a hash.
 
     Args:
         names: relative paths of the photos, with '/' as separator.

@@ -15,7 +15,7 @@ FORMATS = ("png", "same")
 
 
 def write(path: epath.Path, image: np.ndarray, picture: Picture, by: str) -> None:
-    """Writes a result u8[H,W,3] with the profile, the EXIF block and the resolution of its photo, in the format of its suffix.
+    """Writes a result u8[H,W,3] with profile, EXIF block and resolution of its photo, in the format of its suffix.
 
     Args:
         path: path of the file.
