@@ -73,7 +73,8 @@ def main(argv: Sequence[str]) -> None:
     if stopped_at is not None:
         raise KeyboardInterrupt(f"stopped; {stopped_at} of {len(seeds)} images are in {printable(out)}")
     which = "all" if len(shown) == len(seeds) else f"the first {len(shown)}"
-    print(f"{len(seeds)} images in {printable(out)}, {which} on {printable(sheet)}")
+    count = "1 image" if len(seeds) == 1 else f"{len(seeds)} images"
+    print(f"{count} in {printable(out)}, {which} on {printable(sheet)}")
 
 
 def check_flags(config: Config) -> None:

@@ -232,7 +232,7 @@ def paste_faces(
 def check(model: Any, edit: Edit) -> None:
     """Raises `ValueError` for an edit that the model cannot make."""
     names = model.config.attributes
-    if not edit.attributes and not edit.remove:
+    if set(edit.attributes) <= {names[0]} and not edit.remove:
         raise ValueError(f"no attribute is given; set --attribute or --remove to some of {', '.join(names[1:])}")
     latents.attribute_weights(list(edit.attributes), names, 1, list(edit.remove))
     if edit.steps == 0 and "E" not in model.params:

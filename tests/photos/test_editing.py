@@ -164,6 +164,7 @@ def test_another_edit_or_model_makes_all_anew(folder, other):
     [
         (("hat",), "unknown attribute 'hat'; the known ones are none, mask, beard"),
         ((), "no attribute is given; set --attribute or --remove to some of mask, beard"),
+        (("none",), "no attribute is given; set --attribute or --remove to some of mask, beard"),
     ],
 )
 def test_attributes_are_checked_before_the_photos_are_read(folder, attributes, message):

@@ -70,6 +70,7 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
         ValueError, FileNotFoundError, FileExistsError: config, model and workdir do not fit together, or an attribute
             has no direction.
         OSError: the results cannot be written.
+        KeyboardInterrupt: Ctrl-C came; nothing is kept of the stage.
     """
     workdir, config = epath.Path(workdir), nets.config
     with sharding.first_process_first():
@@ -77,7 +78,10 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
         fresh = jax.jit(functools.partial(init_state, nets))()
         if model is not None:
             with outputs.alone_in(workdir):
-                _run(nets, fresh, model, workdir)
+                try:
+                    _run(nets, fresh, model, workdir)
+                except KeyboardInterrupt:
+                    raise KeyboardInterrupt("stopped; the same command starts the stage basis again") from None
     return weights.start_from(fresh, config, workdir)[0]
 
 
