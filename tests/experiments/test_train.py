@@ -35,4 +35,4 @@ def test_a_mistake_leaves_no_workdir(tmp_path, flag, message):
 def test_a_file_is_no_workdir(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"photo")
     result = train(tmp_path, "--workdir=photo.jpg")
-    assert result.returncode == 1 and result.stderr.startswith(f"error: --workdir=photo.jpg is not a folder;")
+    assert result.returncode == 1 and result.stderr.startswith("error: --workdir=photo.jpg is not a folder;")
