@@ -57,7 +57,8 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
         ValueError: there is no photo, `source` is a pipe or device, or the results would lie among the photos.
     """
     if not source.exists():
-        raise FileNotFoundError(f"--input={printable(source)}: there is no such file or folder")
+        several = "; give one file, or the folder of several" if set("*?,") & set(os.fspath(source)) else ""
+        raise FileNotFoundError(f"--input={printable(source)}: there is no such file or folder{several}")
     _check_out(source, out)
     if not source.is_dir():
         if not outputs.is_remote(source) and not os.path.isfile(source):  # reading a pipe may wait for ever
