@@ -32,6 +32,8 @@ LOCK = "lock"
 RESUMABLE = frozenset(
     {
         "total_steps",
+        "staged.encoder_steps",
+        "staged.fusion_steps",
         "log_every",
         "sample_every",
         "checkpoint_every",

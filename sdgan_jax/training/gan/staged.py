@@ -12,6 +12,7 @@ before it (the first one from `config.init`), and only changes what it learns:
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 from etils import epath
@@ -44,6 +45,7 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
     """
     config, folder = nets.config, epath.Path(workdir)
     check(config, folder)
+    _check_steps(config, folder)
     workdir_lib.save_config(folder, config)
     model, state = config.init, None
     for stage in config.staged.stages:
@@ -57,6 +59,19 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
         model = str(folder / stage)
     assert state is not None  # `check` refuses a config without stages
     return state
+
+
+def _check_steps(config: Config, workdir: epath.Path) -> None:
+    """Refuses to train a stage further whose model a later stage has already started from."""
+    for stage, after in itertools.pairwise(config.staged.stages):
+        if all((workdir / name / directories.CONFIG).exists() for name in (stage, after)):
+            done = workdir_lib.load_config(workdir / stage, Config).total_steps
+            wanted = stage_config(config, stage, "", workdir).total_steps
+            if stage != "basis" and wanted != done:
+                raise ValueError(
+                    f"the stage {stage} would end at step {wanted}, but {after} has started from its model of step "
+                    f"{done}; give the old number of steps, or another --workdir with --config.init={workdir / stage}"
+                )
 
 
 def stage_config(config: Config, stage: str, model: str, workdir: epath.Path) -> Config:

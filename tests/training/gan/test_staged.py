@@ -6,6 +6,7 @@ import pytest
 
 from sdgan_jax import config as c
 from sdgan_jax.networks import make_networks
+from sdgan_jax.training import workdir
 from sdgan_jax.training.gan import recipe, staged
 from tests.training import tiny
 
@@ -37,6 +38,21 @@ def test_the_length_of_the_basis_is_that_of_the_model_before(tmp_path):
     (model / "config.json").write_text(c.to_json(settings(basis_length=5.5)))
     fusion = staged.stage_config(settings(), "fusion", str(model), tmp_path)
     assert fusion.basis_length == 5.5 and fusion.init == str(model)
+
+
+def test_a_stage_is_not_trained_further_under_a_later_one(tmp_path):
+    """The last stage may go on; one before it may not, since the later ones would keep the older model."""
+    for stage in ("gan", "encoder"):
+        (tmp_path / stage).mkdir()
+        (tmp_path / stage / "config.json").write_text(c.to_json(staged.stage_config(settings(), stage, "", tmp_path)))
+    (tmp_path / "config.json").write_text(c.to_json(settings()))
+    longer = settings(total_steps=6)
+    with pytest.raises(ValueError, match="stage gan would end at step 6, but encoder has started from its .* step 4; "):
+        staged.train(make_networks(longer), tmp_path)
+    longer = settings(staged=dataclasses.replace(settings().staged, encoder_steps=9))
+    staged._check_steps(longer, tmp_path)
+    workdir.check_config(tmp_path, longer)
+    workdir.check_config(tmp_path / "encoder", staged.stage_config(longer, "encoder", "", tmp_path))
 
 
 def test_a_first_stage_without_its_model_is_refused(tmp_path):
