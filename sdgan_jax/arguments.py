@@ -18,10 +18,10 @@ def images(value: ArrayLike, size: int) -> jax.Array:
     array = _as_array(value, wanted)
     if array.shape[1:] != (size, size, 3) or not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"{wanted}; got {array.dtype}{list(array.shape)}")
-    if not isinstance(array, jax.core.Tracer):
-        largest = float(jnp.abs(array).max(initial=0.0))
-        if not largest <= _LARGEST:
-            raise ValueError(f"{wanted}; got numbers up to {largest:g}, in absolute value")
+    _check_count(array)
+    if not isinstance(array, jax.core.Tracer) and not bool((abs(array) <= _LARGEST).all()):
+        largest = np.abs(np.asarray(array)).max()  # of NaN, which XLA's maximum may leave out, it is NaN
+        raise ValueError(f"{wanted}; got numbers up to {largest:g}, in absolute value")
     return jnp.asarray(array, jnp.float32)
 
 
@@ -33,9 +33,16 @@ def latent(name: str, value: ArrayLike, ndim: int, layers: int, dim: int) -> jax
     array = _as_array(value, wanted)
     if ndim not in (2, 3) or array.shape[1:] != shape or not jnp.issubdtype(array.dtype, jnp.number):
         raise ValueError(f"{wanted}; got {array.dtype}{list(array.shape)}")
+    _check_count(array)
     if not isinstance(array, jax.core.Tracer) and not bool(jnp.isfinite(array).all()):
         raise ValueError(f"{name} contains NaN or infinities")
     return jnp.asarray(array, jnp.float32)
+
+
+def _check_count(array: jax.Array | np.ndarray) -> None:
+    """Raises `ValueError` for an array without rows."""
+    if not array.shape[0]:
+        raise ValueError("nothing to do: N is 0")
 
 
 def _as_array(value: ArrayLike, wanted: str) -> jax.Array | np.ndarray:

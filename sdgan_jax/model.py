@@ -176,7 +176,7 @@ class Model:
             label: class ids int[N] or weights f32[N,C]; conditional networks only.
 
         Returns:
-            Logits of being real, f32[N], or f32[N,1+K] of a D with K feature heads, and attribute logits f32[N,A],
+            Logits of being real f32[N], the means over the heads of a D with several; and attribute logits f32[N,A],
             None for a D without attributes.
 
         Raises:
@@ -186,7 +186,8 @@ class Model:
             raise ValueError("this model has no discriminator; the weights that it was converted from have none")
         images = self._images(images)
         label = arguments.label(label, images.shape[0], self.config.discriminator.label_dim)
-        return self._discriminate(self.params["D"], images, label)
+        logits, attribute_logits = self._discriminate(self.params["D"], images, label)
+        return logits if logits.ndim == 1 else logits.mean(1), attribute_logits
 
     def offset(
         self, images: ArrayLike, attribute: Attribute = "none", remove: str | Sequence[str] | None = None

@@ -64,11 +64,12 @@ def data_source(
         builder = Builder(config=name, data_dir=folder, file_format="array_record")
         if remote_data.fetch(data_dir, builder.data_path):
             builder = Builder(config=name, data_dir=folder)
-        if not formats.is_prepared(builder):
+        missing = not formats.is_prepared(builder)
+        if missing:
             builder = _prepare(builder, name, folder, manual_dir)
-            remote_data.publish(data_dir, builder.data_path)
         elif manual_dir is not None:
             _check_same_photos(builder, manual_dir)
+        remote_data.publish(data_dir, builder.data_path, missing)
         source = builder.as_data_source(split)
         with contextlib.suppress(Exception):  # A broken record is the reader's concern.
             source[0]  # TFDS warns at the first read of a process that it decodes with Pillow; here it is muted.

@@ -52,9 +52,15 @@ def fetch(data_dir: str | os.PathLike | None, prepared: epath.Path) -> bool:
     return True
 
 
-def publish(data_dir: str | os.PathLike | None, prepared: epath.Path) -> None:
-    """Copies a data set that was prepared on this machine to a remote `data_dir`; see `fetch`."""
-    if is_remote(data_dir):
+def publish(data_dir: str | os.PathLike | None, prepared: epath.Path, anew: bool) -> None:
+    """Copies a data set that was prepared on this machine to a remote `data_dir`.
+
+    Args:
+      data_dir: folder of prepared data; nothing is done for a local one.
+      prepared: see `fetch`.
+      anew: whether it was prepared just now; an older one is copied where an earlier copy was cut off.
+    """
+    if is_remote(data_dir) and (anew or not (_counterpart(data_dir, prepared) / _INFO).exists()):
         _copy(prepared, _counterpart(data_dir, prepared))
 
 

@@ -45,7 +45,7 @@ class Face:
 
 
 def check_num_images(num_images: int) -> None:
-    """Raises ValueError when there are too few images for a split to contain every attribute."""
+    """Raises ValueError when there are too few images for every split to contain some."""
     if num_images < MIN_IMAGES:
         raise ValueError(f"num_images={num_images} is too few; at least {MIN_IMAGES} give every split some images")
 

@@ -324,6 +324,8 @@ def validate(config: Config) -> Config:
         )
     if config.attributes[:1] != ("none",):
         raise ValueError(f"config.attributes is {config.attributes}; the first must be 'none'")
+    if len(set(config.attributes)) < len(config.attributes):
+        raise ValueError(f"config.attributes is {config.attributes}; name each attribute once")
     if config.recipe == "staged":
         _check_stages(config)
     if config.discriminator.multi_scale and config.augment.pipeline != "none":

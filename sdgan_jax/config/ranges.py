@@ -120,7 +120,8 @@ def _hints(kind: type) -> dict[str, Any]:
 def _check_value(where: str, value: Any, kind: Any) -> None:
     """Checks one value against a declared type."""
     if typing.get_origin(kind) is Literal:
-        if value not in (known := typing.get_args(kind)):
+        known = typing.get_args(kind)
+        if (type(value), value) not in [(type(one), one) for one in known]:  # 3.0 and True equal integers
             names = ", ".join(str(choice) or "''" for choice in known)
             raise ValueError(f"{where} is {shown(value)}; it must be one of {names}")
         return

@@ -297,8 +297,7 @@ def _open(config: Config, split: str) -> Any:
         _check_features(config, dict(builder.info.features))
     with broken.naming_damage(config.dataset, str(folder or tfds.core.constants.DATA_DIR)), _explained(config):
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
-        if not prepared:
-            remote_data.publish(folder, builder.data_path)
+        remote_data.publish(folder, builder.data_path, not prepared)
         return builder.as_data_source(split, decoders=_AS_STORED)
 
 

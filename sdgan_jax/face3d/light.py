@@ -83,7 +83,7 @@ def estimate(texture: jax.Array, normals: jax.Array, weights: jax.Array) -> Ligh
         coefficients = fit(weights / (1.0 + jnp.square(off / spread)))
         off = jnp.abs((basis @ coefficients - colour) @ _LUMINANCE)
     slope = coefficients[1:] @ _LUMINANCE
-    length = jnp.sqrt((slope * slope).sum())
+    length = jnp.sqrt(jnp.maximum((slope * slope).sum(), 1e-20))  # of no slope, the gradient is 0 instead of NaN
     # Flat light has no direction; it is taken to come from above and in front.
     usual = jnp.array([0.0, -0.5, 0.87]) * 0.02 * (coefficients[0] @ _LUMINANCE)
     direction = slope + jnp.where(length < 0.02 * (coefficients[0] @ _LUMINANCE), usual, 0.0)

@@ -182,7 +182,7 @@ class _Machine:
 
     def build(self, opcode: str, argument: Any) -> None:
         """Executes one of the opcodes that build objects."""
-        if opcode in ("GLOBAL", "STACK_GLOBAL", "INST"):
+        if opcode in ("GLOBAL", "STACK_GLOBAL"):
             parts = self.take(2) if opcode == "STACK_GLOBAL" else argument.split(" ", 1)
             self.stack.append(self.name(*parts))
         elif opcode in ("REDUCE", "NEWOBJ"):

@@ -59,11 +59,17 @@ def write(file: epath.PathLike, tree: Tree, dtype: np.dtype | type | None = np.f
         tree: tree of arrays.
         dtype: type of the stored numbers: float32, or float16 for half the size; None for the type of each array.
             Bools stay bools.
+
+    Raises:
+        ValueError: a number is too large for float16.
     """
     arrays = {}
     for name, leaf in flatten(jax.device_get(tree)).items():
         kept = np.asarray(leaf).dtype == bool
-        arrays[name] = np.asarray(leaf, bool if kept else dtype, order="C")  # safetensors reads the memory as it lies
+        with np.errstate(over="ignore"):
+            arrays[name] = np.asarray(leaf, bool if kept else dtype, order="C")  # safetensors reads memory as it lies
+        if dtype == np.float16 and not kept and np.isinf(arrays[name]).any() and not np.isinf(np.asarray(leaf)).any():
+            raise ValueError(f"{name} has numbers that are too large for float16; write the model as float32")
     data = safetensors.numpy.save(arrays, {_FINGERPRINT: fingerprint(arrays)})
     with outputs.in_one_piece(file) as unfinished:
         unfinished.write_bytes(data)

@@ -1,16 +1,20 @@
 """`python -m experiments.benchmark`: refusals before anything is measured."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 
 import pytest
+from etils import epath
 
-from experiments import fidelity_peer, torch_peer
+from experiments import benchmark, fidelity_peer, presets, torch_peer
+from experiments.configs import staged64
 from sdgan_jax import pretrained
-from sdgan_jax.benchmark import statistics_speed
+from sdgan_jax.benchmark import statistics_speed, steps
 from sdgan_jax.importers import inception
 from sdgan_jax.nets.inception import Inception
+from sdgan_jax.training.gan import staged
 from tests.benchmark.plain import PLAIN
 from tests.nets import torch_packages
 from tests.printed import own_lines
@@ -40,6 +44,29 @@ def test_what_is_there_already_is_refused_before_the_measurement(tmp_path, name,
     (printed,) = own_lines(result.stderr)
     assert result.returncode == 1 and printed.startswith(f"error: {line.format(out=out)}")
     assert (tmp_path / "my.json").read_text() == '{"mine": 1}'
+
+
+@pytest.mark.parametrize(
+    ("preset", "line"),
+    [
+        ("prnet64", "--config is a preset of another network; the steps of a GAN's training are measured"),
+        ("quickstart", "config.staged.stages has no 'gan', the stage that is measured; add it, or take staged64.py"),
+    ],
+)
+def test_presets_without_a_step_of_a_gan_are_refused(tmp_path, preset, line):
+    path = os.path.join(presets.FOLDER, f"{preset}.py")
+    command = [sys.executable, "-m", "experiments.benchmark", f"--config={path}", f"--out={tmp_path / 'x.json'}"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1 and own_lines(result.stderr) == [f"error: {line}"]
+
+
+def test_of_the_staged_recipe_the_first_stage_is_measured():
+    config = staged64.get_config()
+    measured = benchmark._check_config(config)
+    assert (measured.recipe, measured.fusion_every) == ("joint", 0) and benchmark._check_config(PLAIN) is PLAIN
+    assert not [name for name in steps.period(measured) if "f_step" in name]
+    gan = staged.stage_config(config, "gan", "", epath.Path("/nowhere"))
+    assert dataclasses.replace(gan, staged=config.staged) == measured
 
 
 def test_a_missing_torch_fidelity_is_said_in_one_line(monkeypatch):

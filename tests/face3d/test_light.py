@@ -1,6 +1,7 @@
 """Light against closed forms, and against the light that rendered faces were rendered with."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -41,6 +42,13 @@ def test_white_looks_white_where_the_light_is_brightest():
 def test_linear_and_back():
     colours = np.linspace(0.001, 1, 9, dtype=np.float32)
     np.testing.assert_allclose(light.from_linear(light.to_linear(colours)), colours, rtol=1e-5)
+
+
+def test_gradients_where_no_skin_is_seen_are_finite():
+    weights = light.skin_weights(layout.megn(16))
+    normals = geometry.normals(layout.megn(16).head)
+    gradient = jax.grad(lambda skin: light.estimate(skin, normals, weights).exposure)(jnp.zeros((16, 16, 3)))
+    assert np.isfinite(gradient).all()
 
 
 def test_light_comes_from_the_side_from_which_a_face_was_lit():

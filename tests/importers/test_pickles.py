@@ -59,7 +59,7 @@ def test_a_hostile_call_is_refused_by_name(protocol, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("data", "line"),
     [
-        (b"(S'touch hacked'\nios\nsystem\n.", "x.pkl wants to call os.system; it is refused"),
+        (b"(S'touch hacked'\nios\nsystem\n.", "x.pkl uses the pickle opcode INST, which no file of weights needs"),
         (b"cbuiltins\neval\n(S'1'\ntR.", "x.pkl wants to call builtins.eval; it is refused"),
         (b"cbuiltins\ngetattr\n.", "x.pkl wants to call builtins.getattr"),
         (b"ctorch\nload\n.", "x.pkl wants to call torch.load"),

@@ -245,6 +245,12 @@ def test_other_programs_read_what_is_written(tmp_path):
     assert_equal(safetensors.numpy.load_file(tmp_path / "half"), halves)
 
 
+def test_numbers_too_large_for_half_precision_are_named(tmp_path):
+    with pytest.raises(ValueError, match="a/b has numbers that are too large for float16; write the model as float32"):
+        archive.write(tmp_path / "x", {"a": {"b": np.float32([1.0, 1e5])}}, np.float16)
+    assert not (tmp_path / "x").exists()
+
+
 def test_the_same_arrays_make_the_same_bytes(tmp_path):
     for name, order in (("a", "abcdefg"), ("b", "gfedcba")):
         archive.write(tmp_path / name, {name: np.full(3, ord(name)) for name in order})

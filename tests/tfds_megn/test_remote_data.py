@@ -21,7 +21,7 @@ def files(folder):
 def test_local_folders_stay(tmp_path):
     assert remote_data.local_folder(tmp_path) == str(tmp_path) and remote_data.local_folder(None) is None
     assert not remote_data.fetch(tmp_path, epath.Path(tmp_path / "megn"))
-    remote_data.publish(tmp_path, epath.Path(tmp_path / "megn"))
+    remote_data.publish(tmp_path, epath.Path(tmp_path / "megn"), True)
 
 
 def test_data_are_prepared_here_published_and_fetched_elsewhere(tmp_path, store, monkeypatch, capfd):
@@ -38,6 +38,17 @@ def test_data_are_prepared_here_published_and_fetched_elsewhere(tmp_path, store,
     capfd.readouterr()
     tfds_megn.data_source("rendered_32_n30", split="test", data_dir=store)
     assert capfd.readouterr().err == ""
+
+
+def test_a_publication_that_was_cut_off_is_made_up_for(store, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(remote_data, "_copy", lambda *folders: (_ for _ in ()).throw(ConnectionError("gone")))
+        with pytest.raises(ConnectionError):
+            tfds_megn.data_source("rendered_32_n30", data_dir=store)
+    remote = epath.Path(store) / "megn" / "rendered_32_n30" / "1.0.0"
+    assert not remote.exists()
+    tfds_megn.data_source("rendered_32_n30", data_dir=store)
+    assert "dataset_info.json" in files(remote)
 
 
 def test_a_copy_of_other_data_is_replaced(tmp_path, store):

@@ -51,7 +51,8 @@ def wear(
     """Draws an attribute onto a face, hidden by the face where it is behind it, in the light that falls on the face.
 
     Pure and compiled once for each shape, attribute and kind of style; for a batch, `jax.vmap` over the first two
-    arguments, and over the style if the faces differ in it. Gradients reach the image and the style.
+    arguments, and over the style if the faces differ in it. Gradients reach the image and the colours and
+    textures of the style, not the shapes.
 
     Args:
         image: f32[H,W,3] in [-1, 1].

@@ -25,6 +25,7 @@ from sdgan_jax.training.gan import basis, encoder_step, fusion_step, run
 from sdgan_jax.training.gan.run import Score
 from sdgan_jax.training.gan.state import State
 
+OF_GAN: dict[str, Any] = {"recipe": "joint", "fusion_every": 0}  # what the config of the stage `gan` has
 _TRAINERS = {"encoder": encoder_step.train, "basis": basis.train, "fusion": fusion_step.train}
 
 
@@ -91,7 +92,7 @@ def stage_config(config: Config, stage: str, model: str, workdir: epath.Path) ->
     if model and stage != "basis":
         changes["basis_length"] = workdir_lib.load_config(before, Config).basis_length
     if stage == "gan":
-        changes |= {"recipe": "joint", "fusion_every": 0}
+        changes |= OF_GAN
     return dataclasses.replace(config, **changes, staged=dataclasses.replace(config.staged, stages=(stage,)))
 
 
