@@ -19,7 +19,7 @@ def images(value: ArrayLike, size: int) -> jax.Array:
     if array.shape[1:] != (size, size, 3) or not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"{wanted}; got {array.dtype}{list(array.shape)}")
     _check_count(array)
-    if not isinstance(array, jax.core.Tracer) and not bool((abs(array) <= _LARGEST).all()):
+    if not isinstance(array, jax.core.Tracer) and not bool((jnp.abs(array) <= _LARGEST).all()):
         largest = np.abs(np.asarray(array)).max()  # of NaN, which XLA's maximum may leave out, it is NaN
         raise ValueError(f"{wanted}; got numbers up to {largest:g}, in absolute value")
     return jnp.asarray(array, jnp.float32)

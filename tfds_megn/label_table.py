@@ -12,6 +12,7 @@ from tfds_megn.params import ATTRIBUTES
 FILE_NAME = "labels.csv"
 _FORM = f"file,label or file,{','.join(ATTRIBUTES[1:])}"
 _COLUMNS = ("file", "label", *ATTRIBUTES[1:])
+_BOOLS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}  # pandas writes all three
 _DELIMITERS = ",;\t|"
 # The byte order mark of UTF-16 is a prefix of that of UTF-32, so UTF-32 comes first.
 _MARKS = {
@@ -162,9 +163,9 @@ def _row_attributes(where: str, row: dict[str, str]) -> tuple[bool, ...]:
             raise ValueError(f"{where}: unknown label '{_shorten(row['label'])}'; known are {', '.join(ATTRIBUTES)}")
         return attributes
     for name in ATTRIBUTES[1:]:
-        if row.get(name, "0") not in ("0", "1"):
+        if row.get(name, "0").lower() not in _BOOLS:
             raise ValueError(f"{where}: {name} is '{_shorten(row[name])}'; it must be 0 or 1")
-    return tuple(row.get(name) == "1" for name in ATTRIBUTES[1:])
+    return tuple(_BOOLS[row.get(name, "0").lower()] for name in ATTRIBUTES[1:])
 
 
 def _shorten(cell: str) -> str:

@@ -31,7 +31,8 @@ _KNOWN = (
     "Inception, and of torchvision's VGG16 and AlexNet for LPIPS, MediaPipe's face_landmarker.task"
 )
 _STARTS = {  # files that are often saved under the name of a weights file, by their first bytes
-    b"<": "a web page, so the download failed",
+    b"<!": "a web page, so the download failed",
+    b"<html": "a web page, so the download failed",
     b"version https://git-lfs": "a Git LFS pointer; fetch the file itself by `git lfs pull`",
     b"\x89HDF": "an HDF5 file",
     b"\x1f\x8b": "a gzip archive; unpack it first",

@@ -122,6 +122,8 @@ def align_photos(source: epath.Path, out: epath.Path, finder: Finder, kind: Kind
         ValueError: the labels cannot be understood, a file is in the way of the results, or fewer than 3 different
             photos can be used.
     """
+    if source.is_dir() and f"{os.path.realpath(out)}/".startswith(f"{os.path.realpath(source)}/"):
+        raise ValueError(f"--out={printable(out)} lies in the folder of the photos; give another one")
     found = photo_folder.scan(source)
     _check_labels(out)
     photos = {f"{PHOTOS}/{photo.name}": photo for photo in found.photos}

@@ -140,7 +140,7 @@ def run(what: Run, workdir: epath.PathLike) -> State:
                 kept = "there is no checkpoint yet" if latest is None else f"the checkpoint of step {latest} is kept"
                 if count >= most:
                     after = f" after {count} rollbacks" if count else ""
-                    raise FloatingPointError(f"{error}{after}; {kept}; {what.remedy}") from None
+                    raise FloatingPointError(f"{error}{after}; {kept}; {what.remedy}, in another --workdir") from None
                 count = rollbacks.add(workdir, str(error), latest or 0)
                 journal.say(f"{error}; going back to step {latest or 0} with other random numbers, {count} of {most}")
             if stop():

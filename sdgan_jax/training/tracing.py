@@ -51,9 +51,11 @@ class Tracer:
         return enough
 
     def close(self) -> None:
-        """Ends a trace that is cut short by the end of the training."""
+        """Ends a trace that is cut short by the end of the training, and says so where there is none."""
         if self._local:
             self._stop()
+        elif self._left:
+            self._say(f"Profile:     none: a start traces steps after its first {_WARM_UP}, and made no more")
 
     def _start(self) -> None:
         """Starts the profiler, without a line for every call of Python."""

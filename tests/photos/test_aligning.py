@@ -91,6 +91,13 @@ def crop(folder, name):
     return np.asarray(image).astype(int)[32, 32]
 
 
+@pytest.mark.parametrize("out", ["in", "in/none", "in/new"])
+def test_results_are_not_put_among_the_photos(folder, out):
+    with pytest.raises(ValueError, match=f"--out=.*/{out} lies in the folder of the photos; give another one"):
+        aligning.align_photos(folder / "in", folder / out, FINDER, "megn", 64)
+    assert not (folder / "in" / "photos").exists() and not (folder / "in" / "new").exists()
+
+
 def test_the_manifest_says_what_became_of_each_photo(folder):
     said = align(folder)
     assert said.startswith(f"17 images in {folder}/out; no image of 1 photo, see manifest.csv; ")

@@ -69,3 +69,8 @@ def test_refused_in_one_line(data, words):
     with pytest.raises(ValueError, match=f"^labels.csv.*({words})") as caught:
         label_table.read("labels.csv", data)
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_and_truth_values_are_those_of_pandas():
+    text = "File,Mask,beard\na.png,True,0.0\nb.png,FALSE,1\nc.png,1.0,false\n"
+    assert read(text.encode()) == ([("a.png", "mask"), ("b.png", "beard"), ("c.png", "mask")], None)

@@ -23,6 +23,12 @@ def test_a_trace_that_the_end_of_the_training_cuts_short(tmp_path):
     assert line.startswith(f"Profile:     steps 4 to 4; open {tmp_path / 'profile'}/")
 
 
+def test_a_training_that_is_too_short_for_a_trace_says_so(tmp_path):
+    said = []
+    take(tracing.Tracer(epath.Path(tmp_path), 5, said.append), 3)
+    assert said == ["Profile:     none: a start traces steps after its first 3, and made no more"]
+
+
 def test_a_remote_workdir_receives_a_copy(tmp_path, monkeypatch):
     monkeypatch.setattr(tracing.outputs, "is_remote", lambda path: True)
     take(tracing.Tracer(epath.Path(tmp_path), 1, lambda line: None), 5)
