@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdgan_jax.benchmark import measurement
 from sdgan_jax.importers import inception, layouts
 from sdgan_jax.nets.inception import CLASSES, SIZE, Inception
+from tfds_megn import workers
 
 Features = Callable[[np.ndarray], np.ndarray]  # u8[N,H,W,3] to f32[N,2048]
 
@@ -49,7 +49,7 @@ def make_fidelity(state: dict[str, np.ndarray]) -> Features:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except (ImportError, RuntimeError) as error:
         raise ValueError(f"--metrics needs torch-fidelity ({error}): pip install torch torch-fidelity") from error
-    torch.set_num_threads(measurement.count_cores())
+    torch.set_num_threads(workers.available_cores())
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "inception.pth")
         torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)

@@ -6,6 +6,7 @@ import jax
 
 from sdgan_jax.benchmark import measurement
 from sdgan_jax.config import Config
+from tfds_megn import workers
 
 
 def make_torch(config: Config) -> measurement.Peer:
@@ -21,4 +22,4 @@ def make_torch(config: Config) -> measurement.Peer:
     except ModuleNotFoundError as error:
         raise ValueError(f"--torch needs PyTorch ({error}): pip install -e '.[convert]'") from error
     training.check(config)
-    return training.fastest(config, measurement.count_cores())
+    return training.fastest(config, workers.available_cores())

@@ -15,7 +15,7 @@ SIZES = {
 }  # resolutions of each source
 _SOURCES = "|".join(SIZES)
 _NAME = re.compile(
-    rf"(?:megn/)?(?P<config>(?P<source>{_SOURCES})_(?P<resolution>\d{{1,6}})(?:_n(?P<images>[1-9]\d{{0,11}}))?)(?::.*)?"
+    rf"(?:megn/)?(?P<config>(?P<source>{_SOURCES})_(?P<resolution>[1-9]\d{{0,5}})(?:_n(?P<images>[1-9]\d{{0,11}}))?)(?::.*)?"
 )
 
 

@@ -49,10 +49,8 @@ def data_source(
             raise ValueError(f"unknown split {split!r}; there are {', '.join(rendered.SPLITS)}")
     name = config.removeprefix("megn/")
     if num_images is not None:
-        if not name.startswith(tuple(f"{source}_" for source in names.DRAWN)):
-            raise ValueError(
-                f"num_images is for the configs of drawn faces; {name} has one image for each of your photos"
-            )
+        if not name.startswith(tuple(f"{source}_" for source in names.DRAWN)) or "_n" in name:
+            raise ValueError(f"num_images is for the configs of drawn faces without a number of images, not for {name}")
         rendered.check_num_images(num_images)
         if num_images != rendered.NUM_IMAGES:
             name = f"{name}_n{num_images}"

@@ -45,7 +45,9 @@ class Face:
 
 
 def check_num_images(num_images: int) -> None:
-    """Raises ValueError when there are too few images for every split to contain some."""
+    """Raises ValueError for another type, and for too few images for every split to contain some."""
+    if not isinstance(num_images, int):
+        raise ValueError(f"num_images={num_images!r} is no int")
     if num_images < MIN_IMAGES:
         raise ValueError(f"num_images={num_images} is too few; at least {MIN_IMAGES} give every split some images")
 

@@ -31,6 +31,7 @@ from sdgan_jax.config import Config
 from sdgan_jax.data import stream
 from sdgan_jax.training.gan import inputs
 from sdgan_jax.training.gan.state import State
+from tfds_megn import workers
 
 LEAST_SECONDS = 0.3  # duration of one measurement; shorter parts are called several times
 SUMS = {
@@ -258,18 +259,13 @@ def _rates(config: Config, seconds: list[float], flops: float, peak: float) -> d
     }
 
 
-def count_cores() -> int:
-    """Returns the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def describe_machine() -> dict[str, Any]:
     """Describes the processor, the devices and the versions of Python and JAX."""
     info = pathlib.Path("/proc/cpuinfo")
     named = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
     return {
         "processor": named[1].strip() if named else platform.processor(),
-        "cores": count_cores(),
+        "cores": workers.available_cores(),
         "devices": jax.device_count(),
         "device_kind": jax.devices()[0].device_kind,
         "python": platform.python_version(),

@@ -17,7 +17,7 @@ from flax import struct
 
 import tfds_megn
 from sdgan_jax import memo
-from tfds_megn import uv
+from tfds_megn import surface, uv
 
 REGIONS = ("eyes", "nose", "mouth", "chin", "cheeks", "forehead")
 PRNET_SIZE = 256
@@ -25,7 +25,6 @@ UNDER_JAW = 0.035  # share of the square; masks and beards reach this far below 
 LANDMARK_WEIGHT, FEATURE_WEIGHT, FACE_WEIGHT = 16.0, 4.0, 3.0  # Feng et al. 2018, section 3.2; the neck has 0
 _JAW = slice(0, 17)
 _NARROWER = 0.95
-_AXES = (0.70, 1.0, 0.86)  # half axes of the head's ellipsoid, on which (s, t) are x and y, see tfds_megn
 
 
 @struct.dataclass
@@ -113,7 +112,7 @@ def bearings(coordinates: Any) -> tuple[Any, Any]:
     # With numpy alone inside a trace: arrays of the trace must not end up in the cache of `megn`.
     xp = jnp if isinstance(coordinates, jax.Array) else np
     s, t = coordinates[..., 0], coordinates[..., 1]
-    a, b, c = _AXES
+    a, b, c = surface.MEAN_AXES  # of the ellipsoid on which (s, t) are x and y
     q = c * xp.sqrt(xp.maximum(1.0 - (s / a) ** 2 - (t / b) ** 2, 1e-4))
     return s / xp.sqrt(s * s + q * q), t / xp.sqrt(s * s + t * t + q * q)
 

@@ -162,6 +162,8 @@ def _train(
     state = _first_state(what, mesh, checkpoints, journal)
     done = int(state.step)
     journal.start(done)
+    if done >= config.total_steps:
+        journal.say(f"Trained to step {done} before, and config.total_steps is {config.total_steps}")
     pending: list[Metrics] = []
     end = _excess(batches)
     while done < config.total_steps and end is None:

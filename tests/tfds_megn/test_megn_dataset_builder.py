@@ -90,6 +90,12 @@ class TestRendered:
             ({"split": "trian"}, "unknown split 'trian'; there are train, validation, test"),
             ({"config": "photos_32"}, "unknown config 'photos_32'"),
             ({"config": "rendered_64", "num_images": 29}, "num_images=29 is too few; at least 30"),
+            ({"config": "rendered_64", "num_images": 60.0}, "num_images=60.0 is no int"),
+            (
+                {"config": "rendered_64_n30", "num_images": 60},
+                "num_images is for the configs of .* without a number of images, not for rendered_64_n30",
+            ),
+            ({"config": "rendered_064"}, "unknown config 'rendered_064'"),
             ({"config": "photos_64", "num_images": 100}, "num_images is for the configs of drawn faces"),
         ],
     )

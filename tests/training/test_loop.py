@@ -80,6 +80,13 @@ def test_a_resumed_training_sees_the_batches_that_follow(tmp_path):
     assert int(state.step) == 6 and float(state.total) == 15
 
 
+def test_a_training_that_is_over_says_so(tmp_path, capsys):
+    loop.run(make(config()), tmp_path)
+    capsys.readouterr()
+    loop.run(make(config(total_steps=4)), tmp_path)
+    assert "Trained to step 6 before, and config.total_steps is 4" in capsys.readouterr().out
+
+
 def test_the_best_score_is_kept_beside_the_newest(tmp_path):
     scores = {2: 1.0, 4: 3.0, 6: 2.0}
     loop.run(make(config(), score=lambda state: scores[int(state.step)]), tmp_path)
