@@ -93,7 +93,7 @@ class TestRendered:
             ({"config": "rendered_64", "num_images": 60.0}, "num_images=60.0 is no int"),
             (
                 {"config": "rendered_64_n30", "num_images": 60},
-                "num_images is for the configs of .* without a number of images, not for rendered_64_n30",
+                "images, not for rendered_64_n30",
             ),
             ({"config": "rendered_064"}, "unknown config 'rendered_064'"),
             ({"config": "photos_64", "num_images": 100}, "num_images is for the configs of drawn faces"),
