@@ -15,7 +15,6 @@ Any preset and any override can be measured, such as --config.resolution, --conf
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,11 +24,10 @@ from etils import epath
 
 from experiments import fidelity_peer, launch, presets, torch_peer
 from sdgan_jax import outputs, pretrained
-from sdgan_jax.benchmark import measurement, report, statistics_speed, topology, topology_table
+from sdgan_jax.benchmark import measurement, report, statistics_speed, steps, topology, topology_table
 from sdgan_jax.config import Config
 from sdgan_jax.importers import inception
 from sdgan_jax.nets.inception import Inception
-from sdgan_jax.training.gan import staged
 
 BY = f"{outputs.MADE_BY} benchmark"
 CONFIG = presets.define_config("benchmark64")
@@ -47,7 +45,7 @@ METRICS = flags.DEFINE_bool("metrics", False, "measure FID's statistics beside t
 def main(argv: Sequence[str]) -> None:
     """Measures what the flags ask for, writes the JSON file and prints the table."""
     del argv
-    config, out = _check_config(CONFIG.value), epath.Path(OUT.value)
+    config, out = steps.measured(CONFIG.value), epath.Path(OUT.value)
     if out.is_dir():
         raise ValueError(f"--out={OUT.value} is a folder; name a file in it, such as {OUT.value}/benchmark.json")
     outputs.check_own([out], BY)
@@ -64,21 +62,6 @@ def main(argv: Sequence[str]) -> None:
         print(report.table(results))
     outputs.write_json(out, results, BY)
     print(f"All figures: {out}")
-
-
-def _check_config(config: Any) -> Config:
-    """Returns the config of the training step to measure: of the recipe `staged`, that of the stage `gan`.
-
-    Raises:
-        ValueError: the config trains another network, or has no such stage.
-    """
-    if not isinstance(config, Config):
-        raise ValueError("--config is a preset of another network; the steps of a GAN's training are measured")
-    if config.recipe == "joint":
-        return config
-    if "gan" not in config.staged.stages:
-        raise ValueError("config.staged.stages has no 'gan', the stage that is measured; add it, or take staged64.py")
-    return dataclasses.replace(config, **staged.OF_GAN)
 
 
 def _compile_for_pod(config: Config, name: str) -> dict[str, Any]:

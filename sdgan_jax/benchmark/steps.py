@@ -25,10 +25,25 @@ import numpy as np
 from sdgan_jax.config import Config
 from sdgan_jax.networks import Networks, make_networks
 from sdgan_jax.training import accumulation, sharding, shards
-from sdgan_jax.training.gan import joint_step, regularisers
+from sdgan_jax.training.gan import joint_step, regularisers, staged
 from sdgan_jax.training.gan.inputs import Batch, Inputs, check_accumulation, make_inputs, put_batch
 from sdgan_jax.training.gan.joint_step import Metrics, Step
 from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, gather_params, init_state, make_optimizers
+
+
+def measured(config: Any) -> Config:
+    """Returns the config of the training step to measure: of the recipe `staged`, that of the stage `gan`.
+
+    Raises:
+        ValueError: the config trains another network, or has no such stage.
+    """
+    if not isinstance(config, Config):
+        raise ValueError("--config is a preset of another network; the steps of a GAN's training are measured")
+    if config.recipe == "joint":
+        return config
+    if "gan" not in config.staged.stages:
+        raise ValueError("config.staged.stages has no 'gan', the stage that is measured; add it, or take staged64.py")
+    return dataclasses.replace(config, **staged.OF_GAN)
 
 
 def period(config: Config) -> dict[str, dict[str, int]]:

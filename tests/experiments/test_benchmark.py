@@ -8,7 +8,7 @@ import sys
 import pytest
 from etils import epath
 
-from experiments import benchmark, fidelity_peer, presets, torch_peer
+from experiments import fidelity_peer, presets, torch_peer
 from experiments.configs import staged64
 from sdgan_jax import pretrained
 from sdgan_jax.benchmark import statistics_speed, steps
@@ -62,8 +62,8 @@ def test_presets_without_a_step_of_a_gan_are_refused(tmp_path, preset, line):
 
 def test_of_the_staged_recipe_the_first_stage_is_measured():
     config = staged64.get_config()
-    measured = benchmark._check_config(config)
-    assert (measured.recipe, measured.fusion_every) == ("joint", 0) and benchmark._check_config(PLAIN) is PLAIN
+    measured = steps.measured(config)
+    assert (measured.recipe, measured.fusion_every) == ("joint", 0) and steps.measured(PLAIN) is PLAIN
     assert not [name for name in steps.period(measured) if "f_step" in name]
     gan = staged.stage_config(config, "gan", "", epath.Path("/nowhere"))
     assert dataclasses.replace(gan, staged=config.staged) == measured
