@@ -14,6 +14,7 @@ pictures, the checkpoint and the figures are.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -71,9 +72,10 @@ def main(argv: Sequence[str]) -> None:
     workdir_lib.check_config(workdir, config)  # again when it is taken, but here before data are prepared
     if isinstance(config, Config):
         if not _learns_g(config) and "total_steps" in config_flags.get_override_values(flags.FLAGS["config"]):
-            raise ValueError(
-                "config.total_steps is the number of steps of the stage 'gan', which config.staged.stages leaves out; "
-                "set --config.staged.fusion_steps or --config.staged.encoder_steps"
+            print(
+                "note: config.total_steps is the number of steps of the stage 'gan', which config.staged.stages leaves "
+                "out; those of the others are --config.staged.encoder_steps and --config.staged.fusion_steps",
+                file=sys.stderr,
             )
         recipe.check(config, workdir)  # seconds, before minutes of aligning
         config = aligning.align_dataset(config)

@@ -57,5 +57,6 @@ def test_four_stages_then_one_of_them_again(tmp_path):
     assert "Resuming at step 2" in again  # every stage is at its end
 
     fusion = tmp_path / "fusion"
-    train(tmp_path, f"--workdir={fusion}", f"--config.init={workdir}", "--config.staged.stages=('fusion',)")
+    printed = train(tmp_path, f"--workdir={fusion}", f"--config.init={workdir}", "--config.staged.stages=('fusion',)")
+    assert "note: config.total_steps is the number of steps of the stage 'gan', which config.staged.stages" in printed
     assert "F" in sdgan_jax.load(fusion).params

@@ -5,8 +5,6 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
-
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -16,19 +14,10 @@ def train(folder, *flags):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--config.total_steps=2", "config.total_steps is the number of steps of the stage 'gan', which config.staged"),
-        (
-            "--config.dataset=cifar1000",
-            "config.dataset is 'cifar1000', which TFDS does not know; did you mean cifar100",
-        ),
-    ],
-)
-def test_a_mistake_leaves_no_workdir(tmp_path, flag, message):
-    result = train(tmp_path, flag, "--workdir=run")
-    assert result.returncode == 1 and result.stderr.startswith(f"error: {message}") and result.stderr.count("\n") == 1
+def test_a_mistake_leaves_no_workdir(tmp_path):
+    result = train(tmp_path, "--config.dataset=cifar1000", "--workdir=run")
+    line = "error: config.dataset is 'cifar1000', which TFDS does not know; did you mean cifar100"
+    assert result.returncode == 1 and result.stderr.startswith(line) and result.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
