@@ -94,7 +94,8 @@ def _text(name: str) -> str:
         name.encode()
     except UnicodeEncodeError:
         name = printable(name)
-    return _UNSAFE.sub("_", name).strip() or "_"
+    text = _UNSAFE.sub("_", name).strip()
+    return "_" if text in ("", ".", "..") else text  # a folder " .. " shall not lead out of the results
 
 
 def _cut(name: str, longest: int, source: str) -> str:

@@ -27,6 +27,7 @@ def assign(*names, **options):
         (["x.jpg", "x.png/a.jpg"], ["x.jpg.png", "x.png/a.png"]),  # x.png is a folder
         ([os.fsdecode(b"caf\xe9.jpg")], ["caf_xe9.png"]),
         (["a\\b.jpg", "a\nb.jpg", "a_b.jpg"], ["a_b.png", "a_b.jpg.png", "a_b.jpg~abf22849.png"]),
+        ([".. /a.jpg", " . /b.jpg"], ["_/a.png", "_/b.png"]),
         ([" mask /  a.jpg", " /\t.jpg"], ["mask/a.png", "_/_.png"]),
     ],
 )
