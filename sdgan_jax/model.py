@@ -372,8 +372,7 @@ class Model:
 
     def _latent_of(self, latent: ArrayLike, images: jax.Array) -> jax.Array:
         """Returns the latents of these images, as `encode` and `invert` return them."""
-        space = {"z": ("z", 2), "w": ("latent", 3)}[self.config.latent_space]
-        found = self._latent(space[0], latent, space[1])
+        found = self._latent("z", latent, 2) if self.config.latent_space == "z" else self._latent("latent", latent, 3)
         if len(found) != len(images):
             raise ValueError(f"there are {len(found)} latents for {len(images)} images; give one for each")
         return found

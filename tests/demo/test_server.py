@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sdgan_jax.demo import server
+from sdgan_jax.demo import photo_panel, server
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -29,6 +29,15 @@ def test_uploads_that_nobody_took_are_deleted(tmp_path):
         os.utime(tmp_path / name / "photo.jpg", (1000 - age, 1000 - age))
     server.remove_leftovers(str(tmp_path), 120, 1000)
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["new", "new/photo.jpg"]
+
+
+def test_an_upload_is_taken_once_and_then_gone_in_one_line(tmp_path):
+    (tmp_path / "hash").mkdir()
+    path = tmp_path / "hash" / "me.jpg"
+    path.write_bytes(b"photo")
+    assert photo_panel.take_file(str(path)) == (b"photo", "me.jpg") and not path.parent.exists()
+    with pytest.raises(ValueError, match="^the upload is gone before it was read; upload it again$"):
+        photo_panel.take_file(str(path))
 
 
 def test_without_gradio_there_is_one_line():
