@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 OPERATORS = ("add", "concatenation", "conv", "depthwise", "logistic", "max_pool", "pad", "prelu", "relu", "reshape")
 _MOST_OPERATORS = 1000  # MediaPipe's networks have up to 250
+_FEW = 4  # channels of an image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +147,15 @@ def run(operator: Operator, inputs: Sequence[jax.Array]) -> jax.Array:
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, bias: jax.Array, operator: Operator) -> jax.Array:
-    """Convolves f32[N,H,W,C] with f32[h,w,C,D], all channels together, and adds the bias f32[D]."""
+    """Convolves f32[N,H,W,C] with f32[h,w,C,D], all channels together, and adds the bias f32[D].
+
+    Single pixels, and windows of the few channels of an image, are multiplied as the rows of a matrix: XLA's convolution
+    on CPU takes four times as long for a 5×5 window of eight images.
+    """
+    height, width, channels, features = kernel.shape
+    if height * width == 1 or channels <= _FEW:
+        windows = jnp.concatenate(_shifted(x, (height, width), operator.stride, operator.padding, 0.0), -1)
+        return windows @ kernel.reshape(-1, features) + bias
     strides = (operator.stride, operator.stride)
     axes = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(x, kernel, strides, operator.padding, dimension_numbers=axes) + bias
