@@ -105,8 +105,9 @@ def find_all(
     threshold: float = THRESHOLD,
     edges: np.ndarray | None = None,
     size: int = cutting.SIZE,
+    thorough: bool = True,
 ) -> list[Found]:
-    """Searches for faces, the large ones first.
+    """Searches for upright faces, the large ones first.
 
     Args:
         image: u8[H,W,3]. At most `MOST_SQUARES` squares of each scale are searched, whatever its size and shape.
@@ -120,30 +121,38 @@ def find_all(
         edges: filter of `proposals`, whose best places are searched first. Where it is None, and where no face is
             there, the squares of `pyramid` are.
         size: side of the frames.
+        thorough: search the squares of `pyramid` where no face is at the best places.
 
     Returns:
         The faces whose score is below the threshold, in the order of `choose`.
     """
     levels, found = cutting.halvings(image), list[Found]()
     enough = most if enough is None else enough
-    for places, least in _searches(levels, framing, edges, enough is None):
+    for places, least in _searches(levels, framing, edges):
         for some in places if len(found) >= least else []:
-            before = len(found)
+            some, before = _elsewhere(some, found, framing), len(found)
             squares = _search(levels, some, predict, glance or predict, layout, framing, size)
             found = choose([*found, *_faces(levels, squares, predict, layout, threshold, size)])
             if len(found) < before + _MANY:
                 break
         if enough is not None and len(found) >= enough:
             break
-    if not found and edges is not None:  # masked faces, for example, are less alike
+    if not found and edges is not None and thorough:  # masked faces, for example, are less alike
         return find_all(image, predict, layout, framing, glance, most, enough, threshold, None, size)
     return found[:most]
 
 
+def _elsewhere(squares: np.ndarray, faces: Sequence[Found], framing: Framing) -> np.ndarray:
+    """Returns the squares f64[N,3] whose faces would not have their middle in another one's box, as its parts have."""
+    middles = squares[:, None, :2] - (0.5 - np.array([framing.x, framing.y])) * squares[:, None, 2:]
+    boxes = np.reshape([face.box for face in faces], (-1, 4))
+    return squares[~((middles > boxes[:, :2]) & (middles < boxes[:, 2:])).all(-1).any(-1)]
+
+
 def _searches(
-    levels: list[np.ndarray], framing: Framing, edges: np.ndarray | None, together: bool
+    levels: list[np.ndarray], framing: Framing, edges: np.ndarray | None
 ) -> Iterator[tuple[Iterable[np.ndarray], int]]:
-    """Yields the places of large faces, those of small ones, or both together, and of those far away in a group.
+    """Yields the places of large faces, of small ones, and of those far away in a group.
 
     Each are squares f64[N,3] that are searched together, the most promising first; and the number of faces that must
     have been found for these places to be searched.
@@ -159,11 +168,7 @@ def _searches(
         squares = frame_as_trained(boxes.reshape(-1, 2, 2), framing)
         yield from (squares[first : first + count] for first in range(0, len(squares), count))
 
-    kinds = (proposed(*kind) for kind in zip(_FACES, _FACES[1:], _AT_ONCE, strict=False))
-    if together:
-        yield (np.concatenate(some) for some in itertools.zip_longest(*kinds, fillvalue=np.zeros((0, 3)))), 0
-    else:
-        yield from ((kind, 0) for kind in kinds)
+    yield from ((proposed(*kind), 0) for kind in zip(_FACES, _FACES[1:], _AT_ONCE, strict=False))
     yield proposed(_FACES[-1], _DISTANT, 2 * _AT_ONCE[-1]), _GROUP
 
 

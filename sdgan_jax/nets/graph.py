@@ -149,8 +149,8 @@ def run(operator: Operator, inputs: Sequence[jax.Array]) -> jax.Array:
 def _convolve(x: jax.Array, kernel: jax.Array, bias: jax.Array, operator: Operator) -> jax.Array:
     """Convolves f32[N,H,W,C] with f32[h,w,C,D], all channels together, and adds the bias f32[D].
 
-    Single pixels, and windows of the few channels of an image, are multiplied as the rows of a matrix: XLA's convolution
-    on CPU takes four times as long for a 5×5 window of eight images.
+    Single pixels, and windows of the few channels of an image, are multiplied as the rows of a matrix: on CPU, XLA's
+    convolution takes four times as long for a 5×5 window of eight images.
     """
     height, width, channels, features = kernel.shape
     if height * width == 1 or channels <= _FEW:

@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from sdgan_jax import pictures
-from sdgan_jax.face3d import descent, finding, geometry
+from sdgan_jax.face3d import descent, finding, geometry, turned_finding
 from sdgan_jax.face3d import layout as layouts
 from sdgan_jax.nets import backend
 from sdgan_jax.nets.prnet import SCALE, ResFCN, to_input
@@ -116,11 +116,11 @@ class PositionNetwork:
         return finding.PRNET if self.layout == "prnet" else finding.MEGN
 
     def make_find(self) -> finding.Find:
-        """Returns the compiled search for the faces in a photo, see `finding.find_all`."""
+        """Returns the compiled search for the faces in a photo, see `turned_finding.find_all`."""
         options = backend.quick_compilation(backend.name())
         predict, glance = (jax.jit(function, compiler_options=options) for function in (self, self.single_pass))
         layout, framing = self.uv_layout, self.framing
-        return functools.partial(
+        upright = functools.partial(
             finding.find_all,
             predict=predict,
             layout=layout,
@@ -130,6 +130,7 @@ class PositionNetwork:
             edges=edge_filter(),
             size=self.net.size,
         )
+        return functools.partial(turned_finding.find_all, upright=upright, layout=layout, threshold=self.threshold)
 
     @functools.cached_property
     def uv_layout(self) -> layouts.Layout:

@@ -69,17 +69,37 @@ def test_proposed_places_are_searched_first(monkeypatch):
     assert sum(frames) < 80  # the squares of all scales take 250
 
 
+def test_proposals_in_the_middle_of_a_face_are_not_looked_at(monkeypatch):
+    face, parts = np.array([[95, 125, 205, 235, 6.0]]), np.array([[125, 165, 175, 215, 5.0], [150, 160, 180, 190, 4.0]])
+    beside = np.array([[210, 130, 260, 180, 3.0]])
+    frames = []
+    for small in (parts, np.zeros((0, 5)), np.concatenate([parts, beside])):
+        given, count = iter((face, small)), []
+        monkeypatch.setattr(proposals, "propose", lambda *_, given=given: next(given))
+        image = painted(300, 420, 150, 180, 110)
+        (found,) = finding.find_all(
+            image, lambda images, count=count: count.append(1) or see_square(images), LAYOUT, edges=np.zeros(1)
+        )
+        np.testing.assert_allclose(found.box[[0, 2]].mean(), 149.5, atol=3)
+        frames.append(len(count))
+    assert frames[0] == frames[1] < frames[2]
+
+
 @pytest.mark.parametrize("boxes", [np.zeros((0, 5)), np.array([[300, 20, 360, 80, 5.0]])])
 def test_all_squares_are_searched_where_no_face_is_proposed(monkeypatch, boxes):
     monkeypatch.setattr(proposals, "propose", lambda levels, edges, smallest, largest: boxes)
-    (found,) = finding.find_all(painted(300, 420, 150, 180, 110), see_square, LAYOUT, edges=np.zeros(1))
+    photo, edges = painted(300, 420, 150, 180, 110), np.zeros(1)
+    (found,) = finding.find_all(photo, see_square, LAYOUT, edges=edges)
     np.testing.assert_allclose(found.box[[0, 2]].mean(), 149.5, atol=3)
+    assert finding.find_all(photo, see_square, LAYOUT, edges=edges, thorough=False) == []
 
 
 def test_further_proposals_are_searched_while_they_show_faces(monkeypatch):
-    """Of forty proposals, the most alike first, 29 are faces. Twelve of them are searched at once, as small faces."""
+    """Of forty proposals, the most alike first, 29 are faces; the first ten are those of large faces, too."""
     boxes = np.array([[60.0 * k, 100, 60.0 * k + 40, 140, 9 - 0.1 * k] for k in range(40)])
-    monkeypatch.setattr(proposals, "propose", lambda levels, edges, smallest, largest: boxes)
+    monkeypatch.setattr(
+        proposals, "propose", lambda levels, edges, smallest, largest: boxes[:10] if largest > 300 else boxes
+    )
     searched = []
 
     def search(levels, squares, *rest):
@@ -88,14 +108,15 @@ def test_further_proposals_are_searched_while_they_show_faces(monkeypatch):
 
     def faces(levels, squares, *rest):
         whole = [k for k, square in enumerate(squares) if square[0] < 60 * 29]
-        boxes = [np.array([squares[k][0] - 20, 0, squares[k][0] + 20, 40], np.float32) for k in whole]
+        boxes = [np.array([squares[k][0] - 20, 100, squares[k][0] + 20, 140], np.float32) for k in whole]
         return [finding.Found(MEAN, 0.01, box) for box in boxes]
 
     monkeypatch.setattr(finding, "_search", search)
     monkeypatch.setattr(finding, "_faces", faces)
     found = finding.find_all(np.zeros((300, 2500, 3), np.uint8), see_square, LAYOUT, edges=np.zeros(1))
-    # As large faces six at once; the last round shows no other face. In a group distant faces are searched, too: 24.
-    assert len(found) == 29 and searched == [18, 18, 18, 10, 24]
+    # Large faces six at once, then small ones twelve at once but for those that are found, until a round shows no
+    # other face; in a group the first 24 distant ones, which are all found here.
+    assert len(found) == 29 and searched == [6, 4, 2, 12, 12, 4, 0]
 
 
 def test_distant_faces_are_searched_for_in_groups_only(monkeypatch):
