@@ -2,12 +2,13 @@
 
 Where nothing stands upright, turned copies of the photo are searched. One in ten faces that are upside down is taken
 for an upright one, beside its place and with a poor score. So the surroundings of doubtful faces are searched upside
-down, and a sure face there takes the place of one, unless another face of the photo is sure.
+down, unless another face of the photo is sure: where a better face is found there, the doubtful one is none. What is
+found turned counts only where it is sure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from sdgan_jax.face3d.layout import Layout
 TURNS = (90, 270, 180, 30, 330, 60, 300, 120, 240, 150, 210)  # degrees, clockwise, in the order of the search
 _SURE = 0.62  # score, in thresholds, up to which a face is not doubtful: three of four faces in photos are not
 _AROUND = 3.0  # side of its surroundings in mean sides of its box
-_LARGEST = 1024  # most pixels along a side of a turned copy
+_LARGEST = 640  # most pixels along a side of a turned copy
 
 
 def find_all(
@@ -50,26 +51,23 @@ def find_all(
         faces = upright(frame, thorough=False, **limits)
         return [_turned_back(face, square, degrees, size, layout) for face in faces]
 
-    def settled(face: Found) -> Found:
-        """Returns a doubtful face, or the sure one that is upside down around its place."""
+    def settled(face: Found) -> list[Found]:
+        """Returns a doubtful face if no better one is upside down around its place, or that one if it is sure."""
         side = _AROUND * np.mean(face.box[2:] - face.box[:2])
         square = np.array([*(face.box[:2] + face.box[2:]) / 2, side])
-        return next((one for one in search(square, 180, cutting.SIZE, most=1, enough=0) if one.score <= sure), face)
+        others = search(square, 180, cutting.SIZE, most=1, enough=0)
+        if not others or others[0].score >= face.score:
+            return [face]
+        return others if others[0].score <= sure else []
 
     found = upright(image, most=most, enough=enough)
-    if found and _best(found) > sure:
-        found = [settled(face) for face in found]
+    if found and min(face.score for face in found) > sure:
+        found = [one for face in found for one in settled(face)]
     for degrees in TURNS if not found else ():
         there = search(*_around_all(height, width, degrees), most=most, enough=enough)
-        found = min(found, there, key=_best)
-        if _best(found) <= sure:
+        if found := [one for one in there if one.score <= sure]:
             break
     return finding.choose(found, most)
-
-
-def _best(faces: Sequence[Found]) -> float:
-    """Returns the best score of faces; infinity for none."""
-    return min((face.score for face in faces), default=np.inf)
 
 
 def _around_all(height: int, width: int, degrees: float) -> tuple[np.ndarray, float, int]:
