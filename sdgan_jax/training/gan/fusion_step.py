@@ -208,10 +208,9 @@ def make_sheets(nets: Networks, shown: targets.Arrays) -> Callable[[State], dict
         f"{'remove' if row.min() < 0 else 'add'} {name}" for row, name in zip(shown["attributes"], names, strict=True)
     ]
 
-    @jax.jit
-    def draw_edits(state: State) -> tuple[jax.Array, jax.Array, jax.Array]:
-        source, plain = (pictures.to_float(jnp.asarray(shown[name])) for name in ("source", "reconstruction"))
-        arrays = {name: jnp.asarray(array) for name, array in shown.items()}
+    @jax.jit  # the pairs are an argument: of constants, XLA would compute the frozen networks while it compiles
+    def draw_edits(state: State, arrays: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        source, plain = (pictures.to_float(arrays[name]) for name in ("source", "reconstruction"))
         offset = find_offset(nets, state.params_f, arrays)
 
         def draw(offset: jax.Array) -> jax.Array:
@@ -222,7 +221,7 @@ def make_sheets(nets: Networks, shown: targets.Arrays) -> Callable[[State], dict
         return draw(jnp.zeros_like(offset)), edited, blending.blend(source, plain, edited, removes)
 
     def draw_sheets(state: State) -> dict[str, np.ndarray]:
-        edits = [pictures.to_uint8(np.asarray(images)) for images in draw_edits(state)]
+        edits = [pictures.to_uint8(np.asarray(images)) for images in draw_edits(state, dict(shown))]
         columns = [shown["source"], shown["target"], shown["reconstruction"], *edits]
         cells = np.stack(columns, 1).reshape(-1, *columns[0].shape[1:])
         return {"edits": pictures.grid(cells, len(columns), labels, _COLUMNS)}

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
 from sdgan_jax import pictures
 from sdgan_jax.config import Config
@@ -152,20 +151,19 @@ def make_watch(nets: Networks, images: tuple[stream.Batch, stream.Batch]) -> Cal
         images: see `read_images`.
     """
     config = nets.config
-    real = [(jnp.asarray(pictures.to_float(batch["image"])), jnp.asarray(batch["attributes"])) for batch in images]
-    attributes = real[0][1]
+    real = [(pictures.to_float(batch["image"]), batch["attributes"]) for batch in images]
     key = jax.random.fold_in(jax.random.key(config.seed), _LATENT_SEED)
-    z = jax.random.normal(key, (len(attributes), config.generator.latent_dim))
+    z = jax.random.normal(key, (len(real[0][1]), config.generator.latent_dim))
 
-    @jax.jit
-    def compute(state: State) -> list[jax.Array]:
-        variables = {"params": state.params_g, "buffers": state.buffers_g}
+    @jax.jit  # the images are arguments: of constants, XLA would compute D's frozen features while it compiles
+    def compute(state: State, real: list[tuple[jax.Array, jax.Array]]) -> list[jax.Array]:
+        variables, attributes = {"params": state.params_g, "buffers": state.buffers_g}, real[0][1]
         w_plus = nets.to_w_plus(variables, z, attributes, state.basis)
         drawn = nets.synthesize(variables, w_plus, "const"), attributes
         return [nets.discriminate(state.params_d, images, worn)[0].mean() for images, worn in (*real, drawn)]
 
     def watch(state: State) -> dict[str, float]:
-        seen, unseen, generated = (float(logit) for logit in compute(state))
+        seen, unseen, generated = (float(logit) for logit in compute(state, real))
         values = {"d_train": seen, "d_validation": unseen, "d_generated": generated}
         return values | {"r_v": (seen - unseen) / (seen - generated)} if seen != generated else values
 

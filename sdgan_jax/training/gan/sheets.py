@@ -39,27 +39,23 @@ def make_sheets(nets: Networks, reals: dict[str, np.ndarray] | None) -> Callable
     z = jax.random.normal(key, (ROWS, config.generator.latent_dim))
     faces = jnp.repeat(z, count, axis=0)
     columns = jnp.tile(jnp.eye(count), (ROWS, 1))
-    pairs = PAIRS * count
+    pairs, shown = PAIRS * count, None
     if reals is not None:
         cycle = np.arange(pairs) % len(reals["image"])
-        real = jnp.asarray(pictures.to_float(reals["image"])[cycle])
-        real_attributes = jnp.asarray(reals["attributes"])[cycle]
+        shown = pictures.to_float(reals["image"])[cycle], reals["attributes"][cycle]
 
-    @jax.jit
-    def draw_faces(state: State) -> tuple[jax.Array, jax.Array, jax.Array]:
+    @jax.jit  # what is shown is an argument: of constants, XLA would compute the frozen networks while it compiles
+    def draw_faces(state: State, shown: tuple[jax.Array, jax.Array] | None) -> tuple[jax.Array, jax.Array, jax.Array]:
         variables = state.variables_ema
         w_plus = nets.to_w_plus(variables, faces, columns, state.basis)
         x_hat = nets.synthesize(variables, w_plus, "const")
-        if reals is not None:
-            source, wanted = real, real_attributes
-        else:
-            source, wanted = x_hat[::count].repeat(count, 0)[:pairs], columns[:pairs]
+        source, wanted = shown or (x_hat[::count].repeat(count, 0)[:pairs], columns[:pairs])
         drawn = Latents(faces[:pairs], None, None)
         x_rec = reconstruct(nets, state, state.params_f, variables, source, wanted, drawn, noise="const")[-1]
         return x_hat, source, x_rec
 
     def draw_sheets(state: State) -> dict[str, np.ndarray]:
-        x_hat, source, x_rec = (pictures.to_uint8(np.asarray(images)) for images in draw_faces(state))
+        x_hat, source, x_rec = (pictures.to_uint8(np.asarray(images)) for images in draw_faces(state, shown))
         size = source.shape[1:]
         rows = np.stack((source.reshape(PAIRS, count, *size), x_rec.reshape(PAIRS, count, *size)), 1).reshape(-1, *size)
         labels = ["source", "X_rec"] * PAIRS
