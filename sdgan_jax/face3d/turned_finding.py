@@ -44,7 +44,6 @@ def find_all(
         The faces in the order of `finding.choose`.
     """
     levels, sure = cutting.halvings(image), _SURE * threshold
-    height, width = image.shape[:2]
 
     def search(square: np.ndarray, degrees: float, size: int, **limits: int | None) -> list[Found]:
         frame = cutting.cut_frame(levels, square, degrees, size)
@@ -64,17 +63,18 @@ def find_all(
     if found and min(face.score for face in found) > sure:
         found = [one for face in found for one in settled(face)]
     for degrees in TURNS if not found else ():
-        there = search(*_around_all(height, width, degrees), most=most, enough=enough)
+        square, size = _around_all(image.shape[0], image.shape[1], degrees)
+        there = search(square, degrees, size, most=most, enough=enough)
         if found := [one for one in there if one.score <= sure]:
             break
     return finding.choose(found, most)
 
 
-def _around_all(height: int, width: int, degrees: float) -> tuple[np.ndarray, float, int]:
-    """Returns the square f64[3] that shows all of a turned photo, the degrees, and its pixels along a side."""
+def _around_all(height: int, width: int, degrees: float) -> tuple[np.ndarray, int]:
+    """Returns the square f64[3] that shows all of a turned photo, and the pixels along a side of its copy."""
     along, across = abs(np.cos(np.deg2rad(degrees))), abs(np.sin(np.deg2rad(degrees)))
     side = max(along * width + across * height, across * width + along * height)
-    return np.array([0.5 * width - 0.5, 0.5 * height - 0.5, side]), degrees, min(int(np.ceil(side)), _LARGEST)
+    return np.array([0.5 * width - 0.5, 0.5 * height - 0.5, side]), min(int(np.ceil(side)), _LARGEST)
 
 
 def _turned_back(face: Found, square: np.ndarray, degrees: float, size: int, layout: Layout) -> Found:
