@@ -21,7 +21,8 @@ from sdgan_jax.pretrained import archive
 from tfds_megn.photos import Picture
 
 COLUMNS = ("score", "left", "top", "right", "bottom", "yaw", "pitch", "roll")  # of a face, in a manifest
-_AHEAD = 2  # photos searched at once while another is worked on: a search keeps little more than one core busy
+_AT_ONCE = 2  # photos searched at once while another is worked on: a search keeps little more than one core busy
+_AHEAD = 8  # photos read ahead, so that the search of the next ones goes on beside a long one
 _BYTES = 1 << 28  # of these photos, above which none is read ahead
 # Compiled as one each: their operations alone take half a second at the start.
 _pose, _landmarks = jax.jit(geometry.pose), jax.jit(geometry.landmarks)
@@ -65,7 +66,7 @@ def find_ahead(
         Each photo with its faces, in their order.
     """
     waiting: collections.deque[tuple[PhotoFile, Picture, futures.Future]] = collections.deque()
-    with futures.ThreadPoolExecutor(_AHEAD) as pool:
+    with futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         for number, (photo, picture) in enumerate(photos):
             search = pool.submit(finder.find, picture.pixels, most=most)
             waiting.append((photo, picture, search))

@@ -49,6 +49,18 @@ def test_the_next_photos_are_searched_while_one_is_worked_on():
     assert order == [(f"{k}.png", k, (k, 3)) for k in range(5)]
 
 
+def test_the_search_of_other_photos_goes_on_beside_a_long_one():
+    others = threading.Semaphore(0)
+
+    def find(pixels, **_):
+        long = pixels[0, 0, 0] == 1
+        found = [others.acquire(timeout=10.0) for _ in range(5)] if long else [others.release()]
+        return [all(found) if long else None]
+
+    found = [faces for *_, faces in finders.find_ahead(_photos(8), finders.Finder(find, layout.megn(64), ""))]
+    assert found == [[None], [True], *6 * [[None]]]
+
+
 def test_large_photos_are_not_read_ahead(monkeypatch):
     monkeypatch.setattr(finders, "_BYTES", 200)
     read, finder = [], finders.Finder(lambda pixels, **_: [], layout.megn(64), "")
