@@ -5,6 +5,8 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 
+from sdgan_jax.nets import resample
+
 FEATURE_DIM = 128
 NUM_CLASSES = 6  # none and the five attributes
 _GROUPS = 8  # groups of channels that are normalised together
@@ -42,11 +44,11 @@ class Classifier(nn.Module):
         if resolution < 8 or resolution & (resolution - 1):
             raise ValueError(f"the classifier needs a power of two of at least 8 px, got {resolution}")
         resolution //= 2
-        x = nn.relu(nn.Conv(_channels(resolution), (3, 3))(_fold(images)))  # [N,R/2,R/2,C]
+        x = nn.relu(nn.Conv(_channels(resolution), (3, 3))(resample.space_to_depth(images)))  # [N,R/2,R/2,C]
         x = _residual(x, convolutions=2 if resolution > 4 else 1)
         while resolution > 4:
             resolution //= 2
-            x = nn.Dense(_channels(resolution))(_fold(x))  # [N,r,r,C]
+            x = nn.Dense(_channels(resolution))(resample.space_to_depth(x))  # [N,r,r,C]
             x = _residual(x, convolutions=2 if resolution > 4 else 1)
         x = nn.relu(nn.GroupNorm(_GROUPS)(x))
         x = nn.Dense(FEATURE_DIM)(x.reshape(x.shape[0], -1))  # keeps places, which tell a beard from a mask
@@ -57,13 +59,6 @@ class Classifier(nn.Module):
 def _channels(resolution: int) -> int:
     """Returns the number of channels at a resolution."""
     return min(64, max(8, 512 // resolution))
-
-
-def _fold(x: jax.Array) -> jax.Array:
-    """Folds each 2×2 block of pixels into one pixel of four times the channels: [N,R,R,C] -> [N,R/2,R/2,4C]."""
-    n, height, width, channels = x.shape
-    x = x.reshape(n, height // 2, 2, width // 2, 2, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, height // 2, width // 2, 4 * channels)
 
 
 def _residual(x: jax.Array, convolutions: int) -> jax.Array:

@@ -47,7 +47,7 @@ class Encoder(Module):
         """
         while images.shape[1] > MOST_PIXELS:
             images = resample.box_downsample(images)
-        x = _fold(images, min(PATCH, images.shape[1] // SIDE))
+        x = resample.space_to_depth(images, min(PATCH, images.shape[1] // SIDE))
         halvings = (x.shape[1] // SIDE).bit_length() - 1
         widths = [min(self.config.width << stage, self.config.width_max) for stage in range(halvings + 1)]
         trunk = SEResNet(widths, [1] + [2] * halvings, self.config.blocks, pool=False, norm="group", name="face")
@@ -64,10 +64,3 @@ class Encoder(Module):
         worn = self.param("worn", nn.initializers.zeros, (self.num_attributes - 1, self.latent_dim))
         shared = shared + recognised[:, 1:] @ worn
         return shared[:, None] + jnp.einsum("nlr,lrd->nld", codes, up), logits
-
-
-def _fold(images: jax.Array, side: int) -> jax.Array:
-    """Folds blocks of `side` × `side` pixels into channels: [N,R,R,3] to [N,R/side,R/side,3·side²]."""
-    n, size, _, channels = images.shape
-    x = images.reshape(n, size // side, side, size // side, side, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, size // side, size // side, side * side * channels)

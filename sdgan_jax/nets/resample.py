@@ -123,7 +123,7 @@ def convolve_down_plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
         x = _filter(x, (2, 2), gain=1.0)
         return jax.lax.conv_general_dilated(x, kernel, (2, 2), ((0, 0), (0, 0)), dimension_numbers=_LAYOUT)
     x = _filter(x, (2, 3), gain=1.0)  # one row and one column more than needed, to make pairs
-    return _correlate(_space_to_depth(x), _pair_taps(jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))), (0, 0))
+    return _correlate(space_to_depth(x), _pair_taps(jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))), (0, 0))
 
 
 def convolve_same(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -141,11 +141,11 @@ def convolve_same(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array
         return jax.lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=_LAYOUT)
     half = kernel.shape[0] // 2
     if stride == 1 and _blocks_pay(x, kernel):
-        return _depth_to_space(_correlate(_space_to_depth(x), *_block_taps(kernel)))
+        return _depth_to_space(_correlate(space_to_depth(x), *_block_taps(kernel)))
     if stride == 1:
         return _correlate(x, kernel, (half - 1, half))
     x = jnp.pad(x, ((0, 0), (half - 1, half - 1), (half - 1, half - 1), (0, 0)))
-    return _correlate(_space_to_depth(x), _pair_taps(kernel), (0, 0))
+    return _correlate(space_to_depth(x), _pair_taps(kernel), (0, 0))
 
 
 def convolve_same_transposed(y: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -163,7 +163,7 @@ def convolve_same_transposed(y: jax.Array, kernel: jax.Array, stride: int = 1) -
         return jax.lax.conv_transpose(y, kernel, (stride, stride), "SAME", transpose_kernel=True)
     half = kernel.shape[0] // 2
     if stride == 1 and _blocks_pay(y, kernel):
-        return _depth_to_space(_correlate_transposed(_space_to_depth(y), *_block_taps(kernel)))
+        return _depth_to_space(_correlate_transposed(space_to_depth(y), *_block_taps(kernel)))
     if stride == 1:
         return _correlate_transposed(y, kernel, (half - 1, half))
     x = _depth_to_space(_correlate_transposed(y, _pair_taps(kernel), (0, 0)))
@@ -199,6 +199,18 @@ def downsample(x: jax.Array) -> jax.Array:
     return x
 
 
+def space_to_depth(x: jax.Array, side: int = 2) -> jax.Array:
+    """Moves blocks of `side` × `side` pixels into channels: [N,H,W,C] to [N,H/side,W/side,(p,q,C)].
+
+    Args:
+        x: array [N,H,W,C]; `side` divides H and W.
+        side: pixels along a side of a block.
+    """
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // side, side, w // side, side, c).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, h // side, w // side, side * side * c)
+
+
 def box_downsample(x: jax.Array) -> jax.Array:
     """Halves both sides of f32[N,2H,2W,C] by averaging 2×2 boxes."""
     n, h, w, c = x.shape
@@ -223,12 +235,6 @@ def _winograd_pays(x: jax.Array, kernel: jax.Array, tile: int, stride: int = 1) 
     return backend.name() == "cpu" and x.dtype != jnp.bfloat16 and large and h % tile == w % tile == 0
 
 
-def _space_to_depth(x: jax.Array) -> jax.Array:
-    """Moves 2×2 pixels into channels: [N,2H,2W,C] to [N,H,W,(p,q,C)]."""
-    n, h, w, c = x.shape
-    return x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, 4 * c)
-
-
 def _depth_to_space(x: jax.Array) -> jax.Array:
     """Moves channels into 2×2 pixels: [N,H,W,(p,q,C)] to [N,2H,2W,C]."""
     n, h, w, c = x.shape
@@ -236,7 +242,7 @@ def _depth_to_space(x: jax.Array) -> jax.Array:
 
 
 def _pair_taps(kernel: jax.Array) -> jax.Array:
-    """Turns a stride-2 kernel [2k,2k,C,D] into a stride-1 kernel [k,k,(p,q,C),D] for `_space_to_depth`."""
+    """Turns a stride-2 kernel [2k,2k,C,D] into a stride-1 kernel [k,k,(p,q,C),D] for `space_to_depth`."""
     size, _, c, d = kernel.shape
     taps = kernel.reshape(size // 2, 2, size // 2, 2, c, d).transpose(0, 2, 1, 3, 4, 5)
     return taps.reshape(size // 2, size // 2, 4 * c, d)
@@ -248,7 +254,7 @@ def _blocks_pay(x: jax.Array, kernel: jax.Array) -> bool:
 
 
 def _block_taps(kernel: jax.Array) -> tuple[jax.Array, Padding]:
-    """Turns the kernel [2k,2k,C,D] of a SAME convolution into one [k+1,k+1,4C,4D] of `_space_to_depth`, with padding.
+    """Turns the kernel [2k,2k,C,D] of a SAME convolution into one [k+1,k+1,4C,4D] of `space_to_depth`, with padding.
 
     Output q of a block b is the sum over t of x[2b + q + t - (k - 1)] kernel[t], so that input p of the block b + u
     meets kernel[2u + p - q + k - 1].
