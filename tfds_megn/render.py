@@ -91,7 +91,7 @@ def _finish_frame(params: np.ndarray, attribute: str | int, size: int) -> tuple[
     scene.body(frame)
     scene.long_hair(frame, behind=True)
     rows, z = _draw_head(frame, head)
-    scene.ears(frame, head)
+    scene.ears(frame)
     scene.long_hair(frame, behind=False)
     props.draw_hat(frame)
     frame.head_rows = rows[frame.z[rows] == z]

@@ -265,7 +265,7 @@ def meet_ellipsoid(
     return rows, z + cz, unit(p[0] * inv[0], p[1] * inv[1], p[2] * inv[2]), p
 
 
-def ears(frame: Frame, head: Head) -> None:
+def ears(frame: Frame) -> None:
     """Draws the ears: two flat ellipsoids with a darker hollow."""
     f = frame.face
     for sign in (-1.0, 1.0):
