@@ -28,12 +28,13 @@ from sdgan_jax import model, pretrained
 from sdgan_jax.config import ClassifierConfig, Config, IdentityConfig, PRNetConfig
 from sdgan_jax.data import stream
 from sdgan_jax.evaluation import attributes, checkpoint_metrics, edit_report, edits, networks, report
-from sdgan_jax.networks import make_networks
+from sdgan_jax.networks import Networks, make_networks
 from sdgan_jax.photos import aligning
 from sdgan_jax.pretrained import directories
 from sdgan_jax.training import event_writers, sharding
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.gan import recipe
+from sdgan_jax.training.gan.run import Score
 from sdgan_jax.training.networks import classifier, identity, prnet
 
 CONFIG = presets.define_config()
@@ -104,10 +105,18 @@ def train_gan(config: Config, workdir: epath.Path) -> Any:
     recipe.check(config, workdir)
     with sharding.first_process_first():  # a workdir with a mistake in its config.json would have to be given up
         stream.train_iterator(config).close()
-    if not _learns_g(config) or not (EVALUATE.value or config.metrics):
-        return recipe.train(nets, workdir)
-    score = checkpoint_metrics.make_measure(nets) if config.metrics else attributes.make_score(nets)
-    return recipe.train(nets, workdir, score)
+    return recipe.train(nets, workdir, _make_score(nets) if _learns_g(config) else None)
+
+
+def _make_score(nets: Networks) -> Score | None:
+    """Makes the score of checkpoints that flags and config ask for; None for none."""
+    reason = attributes.refusal(nets.config.attributes)
+    if EVALUATE.value and reason and jax.process_index() == 0:
+        without = "" if nets.config.metrics else "checkpoints are not scored, unless by --config.metrics, and "
+        print(f"note: {reason}: {without}the model is not measured at the end", file=sys.stderr)
+    if nets.config.metrics:
+        return checkpoint_metrics.make_measure(nets)
+    return attributes.make_score(nets) if EVALUATE.value and not reason else None
 
 
 def _learns_g(config: Config) -> bool:
@@ -120,6 +129,8 @@ def evaluate_gan(workdir: epath.Path) -> None:
     if not EVALUATE.value:
         return
     trained, out = model.load(workdir), workdir / "evaluation"
+    if attributes.refusal(trained.config.attributes):  # `_make_score` said so
+        return
     print(report.table(attributes.evaluate_model(trained, out)))
     if {"E", "F"} <= set(trained.params):
         print(edit_report.short_table(edits.evaluate_edits(trained, None, out, num_persons=_EDITED)))

@@ -134,7 +134,7 @@ def align_photos(source: epath.Path, out: epath.Path, finder: Finder, kind: Kind
     try:
         with results:
             read = _read_all(results, photos)
-            for file, picture, faces in finders.find_ahead(read, finder, most=1):
+            for file, picture, faces in results.until_stopped(finders.find_ahead(read, finder, most=1)):
                 crop = finders.crop(faces[0], finder.layout, kind) if faces else None
                 row = {"attribute": photos[file.name].attribute}
                 row |= finders.describe(faces[0], finder.layout) if faces else {}

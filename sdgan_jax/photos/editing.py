@@ -249,7 +249,7 @@ def _tasks(
         for photo, picture in read:
             yield Task(photo, picture, [], [], photo_reader.crop_resize(picture.pixels, size)[None])
         return
-    for photo, picture, faces in finders.find_ahead(read, finder, most):
+    for photo, picture, faces in results.until_stopped(finders.find_ahead(read, finder, most)):
         if not faces:
             results.skip(photo, row, NO_FACE)
         else:

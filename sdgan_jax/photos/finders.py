@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent import futures
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ def read_finder(path: epath.PathLike = "") -> Finder:
 
 def find_ahead(
     photos: Iterable[tuple[PhotoFile, Picture]], finder: Finder, most: int | None = None
-) -> Iterator[tuple[PhotoFile, Picture, list[finding.Found]]]:
+) -> Generator[tuple[PhotoFile, Picture, list[finding.Found]], None, None]:
     """Finds the faces of photos, those of the next photos while the caller works on one.
 
     Args:
@@ -66,7 +66,8 @@ def find_ahead(
         Each photo with its faces, in their order.
     """
     waiting: collections.deque[tuple[PhotoFile, Picture, futures.Future]] = collections.deque()
-    with futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+    pool = futures.ThreadPoolExecutor(_AT_ONCE)
+    try:
         for number, (photo, picture) in enumerate(photos):
             search = pool.submit(finder.find, picture.pixels, most=most)
             waiting.append((photo, picture, search))
@@ -77,6 +78,8 @@ def find_ahead(
                 yield photo, picture, search.result()
         for photo, picture, search in waiting:
             yield photo, picture, search.result()
+    finally:  # the caller may have closed the generator: what nobody waits for is not searched
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def read_most(text: str) -> int | None:

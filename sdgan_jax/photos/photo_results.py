@@ -12,8 +12,8 @@ import os
 import posixpath
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import tqdm
@@ -31,6 +31,7 @@ _SHOWN_NOTES = 20
 _PAUSE = 10  # shortest pause between two writings of the manifest, in durations of the last one
 
 Row = dict[str, Any]  # a row of the manifest by column
+T = TypeVar("T")
 
 
 class PhotoResults:
@@ -107,15 +108,25 @@ class PhotoResults:
         self._stopped: Callable[[], bool] = lambda: False
 
     def work(self) -> Iterator[PhotoFile]:
-        """Yields the photos of `todo`.
+        """Yields the photos of `todo`; raises as `until_stopped` does."""
+        for photo in self.todo:
+            self._check_stop()
+            yield photo
+
+    def until_stopped(self, ahead: Generator[T, None, None]) -> Iterator[T]:
+        """Yields what was prepared ahead of the work on it, and closes the preparation when the work ends.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C or SIGTERM came during the work on the previous photo.
+            KeyboardInterrupt: Ctrl-C or SIGTERM came, and photos are left.
         """
-        for photo in self.todo:
-            if self._stopped():
-                raise KeyboardInterrupt
-            yield photo
+        self._open.callback(ahead.close)
+        for prepared in ahead:
+            yield prepared
+            self._check_stop()
+
+    def _check_stop(self) -> None:
+        if self._stopped() and len(self._lines) < len(self._photos):
+            raise KeyboardInterrupt
 
     def path(self, name: str) -> epath.Path:
         """Returns the path of a result by its name."""

@@ -81,7 +81,7 @@ def wear_photos(
     row = {"attribute": looks.label}
     with results:
         read = photo_files.read(results.work(), lambda photo, line: results.skip(photo, row, line))
-        for photo, picture, faces in finders.find_ahead(read, finder, most):
+        for photo, picture, faces in results.until_stopped(finders.find_ahead(read, finder, most)):
             if landmarks is not None:
                 landmarks.put(photo.label, faces, finder.layout)
             if not faces:

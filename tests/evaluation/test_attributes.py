@@ -188,11 +188,24 @@ def test_score_is_minus_the_distance_that_evaluation_measures(data_dir, monkeypa
 
 
 def test_other_attributes_and_too_few_images_are_refused(tmp_path):
-    config = config_lib.Config(attributes=("none", "hat"))
-    with pytest.raises(ValueError, match="attributes are none, hat"):
-        attributes.evaluate_model(types.SimpleNamespace(config=config), tmp_path)
+    for names, message in ((("none", "hat"), "does not know hat; it knows none, mask"), (("none",), "model has none")):
+        assert message in attributes.refusal(names)
+        config = config_lib.Config(attributes=names)
+        with pytest.raises(ValueError, match=f"{message}.*; --metrics=classifier_fid2k measures such models"):
+            attributes.evaluate_model(types.SimpleNamespace(config=config), tmp_path)
     with pytest.raises(ValueError, match="num_images is 6; at least 12"):
         attributes.evaluate_model(types.SimpleNamespace(config=config_lib.Config()), tmp_path, num_images=6)
+
+
+def test_attributes_are_matched_by_name(classifier):
+    faces = types.SimpleNamespace(labels=np.array([4, 0, 1, 4, 1, 4, 0]))
+    rows = attributes._rows_by_class(faces, ("none", "beard"), 2)
+    assert {name: some.tolist() for name, some in rows.items()} == {"none": [1, 6], "beard": [0, 3]}
+    images = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 3)).astype(np.float32)
+    logits, features = attributes._make_classify(classifier, ("none", "beard", "mask"))(images)
+    expected = jax.jit(classifier)(images)
+    np.testing.assert_allclose(logits, np.asarray(expected[0])[:, [0, 4, 1]], rtol=1e-5)
+    np.testing.assert_allclose(features, expected[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "metrics.txt", "samples.png", "samples_beard.png"])

@@ -61,6 +61,25 @@ def test_the_search_of_other_photos_goes_on_beside_a_long_one():
     assert found == [[None], [True], *6 * [[None]]]
 
 
+def test_searches_that_nobody_waits_for_are_cancelled():
+    searched, going_on = [], threading.Event()
+
+    def find(pixels, **_):
+        searched.append(int(pixels[0, 0, 0]))
+        if searched[-1]:
+            going_on.wait(10.0)
+        return []
+
+    ahead = finders.find_ahead(_photos(8), finders.Finder(find, layout.megn(64), ""))
+    next(ahead)
+    ahead.close()
+    going_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("ThreadPoolExecutor"):
+            thread.join(10.0)
+    assert set(searched) <= {0, 1, 2}
+
+
 def test_large_photos_are_not_read_ahead(monkeypatch):
     monkeypatch.setattr(finders, "_BYTES", 200)
     read, finder = [], finders.Finder(lambda pixels, **_: [], layout.megn(64), "")

@@ -139,6 +139,33 @@ def test_what_was_done_is_kept_however_it_ends(folder, stop, raised_as):
     assert np.asarray(Image.open(folder / "out" / "sheet.png")).min() == 0  # the former one is on it
 
 
+def test_a_stop_does_not_wait_for_what_was_read_ahead(folder):
+    results, closed = plan(folder), []
+
+    def read_ahead():
+        try:
+            yield from list(results.work())
+        finally:
+            closed.append(True)
+
+    with pytest.raises(KeyboardInterrupt, match="2 of 4 photos done"), results:
+        for number, photo in enumerate(results.until_stopped(read_ahead())):
+            make(results, photo)
+            if number == 1:
+                signal.raise_signal(signal.SIGTERM)
+    assert closed == [True]
+
+
+def test_a_stop_during_the_last_photo_stops_nothing(folder):
+    results = plan(folder)
+    with results:
+        for number, photo in enumerate(results.until_stopped(photo for photo in list(results.work()))):
+            make(results, photo)
+            if number == 3:
+                signal.raise_signal(signal.SIGTERM)
+    assert len(rows(folder)) == 4
+
+
 def test_pictures_of_a_killed_call_are_taken_for_its_own(folder):
     results = plan(folder)
     results._write()  # as at the start; there was no end
