@@ -100,7 +100,7 @@ class Pairs:
 
 
 def draw_pairs(faces: Faces, same: int, different: int, seed: int = 0) -> Pairs:
-    """Draws pairs of one person, each at most once, and then of two people.
+    """Draws pairs of one person, each at most once in either order, and then of two people.
 
     Args:
         faces: the faces to draw from.
@@ -115,7 +115,9 @@ def draw_pairs(faces: Faces, same: int, different: int, seed: int = 0) -> Pairs:
     attired = np.flatnonzero(faces.labels)
     row, partner = np.nonzero(faces.identities[:, None] == faces.identities[attired])
     row, partner = row[row != attired[partner]], attired[partner][row != attired[partner]]
-    chosen = rng.permutation(len(row))[:same]
+    chosen = rng.permutation(len(row))
+    # Two faces with attributes stand in both orders, but are one pair.
+    chosen = chosen[(faces.labels[row[chosen]] == 0) | (row[chosen] < partner[chosen])][:same]
     first, second = rng.integers(len(faces.labels), size=2 * different), rng.choice(attired, 2 * different)
     strangers = np.flatnonzero(faces.identities[first] != faces.identities[second])[:different]
     return Pairs(

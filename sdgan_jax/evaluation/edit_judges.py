@@ -143,9 +143,7 @@ class Judges:
         if len(np.unique(faces.labels)) < 2:
             return None
         pairs = rendered.draw_pairs(faces, _PAIRS, 4 * _PAIRS)
-        # Two attired faces of a person may be drawn in either order, but their cosine is the same.
-        once = ~pairs.same | (faces.labels[pairs.first] == 0) | (pairs.first < pairs.second)
-        first, second, same = pairs.first[once], pairs.second[once], pairs.same[once]
+        first, second, same = pairs.first, pairs.second, pairs.same
         count = min(same.sum(), (~same).sum())
         if count < verification.FOLDS:
             return None
