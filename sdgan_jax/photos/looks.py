@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
-from PIL import Image
 
 from sdgan_jax import pictures
 from sdgan_jax.face3d.attire import styles
+from tfds_megn import photos
 from tfds_megn.listing import printable
 
 TEXTURE_PIXELS = 512  # finer details are not visible on a face
@@ -143,21 +142,18 @@ def _read_texture(path: str) -> Texture:
     return Texture(path, decode_texture(file.read_bytes(), f"--texture={printable(path)}"))
 
 
-def decode_texture(data: bytes, name: str) -> np.ndarray:
-    """Decodes the bytes of an image with its transparency, for `styles.Style`.
+def decode_texture(data: bytes, name: str, max_pixels: int = photos.MAX_PIXELS) -> np.ndarray:
+    """Decodes the bytes of an image with its transparency, upright as photos are, for `styles.Style`.
 
     Args:
         data: the bytes of the file.
         name: name of the texture in errors.
+        max_pixels: number of pixels of the largest image that is decoded.
 
     Returns:
         u8[h,w,4], RGBA, of at most 512 pixels a side.
 
     Raises:
-        ValueError: it is not an image that can be read.
+        ValueError: it is not an image that can be read, or is too large.
     """
-    try:
-        image = Image.open(io.BytesIO(data)).convert("RGBA")
-    except Exception as error:  # Pillow's decoders raise nearly anything
-        raise ValueError(f"{name}: not an image that can be read") from error
-    return pictures.fit(np.asarray(image), TEXTURE_PIXELS)
+    return pictures.fit(photos.read_rgba(data, name, max_pixels), TEXTURE_PIXELS)
