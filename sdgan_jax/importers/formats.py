@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from etils import epath
 
+from sdgan_jax import outputs
 from sdgan_jax.importers import (
     arcface,
     arrays,
@@ -61,12 +62,10 @@ def read(
     """
     file, source = epath.Path(path), str(path)
     if prefix := prnet.prefix_of(source):
+        outputs.check_file(f"{prefix}.index", f"{prefix}.index")
         _check_format(source, "prnet", form)
         return "prnet", prnet.read(prefix, prnet_uv)
-    if not file.exists():
-        raise FileNotFoundError(f"{source}: there is no such file")
-    if file.is_dir():
-        raise FileError(f"{source} is a folder; give a file of weights, or a model directory to export it")
+    outputs.check_file(file, source, "a file of weights, or a model directory to export it")
     if (size := file.stat().length) > MAX_BYTES:
         raise FileError(f"{source} has {size >> 30} GiB; no known network is that large")
     with file.open("rb") as opened:

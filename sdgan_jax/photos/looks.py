@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from sdgan_jax import pictures
+from sdgan_jax import outputs, pictures
 from sdgan_jax.face3d.attire import styles
 from tfds_megn import photos
 from tfds_megn.listing import printable
 
 TEXTURE_PIXELS = 512  # finer details are not visible on a face
+MOST_PER_IMAGE = 1000  # the names of all images are in memory
 
 
 class Texture(NamedTuple):
@@ -109,7 +110,7 @@ def read(
 
     Raises:
         FileNotFoundError: a texture is missing.
-        ValueError: the choices do not fit together; the message names the flag.
+        ValueError: the choices do not fit together, or a texture is no image; the message names the flag.
     """
     for name in attributes:
         if name not in styles.KINDS:
@@ -128,6 +129,8 @@ def read(
             raise ValueError(f"--style={','.join(chosen)}: {name} takes one style")
     if per_image > 1 and seed is None:
         raise ValueError("--per_image above 1 needs --random_styles, or all images would be the same")
+    if per_image > MOST_PER_IMAGE:
+        raise ValueError(f"--per_image={per_image}: at most {MOST_PER_IMAGE} images are made of each photo")
     read_textures = tuple(_read_texture(os.path.expanduser(path)) for path in textures)
     looks = Looks(tuple(attributes), tuple(kinds), tuple(colours), read_textures, seed, per_image)
     looks.choose_styles("")  # refuses colours that cannot be read
@@ -136,10 +139,9 @@ def read(
 
 def _read_texture(path: str) -> Texture:
     """Reads an image with its transparency."""
-    file = epath.Path(path)
-    if not file.exists():
-        raise FileNotFoundError(f"--texture={printable(path)}: there is no such file")
-    return Texture(path, decode_texture(file.read_bytes(), f"--texture={printable(path)}"))
+    name = f"--texture={printable(path)}"
+    outputs.check_file(path, name, "an image file")
+    return Texture(path, decode_texture(epath.Path(path).read_bytes(), name))
 
 
 def decode_texture(data: bytes, name: str, max_pixels: int = photos.MAX_PIXELS) -> np.ndarray:

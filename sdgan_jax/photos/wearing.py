@@ -113,7 +113,8 @@ def _wear(
         except OSError as error:
             return results.skip(photo, {"attribute": looks.label}, photo_results.failure(error))
         rows += made.rows
-        images.append(made.image)
+        if len(images) < _CELL_IMAGES:  # the others would fill the memory
+            images.append(made.image)
     results.add(photo, rows, _cell([picture.pixels, *images]))
 
 

@@ -26,6 +26,10 @@ from sdgan_jax.photos.looks import Looks, Texture
         ({"colours": ["#000000"] * 2}, "--colour has 2 values for 1 attributes"),
         ({"textures": ["a.png", "b.png"]}, "--texture has 2 values for 1 attributes"),
         ({"textures": ["/no.png"]}, "--texture=/no.png: there is no such file"),
+        ({"textures": ["/"]}, "--texture=/ is a folder; give an image file"),
+        ({"textures": ["/dev/zero"]}, "--texture=/dev/zero is a pipe or device; give an image file"),
+        ({"textures": ["http://x/a.png"]}, "http://x/a.png: http:// is unknown; gs:// and s3:// are read"),
+        ({"per_image": 1001, "seed": 0}, "--per_image=1001: at most 1000 images are made of each photo"),
         ({"per_image": 2}, "--per_image above 1 needs --random_styles"),
     ],
 )
