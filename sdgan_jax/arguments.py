@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +87,7 @@ def label(value: ArrayLike | None, count: int, classes: int) -> jax.Array | None
     return jnp.asarray(array, jnp.float32)
 
 
-def noise_keys(noise: str | jax.Array, count: int) -> jax.Array:
+def noise_keys(noise: Any, count: int) -> jax.Array:
     """Returns a PRNG key for each of `count` samples, split from one; raises `ValueError` for another noise."""
     try:
         return jax.random.split(noise, count)

@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import PIL.JpegImagePlugin
+import PIL.PngImagePlugin
 from etils import epath
 
 from tfds_megn import listing
@@ -207,12 +208,12 @@ def _decode(data: bytes, name: str, max_pixels: int, min_side: int) -> PIL.Image
 
 def _scale_transparent_colour(image: PIL.Image.Image) -> None:
     """Scales the transparent colour of a PNG, whose pixels are not decoded yet, as Pillow will scale the pixels."""
-    colour = image.info.get("transparency")
-    if image.format != "PNG" or colour is None or (scale := _PIXEL_SCALES.get(image.tile[0].args)) is None:
+    if not isinstance(image, PIL.PngImagePlugin.PngImageFile) or "transparency" not in image.info:
         return
-    image.info["transparency"] = (
-        tuple(int(value * scale) for value in colour) if isinstance(colour, tuple) else int(colour * scale)
-    )
+    colour, scale = image.info["transparency"], _PIXEL_SCALES.get(str(image.tile[0].args))
+    if scale is not None:
+        several = isinstance(colour, tuple)  # of an image in colour
+        image.info["transparency"] = tuple(int(c * scale) for c in colour) if several else int(colour * scale)
 
 
 def _without_texts(data: bytes) -> bytes:

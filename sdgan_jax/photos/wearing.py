@@ -106,7 +106,8 @@ def _wear(
     draw: Draw,
 ) -> None:
     """Draws and writes the images of one photo."""
-    rows, images = [], []
+    rows: list[photo_results.Row] = []
+    images: list[np.ndarray] = []
     for made in make_images(photo.name, picture, faces, results.names[photo.name], looks, layout, draw):
         try:
             picture_files.write(results.path(made.name), made.image, picture, BY)
