@@ -25,6 +25,7 @@ from etils import epath
 
 from experiments import launch
 from sdgan_jax.importers import conversion, formats
+from tfds_megn.listing import printable
 
 SOURCE = launch.define_path("source", None, "a file of public weights, or a model or network directory", required=True)
 FORMAT = flags.DEFINE_enum(
@@ -52,6 +53,12 @@ def main(argv: Sequence[str]) -> None:
     """Converts what the flags name."""
     del argv
     source, out = epath.Path(SOURCE.value), epath.Path(OUT.value)
+    others = [f"--{flag.name}" for flag in (PRNET_UV, LPIPS_HEADS) if flag.value]
+    if source.is_dir() and others:
+        raise ValueError(
+            f"{', '.join(others)} belong to files of public weights, and --source={printable(source)} is a folder; "
+            "leave them out"
+        )
     if source.is_dir() and FORMAT.value == "auto":
         notes = conversion.rewrite(source, out)
     elif source.is_dir():

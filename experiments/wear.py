@@ -35,7 +35,12 @@ COLOUR = flags.DEFINE_list("colour", [], "#rrggbb of cloth, rims or hair; one, o
 TEXTURE = flags.DEFINE_list("texture", [], "PNG with transparency laid onto it; one, or one for each attribute")
 RANDOM_STYLES = flags.DEFINE_bool("random_styles", False, "choose the styles at random; values of other flags stay")
 SEED = launch.define_seed("seed", 0, "random seed of the styles")
-PER_IMAGE = flags.DEFINE_integer("per_image", 1, "images made of each photo, with --random_styles", lower_bound=1)
+PER_IMAGE = flags.DEFINE_integer(
+    "per_image",
+    1,
+    f"images made of each photo, with --random_styles; at most {looks.MOST_PER_IMAGE}",
+    lower_bound=1,
+)
 FORMAT = flags.DEFINE_enum(
     "format",
     "png",

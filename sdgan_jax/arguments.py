@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +85,22 @@ def label(value: ArrayLike | None, count: int, classes: int) -> jax.Array | None
             f"got {array.dtype}{list(array.shape)}"
         )
     return jnp.asarray(array, jnp.float32)
+
+
+def noise_keys(noise: Any, count: int) -> jax.Array:
+    """Returns a PRNG key for each of `count` samples, split from one; raises `ValueError` for another noise."""
+    try:
+        return jax.random.split(noise, count)
+    except (TypeError, ValueError):  # of JAX, whose words are about its keys
+        plain = noise is None or isinstance(noise, str | int | float)
+        shown = repr(noise) if plain else f"{type(noise).__name__}{list(getattr(noise, 'shape', ()))}"
+        raise ValueError(f"noise is {shown}; it must be 'const', 'none' or a PRNG key") from None
+
+
+def check_dtype(dtype: str) -> None:
+    """Raises `ValueError` for a type of stored weights that loses them, or that cannot be read."""
+    if dtype not in ("float32", "float16"):
+        raise ValueError(f"dtype is {dtype!r}; it must be 'float32' or 'float16'")
 
 
 def check_steps(steps: int) -> None:

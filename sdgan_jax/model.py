@@ -84,7 +84,9 @@ class Model:
 
         Raises:
             FileExistsError: the path is a file, or a folder with something else than a model.
+            ValueError: another dtype, or a number too large for float16.
         """
+        arguments.check_dtype(dtype)
         path = epath.Path(path).expanduser()
         directories.check_target(path)
         trees = {"ema_g": self.params["G"]["params"], "buffers_g": self.params["G"]["buffers"]}
@@ -205,7 +207,8 @@ class Model:
         images = self._images(images)
         attributes = latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove)
         count = max(1, np.count_nonzero(attributes[:, 1:], axis=1).max(initial=0))
-        offset = self._offset(self.params.get("F", {}), images, jnp.asarray(attributes), max_attributes=int(count))
+        compute = functools.partial(self._offset, self.params.get("F", {}), max_attributes=int(count))
+        offset = map_batches(compute, images, attributes, size=BATCH)
         return offset[:, 0] if self.config.latent_space == "z" else offset
 
     def encode(self, images: ArrayLike, worn: str | Sequence[str] | None = None) -> jax.Array:
@@ -360,11 +363,9 @@ class Model:
 
     def _synthesize(self, w_plus: jax.Array, noise: str | jax.Array) -> jax.Array:
         """Draws w+ f32[N,L,D] in batches of `BATCH`; each smaller N is compiled for itself."""
-        if isinstance(noise, str):
-            if noise not in ("const", "none"):
-                raise ValueError(f"noise is {noise!r}; it must be 'const', 'none' or a PRNG key")
+        if isinstance(noise, str) and noise in ("const", "none"):
             return map_batches(lambda w: self._draw(self.params["G"], w, noise=noise), w_plus, size=BATCH)
-        keys = jax.random.split(noise, w_plus.shape[0])
+        keys = arguments.noise_keys(noise, w_plus.shape[0])
         return map_batches(lambda w, k: self._draw_random(self.params["G"], w, k), w_plus, keys, size=BATCH)
 
     def _latent(self, name: str, latent: ArrayLike, ndim: int) -> jax.Array:

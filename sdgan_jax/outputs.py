@@ -102,6 +102,28 @@ def check_scheme(path: epath.PathLike) -> None:
         raise ValueError(f"{printable(path)}: a package that reads {scheme}:// is missing; {extra}") from error
 
 
+def check_file(path: epath.PathLike, name: str, wanted: str = "a file") -> None:
+    """Checks that a file can be read: opening a pipe may wait for ever.
+
+    Args:
+        path: path of a local or remote file.
+        name: name of the file in messages.
+        wanted: what to give in the place of something else.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path.
+        ValueError: it is a folder, a pipe or a device, or of an unknown kind of remote path.
+    """
+    check_scheme(path)
+    file = epath.Path(path)
+    if not file.exists():
+        raise FileNotFoundError(f"{name}: there is no such file")
+    if file.is_dir():
+        raise ValueError(f"{name} is a folder; give {wanted}")
+    if not is_remote(path) and not os.path.isfile(path):
+        raise ValueError(f"{name} is a pipe or device; give {wanted}")
+
+
 def write(path: epath.PathLike, content: bytes, by: str) -> None:
     """Writes a file atomically, and its folder when it does not exist.
 

@@ -194,6 +194,22 @@ def test_a_sample_does_not_depend_on_its_batch(model, count):
         close(together[i], model.generate(z[i : i + 1], "mask")[0])
 
 
+@pytest.mark.parametrize("count", [16, 18])
+def test_the_offset_of_a_face_does_not_depend_on_its_batch(model, count):
+    """Of the whole step, without the batches of `Model`; the attributes differ, and the last batch is filled up."""
+    images, ids = np.tanh(draw(count, SIZE, SIZE, 3, seed=9)), np.arange(count) % A
+    whole = model.nets.offset(model.params["F"], images, np.eye(A, dtype=np.float32)[ids], max_attributes=1)
+    close(model.offset(images, ids), whole)
+
+
+def test_no_step_takes_more_faces_than_a_batch(model, monkeypatch):
+    """Many faces take no more memory than a batch, and other numbers of them compile nothing anew."""
+    seen = []
+    monkeypatch.setattr(model, "_offset", lambda params, x, y, **_: seen.append(len(x)) or np.zeros((len(x), 1, DIM)))
+    model.offset(np.zeros((40, SIZE, SIZE, 3), np.float32), ["mask", "beard"])
+    assert seen == [model_lib.BATCH] * 3
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -207,6 +223,12 @@ def test_a_sample_does_not_depend_on_its_batch(model, count):
         (lambda m: m.synthesize(Z[0]), r"w_plus must be .*; got float32\[12\]"),
         (lambda m: m.synthesize(Z[:0]), "nothing to do: N is 0"),
         (lambda m: m.generate(Z, noise="random"), "noise is 'random'; it must be 'const', 'none' or a PRNG key"),
+        (lambda m: m.generate(Z, noise=None), "noise is None; it must be 'const', 'none' or a PRNG key"),
+        (lambda m: m.synthesize(Z, 0), "noise is 0; it must be"),
+        (lambda m: m.synthesize(Z, 3.5), "noise is 3.5; it must be"),
+        (lambda m: m.synthesize(Z, [[1], [1, 2]]), r"noise is list\[\]; it must be"),
+        (lambda m: m.synthesize(Z, Z), r"noise is ndarray\[3, 12\]; it must be"),
+        (lambda m: m.synthesize(Z, jax.random.split(jax.random.key(0), N)), r"noise is .*\[3\]; it must be"),
         (
             lambda m: m.discriminate(IMAGES[:, :4]),
             r"images must be f32\[N,8,8,3\] in \[-1,1\]; got float32\[3, 4, 8, 3\]",
@@ -434,6 +456,15 @@ def test_a_model_is_not_saved_over_other_files(model, tmp_path, content):
     with pytest.raises(FileExistsError, match="given exists and is no model directory; give a new folder"):
         model.save(folder)
     assert sorted(tmp_path.rglob("*")) == before and (place.is_dir() or place.read_text() == '{"my": "project"}')
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "bool", "bfloat16", "complex64", "float64", "foo", np.int8, None])
+def test_a_model_is_saved_in_no_type_that_loses_it(model, tmp_path, dtype):
+    model.save(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="^dtype is .*; it must be 'float32' or 'float16'$"):
+        model.save(tmp_path, dtype)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_model_is_saved_over_a_model_and_at_home(model, tmp_path, monkeypatch):

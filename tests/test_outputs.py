@@ -156,6 +156,28 @@ def test_folders_are_moved_with_all_that_is_in_them(tmp_path, monkeypatch):
         assert [(root / "new" / name).read_text() for name in ("a.txt", "b/c/d.txt")] == ["a.txt", "b/c/d.txt"]
 
 
+def test_only_files_are_read(tmp_path):
+    """Opening the pipe would wait for ever; the link leads to a file."""
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "none")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file", "link"):
+        outputs.check_file(tmp_path / name, name)
+    for name, line in (
+        (".", "--x is a folder; give a table"),
+        ("pipe", "--x is a pipe or device; give a table"),
+        ("/dev/zero", "--x is a pipe or device; give a table"),
+        ("foo://bar", "foo://bar: foo:// is unknown; gs:// and s3:// are read"),
+        ("nowhere", "--x: there is no such file"),
+        ("file/x", "--x: there is no such file"),
+    ):
+        path = name if "://" in name else tmp_path / name
+        with pytest.raises((ValueError, FileNotFoundError)) as raised:
+            outputs.check_file(path, "--x", "a table")
+        assert str(raised.value) == line
+
+
 def test_remote_paths_name_the_package_that_is_missing(monkeypatch):
     def missing(scheme):
         raise ImportError("Please install it")

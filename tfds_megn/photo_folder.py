@@ -191,11 +191,12 @@ def _from_csv(place: str, where: str, files: dict[str, photo_files.File]) -> tup
     for row in rows:
         name = row.file.replace("\\", "/").removeprefix("./")
         shown = listing.printable(name)
-        if name.startswith("/") or ".." in name.split("/") or pathlib.PureWindowsPath(name).drive:
+        path = names.find(name)
+        on_windows = path is None and pathlib.PureWindowsPath(name).is_absolute()  # elsewhere a folder may be called a:
+        if name.startswith("/") or ".." in name.split("/") or on_windows:
             raise ValueError(
                 f"{where}{table} line {row.line}: {shown} lies outside; give paths from where labels.csv is"
             )
-        path = names.find(name)
         if path is None:
             skipped.append(f"{where}{shown}: not there (labels.csv line {row.line})")
         elif labelled.setdefault(path, row.attributes) != row.attributes:

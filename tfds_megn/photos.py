@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import PIL.JpegImagePlugin
+import PIL.PngImagePlugin
 from etils import epath
 
 from tfds_megn import listing
@@ -39,6 +40,9 @@ _ANIMATIONS = ("GIF", "PNG", "WEBP")  # The further images of other formats are 
 _OF_THE_FILE = (*range(254, 267), *range(273, 282), *range(284, 296), 297, *range(301, 305), *range(317, 326), 330)
 _OF_THE_FILE += (*range(332, 348), *range(512, 522), *range(529, 533), 700, 33723, 34377, 34675, 37724)
 _MOST_DPI = 65535  # of a JPEG
+# Pillow leaves the transparent colour of a PNG as stored, and scales the pixels: by these factors, by their raw mode.
+_PIXEL_SCALES = {"L;2": 255 / 3, "L;4": 255 / 15, "RGB;16B": 1 / 256}
+_GREY_OF_16_BITS = ("PNG", "PPM")  # formats whose images of Pillow's mode I, 32 bits, have 16; no other says its white
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
@@ -116,8 +120,9 @@ def read_photo(source: str | os.PathLike | bytes, name: str | None = None) -> np
 def read_picture(source: str | os.PathLike | bytes, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
     """Reads a photo and its metadata.
 
-    The EXIF orientation is applied. Grey becomes RGB; 16 bits per channel are rounded to 8; transparent parts become
-    white; CMYK and palettes are converted. Colour profiles are not applied. The first frame of an animation is read.
+    The EXIF orientation is applied. Grey becomes RGB; of 16 bits per channel 8 are kept, rounded in grey images and cut
+    off in others; transparent parts become white; CMYK and palettes are converted. Colour profiles are not applied. The
+    first frame of an animation is read.
 
     Args:
       source: path of a local or remote file, or the bytes of a file.
@@ -144,7 +149,7 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None, max
     if not data:
         raise PhotoError(f"{name}: empty file")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # About metadata and large images; `open_image` checks the size.
+        warnings.simplefilter("ignore")  # About metadata and large images; `_open` checks the size.
         image = _load(data, name, max_pixels)
         jpeg = _jpeg_settings(image)
         pixels = to_rgb(image, name)
@@ -155,30 +160,60 @@ def read_picture(source: str | os.PathLike | bytes, name: str | None = None, max
     return Picture(pixels, profile, exif, jpeg, _dpi(image), _is_animated(image))
 
 
+def read_rgba(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads an image of any size with its transparency, otherwise as `read_picture` reads a photo.
+
+    Args:
+      data: the bytes of a file.
+      name: name of the image in errors.
+      max_pixels: see `read_picture`.
+
+    Returns:
+      u8[H,W,4], RGB and opacity.
+
+    Raises:
+      PhotoError: see `read_picture`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _to_array(_load(data, name, max_pixels, min_side=1), name, "RGBA")
+
+
 def check_length(length: int, name: str) -> None:
     """Raises PhotoError when a file has more than `MAX_BYTES` bytes."""
     if length > MAX_BYTES:
         raise PhotoError(f"{name}: enormous file (more than {MAX_BYTES // 2**20} MiB)")
 
 
-def _load(data: bytes, name: str, max_pixels: int) -> PIL.Image.Image:
+def _load(data: bytes, name: str, max_pixels: int, min_side: int = MIN_SIDE) -> PIL.Image.Image:
     """Decodes an image; a PNG that fails is decoded again without its text chunks, which Pillow may refuse."""
     try:
-        return _decode(data, name, max_pixels)
+        return _decode(data, name, max_pixels, min_side)
     except PhotoError:
         if not data.startswith(_PNG_SIGNATURE):
             raise
-    return _decode(_without_texts(data), name, max_pixels)
+    return _decode(_without_texts(data), name, max_pixels, min_side)
 
 
-def _decode(data: bytes, name: str, max_pixels: int) -> PIL.Image.Image:
+def _decode(data: bytes, name: str, max_pixels: int, min_side: int) -> PIL.Image.Image:
     """Opens an image and decodes its pixels."""
-    image = open_image(data, name, max_pixels)
+    image = _open(data, name, max_pixels, min_side)
     try:
+        _scale_transparent_colour(image)
         image.load()
     except Exception as error:  # Pillow's decoders raise nearly anything on bad data.
         raise PhotoError(f"{name}: broken or truncated image ({_one_line(error)})") from None
     return image
+
+
+def _scale_transparent_colour(image: PIL.Image.Image) -> None:
+    """Scales the transparent colour of a PNG, whose pixels are not decoded yet, as Pillow will scale the pixels."""
+    if not isinstance(image, PIL.PngImagePlugin.PngImageFile) or "transparency" not in image.info:
+        return
+    colour, scale = image.info["transparency"], _PIXEL_SCALES.get(str(image.tile[0].args))
+    if scale is not None:
+        several = isinstance(colour, tuple)  # of an image in colour
+        image.info["transparency"] = tuple(int(c * scale) for c in colour) if several else int(colour * scale)
 
 
 def _without_texts(data: bytes) -> bytes:
@@ -229,20 +264,8 @@ def _exif(image: PIL.Image.Image) -> bytes | None:
         return None
 
 
-def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
-    """Reads the header of an image; its pixels are not decoded.
-
-    Args:
-      data: the bytes of the file.
-      name: name of the image in errors.
-      max_pixels: see `read_picture`.
-
-    Returns:
-      An image of Pillow.
-
-    Raises:
-      PhotoError: the file is not an image, its header is broken, or the image is tiny or enormous.
-    """
+def _open(data: bytes, name: str, max_pixels: int, min_side: int) -> PIL.Image.Image:
+    """Reads the header of an image; its pixels are not decoded."""
     too_big = PhotoError(f"{name}: enormous image (more than {max_pixels // 10**6} megapixels)")
     try:
         image = PIL.Image.open(io.BytesIO(data))
@@ -257,8 +280,8 @@ def open_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> PIL.Imag
     width, height = image.size
     if width * height > max_pixels:
         raise too_big
-    if min(width, height) < MIN_SIDE:
-        raise PhotoError(f"{name}: tiny image ({width} x {height}; at least {MIN_SIDE} x {MIN_SIDE} is needed)")
+    if min(width, height) < min_side:
+        raise PhotoError(f"{name}: tiny image ({width} x {height}; at least {min_side} x {min_side} is needed)")
     return image
 
 
@@ -280,32 +303,48 @@ def to_rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
     Raises:
       PhotoError: the image is broken, or contains numbers that are not colours.
     """
+    return _to_array(image, name, "RGB")
+
+
+def _to_array(image: PIL.Image.Image, name: str, mode: str) -> np.ndarray:
+    """Returns u8[H,W,3] in the mode "RGB", u8[H,W,4] in the mode "RGBA"; see `to_rgb`."""
     try:
         PIL.ImageOps.exif_transpose(image, in_place=True)  # A copy of 100 megapixels takes 400 MB.
     except Exception:
         pass  # Unreadable metadata: the pixels stay as stored, as in image viewers.
     try:
-        return _convert(image, name)
+        return _convert(image, name, mode)
     except PhotoError:
         raise
     except Exception as error:
-        raise PhotoError(f"{name}: cannot be converted to RGB ({_one_line(error)})") from None
+        raise PhotoError(f"{name}: cannot be converted to {mode} ({_one_line(error)})") from None
 
 
-def _convert(image: PIL.Image.Image, name: str) -> np.ndarray:
-    """Returns u8[H,W,3] of an upright image of any mode."""
-    if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.int64)  # [H,W]
-        if np.min(grey) < 0 or np.max(grey) > 65535:
-            raise PhotoError(f"{name}: holds 32-bit numbers, not colours; save it as 8 or 16 bits per channel")
-        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=-1)  # [H,W] -> [H,W,3]
+def _convert(image: PIL.Image.Image, name: str, mode: str) -> np.ndarray:
+    """Returns the pixels of an upright image of any mode."""
     if image.mode == "F":
         raise PhotoError(f"{name}: holds floating point numbers, not colours; save it as 8 or 16 bits per channel")
-    if image.has_transparency_data:
+    if image.mode == "I" and image.format not in _GREY_OF_16_BITS:
+        raise PhotoError(
+            f"{name}: holds 32-bit or signed numbers, not colours; save it as 8 or 16 bits per channel, unsigned"
+        )
+    if image.mode.startswith("I"):
+        image = _round_grey(image)
+    if mode == "RGB" and image.has_transparency_data:
         image = image.convert("RGBA")
         white = PIL.Image.new("RGBA", image.size, "white")
         image = PIL.Image.alpha_composite(white, image)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.asarray(image if image.mode == mode else image.convert(mode))
+
+
+def _round_grey(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Rounds a grey image of 16 bits to one of 8, with opacity where the file has a transparent colour."""
+    stored = np.asarray(image).astype(np.uint32)  # [H,W]
+    grey = ((stored + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257
+    if "transparency" not in image.info:
+        return PIL.Image.fromarray(grey)
+    opacity = np.where(stored == image.info["transparency"], 0, 255).astype(np.uint8)
+    return PIL.Image.fromarray(np.stack((grey, opacity), -1))  # [H,W,2]
 
 
 def crop_resize(image: np.ndarray, size: int) -> np.ndarray:

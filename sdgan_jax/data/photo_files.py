@@ -61,8 +61,7 @@ def find(source: epath.Path, out: epath.Path) -> list[PhotoFile]:
         raise FileNotFoundError(f"--input={printable(source)}: there is no such file or folder{several}")
     _check_out(source, out)
     if not source.is_dir():
-        if not outputs.is_remote(source) and not os.path.isfile(source):  # reading a pipe may wait for ever
-            raise ValueError(f"--input={printable(source)} is a pipe or device; give an image file or a folder")
+        outputs.check_file(source, f"--input={printable(source)}", "an image file or a folder")
         return [PhotoFile(source.name, source)]
     found = listing.list_files(source, [out])
     files, notes = _without_results(found.files)

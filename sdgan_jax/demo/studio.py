@@ -22,7 +22,6 @@ from sdgan_jax.demo.worker import Deadline, Worker
 from sdgan_jax.face3d.attire import styles
 from sdgan_jax.photos import editing, looks
 from sdgan_jax.photos.finders import Finder
-from tfds_megn import photos as photo_reader
 from tfds_megn.photos import Picture
 
 BY = f"{outputs.MADE_BY} demo"
@@ -140,8 +139,7 @@ class Studio:
         """
         if len(data) > self.limits.megabytes * 2**20:
             raise ValueError(f"{name}: enormous file (more than {self.limits.megabytes} MiB)")
-        photo_reader.open_image(data, name, self.limits.megapixels * 10**6)
-        return looks.decode_texture(data, name)
+        return looks.decode_texture(data, name, self.limits.megapixels * 10**6)
 
     def download(self, token: str) -> tuple[str, bytes]:
         """Returns name and bytes of the PNG file of a `Made`, with the profile and the EXIF data of its photo.

@@ -18,9 +18,6 @@ from sdgan_jax.face3d.attire import wear
 from sdgan_jax.model import Model
 from sdgan_jax.pretrained import archive, directories
 
-BASES = (
-    "bases.safetensors"  # beside a model: "<estimator>/rows" f32[A,D], unit vectors, and "<estimator>/lengths" f32[A]
-)
 UNBLENDED = "sdgan (unblended)"
 RESERVED = ("source", "true", "inversion", "wear", "basis", "sdgan", UNBLENDED)
 _BATCH = 16
@@ -200,9 +197,7 @@ def read_bases(path: epath.PathLike, config_attributes: tuple[str, ...], dim: in
     Raises:
         ValueError: the file is damaged or belongs to a model with other attributes or latents.
     """
-    folder = directories.checkpoint_of(path)[0]
-    files = [folder / BASES, folder.parent / "basis" / BASES]  # the second is that of another stage of the same run
-    file = next((file for file in files if file.exists()), None)
+    file = directories.bases_of(path)
     if file is None:
         return {}
     arrays = archive.read(file)

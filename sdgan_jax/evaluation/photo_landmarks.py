@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from sdgan_jax import pictures
+from sdgan_jax import outputs, pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.batches import map_batches
 from sdgan_jax.evaluation.report import Table
@@ -36,8 +36,10 @@ def read_points(path: epath.Path) -> dict[str, np.ndarray]:
         The landmarks f64[68,2] by the name of the file.
 
     Raises:
+        FileNotFoundError: the file does not exist.
         ValueError: the file is no such archive.
     """
+    outputs.check_file(path, f"--points={printable(path)}")
     with path.open("rb") as file:
         try:
             table = np.load(file)

@@ -162,10 +162,17 @@ def _storage(value: Any, source: str, storages: Storages | None) -> np.ndarray:
     _, kind, key, _, count = value.key[:5]
     if any(view is not None for view in value.key[5:]):
         raise _Misfit("the storage of a tensor is a view of another, which torch has not written since 2018")
-    dtype, data = _DTYPES[kind.name], storages(str(key))
+    dtype, data = _DTYPES[kind.name], storages(_text(key))
     if (count,) != _sizes([count]) or count * dtype.itemsize != len(data):
         raise _Misfit(f"a tensor should have {count} numbers of {dtype}, and has {len(data)} bytes")
     return np.frombuffer(data, dtype)
+
+
+def _text(key: Any) -> str:
+    """Checks the key of a storage, which torch writes as text: a hostile file's may have neither a text nor a hash."""
+    if not isinstance(key, str):
+        raise _Misfit("the key of a storage is not text")
+    return key
 
 
 def _numpy(call: Call) -> np.ndarray:
@@ -245,8 +252,8 @@ def read_legacy(file: BinaryIO, source: str, data: Any = None) -> tuple[Any, Sto
     size = file.seek(0, io.SEEK_END)
     places: dict[str, tuple[int, int]] = {}
     try:
-        itemsize = {str(reference.key[2]): _DTYPES[reference.key[1].name].itemsize for reference in references}
-        for key in map(str, keys):
+        itemsize = {_text(reference.key[2]): _DTYPES[reference.key[1].name].itemsize for reference in references}
+        for key in map(_text, keys):
             file.seek(position)
             count = int.from_bytes(file.read(8), "little")
             places[key] = (position + 8, position + 8 + count * itemsize[key])

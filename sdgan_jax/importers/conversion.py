@@ -61,23 +61,27 @@ def write_model(source: epath.Path, form: str, out: epath.Path) -> list[str]:
 
 
 def rewrite(source: epath.Path, out: epath.Path) -> list[str]:
-    """Rewrites a model or network directory with its arrays as safetensors; returns notes for the user."""
+    """Rewrites a model or network directory with its arrays as safetensors; returns notes for the user.
+
+    The bases beside a model, which the edit benchmark measures, go with it.
+    """
     _check_new_folder(out)
-    settings = source / directories.NETWORK
+    settings, bases = source / directories.NETWORK, None
     if not settings.exists():
-        settings = source / directories.CONFIG
+        settings, bases = source / directories.CONFIG, directories.bases_of(source)
         directories.check_model(directories.checkpoint_of(source)[0])
-    if (file := directories.weights_of(source)) is not None:
-        with outputs.in_one_piece(out) as folder:
-            folder.mkdir(parents=True, exist_ok=True)
+    file = directories.weights_of(source)
+    if file is None and settings.name == directories.NETWORK:
+        raise FileNotFoundError(f"{source} has no {directories.WEIGHTS}; give a complete network directory")
+    read = weights.read(source) if file is None else None
+    with outputs.in_one_piece(out) as folder:
+        if file is not None:
             archive.rewrite(file, folder / directories.WEIGHTS)
             (folder / settings.name).write_bytes(settings.read_bytes())
-    elif settings.name == directories.NETWORK:
-        raise FileNotFoundError(f"{source} has no {directories.WEIGHTS}; give a complete network directory")
-    else:
-        nets, trees = weights.read(source)
-        with outputs.in_one_piece(out) as folder:
-            weights.write(folder, nets.config, trees)
+        if read is not None:
+            weights.write(folder, read[0].config, read[1])
+        if bases is not None:
+            archive.rewrite(bases, folder / directories.BASES)
     print(f"{printable(source)}: rewritten in {printable(out)}")
     return []
 

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from etils import epath
 
+from sdgan_jax import outputs
 from sdgan_jax.importers import (
     arcface,
     arrays,
@@ -57,31 +58,33 @@ def read(
         FileNotFoundError: the file, or that of LPIPS' heads, does not exist.
         ImportError: a TensorFlow checkpoint needs TensorFlow.
         ValueError: the file is of an unknown format or of another format than `form`, is damaged or hostile, or its
-            arrays do not fit together; the message is one line that names the file.
+            arrays do not fit together; `prnet_uv` or `lpips_heads` is given for a file of another format. The message
+            is one line that names the file.
     """
     file, source = epath.Path(path), str(path)
     if prefix := prnet.prefix_of(source):
-        _check_format(source, "prnet", form)
+        outputs.check_file(f"{prefix}.index", f"{prefix}.index")
+        _check_format(source, "prnet", form, prnet_uv, lpips_heads)
         return "prnet", prnet.read(prefix, prnet_uv)
-    if not file.exists():
-        raise FileNotFoundError(f"{source}: there is no such file")
-    if file.is_dir():
-        raise FileError(f"{source} is a folder; give a file of weights, or a model directory to export it")
+    outputs.check_file(file, source, "a file of weights, or a model directory to export it")
     if (size := file.stat().length) > MAX_BYTES:
         raise FileError(f"{source} has {size >> 30} GiB; no known network is that large")
     with file.open("rb") as opened:
         found, read = _read(opened, source, lpips_heads)
-        _check_format(source, found, form)
+        _check_format(source, found, form, prnet_uv, lpips_heads)
         if isinstance(read, Network):
             return found, read
         format_of = {"rosinality": rosinality.FORMAT, "nvlabs": nvlabs.FORMAT, "nvlabs_tf": nvlabs_tf.FORMAT}[found]
         return found, assemble(source, format_of, read)
 
 
-def _check_format(source: str, found: str, form: str) -> None:
-    """Raises `FileError` where the user gives another format than the file has."""
+def _check_format(source: str, found: str, form: str, prnet_uv: epath.PathLike, lpips_heads: epath.PathLike) -> None:
+    """Raises `FileError` where the user gives another format than the file has, or a file for another format."""
     if form not in ("auto", found):
         raise FileError(f"{source} is of the format {found}, not {form}; leave --format=auto")
+    for flag, value, owner in (("prnet_uv", prnet_uv, "prnet"), ("lpips_heads", lpips_heads, "lpips")):
+        if value and found != owner:
+            raise FileError(f"{source} is of the format {found}; --{flag} belongs to {owner}, leave it out")
 
 
 def _read(file: BinaryIO, source: str, lpips_heads: epath.PathLike) -> tuple[str, Parts | Network]:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from sdgan_jax import outputs
 from sdgan_jax.importers import arrays, layouts
 from sdgan_jax.importers.assembly import Network
 from sdgan_jax.importers.layouts import CONV, RGB_BIAS, Table
@@ -52,7 +53,7 @@ def read_heads(source: str, trunk: str, path: epath.PathLike = "") -> dict[str, 
 
     Raises:
         FileNotFoundError: the file does not exist.
-        FileError: the file holds something else.
+        ValueError: the file is a pipe or holds something else.
     """
     file = epath.Path(path) if path else epath.Path(source).parent / HEADS[trunk]
     if not file.exists():
@@ -60,6 +61,7 @@ def read_heads(source: str, trunk: str, path: epath.PathLike = "") -> dict[str, 
             f"{source} is a trunk of LPIPS, and {file} does not exist; give the file of its heads by --lpips_heads: "
             f"lpips/weights/v0.1/{HEADS[trunk]} of the PyPI package lpips"
         )
+    outputs.check_file(file, str(file))
     with file.open("rb") as opened:
         saved, storages = arrays.read_torch(opened, str(file))
         tree = arrays.as_dict(saved) or {}

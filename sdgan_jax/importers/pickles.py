@@ -6,7 +6,8 @@ run `os.system`. Here `pickletools.genops` of the standard library parses the op
 arrays; all other names are refused.
 
 The size of the file bounds the memory: an opcode makes one small object or refers to bytes of the file, there are at
-most `MAX_OPCODES`, and dictionary keys are plain (hashing a deeply nested tuple would end the process).
+most `MAX_OPCODES`. Names and the keys of dictionaries are plain: a few lists that contain one another have a text of
+gigabytes, and hashing a deeply nested tuple would end the process.
 """
 
 from __future__ import annotations
@@ -135,6 +136,11 @@ def read(file: BinaryIO, source: str, references: list[Persistent] | None = None
     raise FileError(f"{source} has more than {MAX_OPCODES} pickle opcodes; a StyleGAN2 has fewer")
 
 
+def _is_plain(key: Any) -> bool:
+    """Returns whether a key has a short hash and text; Python refuses the text of an integer of many digits."""
+    return key is None or isinstance(key, str | float) or (isinstance(key, int) and key.bit_length() <= 64)
+
+
 class _Bounded:
     """Limits reads to the size of the file, because a read allocates any length that a pickle states."""
 
@@ -214,7 +220,9 @@ class _Machine:
 
     def name(self, module: Any, name: Any) -> Name:
         """Returns the record of a function or class; unknown ones are refused."""
-        found = Name(str(module), str(name))
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise self.damaged()
+        found = Name(module, name)
         if (found.module, found.name) not in KNOWN and not found.module.startswith(KNOWN_MODULES):
             raise FileError(f"{self.source} wants to call {found}; it is refused: files of weights hold only arrays")
         return found
@@ -229,8 +237,7 @@ class _Machine:
         """Sets alternating keys and values on the dict or record on top of the stack."""
         target = self.top().items if isinstance(self.top(), Call) else self.top()
         keys, values = items[::2], items[1::2]
-        plain = all(key is None or isinstance(key, str | int | float) for key in keys)
-        if not isinstance(target, dict) or len(keys) != len(values) or not plain:
+        if not isinstance(target, dict) or len(keys) != len(values) or not all(map(_is_plain, keys)):
             raise self.damaged()
         target.update(zip(keys, values, strict=True))
 

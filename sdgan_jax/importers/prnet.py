@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from sdgan_jax import outputs
 from sdgan_jax.importers import layouts
 from sdgan_jax.importers.assembly import Network
 from sdgan_jax.importers.layouts import Table
@@ -55,7 +56,7 @@ def read(prefix: str, uv: epath.PathLike = "") -> Network:
 
     Raises:
         FileNotFoundError: a text file is missing in the folder `uv`.
-        FileError: the checkpoint is damaged or of another network, or a text file is malformed.
+        ValueError: the checkpoint is damaged or of another network, or a text file is malformed or a pipe.
         ImportError: TensorFlow is not installed.
     """
     network = network_of(_variables(prefix), prefix)
@@ -167,6 +168,7 @@ def read_face(file: epath.Path) -> np.ndarray:
 
 def _numbers(file: epath.Path) -> np.ndarray:
     """Returns all numbers of a text file, f64[N]."""
+    outputs.check_file(file, str(file))
     try:
         return np.array(file.read_text().split(), np.float64)
     except ValueError as error:

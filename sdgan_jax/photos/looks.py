@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
-from PIL import Image
 
-from sdgan_jax import pictures
+from sdgan_jax import outputs, pictures
 from sdgan_jax.face3d.attire import styles
+from tfds_megn import photos
 from tfds_megn.listing import printable
 
 TEXTURE_PIXELS = 512  # finer details are not visible on a face
+MOST_PER_IMAGE = 1000  # the names of all images are in memory
 
 
 class Texture(NamedTuple):
@@ -110,7 +110,7 @@ def read(
 
     Raises:
         FileNotFoundError: a texture is missing.
-        ValueError: the choices do not fit together; the message names the flag.
+        ValueError: the choices do not fit together, or a texture is no image; the message names the flag.
     """
     for name in attributes:
         if name not in styles.KINDS:
@@ -129,6 +129,8 @@ def read(
             raise ValueError(f"--style={','.join(chosen)}: {name} takes one style")
     if per_image > 1 and seed is None:
         raise ValueError("--per_image above 1 needs --random_styles, or all images would be the same")
+    if per_image > MOST_PER_IMAGE:
+        raise ValueError(f"--per_image={per_image}: at most {MOST_PER_IMAGE} images are made of each photo")
     read_textures = tuple(_read_texture(os.path.expanduser(path)) for path in textures)
     looks = Looks(tuple(attributes), tuple(kinds), tuple(colours), read_textures, seed, per_image)
     looks.choose_styles("")  # refuses colours that cannot be read
@@ -137,27 +139,23 @@ def read(
 
 def _read_texture(path: str) -> Texture:
     """Reads an image with its transparency."""
-    file = epath.Path(path)
-    if not file.exists():
-        raise FileNotFoundError(f"--texture={printable(path)}: there is no such file")
-    return Texture(path, decode_texture(file.read_bytes(), f"--texture={printable(path)}"))
+    name = f"--texture={printable(path)}"
+    outputs.check_file(path, name, "an image file")
+    return Texture(path, decode_texture(epath.Path(path).read_bytes(), name))
 
 
-def decode_texture(data: bytes, name: str) -> np.ndarray:
-    """Decodes the bytes of an image with its transparency, for `styles.Style`.
+def decode_texture(data: bytes, name: str, max_pixels: int = photos.MAX_PIXELS) -> np.ndarray:
+    """Decodes the bytes of an image with its transparency, upright as photos are, for `styles.Style`.
 
     Args:
         data: the bytes of the file.
         name: name of the texture in errors.
+        max_pixels: number of pixels of the largest image that is decoded.
 
     Returns:
         u8[h,w,4], RGBA, of at most 512 pixels a side.
 
     Raises:
-        ValueError: it is not an image that can be read.
+        ValueError: it is not an image that can be read, or is too large.
     """
-    try:
-        image = Image.open(io.BytesIO(data)).convert("RGBA")
-    except Exception as error:  # Pillow's decoders raise nearly anything
-        raise ValueError(f"{name}: not an image that can be read") from error
-    return pictures.fit(np.asarray(image), TEXTURE_PIXELS)
+    return pictures.fit(photos.read_rgba(data, name, max_pixels), TEXTURE_PIXELS)

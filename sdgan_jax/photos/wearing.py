@@ -106,14 +106,16 @@ def _wear(
     draw: Draw,
 ) -> None:
     """Draws and writes the images of one photo."""
-    rows, images = [], []
+    rows: list[photo_results.Row] = []
+    images: list[np.ndarray] = []
     for made in make_images(photo.name, picture, faces, results.names[photo.name], looks, layout, draw):
         try:
             picture_files.write(results.path(made.name), made.image, picture, BY)
         except OSError as error:
             return results.skip(photo, {"attribute": looks.label}, photo_results.failure(error))
         rows += made.rows
-        images.append(made.image)
+        if len(images) < _CELL_IMAGES:  # the others would fill the memory
+            images.append(made.image)
     results.add(photo, rows, _cell([picture.pixels, *images]))
 
 

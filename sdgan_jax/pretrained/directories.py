@@ -25,6 +25,9 @@ NETWORK = "network.json"
 WEIGHTS = "weights.safetensors"
 OLD_WEIGHTS = "weights.npz"  # the same arrays in the format of numpy; still read, no longer written
 CHECKPOINTS = "checkpoints"
+BASES = (
+    "bases.safetensors"  # beside a model: "<estimator>/rows" f32[A,D], unit vectors, and "<estimator>/lengths" f32[A]
+)
 
 # For each kind of config, the name of the trained network and the kind of the network directory that the run writes.
 RUNS = {
@@ -96,6 +99,17 @@ def read_object(file: epath.Path) -> dict[str, Any]:
 def weights_of(folder: epath.Path) -> epath.Path | None:
     """Returns the file of weights in a folder, `OLD_WEIGHTS` only without `WEIGHTS`; None where there is neither."""
     return next((folder / name for name in (WEIGHTS, OLD_WEIGHTS) if (folder / name).exists()), None)
+
+
+def bases_of(path: epath.PathLike) -> epath.Path | None:
+    """Returns the file of the bases that the stage `basis` has written beside a model; None where there is none.
+
+    Args:
+        path: a model directory, a checkpoint, or the workdir of the recipe `staged`.
+    """
+    folder = checkpoint_of(path)[0]
+    files = [folder / BASES, folder.parent / "basis" / BASES]  # the second is that of another stage of the same run
+    return next((file for file in files if file.exists()), None)
 
 
 def run_kind(values: Mapping[str, Any], wanted: type = Config) -> type:

@@ -1,5 +1,7 @@
 """Landmarks on photos: read from archives, and measured against a network that knows where they are."""
 
+import os
+
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
@@ -45,6 +47,12 @@ def test_errors_are_the_distance_in_per_cent_of_the_box(tmp_path):
     assert table["yaw 0 to 15"] == pytest.approx({"inner 51": expected, "all 68": expected, "faces": 1}, rel=1e-2)
     with pytest.raises(ValueError, match="none of the photos of --input is among its names"):
         photo_landmarks.measure_photos(Head(0.0), files[1:], known)
+
+
+def test_a_pipe_is_refused_not_read(tmp_path):
+    os.mkfifo(tmp_path / "points.npz")
+    with pytest.raises(ValueError, match="^--points=.*points.npz is a pipe or device; give a file$"):
+        photo_landmarks.read_points(epath.Path(tmp_path / "points.npz"))
 
 
 def test_points_of_the_mesh_become_landmarks(tmp_path):

@@ -99,6 +99,14 @@ def test_networks_that_are_no_gan(run, tmp_path):
     assert result.stderr.startswith("error: the position network came without PRNet's uv_kpt_ind.txt")
 
 
+def test_flags_of_files_are_refused_with_a_folder(run, tmp_path):
+    (tmp_path / "model").mkdir()
+    result = run("convert", "--source=model", "--lpips_heads=none", "--prnet_uv=none", "--out=new")
+    line = "--prnet_uv, --lpips_heads belong to files of public weights, and --source=model is a folder; leave them out"
+    assert (result.returncode, result.stderr) == (1, f"error: {line}\n")
+    assert os.listdir(tmp_path) == ["model"]
+
+
 def test_a_mistake_gets_one_line_and_leaves_nothing(run, tmp_path):
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"G_ema": Evil()}))
     result = run("convert", "--source=evil.pkl", "--out=new")

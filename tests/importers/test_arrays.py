@@ -15,6 +15,11 @@ from tests.importers import writer
 X = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
 
 
+TWICE: list = []  # each level holds the one below twice, so that the text doubles with each
+for _ in range(16):
+    TWICE = [TWICE, TWICE]
+
+
 def decode(obj, storages=None):
     return arrays.decode(pickles.read(io.BytesIO(writer.dumps(obj)), "x.pkl"), "x.pkl", storages)
 
@@ -76,9 +81,9 @@ def test_the_writer_of_these_tests_writes_files_of_torch():
     np.testing.assert_array_equal(pickle.loads(writer.dumps(writer.parameter(X))).numpy(), X)
 
 
-def tensor(shape=(4, 6), strides=(6, 1), offset=0, count=24, kind="FloatStorage"):
+def tensor(shape=(4, 6), strides=(6, 1), offset=0, count=24, kind="FloatStorage", key="0"):
     storage = writer.Storage("0", X)
-    storage.reference = ("storage", writer.Global("torch", kind), "0", "cpu", count)
+    storage.reference = ("storage", writer.Global("torch", kind), key, "cpu", count)
     args = (storage, offset, shape, strides, False, {})
     return decode(writer.Made(writer.Global("torch._utils", "_rebuild_tensor_v2"), args), lambda key: X.tobytes())
 
@@ -105,12 +110,24 @@ def test_a_tensor():
         ({"count": 2**62}, "the shape of an array is absurd"),
         ({"kind": "DoubleStorage"}, "a tensor should have 24 numbers of float64"),
         ({"kind": "Size"}, "the description of an array is malformed"),
+        ({"key": TWICE}, "the key of a storage is not text"),
+        ({"key": 0}, "the key of a storage is not text"),
     ],
 )
 def test_tensors_that_cannot_be(change, line):
     with pytest.raises(FileError) as raised:
         tensor(**change)
     assert str(raised.value).startswith("x.pkl is damaged: ") and line in str(raised.value)
+
+
+def test_keys_of_the_older_format_are_text():
+    """Those of the references, and those of the list at the end of the pickles."""
+    for key, listed in ((TWICE, "0"), ("0", TWICE), (TWICE, TWICE), (7, 7)):
+        storage = writer.Storage("0", X)
+        storage.reference = (*storage.reference[:2], key, *storage.reference[3:], None)
+        storage.key = listed
+        with pytest.raises(FileError, match=r"^x\.pt is damaged: it is not a file of torch$"):
+            arrays.read_legacy(io.BytesIO(writer.legacy(storage, [storage])), "x.pt")
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked():

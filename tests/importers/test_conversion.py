@@ -9,9 +9,11 @@ import pytest
 import safetensors.numpy
 from etils import epath
 
+from sdgan_jax.evaluation import edit_rows
 from sdgan_jax.importers import conversion
 from sdgan_jax.training import checkpoint
 from sdgan_jax.training.gan import weights
+from tests.importers import states, writer
 from tests.training import tiny
 
 
@@ -61,6 +63,35 @@ def test_a_model_directory_is_made_of_a_workdir(tmp_path, capsys):
     assert nets.config == config and sorted(os.listdir(tmp_path / "model")) == ["config.json", "weights.safetensors"]
     np.testing.assert_array_equal(trees["basis"], state.basis)
     jax.tree.map(np.testing.assert_array_equal, trees["ema_g"], state.ema_g)
+
+
+@pytest.mark.parametrize("place", ["model", "basis"])
+def test_the_bases_beside_a_model_go_with_it(old, place):
+    """Beside it, or in the stage `basis` of the same run; they are none of a network's."""
+    folder = epath.Path(old[0])
+    bases = {"means/rows": np.eye(2, 4, dtype=np.float32), "means/lengths": np.float32([0, 5])}
+    (folder / place).mkdir(exist_ok=True)
+    (folder / place / "bases.safetensors").write_bytes(safetensors.numpy.save(bases))
+    for source, names in (("model", {"config.json", "bases.safetensors"}), ("net", {"network.json"})):
+        conversion.rewrite(folder / source, folder / "new" / source)
+        made = folder / "new" / source
+        assert {path.name for path in made.iterdir()} == names | {"weights.safetensors"}
+    before, after = (edit_rows.read_bases(folder / name, ("none", "mask"), 4) for name in ("model", "new/model"))
+    np.testing.assert_array_equal(after["means"], [[0, 0, 0, 0], [0, 5, 0, 0]])
+    np.testing.assert_array_equal(before["means"], after["means"])
+
+
+def test_files_for_another_format_are_refused(tmp_path, monkeypatch):
+    """They would be of no use, whether they exist or not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "id.pth").write_bytes(writer.torch_zip(states.irse((1, 2), (16, 32), 3, 8)))
+    for given, line in (
+        ({"prnet_uv": "none"}, "id.pth is of the format irse50; --prnet_uv belongs to prnet, leave it out"),
+        ({"lpips_heads": "none"}, "id.pth is of the format irse50; --lpips_heads belongs to lpips, leave it out"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            conversion.read_weights(epath.Path("id.pth"), "auto", epath.Path("new"), **given)
+    assert os.listdir(tmp_path) == ["id.pth"]
 
 
 def test_a_directory_that_cannot_be_rewritten_is_named_and_nothing_is_left(old):

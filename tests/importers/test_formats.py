@@ -101,8 +101,12 @@ def test_other_files_get_one_line(tmp_path, monkeypatch, make, line):
 def test_a_file_that_is_not_there_or_of_another_format(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         formats.read(tmp_path / "none")
-    with pytest.raises(FileError, match="is a folder"):
+    with pytest.raises(ValueError, match="is a folder; give a file of weights, or a model directory to export it"):
         formats.read(tmp_path)
+    os.mkfifo(tmp_path / "pipe.index")
+    for name in ("pipe.index", "pipe"):
+        with pytest.raises(ValueError, match="pipe.index is a pipe or device; give a file"):
+            formats.read(tmp_path / name)
     with pytest.raises(FileError, match="is of the format rosinality, not nvlabs; leave --format=auto"):
         read(tmp_path, writer.torch_zip(files.rosinality_tree()), "nvlabs")
 

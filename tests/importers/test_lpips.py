@@ -1,5 +1,6 @@
 """LPIPS of the files of torchvision and of the package lpips; tests/nets/test_lpips.py tests its distances."""
 
+import os
 import pathlib
 
 import jax
@@ -74,6 +75,11 @@ def test_missing_or_other_heads_are_named(tmp_path, monkeypatch):
     ):
         with pytest.raises(FileError, match=line):
             formats.read("alexnet.pth", lpips_heads=path)
+    os.mkfifo("pipe.pth")
+    with pytest.raises(ValueError, match="^pipe.pth is a pipe or device; give a file$"):
+        formats.read("alexnet.pth", lpips_heads="pipe.pth")
+    with pytest.raises(ValueError, match="^pipe.pth is a pipe or device; give a file of weights"):
+        formats.read("pipe.pth")
     with pytest.raises(FileError, match="heads.pth holds the heads of LPIPS alone; give the trunk, a file of torchv"):
         formats.read("heads.pth")
 

@@ -99,6 +99,30 @@ def test_nothing_is_allocated_that_the_file_does_not_have():
         read(nested + b"Ns.")
 
 
+def lists_in_lists(levels):
+    """Opcodes that push a list; each level holds the one below twice, so that its text doubles with each."""
+    return b"]q\x00" + b"".join(b"](h%ch%ceq%c" % (k, k, k + 1) for k in range(levels))
+
+
+@pytest.mark.parametrize("value", [lists_in_lists(16), b")" + b"\x85" * 200_000, b"K\x01"], ids=["wide", "deep", "int"])
+def test_names_are_text(value):
+    """A text would double with each level, and a hash would overflow the stack."""
+    for names in (value + b"\x8c\x01x", b"\x8c\x01x" + value):
+        with pytest.raises(FileError, match=r"^x\.pkl is damaged"):
+            read(b"\x80\x04" + names + b"\x93.")
+
+
+def test_keys_have_few_digits():
+    """Python writes no integer of more than 4300 digits, and a key is part of messages."""
+    for key, fits in ((2**64 - 1, True), (-(2**64), False), (10**5000, False)):
+        data = pickle.dumps({key: 1})
+        if fits:
+            assert read(data) == {key: 1}
+        else:
+            with pytest.raises(FileError, match=r"^x\.pkl is damaged"):
+                read(data)
+
+
 def test_a_pickle_of_endless_opcodes_is_given_up(monkeypatch):
     monkeypatch.setattr(pickles, "MAX_OPCODES", 1000)
     with pytest.raises(FileError, match="more than 1000 pickle opcodes"):

@@ -1,5 +1,6 @@
 """PRNet's checkpoint: names to our tree, its UV files, and TensorFlow's own files where it is installed."""
 
+import os
 import subprocess
 import sys
 
@@ -81,6 +82,10 @@ def test_uv_files(tmp_path):
             prnet.read_face(tmp_path / prnet.FACE)
     (tmp_path / prnet.FACE).write_text("1 2 three")
     with pytest.raises(FileError, match="must hold numbers and nothing else"):
+        prnet.read_face(tmp_path / prnet.FACE)
+    (tmp_path / prnet.FACE).unlink()
+    os.mkfifo(tmp_path / prnet.FACE)
+    with pytest.raises(ValueError, match="face_ind.txt is a pipe or device; give a file"):
         prnet.read_face(tmp_path / prnet.FACE)
 
 

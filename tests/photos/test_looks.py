@@ -1,6 +1,7 @@
 """Choices of a user: checked, read, and the same for every call."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -25,6 +26,10 @@ from sdgan_jax.photos.looks import Looks, Texture
         ({"colours": ["#000000"] * 2}, "--colour has 2 values for 1 attributes"),
         ({"textures": ["a.png", "b.png"]}, "--texture has 2 values for 1 attributes"),
         ({"textures": ["/no.png"]}, "--texture=/no.png: there is no such file"),
+        ({"textures": ["/"]}, "--texture=/ is a folder; give an image file"),
+        ({"textures": ["/dev/zero"]}, "--texture=/dev/zero is a pipe or device; give an image file"),
+        ({"textures": ["http://x/a.png"]}, "http://x/a.png: http:// is unknown; gs:// and s3:// are read"),
+        ({"per_image": 1001, "seed": 0}, "--per_image=1001: at most 1000 images are made of each photo"),
         ({"per_image": 2}, "--per_image above 1 needs --random_styles"),
     ],
 )
@@ -42,8 +47,23 @@ def test_a_texture_is_read_with_its_transparency_and_shrunk(tmp_path):
     assert path == str(tmp_path / "t.png") and pixels.shape == (512, 256, 4)
     assert (pixels[:256] == (90, 60, 30, 255)).all() and (pixels[256:, :, 3] == 0).all()
     (tmp_path / "t.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match="--texture=.*t.png: not an image that can be read"):
+    with pytest.raises(ValueError, match="--texture=.*t.png: not an image, or its header is broken"):
         looks.read(["mask"], textures=[str(tmp_path / "t.png")])
+
+
+def test_a_texture_is_decoded_as_a_photo_is():
+    """Upright by its EXIF data, and 16 bits of grey as 8."""
+    stored, exif = np.zeros((16, 24, 3), np.uint8), Image.Exif()
+    stored[:, :12] = 255  # the left half of what is stored is the upper half of what is shown
+    exif[0x0112] = 6
+    grey = np.linspace(0, 65535, 400).reshape(20, 20).astype(np.uint16)
+    files = []
+    for image, form, options in ((stored, "JPEG", {"exif": exif, "quality": 100}), (grey, "PNG", {})):
+        files.append(io.BytesIO())
+        Image.fromarray(image).save(files[-1], form, **options)
+    turned, rounded = (looks.decode_texture(file.getvalue(), "x") for file in files)
+    assert turned.shape == (24, 16, 4) and (turned[:12, :, 0] > 250).all() and (turned[12:, :, 0] < 5).all()
+    np.testing.assert_array_equal(rounded[..., 0], np.round(grey / 257))
 
 
 def test_one_value_serves_all_attributes_and_several_go_in_order():

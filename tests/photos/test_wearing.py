@@ -185,7 +185,9 @@ def test_a_full_disk_stops_and_names_the_file(folder, monkeypatch):
     assert not [name for name in os.listdir(folder / "out") if name.startswith(".")]
 
 
-def test_several_images_of_a_photo_have_their_own_styles(folder):
+def test_several_images_of_a_photo_have_their_own_styles(folder, monkeypatch):
+    cell, kept = wearing._cell, []
+    monkeypatch.setattr(wearing, "_cell", lambda images: kept.append(len(images)) or cell(images))
     assert put_on(folder, Looks(("mask",), ("cloth",), seed=0, per_image=4)).startswith("8 images in")
     table = list(csv.DictReader((folder / "out" / "manifest.csv").open()))
     made = [row for row in table if row["out"]]
@@ -193,6 +195,7 @@ def test_several_images_of_a_photo_have_their_own_styles(folder):
     assert len({row["colour"] for row in made}) == 8  # cloth has any colour
     with Image.open(folder / "out" / "sheet.png") as sheet:
         assert sheet.width < 9 * 258  # two photos side by side, with three results each
+    assert kept == [4, 4]  # of a thousand images, no more than the sheet shows are kept in memory
 
 
 def test_a_texture_is_named_and_never_replaced(folder):

@@ -57,6 +57,13 @@ class TestScan:
         }
         assert photo_folder.scan(tmp_path).skipped == (f"{tmp_path}/none/d.png: not listed in labels.csv",)
 
+    def test_names_that_have_a_drive_on_windows_only(self, tmp_path):
+        """Such a photo belongs to the collection where it is there, and where it is not, it is skipped alone."""
+        write(tmp_path, {"a:0.png": b"1", "b:/c.png": b"2"})
+        write(tmp_path, {"labels.csv": "file,label\na:0.png,mask\nb:/c.png,beard\na:1.png,mask\n"})
+        assert found(tmp_path) == {"a:0.png": ["mask"], "b:/c.png": ["beard"]}
+        assert photo_folder.scan(tmp_path).skipped == (f"{tmp_path}/a:1.png: not there (labels.csv line 4)",)
+
     def test_single_labels(self, tmp_path):
         write(tmp_path, {"a.png": b"1", "b.png": b"2", "labels.csv": "label,file\nBeard,a.png\nnone,b.png\n"})
         assert found(tmp_path) == {"a.png": ["beard"], "b.png": []}
@@ -105,6 +112,8 @@ class TestScan:
             ({"labels.csv": HEADER + "../a.png,1,0,0,0,0\n"}, "line 2: ../a.png lies outside"),
             ({"labels.csv": HEADER + "/etc/a.png,1,0,0,0,0\n"}, "line 2: /etc/a.png lies outside"),
             ({"labels.csv": HEADER + "C:\\a.png,1,0,0,0,0\n"}, "line 2: C:/a.png lies outside"),
+            ({"labels.csv": HEADER + "C:/a.png,1,0,0,0,0\n"}, "line 2: C:/a.png lies outside"),
+            ({"labels.csv": HEADER + "\\\\server\\b\\a.png,1,0,0,0,0\n"}, "line 2: //server/b/a.png lies outside"),
             (
                 {"labels.csv": "file,mask\na.png,1\na.png,0\n", "a.png": b"1"},
                 "line 3: a.png was listed before",

@@ -26,14 +26,15 @@ def png(array: np.ndarray) -> bytes:
     return encode(PIL.Image.fromarray(array))
 
 
-def hand_made_png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
-    """A PNG written after the specification: signature, IHDR, IDAT, IEND."""
+def hand_made_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
+def hand_made_png(width: int, height: int, bits: int, colour: int, rows: bytes, clear: bytes = b"") -> bytes:
+    """A PNG written after the specification: signature, IHDR, tRNS with the transparent colour, IDAT, IEND."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    chunks = [(b"IHDR", header), *([(b"tRNS", clear)] if clear else []), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(hand_made_chunk(kind, data) for kind, data in chunks)
 
 
 # What is stored for each EXIF orientation so that the original is shown (EXIF 2.32, tag 0x0112).
@@ -91,6 +92,34 @@ class TestReadPhoto:
         rows = b"".join(b"\0" + row.tobytes() for row in values)
         got = photos.read_photo(hand_made_png(30, 20, 16, 2, rows))
         np.testing.assert_allclose(got, values / 257.0, atol=1)
+
+    @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+    @pytest.mark.parametrize("clear", [0, 1])
+    def test_a_transparent_grey(self, bits, clear):
+        """The specification of PNG gives the colour in the bits of the file. The other half is black or not black."""
+        values = np.repeat([clear, 1 - clear], 16).astype(np.uint16)[:, None].repeat(16, 1)
+        stored = values.astype(">u2").view(np.uint8).reshape(32, 16, 2)
+        binary = np.unpackbits(stored, axis=-1)[..., -bits:].reshape(32, -1)
+        rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(binary, axis=1))
+        data = hand_made_png(16, 32, bits, 0, rows, struct.pack(">H", clear))
+        np.testing.assert_array_equal(photos.read_photo(data)[:16], np.full((16, 16, 3), 255))
+        other = np.round((1 - clear) * 255 / (2**bits - 1))
+        np.testing.assert_array_equal(photos.read_photo(data)[16:], np.full((16, 16, 3), other))
+        opacity = np.repeat([0, 255], 16)[:, None].repeat(16, 1)
+        np.testing.assert_array_equal(photos.read_rgba(data, "a.png")[..., 3], opacity)
+
+    @pytest.mark.parametrize(("clear", "other"), [((0x1234, 0, 0), (0x3400, 0, 0)), ((0x100, 0, 0), (0, 0, 0))])
+    def test_a_transparent_colour_of_16_bits(self, clear, other):
+        """The other colour has the lower byte of the transparent one."""
+        rows = b"".join(b"\0" + struct.pack(">3H", *colour) * 16 for colour in [clear] * 8 + [other] * 8)
+        got = photos.read_photo(hand_made_png(16, 16, 16, 2, rows, struct.pack(">3H", *clear)))
+        np.testing.assert_array_equal(got[:8], np.full((8, 16, 3), 255))
+        np.testing.assert_array_equal(got[8:], np.broadcast_to([other[0] >> 8, 0, 0], (8, 16, 3)))
+
+    def test_a_portable_greymap_of_16_bits(self):
+        grey = np.random.default_rng(0).integers(0, 65536, (20, 30)).astype(">u2")
+        got = photos.read_photo(b"P5 30 20 65535\n" + grey.tobytes())
+        np.testing.assert_array_equal(got, np.stack([np.round(grey / 257)] * 3, -1))
 
     def test_transparent_is_put_on_white(self):
         rgba = noise(20, 30, 4)
@@ -159,16 +188,43 @@ class TestReadPhoto:
             photos.read_photo(data, "a.png")
 
     @pytest.mark.parametrize(
-        ("array", "words"), [(np.full((20, 20), 70_000, np.int32), "32-bit"), (np.ones((20, 20)), "floating")]
+        ("array", "words"),
+        [
+            (np.full((20, 20), 70_000, np.int32), "32-bit"),
+            (np.full((20, 20), 200, np.int32), "32-bit"),  # white may be 255, 65535 or any other number
+            (np.ones((20, 20), np.float32), "floating"),
+        ],
     )
     def test_numbers_that_are_not_colours(self, array, words):
-        data = encode(PIL.Image.fromarray(array.astype(np.float32 if words == "floating" else np.int32)), "TIFF")
+        data = encode(PIL.Image.fromarray(array), "TIFF")
         with pytest.raises(photos.PhotoError, match=rf"^a\.tif: holds {words}"):
             photos.read_photo(data, "a.tif")
 
 
-def hand_made_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+class TestReadRgba:
+    def test_opacity_is_kept(self):
+        rgba = noise(20, 30, 4)
+        np.testing.assert_array_equal(photos.read_rgba(png(rgba), "a.png"), rgba)
+        opaque = np.concatenate((rgba[..., :3], np.full((20, 30, 1), 255, np.uint8)), -1)
+        np.testing.assert_array_equal(photos.read_rgba(png(rgba[..., :3]), "a.png"), opaque)
+
+    def test_it_is_decoded_as_a_photo_is(self):
+        """Upright, and 16 bits of grey rounded."""
+        shown, exif = noise(20, 30), PIL.Image.Exif()
+        exif[0x0112] = 6
+        data = encode(PIL.Image.fromarray(np.ascontiguousarray(STORED[6](shown))), exif=exif)
+        np.testing.assert_array_equal(photos.read_rgba(data, "a.png")[..., :3], shown)
+        grey = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
+        got = photos.read_rgba(png(grey), "a.png")
+        np.testing.assert_array_equal(got[..., 0], np.round(grey / 257))
+        assert (got[..., 3] == 255).all()
+
+    def test_one_pixel_is_enough_and_too_many_are_refused(self):
+        np.testing.assert_array_equal(photos.read_rgba(png(np.full((1, 1, 3), 7, np.uint8)), "a"), [[[7, 7, 7, 255]]])
+        with pytest.raises(photos.PhotoError, match=r"^a\.png: enormous image \(more than 1 megapixels\)$"):
+            photos.read_rgba(png(np.zeros((1001, 1000), np.uint8)), "a.png", 10**6)
+        with pytest.raises(photos.PhotoError, match=r"^a\.png: not an image"):
+            photos.read_rgba(b"no image", "a.png")
 
 
 class TestReadPicture:

@@ -31,7 +31,6 @@ from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.gan import basis_lengths, basis_report, targets, weights
 from sdgan_jax.training.gan.state import State, init_state
 
-BASES = "bases.safetensors"  # `rows` and `lengths` of all estimators
 _SAMPLES, _LENGTHS = 77, 78  # folded into the keys of the latents
 _PLAIN = 200  # latents that the report moves: those of the random seeds 0, 1, …, as `experiments.generate` draws them
 _BATCH = 32
@@ -164,7 +163,7 @@ def _run(nets: Networks, fresh: State, model: tuple[Config, dict[str, Tree]], wo
     }
     basis_report.write(workdir, probe, config, found, results)
     arrays = {name: directions._asdict() for name, directions in found.items()}
-    archive.write(workdir / BASES, arrays)
+    archive.write(workdir / directories.BASES, arrays)
     held = {name: getattr(state, name) for name in weights.FIELDS if jax.tree.leaves(trees.get(name))}
     held["basis"] = chosen.lengths[:, None] / length * chosen.rows
     if "params_f" in held and _change(nets.config.basis_length * state.basis, length * held["basis"]) > _SAME:
