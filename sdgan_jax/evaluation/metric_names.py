@@ -42,6 +42,11 @@ class Metric:
     space: str = ""
     sampling: str = ""
 
+    @property
+    def compares(self) -> bool:
+        """Whether the metric compares images with others; IS and PPL are of one set and of a model alone."""
+        return self.kind not in (IS, PPL)
+
 
 def parse(names: Sequence[str]) -> list[Metric]:
     """Reads names of metrics; a name without a number asks for `NUMBER` images.
