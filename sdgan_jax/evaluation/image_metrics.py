@@ -1,9 +1,12 @@
 """Published metrics of two sets of images, or of a model.
 
 They are FID, KID, precision and recall, density and coverage, inception score and PPL. FID and KID of Inception
-features, the inception score and PPL by LPIPS compare with published numbers. Published precisions, recalls,
-densities and coverages use VGG16's last hidden layer; those here, of Inception or of our own networks, compare with
-each other only.
+features and the inception score compare with published numbers. FID and KID are of as many real images, at most, as
+the name says, as StyleGAN2's `fid50k`; `fid50k_full` of StyleGAN2-ADA and StyleGAN3 is of all real images, and
+`kid50k_full` of up to a million. Of PPL by LPIPS, `ppl` compares with `ppl2_wend` of StyleGAN2 and later; their
+`ppl_wend`, `ppl_wfull`, `ppl_zend` and `ppl_zfull` crop the images to the face, which is not done here. Published
+precisions, recalls, densities and coverages use VGG16's last hidden layer; those here, of Inception or of our own
+networks, compare with each other only.
 """
 
 from __future__ import annotations
