@@ -45,7 +45,7 @@ class Metric:
 
     @property
     def compares(self) -> bool:
-        """Whether the metric compares images with others; IS and PPL are of one set and of a model alone."""
+        """Returns whether the metric compares images with others; IS is of one set, PPL of a model alone."""
         return self.kind not in (IS, PPL)
 
 
