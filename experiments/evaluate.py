@@ -69,7 +69,12 @@ INPUT = launch.define_path(
     "images whose central squares are reconstructed; the test faces of the model's data set by default",
 )
 
-METRICS = flags.DEFINE_list("metrics", [], f"published metrics, separated by commas: {metric_names.KNOWN}")
+METRICS = flags.DEFINE_list(
+    "metrics",
+    [],
+    f"published metrics, separated by commas: {metric_names.KNOWN}; at most as many real images are used, whereas "
+    "fid50k_full of StyleGAN2-ADA is of all",
+)
 REAL = flags.DEFINE_string(
     "real", "", "with --metrics: TFDS data set or folder to compare with; the model's own data set by default"
 )

@@ -78,9 +78,14 @@ def check_own(paths: Iterable[epath.PathLike], by: str) -> None:
 
 
 def check_folder(out: epath.PathLike) -> None:
-    """Raises `ValueError` when the path of the results' folder is a file."""
-    if exists(out) and not epath.Path(out).is_dir():
-        raise ValueError(f"--out={printable(out)} is not a folder; give a folder")
+    """Raises `ValueError` when the path of the results' folder, or of a folder that it is to be in, is a file."""
+    path = epath.Path(out)
+    for part in (path,) if is_remote(out) else (path, *path.parents):
+        if exists(part):
+            if not part.is_dir():
+                inside = "" if part == path else f": {printable(part)}"
+                raise ValueError(f"--out={printable(out)}{inside} is not a folder; give a folder")
+            return
 
 
 def exists(path: epath.PathLike) -> bool:

@@ -122,6 +122,8 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     outputs.check_folder(tmp_path / "new")
     with pytest.raises(ValueError, match=f"^--out={tmp_path}/file is not a folder; give a folder"):
         outputs.check_folder(tmp_path / "file")
+    with pytest.raises(ValueError, match=f"^--out={tmp_path}/file/a/b: {tmp_path}/file is not a folder; give a folder"):
+        outputs.check_folder(tmp_path / "file" / "a" / "b")
 
 
 def test_remote_paths_are_told_by_their_scheme(tmp_path):

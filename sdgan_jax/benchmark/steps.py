@@ -56,13 +56,28 @@ def period(config: Config) -> dict[str, dict[str, int]]:
         A dict from names such as "step" or "step+r1+path_length" to `first`, a step number of this kind, and `count`,
         the number of such steps in a period. The most frequent kind comes first.
     """
-    every = {"f_step" if name == "f" else name: interval for name, interval in config.intervals.items()}
+    every = {part_of(name): interval for name, interval in config.intervals.items()}
     kinds: dict[str, dict[str, int]] = {}
     for step in range(math.lcm(*(interval for interval in every.values() if interval))):
         due = [name for name, interval in every.items() if interval and step % interval == 0]
         kind = kinds.setdefault("+".join(["step", *due]), {"first": step, "count": 0})
         kind["count"] += 1
     return dict(sorted(kinds.items(), key=lambda item: -item[1]["count"]))
+
+
+def part_of(update: str) -> str:
+    """Returns the name of the part that makes a lazy update, a key of `config.intervals`."""
+    return "f_step" if update == "f" else update
+
+
+def loop_counts(config: Config, devices: int) -> dict[str, int]:
+    """Returns how often the loop over the parts of a batch (`config.accumulate`) runs, for each part of the step.
+
+    The path length update in "step" has a count of its own.
+    """
+    counts = dict.fromkeys(("d_step", "r1", "g_step", "f_step", "step"), config.accumulate)
+    _, path = regularisers.path_parts(config.batch_size // devices, config.accumulate)
+    return counts | {"g_forward": 1, "path_length": path}
 
 
 class Compiled:
@@ -85,7 +100,9 @@ class Compiled:
         self.mesh = sharding.make_mesh(config.batch_size, fsdp=config.fsdp)
         check_accumulation(config, self.mesh.size)
         self.steps = {name: sharding.map_step(step, self.mesh) for name, step in make_steps(nets).items()}
-        self._accumulate, self._first = config.accumulate, {k: kind["first"] for k, kind in period(config).items()}
+        self._loops = loop_counts(config, self.mesh.size)
+        self._first = {name: kind["first"] for name, kind in period(config).items()}
+        self._in_program: dict[str, float] = {}  # FLOPs in the program of a part, whose loop is in it once
         self._replicated = sharding.replicated(self.mesh)
         self.state: State = sharding.make_state(lambda: init_state(nets), self.mesh)
         rng, rows = np.random.default_rng(config.seed), config.batch_size
@@ -114,12 +131,22 @@ class Compiled:
         if costs is None or memory is None:
             raise RuntimeError(f"the backend {jax.default_backend()} does not report the FLOPs and memory of a program")
         held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+        self._in_program[name] = costs["flops"]
         return {
-            "flops": costs["flops"] * self._accumulate,  # XLA counts the body of a loop once
+            "flops": self._flops(name),
             "argument_bytes": memory.argument_size_in_bytes,
             "memory_bytes": held + memory.temp_size_in_bytes,
             "compile_seconds": seconds,
         }
+
+    def _flops(self, name: str) -> float:
+        """Returns the FLOPs of a compiled part: XLA counts the body of a loop once."""
+        flops, again = self._in_program[name] * self._loops[name], self._loops[name] - self._loops["path_length"]
+        if name == "step" and "path_length" in self.steps and again:
+            if "path_length" not in self._in_program:
+                self.compile("path_length")
+            flops -= again * self._in_program["path_length"]
+        return flops
 
     def run(self, part: str, calls: int = 1) -> None:
         """Runs a part, or a kind of step (see `period`), `calls` times and waits for the last result."""

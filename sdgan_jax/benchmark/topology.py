@@ -20,7 +20,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from sdgan_jax.benchmark import chips, hlo
+from sdgan_jax.benchmark import chips, hlo, steps
 from sdgan_jax.config import Config
 from sdgan_jax.nets import backend
 from sdgan_jax.networks import Networks, make_networks
@@ -62,7 +62,8 @@ class Report:
 def measure(config: Config, topology: str, log: Callable[[str], None] = print) -> dict[str, Any]:
     """Compiles the training step of a config for a topology.
 
-    A step that does not fit is compiled again for fewer images, and the batch that fits follows from both.
+    A step that does not fit is compiled again for fewer images in as many parts, and the batch that fits follows from
+    both.
 
     Args:
         config: a validated config.
@@ -71,8 +72,9 @@ def measure(config: Config, topology: str, log: Callable[[str], None] = print) -
 
     Returns:
         A tree for JSON, in seconds and bytes of one device: `topology`, `devices`, `chip`, `config`, `memory` (see
-        `Report`), `fits`, `largest_batch` (None where the given one fits), `compiling`, `collectives`, `phases`
-        (`flops`, `traffic`, `exchanged` of each), `steady` (see `predict`), `scaling` (see `scale`).
+        `Report`), `fits`, `largest_batch` (where the given one does not fit, see `_largest_batch`), `compiling`,
+        `collectives`, `phases` (`flops`, `traffic`, `exchanged` of each), `steady` (see `predict`), `scaling` (see
+        `scale`).
 
     Raises:
         ValueError: there is no such topology, or the batch does not fit its number of devices.
@@ -161,12 +163,10 @@ def read_shortage(message: str) -> dict[str, float]:
 def count_phases(config: Config, program: hlo.Program, devices: int) -> dict[str, dict[str, float]]:
     """Counts `flops`, `traffic` and `exchanged` bytes of one device, for the main update and each lazy one.
 
-    The body of a loop is in the program once; it is counted as often as it runs (`config.accumulate`). The exchanged
+    The body of a loop is in the program once; it is counted as often as it runs (`steps.loop_counts`). The exchanged
     bytes are those of all-reduces; an all-gather and a reduce-scatter of an array count as half of its all-reduce.
     """
-    rows = config.batch_size // devices
-    repeats = dict.fromkeys(LAZY, config.accumulate)
-    repeats["path_length"] = math.gcd(max(1, rows // 2), config.accumulate)
+    loops = steps.loop_counts(config, devices)
     phases: dict[str, dict[str, float]] = {}
     exchanged: dict[str, float] = {}
     for one in program.collectives():
@@ -177,9 +177,9 @@ def count_phases(config: Config, program: hlo.Program, devices: int) -> dict[str
             continue
         own = {"flops": program.flops(name), "traffic": program.traffic(name)}
         flops, traffic = flops - own["flops"], traffic - own["traffic"]
-        phases[name] = {key: value * repeats[name] for key, value in own.items()}
+        phases[name] = {key: value * loops[steps.part_of(name)] for key, value in own.items()}
         phases[name]["exchanged"] = exchanged.get(name, 0.0)
-    main = {"flops": flops * config.accumulate, "traffic": traffic * config.accumulate}
+    main = {"flops": flops * loops["step"], "traffic": traffic * loops["step"]}
     return {"main": main | {"exchanged": exchanged.get("main", 0.0)}} | phases
 
 
@@ -241,30 +241,39 @@ def scale(
     }
 
 
-def largest_rows(rows: tuple[int, int], totals: tuple[float, float], capacity: float) -> int:
+def largest_rows(rows: tuple[int, int], totals: tuple[float, float], capacity: float) -> int | None:
     """Returns the largest number of images of a device whose step fits, by a line through two sizes.
 
     Args:
-        rows: two numbers of images of a device, the larger one first.
+        rows: two numbers of images of a device, the larger one first; the step of that one does not fit.
         totals: bytes that the two steps need.
         capacity: bytes that there are.
 
     Returns:
-        0 where not even one image fits.
+        A number below `rows[0]`, 0 where not even one image fits; None where fewer images do not need less.
     """
     slope = (totals[0] - totals[1]) / (rows[0] - rows[1])
-    return max(0, math.floor(rows[1] + (capacity - totals[1]) / slope))
+    if slope <= 0:
+        return None
+    return min(rows[0] - 1, max(0, math.floor(rows[1] + (capacity - totals[1]) / slope)))
 
 
 def _largest_batch(config: Config, mesh: Mesh, memory: Mapping[str, float], log: Callable[[str], None]) -> int | None:
-    """Returns the largest batch that fits, None where a device has one image already."""
+    """Returns the largest batch that fits in as many parts (`config.accumulate`), by a step of about half the batch.
+
+    0 where not even one image a device fits, None where no smaller batch of so many parts does, or none is known to.
+    """
     rows = config.batch_size // mesh.size
-    if rows == 1:
-        return None
-    smaller = dataclasses.replace(config, batch_size=rows // 2 * mesh.size, accumulate=1)
-    log("it does not fit; compiling it for half the batch")
-    half = compile_step(make_networks(smaller), mesh).memory
-    return mesh.size * largest_rows((rows, rows // 2), (memory["total"], half["total"]), memory["capacity"])
+    # The parts of a batch are whole groups, see `check_accumulation`.
+    unit = config.accumulate * config.discriminator.mbstd_group if config.accumulate > 1 else 1
+    if rows == unit:
+        return 0 if rows == 1 else None
+    half = rows // unit // 2 * unit
+    smaller = dataclasses.replace(config, batch_size=half * mesh.size)
+    log(f"it does not fit; compiling it for a batch of {smaller.batch_size}")
+    totals = memory["total"], compile_step(make_networks(smaller), mesh).memory["total"]
+    most = largest_rows((rows, half), totals, memory["capacity"])
+    return None if most is None or 0 < most < unit else mesh.size * (most // unit) * unit
 
 
 def find_devices(topology: str) -> list[jax.Device]:

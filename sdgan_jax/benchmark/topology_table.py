@@ -44,14 +44,17 @@ def _way_out(results: Mapping[str, Any]) -> str:
     """Says what a step that needs too much memory can do."""
     config, devices, most = results["config"], results["devices"], results["largest_batch"]
     other = "--config.generator.remat=true --config.discriminator.remat=true, or more devices"
-    if not most:
+    if most is None:
+        return f"Set {other}"
+    if most == 0:
         return f"Not even one image a device would; set {other}"
     rows, fitting, group = config["batch_size"] // devices, most // devices, config["discriminator"]["mbstd_group"]
-    parts = [count for count in range(1, rows + 1) if rows % (count * group) == 0 and rows // count <= fitting]
+    most_in_part = fitting // config["accumulate"]
+    parts = [count for count in range(1, rows + 1) if rows % (count * group) == 0 and rows // count <= most_in_part]
     accumulate = f"--config.accumulate={parts[0]}, " if parts else ""
     return (
-        f"By a line through this and half the batch, {fitting} images a device would; set --config.batch_size={most}, "
-        f"{accumulate}{other}"
+        f"By a line through this and a smaller batch, {fitting} images a device would; set "
+        f"--config.batch_size={most}, {accumulate}{other}"
     )
 
 

@@ -42,7 +42,7 @@ def make_measure(nets: Networks) -> Measure:
             model = Model(nets, trees)
             with sharding.first_process_first():
                 real = metric_inputs.open_real(metrics, inputs, model)
-                opened = model, real, metric_inputs.open_labels(inputs, model)
+                opened = model, real, metric_inputs.open_labels(metrics, inputs, model)
         model, real, labelled = opened
         model.take(trees)
         fake = metric_inputs.open_model(inputs, model, labelled)

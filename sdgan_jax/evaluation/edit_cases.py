@@ -5,6 +5,7 @@ The cases come from rendered test persons, whose true edits are known, or from l
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import io
 import os
@@ -15,7 +16,6 @@ import numpy as np
 from PIL import Image
 from tqdm import auto as tqdm
 
-import tfds_megn
 from sdgan_jax import latents
 from sdgan_jax.data import rendered
 from tfds_megn import photo_folder
@@ -101,7 +101,7 @@ def rendered_cases(faces: rendered.Faces, names: Sequence[str], num_persons: int
 
 
 def photo_cases(folder: str | os.PathLike[str], names: Sequence[str], size: int) -> list[Case]:
-    """Reads labelled photos; prints on stderr which files are left out.
+    """Reads labelled photos; prints on stderr which files are left out, and how many photos are not used and why.
 
     Args:
         folder: photos in folders named by attribute or with a labels.csv, as `tfds_megn` takes them. Photos with
@@ -126,11 +126,22 @@ def photo_cases(folder: str | os.PathLike[str], names: Sequence[str], size: int)
     for line in (*collection.notes, *(f"skipped {line}" for line in (*collection.skipped, *unusable))):
         print(line, file=sys.stderr)
     by_name: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    unused: collections.Counter[str] = collections.Counter()
     for photo, found in converted.items():
-        label = tfds_megn.ATTRIBUTES[photo.label]
-        if sum(photo.attributes) < 2 and label in by_name and isinstance(found.image, bytes):
-            by_name[label].append(np.asarray(Image.open(io.BytesIO(found.image))))
+        if not isinstance(found.image, bytes):
+            continue
+        if sum(photo.attributes) > 1:
+            unused["with several attributes"] += 1
+        elif photo.attribute not in by_name:
+            unused[f"labelled {photo.attribute}, which the model does not know"] += 1
+        else:
+            by_name[photo.attribute].append(np.asarray(Image.open(io.BytesIO(found.image))))
     looks = {name: np.stack(images) for name, images in by_name.items() if len(images) >= FEWEST}
+    for name, images in by_name.items():
+        if images and name not in looks:
+            unused[f"labelled {name}, of which {FEWEST} are needed"] = len(images)
+    for reason, count in unused.items():
+        print(f"photos not used, {reason}: {count}", file=sys.stderr)
     nothing = np.zeros((0, size, size, 3), np.uint8)
     cases = []
     if "none" in looks:

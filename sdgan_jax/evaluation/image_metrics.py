@@ -1,16 +1,19 @@
 """Published metrics of two sets of images, or of a model.
 
 They are FID, KID, precision and recall, density and coverage, inception score and PPL. FID and KID of Inception
-features, the inception score and PPL by LPIPS compare with published numbers. Published precisions, recalls,
-densities and coverages use VGG16's last hidden layer; those here, of Inception or of our own networks, compare with
-each other only.
+features and the inception score compare with published numbers. FID and KID are of as many real images, at most, as
+the name says, as StyleGAN2's `fid50k`; `fid50k_full` of StyleGAN2-ADA and StyleGAN3 is of all real images, and
+`kid50k_full` of up to a million. Of PPL by LPIPS, `ppl` compares with `ppl2_wend` of StyleGAN2 and later; their
+`ppl_wend`, `ppl_wfull`, `ppl_zend` and `ppl_zfull` crop the images to the face, which is not done here. Published
+precisions, recalls, densities and coverages use VGG16's last hidden layer; those here, of Inception or of our own
+networks, compare with each other only.
 """
 
 from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -42,6 +45,7 @@ def measure(
     model: Model | None = None,
     seed: int = 0,
     quiet: bool = False,
+    write: Callable[[dict[str, Any]], object] = dict,
 ) -> dict[str, Any]:
     """Computes metrics. Every process must call this.
 
@@ -54,6 +58,8 @@ def measure(
         model: the model that draws `fake`; PPL needs it.
         seed: random seed of PPL.
         quiet: whether to leave out progress bars.
+        write: called with the results. The statistics of a model are removed afterwards, so that an error in it does
+            not lose them.
 
     Returns:
         A dict of plain numbers and texts (JSON): `fake`, `real`, `seed`, `notes`, and in `metrics` for each name its
@@ -63,33 +69,47 @@ def measure(
         ValueError: PPL is asked of images without a model, a set has too few images, or a value is not finite.
     """
     check(metrics, fake, real, model)
-    rows: dict[str, Any] = {}
-    used: list[tuple[Task, int]] = []  # of the model
-    for (name, number), group in _groups(metrics).items():
-        network, kept = networks[name], {value for metric in group for value in _KEPT[metric.kind]}
-        task, count, theirs = feature_task(fake, network), _available(fake, number), None
-        ours = extraction.compute(task, count, tuple(sorted(kept)), quiet)
-        used.append((task, count))
-        if real and any(metric.kind != IS for metric in group):
-            kept_of_real = tuple(kept - {LOGITS})
-            theirs = extraction.compute(feature_task(real, network), _available(real, number), kept_of_real, quiet)
-        rows |= {metric.name: _compare(metric, network, ours, theirs) for metric in group}
+    rows, used = _measure_features(metrics, fake, real, networks, quiet)
     for metric in metrics:
         if metric.kind == PPL and model is not None:
             task = path_task(model, fake, distances[metric.network], metric, seed)
             rows[metric.name] = _path(metric, extraction.compute(task, metric.number, (LENGTHS,), quiet))
             used.append((task, metric.number))
-    if fake.available is None:  # a model is measured once; its data set again and again
-        for task, count in used:
-            extraction.forget(task, count)
     rows = {metric.name: rows[metric.name] for metric in metrics}
-    return {
+    results = {
         "fake": fake.name,
         "real": real.name if real else None,
         "seed": seed,
         "notes": _notes(metrics, fake, real, rows),
         "metrics": rows,
     }
+    write(results)
+    if fake.available is None:  # a model is measured once; its data set again and again
+        for task, count in used:
+            extraction.forget(task, count)
+    return results
+
+
+def _measure_features(
+    metrics: Sequence[Metric],
+    fake: Source,
+    real: Source | None,
+    networks: Mapping[str, FeatureNetwork],
+    quiet: bool,
+) -> tuple[dict[str, dict[str, Any]], list[tuple[Task, int]]]:
+    """Computes the metrics on features; returns their rows by name, and the tasks on `fake` with their numbers."""
+    rows: dict[str, dict[str, Any]] = {}
+    used: list[tuple[Task, int]] = []
+    for (name, number), group in _groups(metrics).items():
+        network, kept = networks[name], {value for metric in group for value in _KEPT[metric.kind]}
+        task, count, theirs = feature_task(fake, network), _available(fake, number), None
+        ours = extraction.compute(task, count, tuple(sorted(kept)), quiet)
+        used.append((task, count))
+        if real and any(metric.compares for metric in group):
+            kept_of_real = tuple(kept - {LOGITS})
+            theirs = extraction.compute(feature_task(real, network), _available(real, number), kept_of_real, quiet)
+        rows |= {metric.name: _compare(metric, network, ours, theirs) for metric in group}
+    return rows, used
 
 
 def check(metrics: Sequence[Metric], fake: Source, real: Source | None, model: Model | None) -> None:
@@ -101,7 +121,7 @@ def check(metrics: Sequence[Metric], fake: Source, real: Source | None, model: M
     for metric in metrics:
         if metric.kind == PPL and model is None:
             raise ValueError(f"{metric.name} is a property of a model; give --model in the place of --fake")
-        if metric.kind not in (IS, PPL) and real is None:
+        if metric.compares and real is None:
             raise ValueError(f"{metric.name} compares with real images; give --real, a data set or a folder")
         for source in _compared(metric, fake, real):
             if source.available is not None and source.available < LEAST[metric.kind]:
@@ -115,7 +135,7 @@ def _compared(metric: Metric, fake: Source, real: Source | None) -> list[Source]
     """Returns the sets of images that a metric uses."""
     if metric.kind == PPL:
         return []
-    return [fake] if metric.kind == IS or real is None else [fake, real]
+    return [fake, real] if metric.compares and real is not None else [fake]
 
 
 def _groups(metrics: Sequence[Metric]) -> dict[tuple[str, int], list[Metric]]:

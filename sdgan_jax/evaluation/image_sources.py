@@ -78,17 +78,7 @@ def open_dataset(dataset: str, split: str, resolution: int, data_dir: str = "", 
         dataset=dataset, resolution=resolution, data_dir=data_dir, manual_dir=manual_dir, attributes=("none",)
     )
     examples = Examples(config, split)
-    info = examples.source.dataset_info
-    key = {
-        "dataset": info.full_name,
-        # A data set of photos may be prepared again from others, as many under the same name.
-        "prepared": (epath.Path(info.data_dir) / "dataset_info.json").stat().mtime,
-        "folder": os.path.realpath(os.path.expanduser(data_dir)) if data_dir else "",
-        "split": split,
-        "images": len(examples),
-        "resolution": resolution,
-    }
-
+    key = _describe(examples) | {"resolution": resolution}
     order = _order(len(examples))
 
     def read(numbers: np.ndarray) -> Rows:
@@ -98,6 +88,20 @@ def open_dataset(dataset: str, split: str, resolution: int, data_dir: str = "", 
         return {"image": batch["image"]}
 
     return Source(f"{dataset}, {split}", key, len(examples), read, _stored_pixels)
+
+
+def _describe(examples: Examples) -> dict[str, Any]:
+    """Returns everything that the examples of a split depend on, as JSON."""
+    info = examples.source.dataset_info
+    folder = os.fspath(info.data_dir)
+    return {
+        "dataset": info.full_name,
+        # A data set of photos may be prepared again from others, as many under the same name.
+        "prepared": (epath.Path(folder) / "dataset_info.json").stat().mtime,
+        "folder": folder if listing.is_remote(folder) else os.path.realpath(folder),
+        "split": str(examples.source.split),
+        "images": len(examples),
+    }
 
 
 def list_images(folder: epath.Path, name: str) -> list[epath.Path]:
@@ -196,7 +200,7 @@ def open_model(model: Model, name: str, seed: int = 0, labelled: Examples | None
         "config": hashlib.sha256(config_lib.to_json(model.config).encode()).hexdigest()[:16],
         "resolution": model.config.resolution,
         "seed": seed,
-        "attributes": "even" if labelled is None else labelled.source.dataset_info.full_name,
+        "attributes": "even" if labelled is None else _describe(labelled),
     }
     return Source(name, key, None, read, draw, params)
 

@@ -103,8 +103,8 @@ def measure(
     """
     images, steps = pictures.to_float(faces), inversion.default_steps(model.params.get("E"))
     search, tuned = f"{steps} steps", f"{steps} steps, {pivotal_steps} of tuning"
-    ways = len(faces) + -(-len(faces) // _PART) * (2 if "E" in model.params else 1)
-    with tqdm.tqdm(total=ways, desc="Inversions", unit="part", mininterval=0.5) as bar:
+    calls = _calls(len(faces), 1) + _calls(len(faces), _PART) * (2 if "E" in model.params else 1)
+    with tqdm.tqdm(total=calls, desc="Inversions", unit="part", mininterval=0.5) as bar:
         found: dict[str, tuple[Images, float]] = {}
         if "E" in model.params:
             latent, seconds = _timed(model.encode, images, size=_PART, bar=bar)
@@ -143,7 +143,7 @@ def _read_folder(folder: epath.Path, count: int, size: int) -> Images:
 def _timed(function: Callable[..., Any], *arrays: Any, size: int, bar: tqdm.tqdm) -> tuple[Any, float]:
     """Applies a function to parts of the rows; returns all results, and the median of the seconds for a row.
 
-    The first part, which compiles the function, does not count where there are others.
+    The first part, which compiles the function, does not count; where it is the only one, it is computed again.
     """
     times: list[float] = []
 
@@ -155,7 +155,14 @@ def _timed(function: Callable[..., Any], *arrays: Any, size: int, bar: tqdm.tqdm
         return result
 
     result = map_batches(timed, *arrays, size=size)
-    return result, statistics.median(times[1:] or times)
+    if len(times) == 1:
+        map_batches(timed, *arrays, size=size)
+    return result, statistics.median(times[1:])
+
+
+def _calls(count: int, size: int) -> int:
+    """Returns the number of calls that `_timed` makes for so many rows."""
+    return max(2, -(-count // size))
 
 
 def _draw(model: Model, latent: jax.Array) -> Images:

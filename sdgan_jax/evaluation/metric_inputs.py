@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
+from jax.experimental import multihost_utils
 
 from sdgan_jax import model as model_lib
 from sdgan_jax import outputs, pretrained
@@ -81,17 +82,23 @@ def evaluate(inputs: Inputs, out_dir: epath.PathLike, quiet: bool = False) -> di
     outputs.check_own([epath.Path(out_dir) / name for name in RESULTS], report.BY)
     networks, distances = open_networks(metrics, inputs)
     model = None if inputs.fake else model_lib.load(inputs.model)
+    if jax.process_index() == 0:
+        epath.Path(out_dir).mkdir(parents=True, exist_ok=True)  # it may be impossible; no image is drawn then
     with sharding.first_process_first():  # it prepares the data
         real = open_real(metrics, inputs, model)
         if model is None:
             fake = image_sources.open_folder(inputs.fake)
         else:
-            fake = open_model(inputs, model, open_labels(inputs, model))
-    results = image_metrics.measure(metrics, fake, real, networks, distances, model, inputs.seed, quiet)
-    if jax.process_index() == 0:
-        outputs.write_json(epath.Path(out_dir) / RESULTS[0], results, report.BY)
-        outputs.write_text(epath.Path(out_dir) / RESULTS[1], image_metrics.table(results), report.BY)
-    return results
+            fake = open_model(inputs, model, open_labels(metrics, inputs, model))
+
+    def write(results: dict[str, Any]) -> None:
+        if jax.process_index() == 0:
+            outputs.write_json(epath.Path(out_dir) / RESULTS[0], results, report.BY)
+            outputs.write_text(epath.Path(out_dir) / RESULTS[1], image_metrics.table(results), report.BY)
+        if jax.process_count() > 1:  # no process removes its statistics before
+            multihost_utils.sync_global_devices("the results are written")
+
+    return image_metrics.measure(metrics, fake, real, networks, distances, model, inputs.seed, quiet, write)
 
 
 def open_networks(
@@ -154,7 +161,7 @@ def open_real(metrics: Sequence[Metric], inputs: Inputs, model: Model | None) ->
     Raises:
         FileNotFoundError, ValueError: they are not named, or there are none.
     """
-    if all(metric.kind in (metric_names.IS, metric_names.PPL) for metric in metrics):
+    if not any(metric.compares for metric in metrics):
         return None
     if _is_folder(inputs.real):
         return image_sources.open_folder(os.path.expanduser(inputs.real))
@@ -194,9 +201,13 @@ def open_model(inputs: Inputs, model: Model, labelled: Examples | None) -> Sourc
     return image_sources.open_model(model, name, inputs.seed, labelled)
 
 
-def open_labels(inputs: Inputs, model: Model) -> Examples | None:
-    """Opens the data set of a model where it is compared with it, else None."""
-    if model.config.num_attributes == 1 or inputs.real not in ("", model.config.dataset):
+def open_labels(metrics: Sequence[Metric], inputs: Inputs, model: Model) -> Examples | None:
+    """Opens the data set of a model where a metric compares the model with it, else None.
+
+    IS and PPL alone are so those of equally many images of each attribute, and prepare no data set.
+    """
+    compared = any(metric.compares for metric in metrics) and inputs.real in ("", model.config.dataset)
+    if model.config.num_attributes == 1 or not compared:
         return None
     config = dataclasses.replace(model.config, data_dir=inputs.data_dir or model.config.data_dir)
     return Examples(config, inputs.split)

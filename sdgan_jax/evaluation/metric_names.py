@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 NUMBER = 50_000  # images, as in published numbers
+MOST = 10_000_000  # images
 FID, KID, PR, DC, IS, PPL = "fid", "kid", "pr", "dc", "is", "ppl"
 LEAST = {FID: 2, KID: 2, PR: 4, DC: 6, IS: 10, PPL: 1}  # images that a metric needs: more than its neighbours
 INCEPTION, CLASSIFIER, IDENTITY = "inception", "classifier", "identity"  # features
@@ -42,12 +43,17 @@ class Metric:
     space: str = ""
     sampling: str = ""
 
+    @property
+    def compares(self) -> bool:
+        """Returns whether the metric compares images with others; IS is of one set, PPL of a model alone."""
+        return self.kind not in (IS, PPL)
+
 
 def parse(names: Sequence[str]) -> list[Metric]:
     """Reads names of metrics; a name without a number asks for `NUMBER` images.
 
     Raises:
-        ValueError: a name is unknown, or its number is too small; the message lists the known ones.
+        ValueError: a name is unknown (the message lists the known ones), or its number is too small or too large.
     """
     return [_parse(name.strip()) for name in dict.fromkeys(names)]
 
@@ -64,11 +70,14 @@ def _parse(name: str) -> Metric:
         raise ValueError(f"unknown metric {name!r}; the metrics are {KNOWN}")
     if metric.number < LEAST[metric.kind]:
         raise ValueError(f"{name}: at least {LEAST[metric.kind]} images are needed")
+    if metric.number > MOST:
+        raise ValueError(f"{name[:50]}: at most {MOST:,} images can be asked for, such as {NUMBER // 1000}k")
     return metric
 
 
 def _number(text: str | None) -> int:
-    """Returns the number of a name: "2k" is 2000."""
+    """Returns the number of a name: "2k" is 2000; a larger one than `MOST` is `MOST + 1`."""
     if not text:
         return NUMBER
-    return 1000 * int(text[:-1]) if text.endswith("k") else int(text)
+    number = float(text.removesuffix("k"))  # `int` refuses thousands of digits
+    return int(min(1000 * number if text.endswith("k") else number, MOST + 1))

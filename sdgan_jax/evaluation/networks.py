@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -67,7 +68,7 @@ def measure_networks(
         photos: photos to draw position maps over.
 
     Returns:
-        The tables by name, as written.
+        The tables by name, as written; without `verification` where there are too few pairs of faces.
 
     Raises:
         FileExistsError: a file that was not written by this function is in the way.
@@ -85,7 +86,8 @@ def measure_networks(
     if position.stages:
         enter("uncorrected", "without its stages", measure_position_maps(position.alone, faces))
     pictures.write_png(out / "position_maps.png", map_sheet(position, faces.images[:_MAPS_SHOWN]), BY)
-    enter("verification", "verification", measure_verification(embedder, faces))
+    if verified := measure_verification(embedder, faces):
+        enter("verification", "verification", verified)
     enter("attributes", "attributes", measure_attributes(judge, position, faces))
     overlaps, sheet = measure_attire_overlap(position, faces.params[:attire_faces])
     enter("worn", "worn regions", overlaps)
@@ -207,9 +209,23 @@ def _landmarks(position_maps: np.ndarray, layout: layouts.Layout) -> np.ndarray:
     return np.asarray(at(position_maps.astype(np.float32)))
 
 
-def measure_verification(network: IdentityNetwork, faces: rendered.Faces) -> Table:
-    """Measures verification (`verify_pairs`) on a fixed draw of pairs of these faces."""
-    pairs = rendered.draw_pairs(faces, SAME, DIFFERENT)
+def measure_verification(network: IdentityNetwork, faces: rendered.Faces) -> Table | None:
+    """Measures verification (`verify_pairs`) on a fixed draw of pairs of these faces.
+
+    None where there are too few pairs; a note on stderr says so.
+    """
+    same = different = 0
+    if faces.labels.any():  # the second face of a pair has an attribute
+        pairs = rendered.draw_pairs(faces, SAME, DIFFERENT)
+        same, different = int(pairs.same.sum()), int((~pairs.same).sum())
+    least = verification.FOLDS, math.ceil(1 / FAR)
+    if same < least[0] or different < least[1]:
+        print(
+            f"note: verification is not measured: {len(faces.labels)} faces give {same} pairs of one person and "
+            f"{different} of two people; {least[0]} and {least[1]} are needed, of more --faces or another --dataset",
+            file=sys.stderr,
+        )
+        return None
     return verify_pairs(jax.jit(network), rendered.bare(faces), faces.images, pairs)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import zipfile
 from collections.abc import Sequence
 
 import jax
@@ -23,39 +26,66 @@ CONTOUR = (162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 3
 _INNER = slice(17, 68)  # all but the contour
 _TURNS = (15.0, 30.0, 90.0)  # upper ends of the groups of yaw, in degrees
 _BATCH = 20
+_FARTHEST = 1e6  # pixels; no photo is as large
 
 
 def read_points(path: epath.Path) -> dict[str, np.ndarray]:
     """Reads the true landmarks of photos.
 
     Args:
-        path: a NumPy archive with `name`, text[N], names of files, and `points`, f[N,68,2 or 3], iBUG's landmarks, or
-            f[N,478,3], points of MediaPipe's face mesh; x and y in pixels of the photo.
+        path: a NumPy archive with `name`, text[N] or bytes[N], names of files, and `points`, f[N,68,2 or 3], iBUG's
+            landmarks, or f[N,478,3], points of MediaPipe's face mesh; x and y in pixels of the photo.
 
     Returns:
         The landmarks f64[68,2] by the name of the file.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is no such archive.
+        ValueError: the file is no such archive, a name comes twice, or points are no face of at least a pixel.
+        OSError: the file cannot be read.
     """
-    outputs.check_file(path, f"--points={printable(path)}")
-    with path.open("rb") as file:
-        try:
-            table = np.load(file)
-            names, points = [str(name) for name in table["name"]], np.asarray(table["points"], np.float64)
-        except (KeyError, OSError, ValueError, TypeError) as error:
-            raise ValueError(
-                f"--points={printable(path)}: not a NumPy archive with the arrays name and points"
-            ) from error
-    if points.ndim != 3 or points.shape[1] not in (68, mesh.POINTS) or len(points) != len(names):
+    shown = f"--points={printable(path)}"
+    outputs.check_file(path, shown)
+    data = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)), np.load(io.BytesIO(data)) as table:
+            stored, points = table["name"], table["points"]
+    except Exception as error:  # damage can make zipfile, zlib and numpy raise nearly anything
+        raise ValueError(f"{shown}: not a NumPy archive with the arrays name and points (numpy.savez)") from error
+    if stored.ndim != 1 or stored.dtype.kind not in "US":
         raise ValueError(
-            f"--points={printable(path)}: points is {list(points.shape)}; it must be [{len(names)},68,2] or "
-            f"[{len(names)},{mesh.POINTS},3]"
+            f"{shown}: name is {list(stored.shape)} of {stored.dtype}; it must be text, the file name of each photo"
+        )
+    shapes = [(len(stored), 68, 2), (len(stored), 68, 3), (len(stored), mesh.POINTS, 3)]
+    if points.shape not in shapes or points.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{shown}: points is {list(points.shape)} of {points.dtype}; it must be numbers "
+            f"[{len(stored)},68,2], or [{len(stored)},{mesh.POINTS},3]"
         )
     if points.shape[1] == mesh.POINTS:
         points = points[:, [*CONTOUR, *mesh.INNER]]
-    return dict(zip(names, points[..., :2], strict=True))
+    found: dict[str, np.ndarray] = {}
+    for row, (name, face) in enumerate(zip(map(os.fsdecode, stored.tolist()), points[..., :2].astype(np.float64))):
+        place = f"{shown}: row {row}, {printable(name)}"
+        if name in found:
+            raise ValueError(f"{place}: the name comes twice; give each photo one face")
+        _check_face(face, place)
+        found[name] = face
+    return found
+
+
+def _check_face(face: np.ndarray, place: str) -> None:
+    """Raises `ValueError` for landmarks f64[68,2] that are no places in a photo, or in a box of less than a pixel."""
+    inside = (np.abs(face) < _FARTHEST).all(1)  # NaN is not
+    if not inside.all():
+        x, y = face[~inside][0]
+        raise ValueError(f"{place}: a point is ({x:g}, {y:g}); x and y must be places in pixels of the photo")
+    width, height = np.ptp(face, 0)
+    if min(width, height) < 1:
+        raise ValueError(
+            f"{place}: the points span {width:g} x {height:g} pixels, which is no face; x and y are in pixels of the "
+            "photo, not in shares of its size"
+        )
 
 
 def measure_photos(

@@ -1,8 +1,12 @@
 """Conventions of published FIDs: the image that Inception sees, and the divisor of the covariance.
 
 All three read images as whole numbers from 0 to 255, bring them to 299 x 299 pixels, and scale them to [-1,1] by
-(x - 128) / 128. They differ in the resize and in the divisor, which moves an FID by more than one decimal (Parmar et
-al. 2022, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation"), so that a result names its convention.
+(x - 128) / 128. They differ in the resize, which moves an FID by more than one decimal (Parmar et al. 2022, "On Aliased
+Resizing and Surprising Subtleties in GAN Evaluation"), and in the divisor: N in place of N - 1 makes an FID of two sets
+of N images smaller by a share of 1 / N at most, 2e-5 for 50,000 images. A result therefore names its convention.
+
+`nvlabs` is the convention of StyleGAN2-ADA in PyTorch and of StyleGAN3. StyleGAN2 and EDM have the same resize and
+divide by N - 1, as `torch-fidelity` does; StyleGAN2-ADA in TensorFlow divides by N for real images only.
 """
 
 from __future__ import annotations

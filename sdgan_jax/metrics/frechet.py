@@ -18,7 +18,7 @@ def frechet_distance(x: np.ndarray, y: np.ndarray, ddof: int = 1) -> float:
     Args:
         x: float[N,D], N >= 2.
         y: float[M,D], M >= 2.
-        ddof: the covariances are divided by N - ddof: 1, or 0 as NVlabs does.
+        ddof: the covariances are divided by N - ddof: 1, or 0 as in StyleGAN3, see `conventions`.
 
     Returns:
         The distance, >= 0. Its bias decreases as N and M grow, so compare only values of equally many samples.

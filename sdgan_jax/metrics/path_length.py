@@ -2,7 +2,7 @@
 
 PPL is the mean of d(G(a), G(b)) / ε² for two latents a and b that are a step ε apart on the path between two random
 latents. The first point of the step is anywhere on the path ("full") or at its start ("end"); the path is an arc in z
-or a straight line in w. StyleGAN2 publishes w, end, with LPIPS as the distance d.
+or a straight line in w. StyleGAN2 publishes w, end, with LPIPS of the whole images as the distance d (`ppl2_wend`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """Parts of the step: kinds of step in a period, the networks that each part changes, compilations, FLOPs."""
 
+import dataclasses
+import re
+
 import jax
 import jax.monitoring
 import numpy as np
@@ -9,6 +12,7 @@ from experiments.configs import benchmark64
 from sdgan_jax import config as c
 from sdgan_jax.benchmark import steps
 from sdgan_jax.networks import make_networks
+from sdgan_jax.training import sharding
 from tests.benchmark.plain import PLAIN
 from tests.training import tiny
 
@@ -71,6 +75,39 @@ def test_nothing_is_compiled_again_and_nothing_travels_once_every_part_is_compil
     assert not compilations
     jax.jit(lambda x: x + 2)(1.0)
     assert compilations  # the counter is awake
+
+
+def lengths(step, config):
+    """The lengths of the loops in the traced program of a part, on four devices."""
+    nets, mesh = make_networks(config), sharding.make_mesh(config.batch_size)
+    state = jax.eval_shape(lambda: steps.init_state(nets))
+    size, side = config.batch_size, config.resolution
+    batch = {
+        "image": jax.ShapeDtypeStruct((size, side, side, 3), np.uint8),
+        "attributes": jax.ShapeDtypeStruct((size, config.num_attributes), np.float32),
+    }
+    return set(re.findall(r"\blength=(\d+)", str(sharding.map_step(step(nets), mesh).trace(state, batch).jaxpr)))
+
+
+IN_PARTS = dataclasses.replace(
+    PLAIN, batch_size=84, accumulate=7, discriminator=dataclasses.replace(PLAIN.discriminator, mbstd_group=1)
+)  # 21 images a device, ten of which have a path length: these are not in seven equal parts
+
+
+@pytest.mark.parametrize(("part", "count"), [("g_forward", 1), ("r1", 7), ("path_length", 1)])
+def test_loops_are_counted_as_often_as_they_run(part, count):
+    looped = lengths(lambda nets: steps.make_steps(nets)[part], IN_PARTS)
+    assert ("7" in looped) == (count == 7) and steps.loop_counts(IN_PARTS, 4)[part] == count
+
+
+@pytest.mark.slow
+def test_flops_of_a_batch_do_not_depend_on_its_parts():
+    """But for the updates of the weights, which XLA does not tell from the loop, and the modulation of kernels."""
+    config = dataclasses.replace(IN_PARTS, batch_size=24, accumulate=6)  # the path length in three parts
+    whole, parts = (steps.Compiled(dataclasses.replace(config, accumulate=count)) for count in (1, 6))
+    assert parts.compile("g_forward")["flops"] == whole.compile("g_forward")["flops"]
+    for name in ("step", "path_length"):
+        assert parts.compile(name)["flops"] == pytest.approx(whole.compile(name)["flops"], rel=0.12), name
 
 
 def multiplications(config):

@@ -4,11 +4,13 @@ import dataclasses
 import importlib.util
 import subprocess
 import sys
+import types
 
 import pytest
 
 from sdgan_jax import config as c
 from sdgan_jax.benchmark import chips, hlo, topology
+from sdgan_jax.training.gan.inputs import check_accumulation
 from tests.benchmark.plain import PLAIN
 from tests.training import tiny
 
@@ -81,6 +83,43 @@ def test_images_that_fit_lie_on_a_line():
     """One GiB and 0.5 GiB an image: of 15.75 GiB, 29 images take 15.5."""
     assert topology.largest_rows((64, 32), (33.0, 17.0), 15.75) == 29
     assert topology.largest_rows((64, 32), (33.0, 17.0), 0.9) == 0
+
+
+def test_no_more_images_fit_than_do_not():
+    """A device of 64 images that needs 15.8 of 15.8 GiB, both rounded; and one that needs as much for 32, or more."""
+    assert topology.largest_rows((64, 32), (15.8, 8.0), 15.8) == 63
+    assert topology.largest_rows((64, 32), (20.0, 20.0), 15.75) is None
+    assert topology.largest_rows((64, 32), (20.0, 22.0), 15.75) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "accumulate", "fixed", "capacity", "expected"),
+    [
+        (32, 1, 8.0, 20.0, 12),  # 8 GiB, and one for each image that is computed at once
+        (32, 2, 8.0, 20.0, 24),  # half of the images at once: 12 of 24
+        (32, 4, 8.0, 15.0, 24),  # 7 of 28, of which 24 are whole groups of two in four parts
+        (8, 4, 8.0, 9.0, None),  # two images at once do not fit, and fewer are no whole group
+        (16, 4, 8.0, 9.0, None),  # four do not fit; two, which are 8 images in four parts, do not either
+        (1, 1, 8.0, 8.5, 0),
+        (4, 1, 8.0, 8.5, 0),
+    ],
+)
+def test_a_batch_that_fits_fits_in_as_many_parts(monkeypatch, rows, accumulate, fixed, capacity, expected):
+    """The compiler is one that needs GiB in proportion to the images that a device computes at once."""
+    discriminator = dataclasses.replace(PLAIN.discriminator, mbstd_group=2)
+    config = dataclasses.replace(PLAIN, batch_size=rows * 8, accumulate=accumulate, discriminator=discriminator)
+    mesh = types.SimpleNamespace(size=8)
+
+    def need(config):
+        check_accumulation(config, mesh.size)
+        return {"total": fixed + config.batch_size / mesh.size / config.accumulate, "capacity": capacity}
+
+    monkeypatch.setattr(topology, "compile_step", lambda nets, mesh: topology.Report(need(nets.config), None, {}))
+    found = topology._largest_batch(config, mesh, need(config), lambda line: None)
+    assert found == (expected and expected * 8)
+    if found:
+        best = need(dataclasses.replace(config, batch_size=found))
+        assert best["total"] <= capacity
 
 
 def test_a_shortage_is_read_from_the_message_of_the_compiler():

@@ -72,4 +72,9 @@ def test_a_step_that_does_not_fit_says_the_way_out():
     assert "accumulate" not in text and "exchanges" not in text
     larger = {"config": RESULTS["config"] | {"batch_size": 64}, "largest_batch": 40}
     assert "--config.accumulate=2, " in topology_table.table(RESULTS | without | larger)
-    assert "Not even one image" in topology_table.table(RESULTS | without | {"largest_batch": None})
+    # The 32 images of a device in 2 parts, of which 16 fit: parts of 8 do, so 4 of all 32.
+    in_parts = {"config": RESULTS["config"] | {"batch_size": 256, "accumulate": 2}, "largest_batch": 128}
+    assert "--config.accumulate=4, " in topology_table.table(RESULTS | without | in_parts)
+    assert "Not even one image" in topology_table.table(RESULTS | without | {"largest_batch": 0})
+    unknown = topology_table.table(RESULTS | without | {"largest_batch": None})
+    assert "it does not fit. Set --config.generator.remat=true" in unknown and "batch_size" not in unknown

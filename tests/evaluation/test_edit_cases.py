@@ -69,7 +69,31 @@ def test_photos_are_sorted_by_their_labels(tmp_path, capsys):
     ]
     assert [case.references[:, 0, 0, 0].tolist() for case in cases] == [[110, 120], [], [10, 20, 30]]
     assert all(case.truths is None and case.sources.shape[1:] == (8, 8, 3) for case in cases)
-    assert "broken.png" in capsys.readouterr().err
+    lines = capsys.readouterr().err.splitlines()
+    assert any("broken.png" in line for line in lines)
+    assert [line for line in lines if "not used" in line] == [
+        "photos not used, labelled beard, of which 2 are needed: 1"
+    ]
+
+
+def test_photos_that_are_not_used_are_counted_by_reason(tmp_path, capsys):
+    """Two masks, one beard, both on three photos, and four pairs of sunglasses, which the model does not know."""
+    worn = {"mask": 2, "beard": 1, "mask,beard": 3, "sunglasses": 4, "": 2}
+    rows = ["file,mask,beard,sunglasses"]
+    for names, count in worn.items():
+        for _ in range(count):
+            name = f"all/{len(rows)}.png"
+            photo(tmp_path / name, 10 * len(rows))
+            bits = [str(int(known in names.split(","))) for known in ("mask", "beard", "sunglasses")]
+            rows.append(",".join([name, *bits]))
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    cases = edit_cases.photo_cases(tmp_path, NAMES, 8)
+    assert [(case.name, len(case.sources)) for case in cases] == [("mask", 2), ("beard", 2), ("no mask", 2)]
+    assert {line for line in capsys.readouterr().err.splitlines() if "not used" in line} == {
+        "photos not used, with several attributes: 3",
+        "photos not used, labelled sunglasses, which the model does not know: 4",
+        "photos not used, labelled beard, of which 2 are needed: 1",
+    }
 
 
 def test_photos_with_several_attributes_are_not_used(tmp_path):

@@ -107,6 +107,20 @@ def test_a_model_leaves_nothing_in_the_cache_and_its_data_stay(model, folders, c
     assert json.loads((stored / "key.json").read_text())["source"] == folders[1].key
 
 
+def test_results_that_cannot_be_written_leave_the_statistics_of_the_model(model, folders, cache):
+    def write(results):
+        raise OSError("the disk is full")
+
+    fake = image_sources.open_model(model, "tiny")
+    with pytest.raises(OSError, match="the disk is full"):
+        measure(["fid64"], fake, folders[1], model=model, write=write)
+    assert len(list(cache.iterdir())) == 2
+    written = []
+    stored = dataclasses.replace(fake, read=None)  # nothing is drawn again
+    results = measure(["fid64"], stored, folders[1], model=model, write=written.append)
+    assert written == [results] and len(list(cache.iterdir())) == 1
+
+
 def sum_distance():
     """The squared difference of the sums of the pixels, times a variable of 1."""
 

@@ -1,5 +1,6 @@
 """Sets of images: the same pixels whatever the batches, and what is refused."""
 
+import json
 import os
 
 import jax
@@ -106,25 +107,30 @@ def test_a_model_draws_the_image_of_a_number(model):
     assert not np.array_equal(images_of(image_sources.open_model(model, "tiny", seed=4), [0])[0], found[0])
 
 
-class Labelled:
-    """Two photos with a mask, one with a beard."""
-
-    rows = np.array([[0, 1, 0], [0, 1, 0], [0, 0, 1]], np.float32)
-
-    def __init__(self):
-        self.source = type("Source", (), {"dataset_info": type("Info", (), {"full_name": "faces/1.0.0"})})
-
-    def __len__(self):
-        return 3
-
-    def attributes(self, indices):
-        return self.rows[indices]
+def labelled(folder, split):
+    fields = {"dataset": "tiny_faces", "data_dir": str(folder), "resolution": 8, "attributes": tiny_sets.NAMES}
+    return stream.Examples(config_lib.Config(**fields), split)
 
 
-def test_a_model_draws_the_attributes_of_its_data(model):
-    source = image_sources.open_model(model, "tiny", 0, Labelled())
-    attributes = source.read(np.arange(9))["attributes"]
-    np.testing.assert_array_equal(attributes.sum(0), [0, 6, 3])
-    assert source.key["attributes"] == "faces/1.0.0"
+def test_a_model_draws_the_attributes_of_its_data(model, tmp_path):
+    """The faces 100 to 102 of one split wear nothing, a mask and a beard; of 0 to 10, each fourth wears both."""
+    source = image_sources.open_model(model, "tiny", 0, labelled(tmp_path, "validation"))
+    np.testing.assert_array_equal(source.read(np.arange(9))["attributes"].sum(0), [3, 3, 3])
+    both = image_sources.open_model(model, "tiny", 0, labelled(tmp_path, "train"))
+    np.testing.assert_array_equal(both.read(np.arange(tiny_sets.TRAIN))["attributes"].sum(0), [3, 5, 5])
     even = image_sources.open_model(model, "tiny", 0)
-    np.testing.assert_array_equal(even.read(np.arange(9))["attributes"].sum(0), [3, 3, 3])
+    np.testing.assert_array_equal(even.read(np.arange(4))["attributes"].sum(0), [2, 1, 1])
+
+
+def test_images_with_other_attributes_have_another_key(model, tmp_path):
+    """Unfinished statistics are continued by their key: of another split, of part of it, or prepared again."""
+    keys = [
+        image_sources.open_model(model, "tiny", 0, labelled(tmp_path, split)).key
+        for split in ("train", "train", "validation", "train[:5]")
+    ]
+    assert keys[0] == keys[1]
+    (info,) = tmp_path.glob("tiny_faces/*/dataset_info.json")
+    os.utime(info, (1, 1))
+    keys.append(image_sources.open_model(model, "tiny", 0, labelled(tmp_path, "train")).key)
+    keys.append(image_sources.open_model(model, "tiny", 0).key)
+    assert len({json.dumps(key) for key in keys[1:]}) == 5

@@ -10,7 +10,7 @@ import sdgan_jax
 from sdgan_jax import model as model_lib
 from sdgan_jax import pictures, pretrained
 from sdgan_jax.data import rendered
-from sdgan_jax.evaluation import metric_inputs
+from sdgan_jax.evaluation import metric_inputs, metric_names
 from sdgan_jax.evaluation.metric_inputs import Inputs
 from sdgan_jax.metrics import frechet
 from sdgan_jax.networks import make_networks
@@ -70,9 +70,7 @@ def test_a_folder_against_another(tmp_path):
 def test_a_model_against_its_own_data_set(tmp_path, data_dir, monkeypatch):
     """The tiny generator at 32 pixels; FID and PPL on our own networks."""
     names = ("none", "mask", "eyeglasses", "sunglasses", "beard", "mustache")
-    config = tiny.config(dataset=DATASET, resolution=32, attributes=names, data_dir=data_dir)
-    state = tiny.random_state(config)
-    model = sdgan_jax.Model(make_networks(config), {name: getattr(state, name) for name in weights.FIELDS})
+    model = tiny_model(dataset=DATASET, resolution=32, attributes=names, data_dir=data_dir)
     monkeypatch.setattr(model_lib, "load", lambda path: model)
     inputs = Inputs(["classifier_fid32", "perceptual_ppl4"], model="tiny", seed=2)
     results = metric_inputs.evaluate(inputs, tmp_path / "out", quiet=True)
@@ -111,6 +109,28 @@ def test_other_mistakes_are_refused_before_anything_is_computed(tmp_path):
     (tmp_path / "image_metrics.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="image_metrics.txt exists"):
         metric_inputs.evaluate(Inputs(["classifier_fid2"], fake=folder, real=folder), tmp_path)
+
+
+def test_a_folder_of_results_that_cannot_be_made_is_refused_before_anything_is_computed(tmp_path, cache):
+    folder = str(small_sets.write_folder(tmp_path / "fake", small_sets.pixels(2)))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="file/out"):
+        metric_inputs.evaluate(Inputs(["classifier_fid2"], fake=folder, real=folder), tmp_path / "file" / "out")
+    assert not cache.exists()
+
+
+def tiny_model(**fields):
+    config = tiny.config(**fields)
+    state = tiny.random_state(config)
+    return sdgan_jax.Model(make_networks(config), {name: getattr(state, name) for name in weights.FIELDS})
+
+
+def test_a_model_that_is_compared_with_nothing_needs_no_data_set():
+    model = tiny_model(dataset="no_such_set")
+    alone, compared = metric_names.parse(["is10", "ppl2"]), metric_names.parse(["is10", "fid2"])
+    assert metric_inputs.open_labels(alone, Inputs([]), model) is None
+    with pytest.raises(ValueError, match="config.dataset is 'no_such_set'"):
+        metric_inputs.open_labels(compared, Inputs([]), model)
 
 
 def test_a_folder_is_told_from_a_data_set(tmp_path, monkeypatch):

@@ -39,3 +39,15 @@ def test_unknown_names_are_refused_with_the_known_ones(name):
 def test_numbers_that_are_too_small_are_refused(name, least):
     with pytest.raises(ValueError, match=f"{name}: at least {least} images"):
         metric_names.parse([name])
+
+
+@pytest.mark.parametrize("number", ["10001k", "10000001", "999999999k", 5000 * "9", 5000 * "9" + "k"])
+def test_numbers_that_are_too_large_are_refused(number):
+    with pytest.raises(ValueError, match="^ppl9|^ppl1") as raised:
+        metric_names.parse([f"ppl{number}"])
+    assert "at most 10,000,000 images can be asked for, such as 50k" in str(raised.value)
+    assert len(str(raised.value)) < 120
+
+
+def test_the_largest_number():
+    assert metric_names.parse(["fid10000k", "fid10000000"])[1].number == 10_000_000

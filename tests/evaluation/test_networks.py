@@ -116,6 +116,25 @@ def test_verification_holds_the_right_pictures_against_each_other():
     assert table["as stored"]["tar_at_far"] == 0.0  # all who are hidden look the same
 
 
+@pytest.mark.parametrize(
+    ("persons", "others", "attribute", "count"), [(10, 95, 1, 10), (9, 95, 1, 9), (10, 95, 0, 0), (1, 0, 1, 1)]
+)
+def test_verification_of_too_few_pairs_is_left_out_with_a_note(capsys, persons, others, attribute, count):
+    """Two photographs of a person, the second with an attribute, are a pair; ten folds need ten of them."""
+    identities = np.int32([*np.repeat(np.arange(persons), 2), *np.arange(persons, persons + others)])
+    params = np.stack([tfds_megn.sample_params(person, 1) for person in identities])
+    labels = np.int32([*np.tile([0, attribute], persons), *np.zeros(others)])
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 16, 16, 3), dtype=np.uint8)
+    table = networks.measure_verification(
+        lambda images: images[:, 0, 0] / 2, rendered.Faces(images, labels, identities, params)
+    )
+    if count == 10:
+        assert {row["same"] for row in table.values()} == {10} and not capsys.readouterr().err
+    else:
+        line = f"note: verification is not measured: {2 * persons + others} faces give {count} pairs of one person and "
+        assert table is None and line in capsys.readouterr().err
+
+
 def found_at(position_map):
     return [types.SimpleNamespace(position_map=position_map, score=0.75)]
 

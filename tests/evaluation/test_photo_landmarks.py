@@ -1,5 +1,6 @@
 """Landmarks on photos: read from archives, and measured against a network that knows where they are."""
 
+import io
 import os
 
 import jax.numpy as jnp
@@ -14,6 +15,16 @@ from sdgan_jax.face3d import finding, geometry, layout, mesh
 
 LAYOUT = layout.megn(64)
 HEAD = np.asarray(geometry.landmarks(jnp.asarray(LAYOUT.head), LAYOUT))
+
+
+FACES = 40.0 * np.stack([HEAD[:, :2], HEAD[:, :2] + 1.0])
+
+
+def changed(value):
+    """The faces with another x of a point of the second."""
+    faces = FACES.copy()
+    faces[1, 30, 0] = value
+    return faces
 
 
 class Head:
@@ -67,12 +78,62 @@ def test_points_of_the_mesh_become_landmarks(tmp_path):
     ("arrays", "message"),
     [
         ({"points": np.zeros((1, 68, 2))}, "not a NumPy archive with the arrays name and points"),
-        ({"name": ["a"], "points": np.zeros((1, 5, 2))}, r"points is \[1, 5, 2\]; it must be \[1,68,2\]"),
+        ({"name": ["a"], "points": np.zeros((1, 5, 2))}, r"points is \[1, 5, 2\] of .* it must be numbers \[1,68,2\]"),
         ({"name": np.array([None]), "points": np.zeros((1, 68, 2))}, "not a NumPy archive"),
+        ({"name": ["a"], "points": np.zeros((1, 68, 1))}, r"points is \[1, 68, 1\] of float64; it must be numbers"),
+        ({"name": ["a"], "points": np.full((1, 68, 2), "x")}, r"points is \[1, 68, 2\] of <U1; it must be numbers"),
+        ({"name": [1.5], "points": FACES[:1]}, r"name is \[1\] of float64; it must be text"),
+        ({"name": [["a"]], "points": FACES[:1]}, r"name is \[1, 1\] of <U1; it must be text"),
+        ({"name": ["a", "a"], "points": FACES}, "row 1, a: the name comes twice"),
+        ({"name": ["a", "b"], "points": changed(np.nan)}, r"row 1, b: a point is \(nan, "),
+        ({"name": ["a", "b"], "points": changed(np.inf)}, r"row 1, b: a point is \(inf, "),
+        (
+            {"name": ["a", "b"], "points": changed(-1e30)},
+            r"row 1, b: a point is \(-1e\+30, .* must be places in pixels",
+        ),
+        ({"name": ["a", "b"], "points": FACES * [[[1]], [[0]]]}, "row 1, b: the points span 0 x 0 pixels, .* no face"),
+        ({"name": ["a", "b"], "points": FACES * [1, 0]}, "row 0, a: the points span .* x 0 pixels"),
+        ({"name": ["a", "b"], "points": FACES / 1000}, "in pixels of the photo, not in shares of its size"),
     ],
 )
 def test_other_archives_are_refused_in_one_line(tmp_path, arrays, message):
     np.savez(tmp_path / "points.npz", **arrays)
-    with pytest.raises(ValueError, match=message) as raised:
+    with pytest.raises(ValueError, match=f"^--points={tmp_path}/points.npz: .*{message}") as raised:
         photo_landmarks.read_points(epath.Path(tmp_path / "points.npz"))
     assert "\n" not in str(raised.value)
+
+
+def archive(**arrays):
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def plain(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\x03\x04",
+        b"no archive",
+        plain(FACES),
+        archive(name=["a", "b"], points=FACES)[:-40],
+        archive(name=["a", "b"], points=FACES).replace(b"descr", b"desc\xff"),
+        archive(name=["a", "b"]),
+    ],
+)
+def test_other_files_are_refused_in_one_line(tmp_path, data):
+    (tmp_path / "points.npz").write_bytes(data)
+    with pytest.raises(ValueError, match="points.npz: not a NumPy archive with the arrays name and points"):
+        photo_landmarks.read_points(epath.Path(tmp_path / "points.npz"))
+
+
+def test_names_may_be_stored_as_bytes(tmp_path):
+    names = ["a.png", "größer.png"]
+    np.savez(tmp_path / "points.npz", name=[name.encode() for name in names], points=FACES)
+    assert list(photo_landmarks.read_points(epath.Path(tmp_path / "points.npz"))) == names

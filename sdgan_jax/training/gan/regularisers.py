@@ -88,8 +88,7 @@ def regularise_g(
         The state, and the mean path length as f32, 0 where the update is not due.
     """
     config, decay = nets.config, nets.config.losses.path_length_decay
-    rows = max(1, attributes.shape[0] // 2)
-    count = math.gcd(rows, config.accumulate)
+    rows, count = path_parts(attributes.shape[0], config.accumulate)
 
     def descend(params: Tree, opt: Tree, mean: jax.Array) -> tuple[tuple[Tree, Tree, jax.Array], jax.Array]:
         drawn = draw_path(config, state.step, rows)
@@ -105,6 +104,12 @@ def regularise_g(
     with jax.named_scope("path_length"):
         (params, opt, mean), length = jax.lax.cond(due, descend, _keep, state.params_g, state.opt_g, state.path_mean)
     return state.replace(params_g=params, opt_g=opt, path_mean=mean), length
+
+
+def path_parts(rows: int, accumulate: int) -> tuple[int, int]:
+    """Returns of how many of the rows of a device the path length is computed, and in how many equal parts."""
+    half = max(1, rows // 2)
+    return half, math.gcd(half, accumulate)
 
 
 def loss_path(
