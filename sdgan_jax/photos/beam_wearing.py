@@ -12,7 +12,7 @@ from sdgan_jax import outputs
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.face3d.attire import wear
-from sdgan_jax.photos import finders, output_names, photo_results, picture_files, wearing
+from sdgan_jax.photos import finders, manifest, output_names, photo_results, picture_files, wearing
 from sdgan_jax.photos.dressing import Draw
 from sdgan_jax.photos.finders import Finder
 from sdgan_jax.photos.looks import Looks
@@ -74,7 +74,7 @@ def wear_photos(photos: Sequence[PhotoFile], job: Job, runner: str, options: Seq
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise ImportError("--runner needs Apache Beam; install it by pip install -e '.[beam]'") from error
-    header = ",".join(photo_results.columns_of(wearing.COLUMNS))
+    header = ",".join(manifest.columns_of(wearing.COLUMNS))
     _clear(epath.Path(job.out), header)
     names = [photo.name for photo in photos]
     suffix = functools.partial(picture_files.suffix, form=job.form)
@@ -113,21 +113,21 @@ def _clear(out: epath.Path, header: str) -> None:
 
 def _lines(job: Job, task: Task) -> Iterator[str]:
     """Yields the rows of the manifest of one photo as text, after its images are written; runs in a worker."""
-    columns = photo_results.columns_of(wearing.COLUMNS)
+    columns = manifest.columns_of(wearing.COLUMNS)
     for row in _rows(job, task):  # one by one: names may contain what `splitlines` takes for the end of a line
-        yield photo_results.encode([row], columns).decode().removesuffix("\n")
+        yield manifest.encode([row], columns).decode().removesuffix("\n")
 
 
-def _rows(job: Job, task: Task) -> list[photo_results.Row]:
+def _rows(job: Job, task: Task) -> list[manifest.Row]:
     """Draws and writes the images of one photo, and returns its rows of the manifest."""
     photo = PhotoFile(task.name, epath.Path(task.path))
     finder = _finder(job.network)
-    settings = photo_results.describe_settings(
+    settings = manifest.describe_settings(
         wearing.settings_of(job.looks, finder, job.form, job.most, with_landmarks=False)
     )
-    fixed = {"file": photo.label} | photo_results.state_columns(photo.path, settings)
+    fixed = {"file": photo.label} | manifest.state_columns(photo.path, settings)
     notes: list[str] = []
-    rows: list[photo_results.Row] = []
+    rows: list[manifest.Row] = []
     try:
         for _, picture in photo_files.read([photo], lambda _, line: notes.append(line)):
             faces = finder.find(picture.pixels, most=job.most)
