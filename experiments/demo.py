@@ -11,6 +11,8 @@ start.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -47,6 +49,9 @@ def main(argv: Sequence[str]) -> None:
     server.serve(
         Studio(sdgan_jax.load(MODEL.value), finders.read_finder(NETWORK.value), limits), HOST.value, PORT.value
     )
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # a computation or compilation may be going on, see `Worker`
 
 
 if __name__ == "__main__":

@@ -219,6 +219,7 @@ def encode_png(
     """Returns the bytes of a PNG file; for the arguments see `write_png`.
 
     Raises:
+        OSError: the image cannot be encoded with this metadata.
         ValueError: the image has another type or shape.
     """
     info = PngImagePlugin.PngInfo()
@@ -263,13 +264,24 @@ def write_jpeg(
 
 
 def _encode(image: np.ndarray, form: str, **options: Any) -> bytes:
-    """Returns the bytes of an image file; options that are None are left out."""
+    """Returns the bytes of an image file; options that are None are left out.
+
+    Raises:
+        OSError: the encoder refuses the image or an option.
+        ValueError: the image has another type or shape.
+    """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"a {form.upper()} is written from uint8[H,W,3], got {image.dtype}{list(image.shape)}")
     encoded = io.BytesIO()
     given = {name: value for name, value in options.items() if value is not None}
-    Image.fromarray(image).save(encoded, form, **given)
+    try:
+        Image.fromarray(image).save(encoded, form, **given)
+    except OSError:
+        raise
+    except Exception as error:  # Pillow's encoders raise nearly anything on odd metadata.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(f"encoding as {form.upper()} failed: {reason}") from error
     return encoded.getvalue()
 
 

@@ -198,3 +198,10 @@ def test_metadata_that_does_not_fit_is_left_out(tmp_path):
     pictures.write_jpeg(tmp_path / "a.jpg", image, "sdgan-jax wear", exif=exif.tobytes())
     pictures.write_png(tmp_path / "a.png", image, exif=b"no exif")
     assert not Image.open(tmp_path / "a.jpg").getexif() and not Image.open(tmp_path / "a.png").getexif()
+
+
+def test_an_error_of_an_encoder_is_that_of_the_file(tmp_path):
+    settings = photos.JpegSettings([[1] * 63], 0)
+    with pytest.raises(OSError, match="^encoding as JPEG failed: Invalid quantization table$"):
+        pictures.write_jpeg(tmp_path / "a.jpg", np.zeros((8, 8, 3), np.uint8), "sdgan-jax wear", settings)
+    assert not list(tmp_path.iterdir())

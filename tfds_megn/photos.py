@@ -56,11 +56,11 @@ class JpegSettings:
     """Compression settings of a JPEG file; saving with them again keeps unchanged blocks nearly as they are.
 
     Attributes:
-      qtables: quantisation tables by number.
+      qtables: quantisation tables of Y, Cb and Cr, in that order; where there are fewer, the last is that of the rest.
       subsampling: chroma subsampling for Pillow's `save`; -1 for an unknown one.
     """
 
-    qtables: dict[int, list[int]]
+    qtables: list[list[int]]
     subsampling: int
 
 
@@ -229,10 +229,15 @@ def _without_texts(data: bytes) -> bytes:
 
 
 def _jpeg_settings(image: PIL.Image.Image) -> JpegSettings | None:
-    """Returns the compression settings of a JPEG file, None for other files."""
+    """Returns the compression settings of a JPEG file; None for other files, and where they are not known."""
     if not isinstance(image, PIL.JpegImagePlugin.JpegImageFile):
         return None
-    tables = {number: list(table) for number, table in image.quantization.items()}
+    # A file numbers its tables as it likes, and may contain tables that no component uses.
+    tables = [list(image.quantization.get(number, ())) for *_, number in image.layer[:3]]
+    if not tables or [] in tables:
+        return None
+    while len(tables) > 1 and tables[-1] == tables[-2]:
+        tables.pop()
     return JpegSettings(tables, PIL.JpegImagePlugin.get_sampling(image))
 
 

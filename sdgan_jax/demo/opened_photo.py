@@ -39,7 +39,7 @@ class OpenedPhoto:
     @property
     def size(self) -> int:
         """Bytes that it takes in memory."""
-        return self.picture.pixels.nbytes + sum(face.position_map.nbytes for face in self.faces)
+        return measure(self.picture) + sum(face.position_map.nbytes for face in self.faces)
 
     def choose(self, numbers: Sequence[Any]) -> list[int]:
         """Returns the indices of faces from their numbers, which start at 1.
@@ -56,6 +56,11 @@ class OpenedPhoto:
             if str(number) not in known:
                 raise ValueError(f"there is no face {number}; the faces are 1 to {len(known)}")
         return sorted({known[str(number)] for number in numbers})
+
+
+def measure(picture: Picture) -> int:
+    """Returns the bytes that a picture takes in memory."""
+    return picture.pixels.nbytes + len(picture.icc_profile or b"") + len(picture.exif or b"")
 
 
 def read(data: bytes, name: str, limits: Limits) -> OpenedPhoto:

@@ -65,14 +65,19 @@ def serve(studio: Studio, host: str, port: int) -> None:
         threading.Thread(target=_sweep, args=(studio, folder), name="sweep", daemon=True).start()
         # A timeout, because a browser keeps its connection open.
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        print(f"the page is at http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+        print(f"the page is at {address(host, listener.getsockname()[1])} (Ctrl-C ends it)", flush=True)
         warming.start(studio)
         # Uvicorn passes the signal on after its end. By default it would end the process before the folder is removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
         studio.worker.close()
+
+
+def address(host: str, port: int) -> str:
+    """Returns the address of the page for a browser on this machine; see `serve`."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def make_app(studio: Studio) -> Callable[..., Awaitable[None]]:

@@ -78,6 +78,6 @@ def _renewer(studio: Studio, change: Change) -> Callable[..., tuple[str, str | N
         new = change(token, faces, *values)
         studio.shelf.drop(old)
         made = studio.shelf.get(new)
-        return views.comparison(photo.picture.pixels, made.image, f"download/{new}", made.name), new
+        return views.comparison(photo.picture.pixels, made.picture.pixels, f"download/{new}", made.name), new
 
     return renew

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -34,12 +35,10 @@ class Made(NamedTuple):
     """A changed photo.
 
     Attributes:
-        image: u8[H,W,3].
-        picture: the photo that it was made from.
+        picture: its pixels, with the metadata of the photo that it was made from.
         name: name of the file to download.
     """
 
-    image: np.ndarray
     picture: Picture
     name: str
 
@@ -149,7 +148,7 @@ class Studio:
         """
         made = self.shelf.get(token)
         picture = made.picture
-        return made.name, pictures.encode_png(made.image, BY, picture.icc_profile, picture.exif, picture.dpi)
+        return made.name, pictures.encode_png(picture.pixels, BY, picture.icc_profile, picture.exif, picture.dpi)
 
     def keep(self, photo: OpenedPhoto) -> str:
         """Keeps an opened photo; returns its token."""
@@ -173,7 +172,9 @@ class Studio:
 
     def _made(self, photo: OpenedPhoto, image: np.ndarray, label: str) -> str:
         name = f"{os.path.splitext(photo.name)[0]}_{label.replace(' ', '_')}.png"
-        return self.shelf.put(Made(image, photo.picture, name), image.nbytes)
+        # Without the pixels of the photo, which would be kept as long as the result.
+        made = Made(dataclasses.replace(photo.picture, pixels=image), name)
+        return self.shelf.put(made, opened_photo.measure(made.picture))
 
 
 def default_looks(attribute: str) -> dict[str, Look]:

@@ -26,7 +26,8 @@ from sdgan_jax.face3d import alignment, cutting
 from sdgan_jax.face3d.face_crop import Crop, Kind
 from sdgan_jax.photos import finders, photo_results
 from sdgan_jax.photos.finders import Finder
-from sdgan_jax.photos.photo_results import PhotoResults, Row
+from sdgan_jax.photos.manifest import Row
+from sdgan_jax.photos.photo_results import PhotoResults
 from sdgan_jax.training import sharding
 from tfds_megn import label_table, names, params, photo_folder, photo_splits
 from tfds_megn import photo_files as stored_files

@@ -30,6 +30,7 @@ from tfds_megn.photos import Picture
 BY = f"{outputs.MADE_BY} edit"
 COLUMNS = ("file", "out", "attribute", "remove", "strength", "face", *finders.COLUMNS, "note")
 NO_FACE = "no face found; --align=off edits the central square"
+NOT_A_NUMBER = "the picture by the model contains NaN; give fewer --steps or --pivotal, or an earlier checkpoint"
 _CELL = 256  # pixels of an image on the sheet
 _MOST_PIXELS = 1 << 26  # of the photos that are edited together
 
@@ -275,6 +276,8 @@ def _finish(
 ) -> None:
     """Puts the edited faces into their photo, the largest last, and writes the result."""
     photo, picture, faces, crops, squares = task
+    if np.isnan(drawn.plain).any() or np.isnan(drawn.edited).any():
+        return results.skip(photo, row, NOT_A_NUMBER)
     (name,) = results.names[photo.name]
     rows = [row]
     if layout is not None:

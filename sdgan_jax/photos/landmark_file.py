@@ -55,6 +55,10 @@ class LandmarkFile:
             for face in faces
         ]
 
+    def drop(self, photo: str) -> None:
+        """Leaves out a photo whose faces are no longer known."""
+        self._photos.pop(photo, None)
+
     def write(self, photos: Iterable[str]) -> None:
         """Writes the file: these photos in their order, then others of earlier calls."""
         first = {photo: self._photos[photo] for photo in photos if photo in self._photos}

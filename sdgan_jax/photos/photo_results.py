@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import csv
-import hashlib
 import io
-import json
 import os
 import posixpath
 import sys
@@ -21,16 +18,16 @@ from etils import epath
 
 from sdgan_jax import interrupts, outputs, pictures
 from sdgan_jax.data.photo_files import MANIFEST, SHEET, PhotoFile
-from sdgan_jax.photos import output_names
+from sdgan_jax.photos import manifest, output_names
 from sdgan_jax.photos.landmark_file import LandmarkFile
+from sdgan_jax.photos.manifest import Row
 from tfds_megn.listing import printable
 
 SHEET_PHOTOS = 24
-_SOURCE = ("source_bytes", "source_mtime_ns", "settings")  # columns that must be the same for a result to be kept
+_EARLIER = "of an earlier call; not done again yet"
 _SHOWN_NOTES = 20
 _PAUSE = 10  # shortest pause between two writings of the manifest, in durations of the last one
 
-Row = dict[str, Any]  # a row of the manifest by column
 T = TypeVar("T")
 
 
@@ -80,13 +77,13 @@ class PhotoResults:
             FileExistsError: a file in the way was not written by this command.
             ValueError: a result would replace a file that is read, or the manifest cannot be read.
         """
-        self._landmarks, self._made, self._next_writing = landmarks, 0, 0.0
+        self._landmarks, self._settled, self._made, self._next_writing = landmarks, settled, 0, 0.0
         self.out, self._photos, self._by, self._labels = out, list(photos), by, list(labels)
-        self._columns = columns_of(columns)
-        self._settings = describe_settings(settings)
-        self._states = {photo.name: _state(photo.path) for photo in self._photos}
-        before = self._read()
-        kept = self._kept(before, count, settled)
+        self._columns = manifest.columns_of(columns)
+        self._states = manifest.describe_states(self._photos, settings)
+        self._found = manifest.load(out / MANIFEST)
+        before = manifest.parse(self._found, out / MANIFEST, self._columns, by)
+        kept = self._kept(before, count)
         # Photos without a face are kept too, but have no results.
         there = {name: tuple(dict.fromkeys(row["out"] for row in rows if row["out"])) for name, rows in kept.items()}
         self.names = output_names.assign(
@@ -96,12 +93,13 @@ class PhotoResults:
             (MANIFEST, SHEET),
             {name: results for name, results in there.items() if results},
         )
-        self._check([name for photo in self._photos for name in self.names[photo.name]], inputs)
+        self._read = {_identity(path) for path in (*(photo.path for photo in self._photos), *inputs)} - {None}
+        self._check([name for photo in self._photos for name in self.names[photo.name]])
         self.todo = [photo for photo in self._photos if photo.name not in kept]
         self._there = {name for name, results in there.items() if results}
         self.done = len(self._there)
         self._lines = {name: self._encode(rows) for name, rows in kept.items()}
-        self._others = self._other_lines(before)
+        self._others, self._earlier = self._other_lines(before), self._earlier_results(before)
         self._notes: list[tuple[PhotoFile, str]] = []
         self._cells: dict[str, np.ndarray] = {}
         self._open, self._bar = contextlib.ExitStack(), tqdm.tqdm(disable=True)
@@ -140,13 +138,19 @@ class PhotoResults:
             rows: rows of the manifest, one or more for each result; "file" and the columns of its state are added.
             cell: u8[K,S,S,3], the images for the sheet, one for each label.
         """
-        self._made += len({row["out"] for row in rows})
+        made = {row["out"] for row in rows}
+        self._made += len(made)
+        self._remove(photo, made)
         self._enter(photo, rows)
         if cell is not None and len(self._cells) < SHEET_PHOTOS:
             self._cells[photo.name] = cell
 
     def skip(self, photo: PhotoFile, row: Row, note: str) -> None:
-        """Records a photo without a result, with the reason."""
+        """Records a photo without a result, with the reason; removes what an earlier call made of it."""
+        if self._landmarks is not None and note not in self._settled:
+            self._landmarks.drop(photo.label)
+        if left := self._remove(photo):
+            note += f"; {', '.join(left)} of an earlier call could not be removed"
         self._notes.append((photo, note))
         self._enter(photo, [row | {"note": note}])
 
@@ -183,6 +187,11 @@ class PhotoResults:
     def __enter__(self) -> PhotoResults:
         with contextlib.ExitStack() as opened:
             opened.enter_context(outputs.alone_in(self.out))
+            if manifest.load(self.out / MANIFEST) != self._found:
+                raise RuntimeError(
+                    f"another call wrote {printable(self.out / MANIFEST)} since this one read it; run the command again"
+                )
+            self._found = None
             self._write()
             self._open = opened.pop_all()
         self._stopped = self._open.enter_context(
@@ -221,33 +230,11 @@ class PhotoResults:
         without = f"; no image of {_photos(skipped)}, see {MANIFEST}" if skipped else ""
         return f"{made}{without}; before and after on {printable(self.out / SHEET)}"
 
-    def _read(self) -> dict[str, list[Row]]:
-        """Reads the rows of an existing manifest, by file."""
-        path = self.out / MANIFEST
-        rows: dict[str, list[Row]] = collections.defaultdict(list)
-        if not outputs.exists(path):
-            return rows
-        header = ",".join(self._columns)
-        try:
-            text = path.read_bytes().decode()
-            if text.partition("\n")[0] != header:
-                raise FileExistsError(
-                    f"{printable(path)} exists and was not written by {self._by}; it is left as it is. Move it away, "
-                    "or give another --out"
-                )
-            for row in csv.DictReader(io.StringIO(text, newline="")):
-                if None in row or None in row.values():  # more or fewer cells than columns
-                    raise csv.Error
-                rows[row["file"]].append(row)
-        except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:
-            raise ValueError(f"{printable(path)} is no manifest that can be read; move it away") from error
-        return rows
-
-    def _kept(self, before: dict[str, list[Row]], count: int, settled: Collection[str]) -> dict[str, list[Row]]:
+    def _kept(self, before: dict[str, list[Row]], count: int) -> dict[str, list[Row]]:
         """Returns the rows of finished photos: same settings, same photo, and the results exist."""
         kept = {}
         for photo in self._photos:
-            rows, state = before.get(photo.label, []), self._state_columns(photo)
+            rows, state = before.get(photo.label, []), self._states[photo.name]
             if not rows or any(row[name] != value for row in rows for name, value in state.items()):
                 continue
             if self._landmarks is not None and photo.label not in self._landmarks:
@@ -256,13 +243,12 @@ class PhotoResults:
             complete = len(made) == len(rows) and len(set(made)) == count
             if complete and all(outputs.made_by(self.out / name) == self._by for name in set(made)):
                 kept[photo.name] = rows
-            elif len(rows) == 1 and rows[0]["note"] in settled:
+            elif len(rows) == 1 and rows[0]["note"] in self._settled:
                 kept[photo.name] = rows
         return kept
 
-    def _check(self, names: list[str], inputs: Iterable[epath.PathLike]) -> None:
+    def _check(self, names: list[str]) -> None:
         """Refuses names of files that this command did not write, and folders that are files."""
-        read = {_identity(path) for path in (*(photo.path for photo in self._photos), *inputs)} - {None}
         for folder in {posixpath.dirname(name) for name in names}:
             if outputs.exists(self.out / folder) and not (self.out / folder).is_dir():
                 raise FileExistsError(f"{printable(self.out / folder)} is in the way of a folder; move it away")
@@ -272,7 +258,7 @@ class PhotoResults:
             if not outputs.exists(path):
                 continue
             outputs.check_own([path], self._by)
-            if _identity(path) in read:
+            if _identity(path) in self._read:
                 raise ValueError(f"{printable(path)} is read and would be replaced; give another --out")
 
     def _other_lines(self, before: dict[str, list[Row]]) -> bytes:
@@ -282,28 +268,52 @@ class PhotoResults:
         rows = [row for label, rows in before.items() if label not in labels for row in rows]
         return self._encode([row for row in rows if row["out"] not in names])
 
-    def _state_columns(self, photo: PhotoFile) -> dict[str, str]:
-        return dict(zip(_SOURCE, (*self._states[photo.name], self._settings), strict=True))
+    def _earlier_results(self, before: dict[str, list[Row]]) -> dict[str, tuple[list[str], bytes]]:
+        """Returns names and rows of results of photos that are done again; not those whose names other photos get."""
+        owners = {name: photo for photo, names in self.names.items() for name in names}
+        found = {}
+        for name, label in ((photo.name, photo.label) for photo in self.todo):
+            rows = [row for row in before.get(label, []) if row["out"] and owners.get(row["out"], name) == name]
+            if rows:
+                lines = self._encode([row | {"note": _EARLIER} for row in rows])
+                found[name] = [row["out"] for row in rows], lines
+        return found
+
+    def _remove(self, photo: PhotoFile, made: Collection[str] = ()) -> list[str]:
+        """Removes the results of a photo but for those just made; returns the names of those that cannot be removed."""
+        earlier, _ = self._earlier.pop(photo.name, ([], b""))
+        names = set(earlier) | set(self.names[photo.name])
+        return [name for name in sorted(names - set(made)) if not self._remove_file(name)]
+
+    def _remove_file(self, name: str) -> bool:
+        """Removes a file of this command that is not read; returns whether none of these is left."""
+        path = self.path(name)
+        if outputs.made_by(path) != self._by or _identity(path) in self._read:
+            return True
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return not outputs.exists(path)
 
     def _enter(self, photo: PhotoFile, rows: Sequence[Row]) -> None:
         """Stores the rows of a photo, and writes the manifest if the pause since the last writing is long enough."""
-        fixed = {"file": photo.label} | self._state_columns(photo)
+        fixed = {"file": photo.label} | self._states[photo.name]
         self._lines[photo.name] = self._encode([row | fixed for row in rows])
         self._bar.update()
         if time.monotonic() >= self._next_writing:
             self._write()
 
     def _encode(self, rows: Sequence[Row]) -> bytes:
-        return encode(rows, self._columns)
+        return manifest.encode(rows, self._columns)
 
     def _write(self) -> None:
-        """Writes the manifest with its rows in the order of the photos."""
+        """Writes the manifest in the order of the photos; the rows of those to do are those of an earlier call."""
         began = time.monotonic()
         if self._landmarks is not None:  # first, so that it contains what the manifest says is done
             self._landmarks.write(photo.label for photo in self._photos)
-        lines = [self._lines[photo.name] for photo in self._photos if photo.name in self._lines]
+        lines = {name: earlier for name, (_, earlier) in self._earlier.items()} | self._lines
+        ordered = [lines[photo.name] for photo in self._photos if photo.name in lines]
         with outputs.in_one_piece(self.out / MANIFEST) as unfinished:
-            unfinished.write_bytes(b"".join([",".join(self._columns).encode() + b"\n", *lines, self._others]))
+            unfinished.write_bytes(b"".join([",".join(self._columns).encode() + b"\n", *ordered, self._others]))
         now = time.monotonic()
         self._next_writing = now + _PAUSE * (now - began)
 
@@ -311,6 +321,8 @@ class PhotoResults:
         """Writes the sheet of the first photos."""
         cells = [self._cells[photo.name] for photo in self._photos if photo.name in self._cells]
         if not cells:
+            if not (self._made or self._there or self._earlier or self._others):
+                self._remove_file(SHEET)  # it shows results that are no longer there
             return
         together = max(1, min(len(cells), 8 // len(self._labels)))  # photos in a row
         columns, labels = together * len(self._labels), self._labels * together
@@ -327,28 +339,6 @@ class PhotoResults:
             print(f"skipped {_photos(more)} more; see {printable(self.out / MANIFEST)}", file=sys.stderr)
 
 
-def describe_settings(settings: Mapping[str, Any]) -> str:
-    """Returns a short text that differs where settings, plain values by name, differ."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def columns_of(columns: Sequence[str]) -> tuple[str, ...]:
-    """Returns the columns of a manifest: those of a command, and those of the state of its photos."""
-    return (*columns, *_SOURCE)
-
-
-def state_columns(path: epath.Path, settings: str) -> Row:
-    """Returns the columns of a photo's state: size, time of change, and the settings of `describe_settings`."""
-    return dict(zip(_SOURCE, (*_state(path), settings), strict=True))
-
-
-def encode(rows: Sequence[Row], columns: Sequence[str]) -> bytes:
-    """Returns rows of a manifest as lines of UTF-8."""
-    table = io.StringIO(newline="")
-    csv.DictWriter(table, columns, lineterminator="\n").writerows(rows)
-    return table.getvalue().encode("utf-8", "backslashreplace")
-
-
 def failure(error: OSError) -> str:
     """Returns a note on a result that was not written; raises errors of the whole disk again."""
     if outputs.stops_all(error):
@@ -358,18 +348,6 @@ def failure(error: OSError) -> str:
 
 def _photos(count: int) -> str:
     return "1 photo" if count == 1 else f"{count} photos"
-
-
-def _state(path: epath.Path) -> tuple[str, str]:
-    """Returns size and modification time of a photo as in the manifest; empty if they are unknown."""
-    try:
-        if outputs.is_remote(path):
-            status = path.stat()
-            return str(status.length), str(status.mtime)
-        local = os.stat(path)
-    except OSError:
-        return "", ""
-    return str(local.st_size), str(local.st_mtime_ns)
 
 
 def _identity(path: epath.PathLike) -> object:

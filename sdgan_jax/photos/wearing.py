@@ -20,6 +20,7 @@ from sdgan_jax.photos.dressing import Draw
 from sdgan_jax.photos.finders import Finder
 from sdgan_jax.photos.landmark_file import LandmarkFile
 from sdgan_jax.photos.looks import Looks
+from sdgan_jax.photos.manifest import Row
 from sdgan_jax.photos.photo_results import PhotoResults
 from tfds_megn import photos as photo_reader
 from tfds_megn.listing import printable
@@ -130,7 +131,7 @@ class Made(NamedTuple):
 
     name: str
     image: np.ndarray
-    rows: list[photo_results.Row]
+    rows: list[Row]
 
 
 def make_images(

@@ -61,3 +61,51 @@ def test_a_port_that_is_taken_is_one_line():
             server.listening("127.0.0.1", port),
         ):
             pass
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("localhost", "http://localhost:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::1", "http://[::1]:80"),
+        ("::", "http://[::1]:80"),
+    ],
+)
+def test_the_address_of_the_page(host, expected):
+    assert server.address(host, 80) == expected
+
+
+def test_the_end_does_not_wait_for_a_computation():
+    """The server ends while a request computes, again and again, without Gradio; XLA would abort at Python's end."""
+    program = """
+import sys
+import jax
+import jax.numpy as jnp
+from experiments import demo, launch
+from sdgan_jax.demo.worker import Worker
+
+def serve(*arguments):
+    worker = Worker()
+    x = jnp.ones((300, 300))
+
+    def compute(end):
+        while True:
+            jax.block_until_ready(jnp.tanh(x @ x))
+
+    try:
+        worker.run(compute, 0.5)
+    except TimeoutError:
+        worker.close()
+
+demo.server.check_installed, demo.server.serve, demo.Studio = lambda: None, serve, lambda *arguments: None
+demo.sdgan_jax.load, demo.finders.read_finder = lambda path: None, lambda path: None
+sys.argv = ["demo"]
+launch.run(demo.main)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (0, "")

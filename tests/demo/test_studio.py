@@ -1,6 +1,7 @@
 """Requests of visitors, without a page: with a model that turns faces red, and painted faces."""
 
 import copy
+import gc
 import io
 import threading
 import time
@@ -55,6 +56,20 @@ def test_latents_come_from_the_encoder_where_there_is_one(make):
     studio = make(encoder=True)
     studio.edit(studio.open(PHOTO, "me.jpg"), ["1"], Edit([], ["beard"], 1.0, studio.steps))
     assert studio.model.steps == ["encoder"]
+
+
+def test_the_shelf_counts_all_that_a_result_keeps_in_memory(make):
+    """All arrays and bytes that the result leads to, as the garbage collector sees them."""
+    studio = make()
+    token = studio.open(PHOTO, "me.jpg")
+    for change in (lambda: studio.edit(token, ["1"], Edit(["mask"])), lambda: studio.dress(token, ["1"], {})):
+        made = change()
+        kept, reached = 0, [studio.shelf.get(made)]
+        while reached:
+            value = reached.pop()
+            kept += value.nbytes if isinstance(value, np.ndarray) else len(value) if isinstance(value, bytes) else 0
+            reached += [] if isinstance(value, type) else gc.get_referents(value)
+        assert studio.shelf._kept[made].size == kept == 240 * 300 * 3 + len(PROFILE)
 
 
 def test_visitors_do_not_see_each_others_photos(make):

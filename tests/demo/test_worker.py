@@ -1,5 +1,7 @@
 """One request at a time, within its time."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -74,3 +76,43 @@ def test_calls_are_answered_in_their_order():
     assert len(counts) <= before + 2
     stop.set()
     thread.join()
+
+
+def test_a_request_to_a_closed_worker_is_refused_in_one_line():
+    worker = Worker()
+    worker.run(lambda end: None, 10)
+    worker.close()
+    with pytest.raises(TimeoutError, match="^the server is stopping$"):
+        worker.run(lambda end: None, 10)
+
+
+def test_requests_that_run_or_wait_are_given_up_when_the_worker_is_closed():
+    worker, errors, begun, stop = Worker(), [], threading.Event(), threading.Event()
+
+    def ask():
+        try:
+            worker.run(lambda end: (begun.set(), stop.wait(20)), 20)
+        except TimeoutError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(10)
+    worker.close()
+    for thread in threads:
+        thread.join(10)
+    stop.set()
+    assert errors == ["the server is stopping"] * 2
+
+
+def test_the_process_does_not_wait_for_its_work_at_the_end():
+    program = """
+import contextlib, time
+from sdgan_jax.demo.worker import Worker
+worker = Worker()
+with contextlib.suppress(TimeoutError):
+    worker.run(lambda end: time.sleep(600), 0.1)
+worker.close()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

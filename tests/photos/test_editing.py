@@ -335,3 +335,21 @@ def test_a_model_of_rendered_faces_says_so(dataset, crop, expected):
     model.config.dataset, model.config.face_crop = dataset, crop
     line = editing.describe_domain(model)
     assert (line is not None) == expected and (not expected or "experiments.wear" in line)
+
+
+@pytest.mark.parametrize(("finder", "name", "others"), [(None, "empty.png", 2), (FINDER, "more/b.png", 1)])
+def test_a_face_whose_search_diverges_does_not_stop_the_others(faces, finder, name, others):
+    model = Model()
+    true = model.edit_latent
+
+    def diverge(latent, squares, attribute, *arguments, **options):
+        """Draws NaN for the second face."""
+        images = np.array(true(latent, squares, attribute, *arguments, **options))
+        if attribute != "none":
+            images[1, 3, 4, 0] = np.nan
+        return images
+
+    model.edit_latent = diverge
+    assert edit(faces, model, finder=finder).startswith(f"{others} image")
+    assert [row["note"] for row in rows(faces)].count(editing.NOT_A_NUMBER) == 1
+    assert (faces / "out" / "a.png").exists() and not (faces / "out" / name).exists()

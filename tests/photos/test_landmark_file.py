@@ -33,6 +33,10 @@ def test_faces_are_kept_in_the_order_of_the_photos(tmp_path):
     points = np.array(photos["a"][0]["points"])
     # The tip of the nose (31st) is in the middle of a face from the front, the chin (9th) is the lowest point.
     assert points.shape == (68, 2) and abs(points[30, 0] - 70) < 1 and points[8, 1] == points[:, 1].max()
+    second.drop("old")
+    second.drop("unknown")
+    second.write(["b"])
+    assert list(json.loads((tmp_path / "landmarks.json").read_text())) == ["b", "a"]
     assert photos["a"][0]["score"] == 0.1235 and list(photos["a"][0]) == ["box", "score", "points"]
 
 

@@ -275,3 +275,89 @@ def test_two_calls_do_not_write_into_one_folder(folder):
             second.__enter__()
         make(first, first.todo[0])
     assert len(do(plan(folder))) == 3
+
+
+def files(folder):
+    return sorted(name for name in os.listdir(folder / "out") if name not in ("manifest.csv", "sheet.png"))
+
+
+def test_a_photo_that_fails_later_loses_its_earlier_results(folder):
+    do(plan(folder, count=2))
+    Image.new("RGB", (20, 20)).save(folder / "in" / "b.jpg")
+    Image.new("RGB", (20, 20)).save(folder / "in" / "c.jpg")
+    results = plan(folder, count=2)
+    with results:
+        (folder / "out" / "c.1.png").write_bytes(b"mine")  # by the user, while the call goes on
+        pictures.write_png(results.path("b.0.png"), np.zeros((20, 20, 3), np.uint8), BY)  # the next one fails
+        for photo in results.work():
+            results.skip(photo, {}, "broken")
+    assert files(folder) == ["a.0.png", "a.1.png", "c.1.png", "d.0.png", "d.1.png"]
+    assert [(row["out"], row["note"]) for row in rows(folder)[2:4]] == [("", "broken")] * 2
+
+
+def test_results_that_other_settings_do_not_make_are_removed(folder):
+    do(plan(folder, count=4))
+    os.unlink(folder / "in" / "d.jpg")
+    do(plan(folder, count=2))
+    others = [f"d.{k}.png" for k in range(4)]  # of a photo that was not given
+    assert files(folder) == ["a.0.png", "a.1.png", "b.0.png", "b.1.png", "c.0.png", "c.1.png", *others]
+    assert [row["out"] for row in rows(folder)] == files(folder)
+    do(plan(folder))
+    assert files(folder) == ["a.png", "b.png", "c.png", *others]
+
+
+def test_earlier_results_stay_and_are_listed_until_they_are_done_again(folder):
+    do(plan(folder, count=3))
+    results = plan(folder, count=2)
+    with pytest.raises(ZeroDivisionError), results:
+        make(results, results.todo[0])
+        raise ZeroDivisionError
+    assert [row["out"] for row in rows(folder)] == files(folder) and len(files(folder)) == 2 + 3 * 3
+    notes = {row["file"][-5]: row["note"] for row in rows(folder)}
+    assert notes == {"a": ""} | dict.fromkeys("bcd", "of an earlier call; not done again yet")
+    assert len(do(plan(folder, count=3))) == 4  # also those that this call made before
+    assert len(files(folder)) == 12 and not any(row["note"] for row in rows(folder))
+    results = plan(folder, count=2)
+    with pytest.raises(ZeroDivisionError), results:
+        raise ZeroDivisionError
+    do(plan(folder))
+    assert files(folder) == ["a.png", "b.png", "c.png", "d.png"]
+
+
+def test_a_result_whose_name_another_photo_gets_is_not_removed(folder):
+    do(plan(folder, style="cup"))
+    Image.new("RGB", (20, 20)).save(folder / "in" / "a.bmp")  # sorted before a.jpg, whose name a.png it gets
+    results = plan(folder, style="cloth")
+    assert results.names["a.bmp"] == ("a.png",)
+    with results:
+        make(results, results.todo[0])
+        for photo in results.todo[1:]:
+            results.skip(photo, {}, "broken")
+    assert files(folder) == ["a.png"] and [row["out"] for row in rows(folder)] == ["a.png", "", "", "", ""]
+
+
+def test_an_earlier_result_that_is_read_is_not_removed(folder):
+    do(plan(folder, count=2))
+    do(plan(folder, inputs=[folder / "out" / "a.1.png"]))
+    assert files(folder) == ["a.1.png", "a.png", "b.png", "c.png", "d.png"]
+
+
+def test_no_sheet_is_left_of_results_that_are_gone(folder):
+    do(plan(folder))
+    for name in "abcd":
+        Image.new("RGB", (20, 20)).save(folder / "in" / f"{name}.jpg")
+    results = plan(folder)
+    with pytest.raises(ValueError, match="nothing could be done"), results:
+        for photo in results.todo:
+            results.skip(photo, {}, "broken")
+    assert os.listdir(folder / "out") == ["manifest.csv"]
+
+
+def test_what_another_call_wrote_since_the_plan_is_not_lost(folder):
+    first, second = plan(folder), plan(folder)
+    do(first)
+    before = (folder / "out" / "manifest.csv").read_bytes()
+    with pytest.raises(RuntimeError, match="another call wrote .*/out/manifest.csv since .*; run the command again"):
+        second.__enter__()
+    assert (folder / "out" / "manifest.csv").read_bytes() == before
+    assert do(plan(folder)) == []

@@ -122,6 +122,17 @@ def test_landmarks_outlive_a_stop_and_their_loss_makes_the_photos_new(folder):
         again()
 
 
+def test_nothing_is_left_of_a_photo_that_is_broken_later(folder):
+    again = functools.partial(put_on, folder, finder=CORNERS, most=None, with_landmarks=True)
+    again()
+    (folder / "in" / "a.png").write_bytes(b"no image")
+    again()
+    photos = json.loads((folder / "out" / "landmarks.json").read_text())
+    assert [name.split("/in/")[1] for name in photos] == ["empty.png", "more/b.jpg"]
+    assert not (folder / "out" / "a.png").exists() and (folder / "out" / "more" / "b.png").exists()
+    assert again().startswith("0 images in")  # the others are still known
+
+
 def test_the_largest_faces_only(folder):
     put_on(folder, finder=CORNERS, most=2)
     table = list(csv.DictReader((folder / "out" / "manifest.csv").open()))

@@ -1,6 +1,7 @@
 """Photos of every kind, good and bad; expected values follow from how each picture was made."""
 
 import io
+import re
 import struct
 import zlib
 
@@ -256,6 +257,32 @@ class TestReadPicture:
         assert dict(kept) == {0x010F: "maker"}
         again = encode(PIL.Image.fromarray(picture.pixels), "JPEG", qtables=picture.jpeg.qtables)
         assert photos.read_picture(again).jpeg.qtables == picture.jpeg.qtables
+
+    @pytest.mark.parametrize(
+        ("mode", "numbers", "expected"),
+        [
+            ("L", {0: 1}, [1]),
+            ("RGB", {0: 1, 1: 2}, [1, 2]),
+            ("RGB", {0: 3, 1: 0}, [1, 2]),
+            ("CMYK", {0: 2}, [1]),
+        ],
+    )
+    def test_quantisation_tables_of_any_numbers(self, mode, numbers, expected):
+        """The numbers of the tables are changed in the file's bytes; the components keep their tables."""
+        tables = [[number] * 64 for number in (1, 2)]
+        image = PIL.Image.fromarray(noise(20, 30)).convert(mode)
+        data = bytearray(encode(image, "JPEG", qtables=tables[: len(numbers)], subsampling=0))
+        for place in [match.start() for match in re.finditer(rb"\xff\xdb\x00\x43", data)]:
+            data[place + 4] = numbers.get(data[place + 4], 0)
+        frame = data.index(b"\xff\xc0")
+        for k in range(data[frame + 9]):
+            data[frame + 12 + 3 * k] = numbers[data[frame + 12 + 3 * k]]
+        picture = photos.read_picture(bytes(data))
+        assert picture.jpeg.qtables == [[number] * 64 for number in expected]
+        again = encode(PIL.Image.fromarray(picture.pixels), "JPEG", qtables=picture.jpeg.qtables)
+        with PIL.Image.open(io.BytesIO(again)) as image:
+            used = [image.quantization[number][0] for *_, number in image.layer]
+        assert used == (expected + expected[-1:] * 2)[:3]
 
     def test_tags_about_the_pixels_of_a_tiff_are_left_out(self):
         given = {0x010E: "a face", 0x010F: "maker", 0x0132: "2020:01:02 03:04:05"}
