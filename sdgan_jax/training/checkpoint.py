@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ from sdgan_jax.training.positions import Positioned
 from tfds_megn import data_dir, json_text
 
 _CHECKSUMS = "digests"  # key of the checksums in the JSON beside the arrays
+# JAX ends the processes at the highest number that it has seen, plus 1. The steps of a run do not only grow: a second
+# run of the process, such as the next stage, counts from 1 again, and a rollback goes back.
+_STEPS_OF_PROCESS = itertools.count(1)
 _Examine = Callable[[Tree], tuple[dict[str, Any], dict[str, Any]]]  # see `checksums.examine`
 
 
@@ -177,9 +181,12 @@ class Checkpoints:
         _synchronise("moved a damaged checkpoint")
         return target
 
-    def reached_preemption(self, step: int) -> bool:
-        """Returns whether the machine is about to be taken away. Needs `jax.distributed`."""
-        return self._manager.reached_preemption(step)
+    def reached_preemption(self) -> bool:
+        """Returns whether the machine is about to be taken away. Needs `jax.distributed`.
+
+        All processes call it after every step, and end after the same step.
+        """
+        return self._manager.reached_preemption(next(_STEPS_OF_PROCESS))
 
     def wait(self) -> None:
         """Returns when all saves are on disk.

@@ -178,7 +178,7 @@ def _train(
             jax.block_until_ready(pending[-IN_FLIGHT])
         journal.advance(state)
 
-        if stop() or checkpoints.reached_preemption(done):
+        if stop() or checkpoints.reached_preemption():
             end = KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
         final = done == config.total_steps
         save = end is not None or final or done % config.checkpoint_every == 0
