@@ -74,7 +74,7 @@ def test_the_flags_reach_the_training(job, separator):
     assert (result.returncode, calls) == (0, [["srun", "--kill-on-bad-exit=0", *command]])
 
 
-@pytest.mark.parametrize("code, queued", [(0, False), (1, False), (130, True), (134, True), (137, True), (143, True)])
+@pytest.mark.parametrize("code, queued", [(0, False), (1, False), (75, True), (130, True), (134, True), (137, True), (143, True)])
 def test_only_what_was_stopped_or_has_died_is_queued_again(job, code, queued):
     result, calls = job("--config=x", END=str(code))
     assert (len(calls) == 2) == queued
