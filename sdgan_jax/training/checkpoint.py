@@ -290,6 +290,23 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
         return restored["state"]
 
 
+def saved_fields(workdir: epath.PathLike, step: int | None = None) -> set[str]:
+    """Returns the fields of a saved state that have arrays, without reading these; arguments as of `open_state`.
+
+    Raises:
+        DamagedError: no checkpoint has a list of arrays that can be read.
+    """
+    with _open(workdir, alone=True, create=False) as manager:
+
+        def read(step: int) -> dict[str, Any]:
+            with damage.naming(manager.directory / str(step), False):
+                return dict(manager.item_metadata(step)["state"].tree)
+
+        steps = sorted(manager.all_steps(), reverse=True) if step is None else [step]
+        fields = damage.newest_whole(read, steps)[1]
+    return {name for name, tree in fields.items() if jax.tree.leaves(tree)}
+
+
 def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.CheckpointManager:
     """Returns a manager that ranks checkpoints by their score.
 

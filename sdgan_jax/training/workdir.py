@@ -65,9 +65,8 @@ def check_config(workdir: epath.PathLike, config: Any) -> None:
         raise ValueError(f"--workdir={printable(workdir)} is not a folder; give a folder")
     if os.fspath(workdir).startswith("s3://"):
         raise ValueError(f"{workdir}: checkpoints are saved to local folders and gs:// only; give another --workdir")
-    saved = epath.Path(workdir) / directories.CHECKPOINTS
     if not (epath.Path(workdir) / directories.CONFIG).exists():
-        if saved.exists() and any(path.name.isdecimal() for path in saved.iterdir()):
+        if directories.has_checkpoints(epath.Path(workdir)):
             raise ValueError(
                 f"{workdir} has checkpoints, but no {directories.CONFIG}, which says what they are of; put it back to "
                 "resume, or give another --workdir to start a new run"

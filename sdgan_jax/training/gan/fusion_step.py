@@ -99,8 +99,7 @@ def starting_model(nets: Networks, workdir: epath.PathLike) -> dict[str, Tree]:
     """
     config = nets.config
     targets.check(config)
-    saved = epath.Path(workdir) / directories.CHECKPOINTS
-    resumes = saved.exists() and any(path.name.isdigit() for path in saved.iterdir())
+    resumes = directories.has_checkpoints(epath.Path(workdir))
     if not resumes and not config.init:
         raise ValueError("the stage fusion needs a model with G, D, E and a basis; set --config.init")
     path = workdir if resumes else config.init

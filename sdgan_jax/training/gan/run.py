@@ -109,5 +109,5 @@ def check(config: Config, workdir: epath.PathLike) -> None:
     inputs.check_accumulation(config, devices)
     if config.recipe == "joint" or {"gan", "fusion"} & set(config.staged.stages):  # E is trained without D
         inputs.check_groups(config, devices)
-    if config.init and not (epath.Path(workdir) / directories.CHECKPOINTS).exists():
+    if config.init and not directories.has_checkpoints(epath.Path(workdir)):
         directories.check_model(directories.checkpoint_of(config.init)[0])

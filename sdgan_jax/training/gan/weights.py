@@ -79,6 +79,23 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
     return nets, archive.take(file, arrays, target, directories.CONFIG)
 
 
+def held_fields(path: epath.PathLike) -> set[str]:
+    """Returns the names of the trees that a model directory has, in less than the seconds of `read`.
+
+    Raises:
+        FileNotFoundError: there is no model; the message says what to do.
+        ValueError: the directory is damaged.
+    """
+    folder, step = directories.checkpoint_of(path)
+    directories.check_model(folder)
+    file = directories.weights_of(folder)
+    if step is not None or file is None:
+        from sdgan_jax.training import checkpoint  # as in `read`
+
+        return checkpoint.saved_fields(folder, step)
+    return {name.split("/")[0] for name in archive.load(file)}
+
+
 def shapes(nets: Networks) -> dict[str, Tree]:
     """Returns the shapes of the trees of `FIELDS`, as `jax.eval_shape` gives them."""
 
