@@ -82,7 +82,8 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
                     _run(nets, fresh, model, workdir)
                 except KeyboardInterrupt:
                     raise KeyboardInterrupt("stopped; the same command starts the stage basis again") from None
-    return weights.start_from(fresh, config, workdir)[0]
+    written = workdir_lib.load_config(workdir, Config)  # whose basis length the stage has measured
+    return weights.start_from(fresh, written, workdir)[0]
 
 
 def check(config: Config, source: Config, trees: dict[str, Tree]) -> None:
@@ -163,7 +164,7 @@ def _run(nets: Networks, fresh: State, model: tuple[Config, dict[str, Tree]], wo
     config, (source, trees) = nets.config, model
     if source.num_attributes > 1:  # the B that the model has is as long as its own config says
         nets = dataclasses.replace(nets, config=dataclasses.replace(config, basis_length=source.basis_length))
-    state, said = weights.start_from(fresh, config, config.init)
+    state, said = weights.start_from(fresh, nets.config, config.init)
     print(said)
     classifier = pretrained.attribute_classifier()
     probe = make_probe(nets, state, classifier)
