@@ -85,6 +85,16 @@ def test_a_resumed_training_sees_the_batches_that_follow(tmp_path):
     assert int(state.step) == 6 and float(state.total) == 15
 
 
+def test_another_length_is_said_where_the_learning_rate_falls_to_its_end(tmp_path, capsys):
+    line = "note: this run was to end at step 4, and now at step 6; its learning rate falls to 0 at the last step"
+    for falls in (True, False):
+        folder = tmp_path / str(falls)
+        for steps in (4, 4, 6, 6):
+            loop.run(dataclasses.replace(make(config(steps)), falls=falls), folder)
+        printed = capsys.readouterr().out
+        assert (printed.count(line), printed.count("note: ")) == ((1, 1) if falls else (0, 0))
+
+
 def test_a_training_that_is_over_says_so(tmp_path, capsys):
     loop.run(make(config()), tmp_path)
     capsys.readouterr()

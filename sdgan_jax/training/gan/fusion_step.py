@@ -85,6 +85,7 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
         remedy="lower --config.adam_f.learning_rate",
         start=functools.partial(weights.start_from, config=config, path=config.init),
         fsdp=config.fsdp,
+        falls=True,
         seen=without_optimizers,
     )
     return loop.run(what, workdir)
