@@ -187,7 +187,7 @@ def _guarded(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> Any:
 
 
 def _leave_others(error: Exception, heartbeat: int) -> NoReturn:
-    """Says what ended this process of several, and ends it.
+    """Says what ended this process of several, and ends it: with 1 after a mistake, which another start would repeat.
 
     When a connection between CPUs breaks, JAX says so at once, but only after the heartbeat which process died; it then
     ends this process by itself.
@@ -195,12 +195,12 @@ def _leave_others(error: Exception, heartbeat: int) -> NoReturn:
     if "gloo" in str(error).lower() and not _is_mistake(error):
         print("The connection to another process broke:", " ".join(str(error).split())[:200], file=sys.stderr)
         resume = "see the logs of the others. Start all processes again: the same command resumes"
-        processes.leave(75, 2 * heartbeat + 10, f"error: another process has ended; {resume}")
+        processes.leave(processes.START_AGAIN, 2 * heartbeat + 10, f"error: another process has ended; {resume}")
     if _is_mistake(error):
         print("error:", _describe(error), file=sys.stderr)
-    else:
-        traceback.print_exception(error)
-    processes.leave(1, heartbeat)
+        processes.leave(1, heartbeat)
+    traceback.print_exception(error)
+    processes.leave(processes.START_AGAIN, heartbeat)
 
 
 def _describe(error: Exception) -> str:

@@ -28,6 +28,7 @@ from sdgan_jax.training import sharding
 
 LONGEST_JOIN = 300  # seconds
 HEARTBEAT = 100  # seconds, the default of JAX
+START_AGAIN = 75  # exit code after a failure that another start may not repeat (EX_TEMPFAIL of sysexits.h)
 _LONGEST_EVALUATION = 3600  # seconds
 _NAME_BYTES = 64
 _NAMED = 16  # processes that are named when all have joined

@@ -9,7 +9,8 @@
 #            select:cloud.google.com/gke-tpu-topology=4x4                                                    (TPUs of GKE)
 #        … cpu=8 memory=16Gi                                                                                 (CPUs)
 #
-# The image holds this project with the wheels of the hardware. MAX_RESTARTS (100) limits the restarts. A pod that ends
+# The image holds this project with the wheels of the hardware and of the object store ([gcs] for gs://). /dev/shm, through
+# which data workers pass batches, lies in the memory of the pod. MAX_RESTARTS (100) limits the restarts. A pod that ends
 # with 1 has met a mistake, which another start would repeat: the JobSet fails.
 set -euo pipefail
 
@@ -95,7 +96,12 @@ spec:
                     - "--num_processes=$hosts"
                     - "--process_id=\$(JOB_COMPLETION_INDEX)"$flags
                   ports:
-                    - containerPort: 1234${limits:+
+                    - containerPort: 1234
+                  volumeMounts:
+                    - {name: shared-memory, mountPath: /dev/shm}${limits:+
                   resources:
                     limits:$limits}
+              volumes:
+                - name: shared-memory
+                  emptyDir: {medium: Memory}
 END

@@ -5,8 +5,8 @@
 # usage: sbatch --nodes=4 --gpus-per-node=8 --time=12:00:00 experiments/clusters/slurm.sh -- --config=… --workdir=…
 #
 # Submit it in the checkout. PYTHON names the interpreter, MAX_RESTARTS (100) limits how often the job is queued again.
-# A training ends with 1 after a mistake, which another start would repeat, and with another code when it was stopped or
-# lost a process.
+# A training ends with 1 after a mistake, which another start would repeat, and with another code when it was stopped,
+# lost a process or met an unexpected error.
 #SBATCH --job-name=sdgan
 #SBATCH --ntasks-per-node=1
 #SBATCH --requeue

@@ -58,7 +58,7 @@ install() {
     # The images of TPU pods have Python 3.10; uv brings its own.
     on_all "tar xzf sdgan-jax.tar.gz && python3 -m pip install -q --user uv && cd sdgan-jax \
         && { test -d .venv || ~/.local/bin/uv venv -q --python=3.12 .venv; } \
-        && ~/.local/bin/uv pip install -q --python=.venv -e '.[tpu]'"
+        && ~/.local/bin/uv pip install -q --python=.venv -e '.[tpu,gcs]'"
 }
 
 for ((restart = 0; restart <= ${MAX_RESTARTS:-100}; restart++)); do

@@ -2,9 +2,9 @@
 
 python -m experiments.train --config=experiments/configs/pod.py --workdir=gs://BUCKET/RUN --distributed   (each host)
 
-Hardware: any number of devices that divides 256, from 8 up; expect the results of `faces256`, sooner. Each process
-reads its share of the batch, gradients are averaged over all devices, every process saves its part of the
-checkpoint. 25,000 steps are 6,400 kimg.
+Hardware: 8, 16, 32 or 64 devices; expect the results of `faces256`, sooner. On more, raise --config.batch_size to
+four images a device, which the minibatch standard deviation compares. Each process reads its share of the batch,
+gradients are averaged over all devices, every process saves its part of the checkpoint. 25,000 steps are 6,400 kimg.
 """
 
 from sdgan_jax.config import Config, auto

@@ -197,11 +197,20 @@ def train_iterator(config: Config, process_index: int = 0, process_count: int = 
         .batch(config.batch_size, drop_remainder=True)
         .map(_ReadBatch(examples, slice(process_index * share, (process_index + 1) * share), most))
     )
-    batch_bytes = share * config.resolution**2 * 3
-    waiting = max(2, min(_PREFETCH_BYTES // batch_bytes, 2 * (os.cpu_count() or 1)))
-    threads = min(16, waiting, os.cpu_count() or 1)
-    read_options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=waiting)
+    read_options = _read_options(share * config.resolution**2 * 3, config.data_workers, os.cpu_count() or 1)
     return BatchIterator(batches, read_options, config.data_workers, config.max_skipped, _describe(examples.source))
+
+
+def _read_options(batch_bytes: int, workers: int, cores: int) -> grain.ReadOptions:
+    """Returns threads and buffer of each process that reads: `workers`, or this one where there are none.
+
+    Together they have a thread for each core, at most 16, and up to twice as many batches as cores in
+    `_PREFETCH_BYTES` of memory. Each has a thread and a batch, whatever the number of workers.
+    """
+    readers = max(1, workers)
+    waiting = max(2, min(_PREFETCH_BYTES // batch_bytes, 2 * cores))
+    threads = max(1, min(16, waiting, cores) // readers)
+    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(1, waiting // readers))
 
 
 def _describe(source: Any) -> str:

@@ -142,6 +142,11 @@ class AdaIN(nn.Module):
         return (scale * inverse * centred + shift).astype(x.dtype)
 
 
+def group_size(count: int, group: int) -> int:
+    """Returns the size of the groups of `count` samples: the largest divisor of `count` up to `group`."""
+    return max(size for size in range(1, min(group, count) + 1) if count % size == 0)
+
+
 def minibatch_stddev(x: jax.Array, group: int) -> jax.Array:
     """Appends the standard deviation over groups of samples as a further channel.
 
@@ -149,13 +154,13 @@ def minibatch_stddev(x: jax.Array, group: int) -> jax.Array:
 
     Args:
         x: f32[N,H,W,C].
-        group: greatest group size; the largest divisor of N up to it is used.
+        group: greatest group size, see `group_size`. Groups of 1 give a constant.
 
     Returns:
         f32[N,H,W,C+1].
     """
     n, h, w, c = x.shape
-    size = max(size for size in range(1, min(group, n) + 1) if n % size == 0)
+    size = group_size(n, group)
     groups = x.reshape(size, n // size, h, w, c)
     deviation = jnp.sqrt(groups.var(0) + 1e-8).mean((1, 2, 3))  # [N/size]
     return jnp.concatenate((x, jnp.broadcast_to(jnp.tile(deviation, size)[:, None, None, None], (n, h, w, 1))), -1)

@@ -144,11 +144,15 @@ def checkpoint_of(path: epath.PathLike) -> tuple[epath.Path, int | None]:
     return next((stage for stage in stages if _has_arrays(stage)), folder), None
 
 
+def has_checkpoints(folder: epath.Path) -> bool:
+    """Returns whether a folder contains a checkpoint."""
+    checkpoints = folder / CHECKPOINTS
+    return checkpoints.exists() and any(path.name.isdecimal() for path in checkpoints.iterdir())
+
+
 def _has_arrays(folder: epath.Path) -> bool:
     """Returns whether a folder contains checkpoints or weights."""
-    checkpoints = folder / CHECKPOINTS
-    saved = checkpoints.exists() and any(path.name.isdecimal() for path in checkpoints.iterdir())
-    return saved or weights_of(folder) is not None
+    return has_checkpoints(folder) or weights_of(folder) is not None
 
 
 def check_target(folder: epath.Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -18,18 +19,17 @@ from orbax.checkpoint import checkpoint_managers
 from sdgan_jax import outputs
 from sdgan_jax.pretrained import directories
 from sdgan_jax.pretrained.archive import Tree
-from sdgan_jax.training import positions
+from sdgan_jax.training import damage, positions
 from sdgan_jax.training import workdir as workdir_lib
 from sdgan_jax.training.checksums import check_arrays, examine
 from sdgan_jax.training.positions import Positioned
 from tfds_megn import data_dir, json_text
 
 _CHECKSUMS = "digests"  # key of the checksums in the JSON beside the arrays
+# JAX ends the processes at the highest number that it has seen, plus 1. The steps of a run do not only grow: a second
+# run of the process, such as the next stage, counts from 1 again, and a rollback goes back.
+_STEPS_OF_PROCESS = itertools.count(1)
 _Examine = Callable[[Tree], tuple[dict[str, Any], dict[str, Any]]]  # see `checksums.examine`
-
-
-class DamagedError(ValueError):
-    """A checkpoint cannot be read, or contains other numbers than were saved."""
 
 
 class Checkpoints:
@@ -130,8 +130,8 @@ class Checkpoints:
     ) -> Tree:
         """Reads a checkpoint and moves the batches to its position.
 
-        Where the newest checkpoint is damaged, the one before it is read. The damaged one is moved to `damaged/` in the
-        workdir, since the run will come to its step again.
+        Where the newest checkpoint is damaged, or one of several processes cannot read it, all read the one before it.
+        The damaged one is moved to `damaged/` in the workdir, since the run will come to its step again.
 
         Args:
             target: tree of arrays or `jax.ShapeDtypeStruct`s with a sharding: the expected arrays and their places.
@@ -155,10 +155,13 @@ class Checkpoints:
             raise FileNotFoundError(f"{self.directory} holds no {name}")
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), target)
 
-        def read(step: int) -> dict[str, Any]:
-            return _read(self._manager, step, target, False, self._examine)
+        # A manager of all processes would wait for those that read a damaged file, which do not come to its barrier.
+        with _open(self._workdir, alone=True, create=False) as manager:
 
-        step, restored, damaged = _newest_whole(read, steps if step is None else [step])
+            def read(step: int) -> dict[str, Any]:
+                return _read(manager, step, target, False, self._examine)
+
+            step, restored, damaged = damage.newest_whole(read, steps if step is None else [step])
         for bad, error in damaged.items():
             say(f"{error}; going on from step {step}, and moving the damaged one to {self._set_aside(bad)}")
         if damaged:  # the manager still lists what was moved
@@ -178,9 +181,12 @@ class Checkpoints:
         _synchronise("moved a damaged checkpoint")
         return target
 
-    def reached_preemption(self, step: int) -> bool:
-        """Returns whether the machine is about to be taken away. Needs `jax.distributed`."""
-        return self._manager.reached_preemption(step)
+    def reached_preemption(self) -> bool:
+        """Returns whether the machine is about to be taken away. Needs `jax.distributed`.
+
+        All processes call it after every step, and end after the same step.
+        """
+        return self._manager.reached_preemption(next(_STEPS_OF_PROCESS))
 
     def wait(self) -> None:
         """Returns when all saves are on disk.
@@ -224,24 +230,6 @@ class Checkpoints:
         """Closes; an error that ended the run goes before errors of closing."""
         with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
             self.close()
-
-
-def _newest_whole(
-    read: Callable[[int], dict[str, Any]], steps: list[int]
-) -> tuple[int, dict[str, Any], dict[int, DamagedError]]:
-    """Reads the first of the steps whose checkpoint is whole; returns it, what was read, and the damaged ones' errors.
-
-    Raises:
-        DamagedError: none is whole.
-    """
-    damaged: dict[int, DamagedError] = {}
-    for step in steps:
-        try:
-            return step, read(step), damaged
-        except DamagedError as error:
-            damaged[step] = error
-    none = "and it is the only checkpoint" if len(steps) == 1 else f"and so is every other of the {len(steps)}"
-    raise DamagedError(f"{damaged[steps[0]]}, {none}; start again in another workdir") from damaged[steps[0]]
 
 
 def _synchronise(what: str) -> None:
@@ -296,10 +284,27 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
         def read(step: int) -> dict[str, Any]:
             return _read(manager, step, target, True, lambda state: examine(jax.tree.map(np.asarray, state)))
 
-        found, restored, damaged = _newest_whole(read, steps if step is None else [step])
+        found, restored, damaged = damage.newest_whole(read, steps if step is None else [step])
         for error in damaged.values():
             print(f"{error}; the one of step {found} is used", file=sys.stderr)
         return restored["state"]
+
+
+def saved_fields(workdir: epath.PathLike, step: int | None = None) -> set[str]:
+    """Returns the fields of a saved state that have arrays, without reading these; arguments as of `open_state`.
+
+    Raises:
+        DamagedError: no checkpoint has a list of arrays that can be read.
+    """
+    with _open(workdir, alone=True, create=False) as manager:
+
+        def read(step: int) -> dict[str, Any]:
+            with damage.naming(manager.directory / str(step), False):
+                return dict(manager.item_metadata(step)["state"].tree)
+
+        steps = sorted(manager.all_steps(), reverse=True) if step is None else [step]
+        fields = damage.newest_whole(read, steps)[1]
+    return {name for name, tree in fields.items() if jax.tree.leaves(tree)}
 
 
 def _open(workdir: epath.PathLike, alone: bool = False, **options: Any) -> ocp.CheckpointManager:
@@ -340,7 +345,7 @@ def _check_scores(folder: epath.Path) -> None:
                 if not isinstance(_score(json_text.parse(file.read_bytes())), int | float):
                     raise TypeError
             except (ValueError, KeyError, TypeError) as error:
-                raise DamagedError(f"{file} is damaged; move {step} away, and an earlier one is used") from error
+                raise damage.DamagedError(f"{file} is damaged; move {step} away, and an earlier one is used") from error
 
 
 def _score(metrics: dict[str, float | None]) -> float:
@@ -358,12 +363,16 @@ def _best_step(manager: ocp.CheckpointManager) -> int | None:
 def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool, compute: _Examine) -> dict[str, Any]:
     """Reads the arrays of `target` and the JSON beside them; a checkpoint has no others unless `partial`.
 
+    All processes read together unless `partial`: they fail at the same place, so that none waits in `compute` for one
+    that reads another checkpoint.
+
     Raises:
-        DamagedError: something cannot be read or is not finite, or the checksums are not those that were saved.
+        DamagedError: something cannot be read or is not finite, or the checksums are not those that were saved; where
+            processes read together, in one of them.
         ValueError: the checkpoint contains other arrays.
     """
-    folder = manager.directory / str(step)
-    with _naming(folder):
+    folder, several = manager.directory / str(step), jax.process_count() > 1 and not partial
+    with damage.naming(folder, several):
         saved = manager.item_metadata(step)["state"]
         if saved is None:
             raise OSError("it contains no state")
@@ -373,8 +382,9 @@ def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool
         "state": ocp.args.PyTreeRestore(target, restore_args=shardings, partial_restore=partial),
         "data": ocp.args.JsonRestore(),
     }
-    with _naming(folder):
+    with damage.naming(folder, several):
         restored = manager.restore(step, args=ocp.args.Composite(**items))
+    with damage.naming(folder, several):
         known = restored["data"].get(_CHECKSUMS)  # not in checkpoints of version 0.1
         sums, whole = jax.device_get(compute(restored["state"]))
         wrong = [name for name, value in sums.items() if known and int(value) != known.get(name)]
@@ -384,12 +394,3 @@ def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool
         if wrong:
             raise OSError(f"{len(wrong)} arrays are not finite, {', '.join(wrong[:3])}")
     return dict(restored.items())
-
-
-@contextlib.contextmanager
-def _naming(folder: epath.Path) -> Iterator[None]:
-    """Turns any error into one that says which checkpoint is damaged."""
-    try:
-        yield
-    except Exception as error:  # TensorStore, zstd and JSON have types of their own
-        raise DamagedError(f"{folder} is damaged: {' '.join(str(error).split())[:200]}") from error

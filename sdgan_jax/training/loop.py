@@ -75,6 +75,7 @@ class Run:
             The first process computes it, except for a `Measure`.
         watch: from a state to numbers by name, for the journal; computed whenever sheets are drawn.
         fsdp: number of devices that share one copy of the state, see `shards`.
+        falls: the learning rate falls to 0 at `config.total_steps`; a note says when a resume changes this number.
         seen: from a state to the part of it that `draw_sheets`, `score` and `watch` need, which every device then gets
             the whole of.
     """
@@ -92,6 +93,7 @@ class Run:
     score: Callable[[State], float] | Measure | None = None
     watch: Callable[[State], dict[str, float]] | None = None
     fsdp: int = 1
+    falls: bool = False
     seen: Callable[[State], State] = lambda state: state
 
 
@@ -119,6 +121,8 @@ def run(what: Run, workdir: epath.PathLike) -> State:
     workdir, config = epath.Path(workdir), what.config
     mesh = sharding.make_mesh(config.batch_size, fsdp=what.fsdp)
     most = config.rollbacks if what.reseed else 0
+    # Before `Checkpoints` writes the new config.
+    note = workdir_lib.describe_new_length(workdir, config) if what.falls else ""
     with (
         workdir_lib.Lock(workdir) as lock,
         checkpoint.Checkpoints(workdir, config) as checkpoints,
@@ -130,6 +134,8 @@ def run(what: Run, workdir: epath.PathLike) -> State:
             lock.check()
             return asked()
 
+        if note:
+            journal.say(note)
         count = rollbacks.read(workdir)
         while True:
             try:
@@ -178,7 +184,7 @@ def _train(
             jax.block_until_ready(pending[-IN_FLIGHT])
         journal.advance(state)
 
-        if stop() or checkpoints.reached_preemption(done):
+        if stop() or checkpoints.reached_preemption():
             end = KeyboardInterrupt(f"stopped and saved at step {done}; the same command resumes there")
         final = done == config.total_steps
         save = end is not None or final or done % config.checkpoint_every == 0

@@ -28,7 +28,8 @@ from tfds_megn.listing import printable
 LOCK = "lock"
 
 # Fields that may differ when a run is resumed: they set its length, what is written, where data are read and what ends
-# it, and where the state lies, but do not change what a step computes.
+# it, and where the state lies, but do not change what a step computes. The exception is a learning rate that falls to 0
+# at the last step: with another one it falls along another curve (`describe_new_length`).
 RESUMABLE = frozenset(
     {
         "total_steps",
@@ -65,9 +66,8 @@ def check_config(workdir: epath.PathLike, config: Any) -> None:
         raise ValueError(f"--workdir={printable(workdir)} is not a folder; give a folder")
     if os.fspath(workdir).startswith("s3://"):
         raise ValueError(f"{workdir}: checkpoints are saved to local folders and gs:// only; give another --workdir")
-    saved = epath.Path(workdir) / directories.CHECKPOINTS
     if not (epath.Path(workdir) / directories.CONFIG).exists():
-        if saved.exists() and any(path.name.isdecimal() for path in saved.iterdir()):
+        if directories.has_checkpoints(epath.Path(workdir)):
             raise ValueError(
                 f"{workdir} has checkpoints, but no {directories.CONFIG}, which says what they are of; put it back to "
                 "resume, or give another --workdir to start a new run"
@@ -83,6 +83,24 @@ def check_config(workdir: epath.PathLike, config: Any) -> None:
                 f"{workdir} holds a run with another config: {'; '.join(fields)}. "
                 "Give the old values to resume it, or another --workdir to start a new run"
             )
+
+
+def describe_new_length(workdir: epath.PathLike, config: Any) -> str:
+    """Returns a note where a run whose learning rate falls to 0 is resumed with another `total_steps`, "" elsewhere.
+
+    Raises:
+        ValueError: as `load_config`.
+    """
+    folder = epath.Path(workdir)
+    if not directories.has_checkpoints(folder) or not (folder / directories.CONFIG).exists():
+        return ""
+    before = load_config(folder, type(config)).total_steps
+    if before == config.total_steps:
+        return ""
+    return (
+        f"note: this run was to end at step {before}, and now at step {config.total_steps}; its learning rate falls to "
+        "0 at the last step, so it jumps here"
+    )
 
 
 def save_config(workdir: epath.PathLike, config: Any) -> None:

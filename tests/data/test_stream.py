@@ -62,6 +62,15 @@ def test_position_counts_batches_given_out_not_prefetched(config):
     iterator.close()
 
 
+@pytest.mark.parametrize("workers", [0, 1, 3, 8, 64])
+def test_workers_share_the_threads_and_the_memory_of_one_process(workers):
+    """Of batches of 12 MiB 21 fit into 256 MiB; there are 16 cores."""
+    readers, options = max(1, workers), stream._read_options(12 * 2**20, workers, 16)
+    assert readers * options.num_threads <= max(16, workers)
+    assert readers * options.prefetch_buffer_size <= max(21, workers)
+    assert readers * options.num_threads > 8 and readers * options.prefetch_buffer_size > 10
+
+
 @pytest.mark.slow
 def test_worker_processes_give_the_same_batches(config):
     assert_same(take(changed(config, data_workers=2), 4, start=2), take(config, 6)[2:])

@@ -24,6 +24,8 @@ def main(argv):
     from jax.experimental import multihost_utils
     print(f"process {jax.process_index()} of {jax.process_count()}", flush=True)
     if os.environ.get("FAILS") == str(jax.process_index()):
+        if os.environ.get("UNEXPECTED"):
+            int("no number")
         raise ValueError("no such folder")
     while os.environ.get("STAYS"):
         multihost_utils.sync_global_devices("alive")
@@ -158,11 +160,18 @@ def test_a_dead_process_ends_the_other_which_names_it(start, killed):
 
 
 @pytest.mark.slow
-def test_a_process_that_fails_alone_ends_the_other(start):
+@pytest.mark.parametrize(
+    "variables, ends",
+    [
+        ({}, (1, "error: no such folder")),
+        ({"UNEXPECTED": "1"}, (75, "ValueError: invalid literal for int() with base 10: 'no number'")),
+    ],
+)
+def test_a_process_that_fails_alone_ends_the_other(start, variables, ends):
     flags = [f"--coordinator=localhost:{free_port()}", "--num_processes=2", "--heartbeat=10"]
-    started = [start(*flags, f"--process_id={i}", STAYS="1", FAILS="1") for i in range(2)]
+    started = [start(*flags, f"--process_id={i}", STAYS="1", FAILS="1", **variables) for i in range(2)]
     code, _, last = finish(started[1])
-    assert (code, last) == (1, "error: no such folder")
+    assert (code, last) == ends
     code, _, last = finish(started[0])
     assert code == 75 and last.startswith("error: another process has ended; see the logs of the others")
 

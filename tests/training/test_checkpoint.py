@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 
 from sdgan_jax import config as config_lib
 from sdgan_jax.training import checkpoint
+from sdgan_jax.training import damage as damage_lib
 from sdgan_jax.training import workdir as workdir_lib
 
 
@@ -76,7 +77,7 @@ def test_a_damaged_score_is_named(tmp_path, config, content):
         lambda: checkpoint.Checkpoints(tmp_path, config),
     ):
         line = f"^{file} is damaged; move {file.parent.parent} away, and"
-        with pytest.raises(checkpoint.DamagedError, match=line):
+        with pytest.raises(damage_lib.DamagedError, match=line):
             read()
 
 
@@ -289,10 +290,10 @@ def test_where_every_checkpoint_is_damaged_the_newest_is_named(tmp_path, config)
     save(tmp_path, config, [1, 2])
     for path in files_of(tmp_path, 1, "arrays") + files_of(tmp_path, 2, "arrays"):
         shorten(path)
-    with pytest.raises(checkpoint.DamagedError, match=r"checkpoints/2 is damaged: .*every other of the 2") as raised:
+    with pytest.raises(damage_lib.DamagedError, match=r"checkpoints/2 is damaged: .*every other of the 2") as raised:
         checkpoint.open_state(tmp_path, {"params": make_state(0).params})
     assert "\n" not in str(raised.value)
-    with pytest.raises(checkpoint.DamagedError, match=r"checkpoints/1 is damaged: .*only checkpoint"):
+    with pytest.raises(damage_lib.DamagedError, match=r"checkpoints/1 is damaged: .*only checkpoint"):
         checkpoint.open_state(tmp_path, {"params": make_state(0).params}, step=1)
 
 

@@ -4,7 +4,12 @@ import dataclasses
 import gzip
 import json
 import os
+import pathlib
 import signal
+import socket
+import subprocess
+import sys
+import textwrap
 
 import flax.struct
 import jax
@@ -78,6 +83,16 @@ def test_a_resumed_training_sees_the_batches_that_follow(tmp_path):
     loop.run(make(config(total_steps=4)), tmp_path)
     state = loop.run(make(config(total_steps=6)), tmp_path)
     assert int(state.step) == 6 and float(state.total) == 15
+
+
+def test_another_length_is_said_where_the_learning_rate_falls_to_its_end(tmp_path, capsys):
+    line = "note: this run was to end at step 4, and now at step 6; its learning rate falls to 0 at the last step"
+    for falls in (True, False):
+        folder = tmp_path / str(falls)
+        for steps in (4, 4, 6, 6):
+            loop.run(dataclasses.replace(make(config(steps)), falls=falls), folder)
+        printed = capsys.readouterr().out
+        assert (printed.count(line), printed.count("note: ")) == ((1, 1) if falls else (0, 0))
 
 
 def test_a_training_that_is_over_says_so(tmp_path, capsys):
@@ -264,6 +279,38 @@ def test_a_stop_saves_before_anything_else(tmp_path):
     with pytest.raises(KeyboardInterrupt, match="stopped and saved at step 6"):
         loop.run(watched(6), tmp_path)
     assert saved == [2, 4] and drawn == [(6, "6")]
+
+
+_STAGES = """
+    import os, pathlib, signal, sys, time
+    import jax
+
+    jax.distributed.initialize(sys.argv[1], 1, 0)
+    from sdgan_jax.training import loop
+    from tests.training import test_loop
+
+    folder = pathlib.Path(sys.argv[2])
+    loop.run(test_loop.make(test_loop.config()), folder / "first")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(3)  # JAX looks for the signal every second
+    try:
+        loop.run(test_loop.make(test_loop.config()), folder / "second")
+    except KeyboardInterrupt as stopped:
+        print(stopped)
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_between_two_runs_of_a_joined_process_stops_the_second(tmp_path):
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        address = f"localhost:{found.getsockname()[1]}"
+    root = pathlib.Path(__file__).parents[2]
+    program = [sys.executable, "-c", textwrap.dedent(_STAGES), address, str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    result = subprocess.run(program, env=environment, text=True, capture_output=True, timeout=120)
+    assert "stopped and saved at step 1; the same command resumes there" in result.stdout, result.stderr
+    assert [path.name for path in (tmp_path / "second" / "checkpoints").iterdir()] == ["1"]
 
 
 def test_too_many_broken_images_save_and_end_it_and_a_restart(tmp_path):

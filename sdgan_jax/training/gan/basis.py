@@ -81,7 +81,8 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
                     _run(nets, fresh, model, workdir)
                 except KeyboardInterrupt:
                     raise KeyboardInterrupt("stopped; the same command starts the stage basis again") from None
-    return weights.start_from(fresh, config, workdir)[0]
+    written = workdir_lib.load_config(workdir, Config)  # whose basis length the stage has measured
+    return weights.start_from(fresh, written, workdir)[0]
 
 
 def check(config: Config, source: Config, trees: dict[str, Tree]) -> None:
@@ -99,17 +100,44 @@ def check(config: Config, source: Config, trees: dict[str, Tree]) -> None:
         raise ValueError(f"{config.init} adds its basis to z (config.latent_space); a basis is estimated in w only")
     if source.generator.label_dim:
         raise ValueError(f"{config.init} is a conditional network, whose latents depend on a class; give another model")
-    if config.num_attributes == 1:
-        raise ValueError("config.attributes is ('none',); name the attributes that the basis is to have")
-    if unknown := [name for name in config.attributes if name not in tfds_megn.ATTRIBUTES]:
-        raise ValueError(
-            f"the attribute classifier does not know {', '.join(unknown)}; it knows {', '.join(tfds_megn.ATTRIBUTES)}"
-        )
+    check_config(config)
     if config.staged.basis == "paired" and not trees.get("params_e"):
         raise ValueError(
             f"{config.init} has no encoder, which the estimator paired needs; train one by the stage encoder "
             f"(config.staged.stages), or choose another: {', '.join(n for n in ESTIMATORS if n != 'paired')}"
         )
+
+
+def check_config(config: Config) -> None:
+    """Checks what of `check` needs no model.
+
+    Raises:
+        ValueError: an attribute is unknown, or there are too few samples; the message says what to change.
+    """
+    if config.num_attributes == 1:
+        raise ValueError("config.attributes is ('none',); name the attributes that the basis is to have")
+    if unknown := [name for name in config.attributes if name not in tfds_megn.ATTRIBUTES]:
+        raise ValueError(
+            f"the attribute classifier does not know {', '.join(unknown)} (config.attributes); it knows "
+            f"{', '.join(tfds_megn.ATTRIBUTES)}"
+        )
+    staged, attributes = config.staged, config.num_attributes - 1
+    by_class = staged.basis in ("means", "svm", "svm_conditional")
+    fewest = latents.FEWEST * (1 + attributes) if by_class else 2 * latents.FEWEST  # for the SVMs of the report
+    if staged.basis_samples < fewest:
+        raise ValueError(
+            f"config.staged.basis_samples is {staged.basis_samples}; the estimators need {fewest} latents for "
+            f"{attributes} attributes, and are good from thousands on"
+        )
+    if staged.length_samples == 1:
+        raise ValueError("config.staged.length_samples is 1; compare 2 faces or more, or set 0 to keep the lengths")
+    pairs = (latents.FEWEST if staged.basis == "paired" else 2 if staged.length_samples else 0) * attributes
+    for name in ("basis_samples", "targets"):
+        if getattr(staged, name) < pairs:
+            raise ValueError(
+                f"config.staged.{name} is {getattr(staged, name)}; the stage basis needs {pairs} pairs of faces for "
+                f"{attributes} attributes"
+            )
 
 
 def _is_done(workdir: epath.Path, config: Config) -> bool:
@@ -135,7 +163,7 @@ def _run(nets: Networks, fresh: State, model: tuple[Config, dict[str, Tree]], wo
     config, (source, trees) = nets.config, model
     if source.num_attributes > 1:  # the B that the model has is as long as its own config says
         nets = dataclasses.replace(nets, config=dataclasses.replace(config, basis_length=source.basis_length))
-    state, said = weights.start_from(fresh, config, config.init)
+    state, said = weights.start_from(fresh, nets.config, config.init)
     print(said)
     classifier = pretrained.attribute_classifier()
     probe = make_probe(nets, state, classifier)

@@ -92,6 +92,7 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
         remedy="lower the learning rate (--config.adam_e.learning_rate)",
         start=functools.partial(weights.start_from, config=config, path=config.init),
         fsdp=config.fsdp,
+        falls=True,
         seen=without_optimizers,
     )
     return loop.run(what, workdir)

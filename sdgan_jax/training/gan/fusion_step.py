@@ -85,6 +85,7 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
         remedy="lower --config.adam_f.learning_rate",
         start=functools.partial(weights.start_from, config=config, path=config.init),
         fsdp=config.fsdp,
+        falls=True,
         seen=without_optimizers,
     )
     return loop.run(what, workdir)
@@ -99,8 +100,7 @@ def starting_model(nets: Networks, workdir: epath.PathLike) -> dict[str, Tree]:
     """
     config = nets.config
     targets.check(config)
-    saved = epath.Path(workdir) / directories.CHECKPOINTS
-    resumes = saved.exists() and any(path.name.isdigit() for path in saved.iterdir())
+    resumes = directories.has_checkpoints(epath.Path(workdir))
     if not resumes and not config.init:
         raise ValueError("the stage fusion needs a model with G, D, E and a basis; set --config.init")
     path = workdir if resumes else config.init

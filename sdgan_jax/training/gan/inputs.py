@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from sdgan_jax import pictures
 from sdgan_jax.config import Config
 from sdgan_jax.latents import Latents
+from sdgan_jax.nets import layers
 from sdgan_jax.training import sharding
 from sdgan_jax.training.draws import sample_keys
 
@@ -150,3 +151,33 @@ def check_accumulation(config: Config, devices: int) -> None:
             f"config.accumulate is {config.accumulate}, but the {rows} images of a device do not split into so many "
             f"parts of whole groups of {config.discriminator.mbstd_group} (config.discriminator.mbstd_group)"
         )
+
+
+def check_groups(config: Config, devices: int) -> str:
+    """Checks that the images of a device form groups for the minibatch standard deviation.
+
+    Args:
+        config: of a training in which D judges images.
+        devices: number of devices of all processes.
+
+    Returns:
+        A note where the groups are smaller than `config.discriminator.mbstd_group`, "" where they are not.
+
+    Raises:
+        ValueError: each image would be a group of its own, whose standard deviation says nothing.
+    """
+    rows, group = config.batch_size // devices, config.discriminator.mbstd_group
+    size = layers.group_size(rows, group)
+    if size == group:
+        return ""
+    fitting = -(-rows // group) * group * devices
+    if size == 1:
+        raise ValueError(
+            f"config.batch_size is {config.batch_size}, {rows} on each device, which form no groups of 2 to {group} "
+            "(config.discriminator.mbstd_group), so that D could not see how the images of a batch differ; set "
+            f"--config.batch_size={fitting}, or train without by --config.discriminator.mbstd_group=1"
+        )
+    return (
+        f"note: the {rows} images of a device form groups of {size} for the minibatch standard deviation, not of "
+        f"{group} (config.discriminator.mbstd_group); --config.batch_size={fitting} would form these"
+    )

@@ -82,21 +82,20 @@ def regularise_g(
         optimizers: their optimisers.
         state: the state after the main update.
         due: bool scalar; False leaves the state as it is.
-        attributes: f32[n,A] weights of this device; the first half is used.
+        attributes: f32[n,A] weights of this device, in the order of `inputs.group_rows`; half of them are used.
 
     Returns:
         The state, and the mean path length as f32, 0 where the update is not due.
     """
     config, decay = nets.config, nets.config.losses.path_length_decay
     rows, count = path_parts(attributes.shape[0], config.accumulate)
+    attributes = halve(attributes, config.discriminator.mbstd_group)
 
     def descend(params: Tree, opt: Tree, mean: jax.Array) -> tuple[tuple[Tree, Tree, jax.Array], jax.Array]:
         drawn = draw_path(config, state.step, rows)
         compute = jax.grad(lambda params, part: loss_path(nets, params, state, *part), has_aux=True)
         whole = shards.gather(params)
-        computed = accumulation.mean_over_parts(
-            lambda part: compute(whole, part), (attributes[:rows], drawn), count, group=1
-        )
+        computed = accumulation.mean_over_parts(lambda part: compute(whole, part), (attributes, drawn), count, group=1)
         gradient, length = shards.mean(computed, params)
         params, opt = apply_gradient(optimizers.g, gradient, opt, params)
         return (params, opt, mean + decay * (length - mean)), length
@@ -110,6 +109,20 @@ def path_parts(rows: int, accumulate: int) -> tuple[int, int]:
     """Returns of how many of the rows of a device the path length is computed, and in how many equal parts."""
     half = max(1, rows // 2)
     return half, math.gcd(half, accumulate)
+
+
+def halve(attributes: jax.Array, group: int) -> jax.Array:
+    """Returns half of the rows f32[n,A], at least one, with each attribute about half as often.
+
+    Neighbours in the order of attributes are the strided groups of `inputs.group_rows`, of which every second sample is
+    taken: the same samples on any number of devices. Rows that form no groups are in the order of attributes.
+    """
+    count = attributes.shape[0]
+    if group > 1 and count % group == 0:
+        half = attributes.reshape(group, count // group, -1)[::2].reshape(-1, attributes.shape[1])
+    else:
+        half = attributes[::2]
+    return half[: max(1, count // 2)]
 
 
 def loss_path(

@@ -48,8 +48,9 @@ def train(nets: Networks, workdir: epath.PathLike, score: Score | None = None) -
     with sharding.first_process_first():  # it prepares the dataset, where that is not done yet
         batches = stream.train_iterator(config, jax.process_index(), jax.process_count())
     watched = overfitting.read_images(config)
-    if jax.process_index() == 0 and (line := overfitting.describe_adaptation(config)):
-        print(line, file=sys.stderr)
+    for note in (inputs.check_groups(config, jax.device_count()), overfitting.describe_adaptation(config)):
+        if note and jax.process_index() == 0:
+            print(note, file=sys.stderr)
     reals = stream.first_images(config, sheets.PAIRS * config.num_attributes) if config.source == "data" else None
     what = loop.Run(
         config=config,
@@ -104,6 +105,9 @@ def check(config: Config, workdir: epath.PathLike) -> None:
             "config.generator.label_dim and config.discriminator.label_dim must be 0: conditional networks are read "
             "and drawn with, but SD-GAN trains by its attributes; --config.init takes what fits of their weights"
         )
-    inputs.check_accumulation(config, sharding.make_mesh(config.batch_size, fsdp=config.fsdp).size)
-    if config.init and not (epath.Path(workdir) / directories.CHECKPOINTS).exists():
+    devices = sharding.make_mesh(config.batch_size, fsdp=config.fsdp).size
+    inputs.check_accumulation(config, devices)
+    if config.recipe == "joint" or {"gan", "fusion"} & set(config.staged.stages):  # E is trained without D
+        inputs.check_groups(config, devices)
+    if config.init and not directories.has_checkpoints(epath.Path(workdir)):
         directories.check_model(directories.checkpoint_of(config.init)[0])

@@ -17,11 +17,12 @@ from typing import Any
 
 from etils import epath
 
+from sdgan_jax import pretrained
 from sdgan_jax.config import STAGES, Config
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained import directories
 from sdgan_jax.training import workdir as workdir_lib
-from sdgan_jax.training.gan import basis, encoder_step, fusion_step, run
+from sdgan_jax.training.gan import basis, encoder_step, fusion_step, run, targets, weights
 from sdgan_jax.training.gan.run import Score
 from sdgan_jax.training.gan.state import State
 
@@ -115,4 +116,51 @@ def check(config: Config, workdir: epath.PathLike) -> None:
         )
     if config.num_attributes < 2:
         raise ValueError("config.attributes is ('none',); the recipe `staged` needs attributes; leave the field out")
+    for stage in ("encoder", "fusion"):
+        if stage in config.staged.stages and not getattr(config.staged, f"{stage}_steps"):
+            raise ValueError(
+                f"config.staged.{stage}_steps is 0, by which the stage {stage!r} makes no model; set more, or "
+                "leave the stage out of config.staged.stages"
+            )
+    if "basis" in config.staged.stages:
+        basis.check_config(config)
+    if "fusion" in config.staged.stages:
+        targets.check(config)
+        if config.fusion.position_network or config.losses.identity_network:  # read to see whether they are there
+            pretrained.perceptual_network(config.fusion.position_network, config.losses.identity_network)
     run.check(config, epath.Path(workdir) / first)
+    _check_networks(config, epath.Path(workdir) / first)
+
+
+def _check_networks(config: Config, started: epath.Path) -> None:
+    """Refuses stages that need a network that no stage before them trains, and the model that they start from lacks.
+
+    Args:
+        config: see `check`.
+        started: the folder of the first stage.
+
+    Raises:
+        ValueError: there is such a stage; the message says what to change.
+    """
+    stages, edit = config.staged.stages, config.staged.edit_losses
+    paired = "basis" in stages and config.staged.basis == "paired"
+    needs_e = "encoder" not in stages and (paired or "fusion" in stages)
+    needs_d = "gan" not in stages and "fusion" in stages and bool(edit.attribute or edit.adversarial)
+    if not (needs_e or needs_d):
+        return
+    held = {"params_d"}
+    if "gan" not in stages:
+        held = weights.held_fields(started if directories.has_checkpoints(started) else config.init)
+    if needs_e and "params_e" not in held:
+        who = "the estimator 'paired' (config.staged.basis)" if paired else "the stage 'fusion'"
+        origin = "the stage 'gan' leaves out" if "gan" in stages else f"{config.init} lacks"
+        other = " or choose another estimator" if paired and "fusion" not in stages else ""
+        raise ValueError(
+            f"{who} needs an encoder, which {origin}; add 'encoder' to config.staged.stages, which are "
+            f"{', '.join(stages)}{',' + other if other else ''}"
+        )
+    if needs_d and "params_d" not in held:
+        raise ValueError(
+            f"the stage 'fusion' needs a discriminator, which {config.init} lacks; give another --config.init, or set "
+            "--config.staged.edit_losses.attribute=0 and --config.staged.edit_losses.adversarial=0"
+        )

@@ -40,16 +40,21 @@ Wear = Callable[[np.ndarray, np.ndarray, str, int, Layout], np.ndarray]
 
 
 def check(config: Config) -> None:
-    """Refuses attributes that cannot be drawn.
+    """Refuses attributes that cannot be drawn, and fewer pairs than a batch.
 
     Raises:
-        ValueError: there is no attribute, or one that is unknown to the renderer.
+        ValueError: there is no attribute, or one that is unknown to the renderer; or there are too few pairs.
     """
     known = tfds_megn.ATTRIBUTES
     if config.num_attributes < 2 or any(name not in known for name in config.attributes):
         raise ValueError(
             f"config.attributes is {', '.join(config.attributes)}; the stage fusion needs faces that wear them, and "
             f"can draw {', '.join(known[1:])}"
+        )
+    if config.staged.targets < config.batch_size:
+        raise ValueError(
+            f"config.staged.targets is {config.staged.targets}, fewer pairs than a batch of the stage fusion "
+            f"(config.batch_size {config.batch_size}); set --config.staged.targets={config.batch_size} or more"
         )
 
 

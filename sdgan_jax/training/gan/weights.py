@@ -79,6 +79,23 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
     return nets, archive.take(file, arrays, target, directories.CONFIG)
 
 
+def held_fields(path: epath.PathLike) -> set[str]:
+    """Returns the names of the trees that a model directory has, in less than the seconds of `read`.
+
+    Raises:
+        FileNotFoundError: there is no model; the message says what to do.
+        ValueError: the directory is damaged.
+    """
+    folder, step = directories.checkpoint_of(path)
+    directories.check_model(folder)
+    file = directories.weights_of(folder)
+    if step is not None or file is None:
+        from sdgan_jax.training import checkpoint  # as in `read`
+
+        return checkpoint.saved_fields(folder, step)
+    return {name.split("/")[0] for name in archive.load(file)}
+
+
 def shapes(nets: Networks) -> dict[str, Tree]:
     """Returns the shapes of the trees of `FIELDS`, as `jax.eval_shape` gives them."""
 
@@ -111,7 +128,8 @@ def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[Stat
     """Copies the weights of a model into a new state, array by array where name and shape agree.
 
     The model may have another resolution (layers are named by theirs) and other attributes: rows of an attribute are
-    matched by its name.
+    matched by its name. Its basis moves latents as far as in the model, whatever the basis lengths of both; one of the
+    other latent space is not taken.
 
     Args:
         state: the state at step 0.
@@ -126,6 +144,10 @@ def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[Stat
     """
     nets, trees = read(path)
     theirs_config = nets.config
+    same_space = config.latent_space == theirs_config.latent_space
+    length, own = theirs_config.basis_length, config.basis_length
+    scale = np.float32(length / own if length and own else 1.0)  # a length of 0 switches the basis off
+    trees = trees | {"basis": scale * np.asarray(trees["basis"]) if same_space else {}}
     shared = [name for name in config.attributes if name in theirs_config.attributes]
     places = tuple([names.index(name) for name in shared] for names in (config.attributes, theirs_config.attributes))
     targets = {"params_g": "ema_g"} | {name: name for name in FIELDS}
@@ -141,6 +163,8 @@ def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[Stat
             raise ValueError(f"{path}: nothing of its generator fits this config; compare its config.json")
         if field not in ("ema_g", "buffers_g"):  # as params_g
             lines.append(f"  {field}: {_summary(list(ours), fits)}")
+    if not same_space:  # the basis is the last of `FIELDS`
+        lines[-1] += f", since that of the model lies in {theirs_config.latent_space}, not in {config.latent_space}"
     others = [name for name in config.attributes if name not in shared]
     lines.append(f"  attributes: {', '.join(shared)} taken" + (f"; {', '.join(others)} new" if others else ""))
     return state.replace(**changes), "\n".join(lines)

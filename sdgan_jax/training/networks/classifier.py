@@ -83,6 +83,7 @@ def make_run(config: ClassifierConfig, score: Callable[[State], float] | None = 
         headline=("cross_entropy", "face_error", "accuracy"),
         remedy="lower --config.learning_rate",
         score=score,
+        falls=True,
     )
 
 

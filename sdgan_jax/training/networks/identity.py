@@ -72,6 +72,7 @@ def train(config: IdentityConfig, workdir: epath.PathLike, score: Callable[[Stat
         headline=("arcface", "cosine"),
         remedy="lower --config.learning_rate",
         score=score,
+        falls=True,
     )
     state = loop.run(what, workdir)
     if jax.process_index() == 0:

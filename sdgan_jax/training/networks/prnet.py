@@ -75,6 +75,7 @@ def train(config: PRNetConfig, workdir: epath.PathLike, score: Callable[[State],
         headline=("position_map", "pixels"),
         remedy="lower --config.learning_rate",
         score=score,
+        falls=True,
     )
     if config.total_steps:
         state = loop.run(what, workdir)

@@ -77,6 +77,14 @@ def test_a_mistake_fails_and_all_else_restarts():
     assert job["template"]["spec"]["restartPolicy"] == "Never"
 
 
+def test_shared_memory_is_not_the_64_mib_of_a_container():
+    """Eight data workers of `pod` hold two batches each there, on four hosts of 64 images: 192 MiB."""
+    pod = manifest("train", "image:1", "4", *FLAGS)["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    (mount,) = pod["containers"][0]["volumeMounts"]
+    assert mount["mountPath"] == "/dev/shm"
+    assert pod["volumes"] == [{"name": mount["name"], "emptyDir": {"medium": "Memory"}}]
+
+
 def test_flags_and_resources_pass_through_unchanged():
     flags = ["--config.attributes=('none', \"mask\")", "--x=a\\n: b # c", "--y=$(HOME)"]
     spec = manifest("train", "image:1", "2", "google.com/tpu=4", "select:a=b=c", "--", *flags)["spec"]

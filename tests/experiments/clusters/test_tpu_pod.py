@@ -57,6 +57,7 @@ def test_a_pod_is_created_installed_and_trained_on(pod):
     result, calls = pod((0, "READY"))
     assert (result.returncode, names(calls)) == (0, ["create", "scp", "ssh", "ssh", "ssh"])
     assert calls[1][4:] == ["pod", "--zone=us-west4-a", "--accelerator-type=v5litepod-64", "--spot"]
+    assert sum(call[-1].endswith("-e '.[tpu,gcs]'") for call in calls) == 1  # etils reads gs:// by the extra gcs
     train = calls[-1]
     assert train[4:7] == ["pod", "--zone=us-west4-a", "--worker=all"]
     assert train[7].endswith("-m experiments.train --distributed --config=pod.py --workdir=gs://b/r")
@@ -68,8 +69,9 @@ def test_a_preempted_pod_is_replaced_and_the_training_resumes(pod):
     assert names(calls) == ["create", "scp", "ssh", "ssh", "ssh", *["delete", "create", "scp", "ssh", "ssh", "ssh"] * 2]
 
 
-def test_after_the_death_of_a_process_all_start_again_on_the_same_pod(pod):
-    result, calls = pod((134, "READY"), (0, "READY"), state="READY")
+@pytest.mark.parametrize("code", [75, 134])
+def test_after_the_death_of_a_process_all_start_again_on_the_same_pod(pod, code):
+    result, calls = pod((code, "READY"), (0, "READY"), state="READY")
     assert (result.returncode, names(calls)) == (0, ["scp", "ssh", "ssh", "ssh"] * 2)
 
 

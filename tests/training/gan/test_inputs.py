@@ -88,6 +88,24 @@ def test_rows_are_dealt_to_devices_and_keep_their_attributes():
     assert groups.tolist() == [[0] * 4, [0, 0, 1, 1], [1, 1, 1, 2], [2] * 4]
 
 
+def test_devices_without_a_group_are_refused_and_small_groups_are_said():
+    """The sizes that StyleGAN2 forms of 1 to 8 samples, at most 4: the largest divisor."""
+    for rows, size in {1: 1, 2: 2, 3: 3, 4: 4, 5: 1, 6: 3, 7: 1, 8: 4}.items():
+        config = tiny.config(batch_size=2 * rows)
+        if size == 1:
+            fits = "set --config.batch_size=(8|16), or train without by --config.discriminator.mbstd_group=1"
+            with pytest.raises(ValueError, match=f"{rows} on each device, which form no groups of 2 to 4 .*{fits}"):
+                inputs.check_groups(config, devices=2)
+            alone = dataclasses.replace(config.discriminator, mbstd_group=1)
+            assert inputs.check_groups(dataclasses.replace(config, discriminator=alone), devices=2) == ""
+        elif size == 4:
+            assert inputs.check_groups(config, devices=2) == ""
+        else:
+            note, fitting = inputs.check_groups(config, devices=2), 16 if rows == 6 else 8
+            assert f"the {rows} images of a device form groups of {size} for" in note
+            assert f"--config.batch_size={fitting} would" in note
+
+
 def test_parts_that_would_cut_a_group_are_refused():
     config = tiny.config(accumulate=4)  # 16 faces, groups of 4
     inputs.check_accumulation(config, devices=1)

@@ -4,9 +4,10 @@ import types
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sdgan_jax import config as c
-from sdgan_jax.training.gan import regularisers
+from sdgan_jax.training.gan import inputs, regularisers
 from tests.training import tiny
 
 
@@ -46,3 +47,13 @@ def test_lazy_path_length_stands_for_the_steps_without_it():
     lengths = np.abs(0.7 * y.sum((1, 2, 3)) / 2)
     np.testing.assert_allclose(length, lengths.mean(), rtol=1e-5)
     np.testing.assert_allclose(loss, 2.0 * 4 * np.square(lengths - 0.9).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows, group", [(24, 4), (24, 3), (24, 1), (24, 5), (30, 4), (8, 4), (6, 4), (1, 4)])
+def test_half_of_the_rows_has_each_attribute_half_as_often(rows, group):
+    """Six attributes, in whole groups, of which a half cuts one of 3 samples, and in rows that form none."""
+    labels = np.random.default_rng(0).permutation(np.arange(rows) % 6)
+    given = np.eye(6, dtype=np.float32)[labels][inputs.group_rows(np.eye(6)[labels], group)]
+    found = regularisers.halve(given, group)
+    assert len(found) == max(1, rows // 2)
+    assert np.abs(2 * found.sum(0) - given.sum(0)).max() <= (2 if group == 3 else 1)

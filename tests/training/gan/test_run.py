@@ -16,7 +16,7 @@ from sdgan_jax.data import stream
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training import checkpoint, sharding, shards
 from sdgan_jax.training import workdir as workdir_lib
-from sdgan_jax.training.gan import recipe, weights
+from sdgan_jax.training.gan import recipe, run, weights
 from sdgan_jax.training.gan.state import init_state
 from tests.training import tiny
 
@@ -113,6 +113,14 @@ def test_a_copy_of_the_state_is_shared_by_another_number_of_devices_after_a_resu
     for sheet in sorted((straight[0] / "samples").iterdir()):
         with Image.open(sheet) as ours, Image.open(tmp_path / "straight" / "samples" / sheet.name) as theirs:
             assert np.abs(np.asarray(ours, int) - np.asarray(theirs, int)).max() <= 1, sheet.name
+
+
+def test_only_what_trains_with_d_needs_groups_of_images(tmp_path):
+    """Four images on four devices."""
+    with pytest.raises(ValueError, match="config.batch_size is 4, 1 on each device, .* set --config.batch_size=16, or"):
+        recipe.check(tiny.config(batch_size=4), tmp_path)
+    encoder = c.StagedConfig(stages=("encoder",))
+    run.check(tiny.config(batch_size=4, recipe="staged", latent_space="w", staged=encoder), tmp_path)
 
 
 def test_a_finished_run_is_left_alone(config, straight):

@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import pytest
 
 from sdgan_jax import config as c
 from sdgan_jax.networks import make_networks
-from sdgan_jax.training import workdir
-from sdgan_jax.training.gan import recipe, staged
+from sdgan_jax.training import checkpoint, workdir
+from sdgan_jax.training.gan import recipe, staged, weights
 from tests.training import tiny
 
 
@@ -62,6 +63,90 @@ def test_a_first_stage_without_its_model_is_refused(tmp_path):
     missing = dataclasses.replace(config, init=str(tmp_path / "nothing"))
     with pytest.raises(FileNotFoundError, match="does not exist"):
         recipe.check(missing, tmp_path)
+
+
+PAIRED = {"basis": "paired", "basis_samples": 48, "targets": 16}
+
+
+@pytest.fixture(scope="module")
+def write_model():
+    """Writes a random model without some of its networks into a folder; returns its path."""
+    state = tiny.random_state(settings())
+
+    def write(folder, *without):
+        weights.write(folder, settings(), {n: getattr(state, n) for n in weights.FIELDS if n not in without})
+        return str(folder)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "without, fields, line",
+    [
+        ("", {"stages": ("gan", "fusion")}, "'fusion' needs an encoder, which the stage 'gan' leaves out; add 'enc"),
+        ("", {"stages": ("gan", "basis"), **PAIRED}, "'paired' .* which the stage 'gan' leaves out; .* estimator"),
+        ("", {"stages": ("gan", "basis", "fusion")}, "'fusion' needs an encoder, which the stage 'gan' leaves out"),
+        ("params_e", {"stages": ("basis", "fusion")}, "'fusion' needs an encoder, which .*model lacks; add 'enc"),
+        ("params_e", {"stages": ("basis",), **PAIRED}, "'paired' .config.staged.basis. needs an encoder, which"),
+        ("params_d", {"stages": ("encoder", "fusion")}, "needs a discriminator, which .*model lacks; give another"),
+        ("", {"encoder_steps": 0}, "config.staged.encoder_steps is 0"),
+        ("", {"stages": ("gan", "encoder", "fusion"), "fusion_steps": 0}, "config.staged.fusion_steps is 0"),
+        ("", {"targets": 15}, "config.staged.targets is 15, .* .config.batch_size 16.; set --config.staged.targets=16"),
+        ("", {"basis_samples": 3}, "config.staged.basis_samples is 3; the estimators need 12 latents for 2 attr"),
+        ("", {"basis": "random", "basis_samples": 7}, "config.staged.basis_samples is 7; the estimators need 8 lat"),
+        ("", {"stages": ("gan", "encoder", "basis"), **PAIRED, "targets": 7}, "targets is 7; .* 8 pairs of faces"),
+        ("", {"length_samples": 1}, "config.staged.length_samples is 1; compare 2"),
+    ],
+)
+def test_what_a_later_stage_would_refuse_is_refused_before_the_first(tmp_path, write_model, without, fields, line):
+    config = settings(init=write_model(tmp_path / "model", without))
+    config = dataclasses.replace(config, staged=dataclasses.replace(config.staged, **fields))
+    with pytest.raises(ValueError, match=line) as raised:
+        recipe.check(config, tmp_path / "run")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "without, fields",
+    [
+        ((), {}),
+        ((), {"stages": ("gan",), "basis_samples": 3, "encoder_steps": 0}),
+        ((), {"stages": ("basis", "fusion"), **PAIRED}),
+        (("params_e",), {"stages": ("encoder", "basis", "fusion"), **PAIRED}),
+        (("params_e", "params_f"), {"stages": ("gan", "basis")}),
+        (("params_d",), {"stages": ("fusion",), "edit_losses": c.EditLossConfig(attribute=0.0, adversarial=0.0)}),
+    ],
+)
+def test_stages_that_have_all_they_need_are_accepted(tmp_path, write_model, without, fields):
+    config = settings(init=write_model(tmp_path / "model", *without))
+    recipe.check(dataclasses.replace(config, staged=dataclasses.replace(config.staged, **fields)), tmp_path / "run")
+
+
+def test_a_network_that_only_the_last_stage_reads_is_looked_for_before_the_first(tmp_path):
+    config = settings(fusion=c.FusionConfig(position_network=str(tmp_path / "nothing")))
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        recipe.check(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("stages", [("gan", "encoder", "fusion"), ("gan", "basis")])
+def test_attributes_that_a_later_stage_does_not_know_are_refused(tmp_path, stages):
+    config = settings(attributes=("none", "hat"))
+    config = dataclasses.replace(config, staged=dataclasses.replace(config.staged, stages=stages))
+    with pytest.raises(
+        ValueError, match="config.attributes.*, eyeglasses|hat .config.attributes.; it knows none, mask"
+    ):
+        recipe.check(config, tmp_path)
+
+
+def test_the_networks_of_a_checkpoint_count(tmp_path):
+    class Position:
+        position, skipped, dataset = 0, (), "faces"
+
+    state = {"ema_g": {"x": jnp.zeros(2)}, "params_d": {"x": jnp.zeros(2)}, "params_e": {}, "basis": jnp.zeros(2)}
+    with checkpoint.Checkpoints(tmp_path / "model", settings()) as checkpoints:
+        checkpoints.save(3, state, Position())
+    for path in (tmp_path / "model", tmp_path / "model" / "checkpoints" / "3"):
+        assert weights.held_fields(path) == {"ema_g", "params_d", "basis"}
 
 
 def test_a_config_without_attributes_is_refused(tmp_path):

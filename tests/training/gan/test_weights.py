@@ -30,6 +30,12 @@ def trees(config):
     return trees_of(tiny.random_state(config, seed=1))
 
 
+def start(config, model):
+    """Returns the basis of a run that starts from a model, and what is said about it."""
+    state, report = weights.start_from(tiny.random_state(config), config, model)
+    return np.asarray(state.basis), report
+
+
 def test_float32_comes_back_bitwise(config, trees, tmp_path):
     weights.write(tmp_path / "a" / "model", config, trees)
     nets, read = weights.read(tmp_path / "a" / "model")
@@ -156,6 +162,22 @@ def test_start_from_another_space_leaves_the_last_layer_of_the_regressor_alone(c
     count = len(jax.tree.leaves(trees["params_f"]))
     line = f"params_f: {count - 3} of {count} arrays taken; new: regressor/"
     assert line in report
+
+
+def test_a_basis_moves_latents_as_far_as_in_its_model(config, trees, tmp_path):
+    weights.write(tmp_path, dataclasses.replace(config, basis_length=8.0), trees)
+    ours = dataclasses.replace(config, basis_length=2.0)
+    moves = [length * np.asarray(found) for length, found in ((8.0, trees["basis"]), (2.0, start(ours, tmp_path)[0]))]
+    np.testing.assert_allclose(moves[1], moves[0], rtol=1e-6)
+    assert np.isfinite(start(dataclasses.replace(config, basis_length=0.0), tmp_path)[0]).all()
+
+
+def test_a_basis_of_the_other_space_is_new(config, trees, tmp_path):
+    weights.write(tmp_path, config, trees)
+    ours = dataclasses.replace(config, latent_space="w")
+    basis, report = start(ours, tmp_path)
+    np.testing.assert_array_equal(basis, tiny.random_state(ours).basis)
+    assert "basis: 0 of 1 arrays taken; new: basis, since that of the model lies in z, not in w\n" in report
 
 
 def test_start_from_a_smaller_model_takes_the_layers_they_share(config, trees, tmp_path):
