@@ -6,6 +6,9 @@ picture of the edited latent differs from its picture of the unedited one, and i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,24 +24,46 @@ _NEARBY = 1 / 8  # width of the Gaussian over which differences of colour are av
 _UNLIKE = 0.5  # difference of colours that says that the generator drew something else there
 
 
+Array = TypeVar("Array", jax.Array, np.ndarray)
+
+
+class Drawn(NamedTuple, Generic[Array]):
+    """Faces drawn from their latents, before and after an edit.
+
+    Attributes:
+        plain: f32[N,R,R,3], about [-1,1], the unedited faces.
+        edited: f32[N,R,R,3], the edited ones.
+        region: f32[N,R,R] in [0,1], where the edit changes them, see `region_of_all`.
+    """
+
+    plain: Array
+    edited: Array
+    region: Array
+
+
 def blend(source: jax.Array, plain: jax.Array, edited: jax.Array, removes: bool | np.ndarray | jax.Array) -> jax.Array:
-    """Lays edited faces over given ones where they were edited: (1 - a) · source + a · (edited + c).
+    """Lays edited faces over given ones, see `lay_over`, in their `edited_region`."""
+    return lay_over(source, plain, edited, edited_region(plain, edited, removes))
+
+
+@jax.jit
+def lay_over(source: jax.Array, plain: jax.Array, edited: jax.Array, region: jax.Array) -> jax.Array:
+    """Lays edited faces over given ones in a region a: (1 - a) · source + a · (edited + c).
 
     Args:
         source: f32[N,R,R,3] in [-1,1], the given faces.
         plain: f32[N,R,R,3], G's pictures of their latents.
         edited: f32[N,R,R,3], G's pictures of the edited latents.
-        removes: whether an attribute is taken off, bool[N] or one for all faces.
+        region: f32[N,R,R] in [0,1], see `edited_region` and `region_of_all`.
 
     Returns:
-        f32[N,R,R,3]; the same numbers as `source` where `edited` is like `plain`. a is that of `edited_region`, c of
-        `colour_correction`.
+        f32[N,R,R,3]; the same numbers as `source` outside of the region. c is that of `colour_correction`.
     """
-    region = edited_region(plain, edited, removes)
     share = region[..., None]
     return (1.0 - share) * source + share * (edited + colour_correction(source, plain, region))
 
 
+@jax.jit
 def edited_region(plain: jax.Array, edited: jax.Array, removes: bool | np.ndarray | jax.Array) -> jax.Array:
     """Marks the region that an edit changes: `changed`, between thresholds that follow the strength of the change.
 
@@ -55,6 +80,33 @@ def edited_region(plain: jax.Array, edited: jax.Array, removes: bool | np.ndarra
     return changed(plain, edited, LOW * strongest, HIGH * strongest)
 
 
+def region_of_all(
+    plain: jax.Array, edited: jax.Array, attributes: np.ndarray, draw: Callable[[np.ndarray], jax.Array]
+) -> jax.Array:
+    """Marks the region that an edit of any number of attributes changes.
+
+    Of several attributes the strongest alone would decide what counts as a change: frames of glasses would be lost
+    beside a mask. So each marks the region of its own edit, too.
+
+    Args:
+        plain: f32[N,R,R,3], G's pictures of the latents.
+        edited: f32[N,R,R,3], G's pictures of the edited latents.
+        attributes: f32[N,A], weights of the edit, negative where an attribute is taken off; `none` is the first.
+        draw: draws the latents edited by such weights, f32[N,R,R,3].
+
+    Returns:
+        f32[N,R,R] in [0,1].
+    """
+    region = edited_region(plain, edited, (attributes < 0).any(1))
+    several = (attributes[:, 1:] != 0).sum(1) > 1
+    for column in 1 + np.flatnonzero(attributes[several, 1:].any(0)):
+        alone = np.zeros_like(attributes)
+        alone[:, column] = attributes[:, column]
+        region = jnp.maximum(region, edited_region(plain, draw(alone), (alone < 0).any(1)))
+    return region
+
+
+@jax.jit
 def colour_correction(source: jax.Array, plain: jax.Array, region: jax.Array) -> jax.Array:
     """Computes what the colours of G's pictures lack to those of the given faces.
 

@@ -20,7 +20,6 @@ from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained import directories, storage
 from sdgan_jax.training.gan import weights
 
-_NETS = (("D", "params_d"), ("F", "params_f"), ("E", "params_e"))
 BATCH = 16  # images drawn in one call of the device
 
 
@@ -63,21 +62,20 @@ class Model:
     def __init__(self, nets: Networks, trees: dict[str, Any], distance_to: pretrained.DistanceTo | None = None):
         """Joins networks, their arrays, as `weights.read` returns them, and the perceptual distance, if it is given."""
         self.nets, self.config, self._given = nets, nets.config, distance_to
-        self.params = _params(trees)
+        self.params = weights.by_network(trees)
         self._map = jax.jit(nets.map)
         self._draw = jax.jit(nets.synthesize, static_argnames="noise")
         self._draw_random = jax.jit(nets.synthesize)
         self._discriminate = jax.jit(nets.discriminate)
         self._offset = jax.jit(nets.offset, static_argnames="max_attributes")
         self._to_w_plus = jax.jit(nets.to_w_plus)
-        self._blend = jax.jit(blending.blend)
         self._encode = jax.jit(nets.encode)
         self._search = jax.jit(functools.partial(inversion.invert, nets), static_argnums=0, static_argnames="steps")
         self._tune = jax.jit(functools.partial(pivotal.tune, nets), static_argnums=0, static_argnames="steps")
 
     def take(self, trees: dict[str, Any]) -> None:
         """Replaces the weights by others of the same config, such as a later state; nothing is compiled again."""
-        self.params = _params(trees)
+        self.params = weights.by_network(trees)
 
     def save(self, path: epath.PathLike, dtype: str = "float32") -> None:
         """Writes the model directory `path`: `config.json` and `weights.safetensors`, "float16" at half the size.
@@ -180,6 +178,8 @@ class Model:
         Returns:
             Logits of being real f32[N], the means over the heads of a D with several; and attribute logits f32[N,A],
             None for a D without attributes.
+            D compares the images of a batch (`layers.minibatch_stddev`, groups of `discriminator.mbstd_group`), so that
+            logits of being real compare with those of as many images only, best of a multiple of the group.
 
         Raises:
             ValueError: the model has no D, or for another shape or label.
@@ -206,6 +206,10 @@ class Model:
         """
         images = self._images(images)
         attributes = latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove)
+        return self._find_offset(images, attributes)
+
+    def _find_offset(self, images: jax.Array, attributes: np.ndarray) -> jax.Array:
+        """Computes the offset for weights f32[N,A] of attributes; see `offset`."""
         count = max(1, np.count_nonzero(attributes[:, 1:], axis=1).max(initial=0))
         compute = functools.partial(self._offset, self.params.get("F", {}), max_attributes=int(count))
         offset = map_batches(compute, images, attributes, size=BATCH)
@@ -323,17 +327,15 @@ class Model:
         attribute: Attribute = "none",
         strength: float = 1.0,
         remove: str | Sequence[str] | None = None,
-        blend: bool = True,
     ) -> jax.Array:
-        """Edits faces whose latents are known, so that several edits share one `invert`.
+        """Edits faces whose latents are known, so that several edits share one `invert`; see `edit`.
 
         Args:
             latent: the latents of the faces, as `encode` or `invert` returns them.
             images: f32[N,R,R,3] in [-1,1], the faces, which F sees.
             attribute: as in `generate`.
-            strength: 0 gives the face back, or its reconstruction without `blend`.
+            strength: 0 gives the face back.
             remove: as in `edit`.
-            blend: blends the edit into `images`; False returns what G draws.
 
         Returns:
             f32[N,R,R,3], about [-1,1].
@@ -341,22 +343,31 @@ class Model:
         Raises:
             ValueError: as `edit`.
         """
+        drawn = self.draw_edit(latent, images, attribute, strength, remove)
+        return map_batches(blending.lay_over, self._images(images), *drawn, size=BATCH)
+
+    def draw_edit(
+        self,
+        latent: jax.Array,
+        images: ArrayLike,
+        attribute: Attribute = "none",
+        strength: float = 1.0,
+        remove: str | Sequence[str] | None = None,
+    ) -> blending.Drawn[jax.Array]:
+        """Draws faces from their latents without and with an edit, not blended; arguments as of `edit_latent`."""
         images = self._images(images)
         latent = self._latent_of(latent, images)
         arguments.check_finite(strength=strength)
-        attributes = jnp.asarray(latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove))
-        offset = self.offset(images, attribute, remove) if strength else jnp.zeros(())
-        edited = self._draw_moved(latent, attributes, offset, strength)
-        if not blend:
-            return edited
-        plain = self._draw_moved(latent, attributes, jnp.zeros(()), 0.0)
-        return map_batches(self._blend, images, plain, edited, (attributes < 0).any(1), size=BATCH)
+        attributes = latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove)
+        draw = functools.partial(self._draw_moved, latent, images, strength=strength)
+        plain, edited = self._draw_moved(latent, images, attributes, 0.0), draw(attributes)
+        return blending.Drawn(plain, edited, blending.region_of_all(plain, edited, attributes, draw))
 
-    def _draw_moved(self, latent: jax.Array, attributes: jax.Array, offset: jax.Array, strength: float) -> jax.Array:
+    def _draw_moved(self, latent: jax.Array, images: jax.Array, attributes: np.ndarray, strength: float) -> jax.Array:
         """Draws latent + strength · (B[y] + O), in the latent space of the config."""
-        basis = self.params["basis"]
+        basis, offset = self.params["basis"], self._find_offset(images, attributes) if strength else jnp.zeros(())
         if self.config.latent_space == "w":
-            return self._synthesize(self.nets.edit(latent, attributes, basis, offset, strength), "const")
+            return self._synthesize(self.nets.edit(latent, jnp.asarray(attributes), basis, offset, strength), "const")
         offset = jnp.broadcast_to(offset, latent.shape)[:, None]
         moved = self._to_w_plus(self.params["G"], latent, attributes, basis, offset=offset, strength=strength)
         return self._synthesize(moved, "const")
@@ -380,10 +391,3 @@ class Model:
 
     def _images(self, images: ArrayLike) -> jax.Array:
         return arguments.images(images, self.config.resolution)
-
-
-def _params(trees: dict[str, Any]) -> dict[str, Any]:
-    """Renames the fields of a state (`weights.FIELDS`) to the keys of `Model.params`."""
-    params = {"G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]}}
-    params |= {name: trees[name] for name in ("basis", "w_avg")}
-    return params | {net: trees[name] for net, name in _NETS if trees.get(name)}

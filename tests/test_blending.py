@@ -56,6 +56,22 @@ def test_weak_changes_count_where_the_face_has_no_stronger_ones():
     np.testing.assert_allclose(region[1, 50:60, 5:15], 1.0, atol=1e-5)
 
 
+def test_a_weak_attribute_beside_a_strong_one_has_its_region():
+    """Of two faces, one gets both attributes, the other the weak one, as without the other face."""
+    weak, strong = np.zeros((2, 2, SIZE, SIZE, 3), np.float32)
+    weak[:, 20:30, 40:50], strong[:, 50:60, 5:15] = 0.25, 1.0
+
+    def draw(attributes):
+        return PLAIN + sum(attributes[:, k, None, None, None] * one for k, one in ((1, weak), (2, strong)))
+
+    both = np.float32([[0, 1, 1], [0, 1, 0]])
+    region = np.asarray(blending.region_of_all(PLAIN, draw(both), both, draw))
+    np.testing.assert_allclose(region[:, 20:30, 40:50], 1.0, atol=1e-5)
+    np.testing.assert_allclose(region[0, 50:60, 5:15], 1.0, atol=1e-5)
+    np.testing.assert_array_equal(region[1, 50:60, 5:15], 0.0)
+    np.testing.assert_array_equal(region[:, :, 20:35], 0.0)
+
+
 def test_a_removal_also_takes_weaker_changes():
     """Beside a change of 2, one of 0.38 counts where an attribute is taken off: above half of the bound of 0.7."""
     edited = PLAIN.copy()

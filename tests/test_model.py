@@ -337,9 +337,23 @@ def test_edits_with_an_encoder(with_encoder, asked, worn):
     )
     move = LENGTH * sum(sign * np.asarray(with_encoder.params["basis"][k]) for k, sign in worn.items()) + offset
     drawn = with_encoder.synthesize(latent + 0.7 * move)
-    close(with_encoder.edit_latent(latent, IMAGES, **asked, strength=0.7, blend=False), drawn)
-    blended = blending.blend(IMAGES, with_encoder.synthesize(latent), drawn, "remove" in asked)
-    close(with_encoder.edit(IMAGES, **asked, strength=0.7), blended)
+    made = with_encoder.draw_edit(latent, IMAGES, **asked, strength=0.7)
+    close(made.edited, drawn)
+    close(made.plain, with_encoder.synthesize(latent))
+    close(with_encoder.edit(IMAGES, **asked, strength=0.7), blending.lay_over(IMAGES, *made))
+    if len(worn) == 1:
+        close(made.region, blending.edited_region(made.plain, drawn, "remove" in asked))
+
+
+def test_each_of_several_attributes_marks_its_own_region(with_encoder):
+    latent = with_encoder.encode(IMAGES, worn="mask")
+    both = with_encoder.draw_edit(latent, IMAGES, "beard", remove="mask")
+    regions = [
+        blending.edited_region(both.plain, both.edited, True),
+        with_encoder.draw_edit(latent, IMAGES, "beard").region,
+        with_encoder.draw_edit(latent, IMAGES, remove="mask").region,
+    ]
+    close(both.region, np.max(regions, 0))
 
 
 @pytest.mark.parametrize(
@@ -348,12 +362,15 @@ def test_edits_with_an_encoder(with_encoder, asked, worn):
 )
 def test_removals_are_blended_as_such(with_encoder, asked, removes, monkeypatch):
     """The blend of a removal takes weaker changes, see `blending.edited_region`."""
+    told = []
 
-    def told(images, plain, edited, removes):
-        return jnp.broadcast_to(removes[:, None, None, None], images.shape)
+    def edited_region(plain, edited, removes):
+        told.append(bool(removes.all()))
+        return jnp.zeros(plain.shape[:3])
 
-    monkeypatch.setattr(with_encoder, "_blend", told)
-    assert (np.asarray(with_encoder.edit(IMAGES, **asked)) == removes).all()
+    monkeypatch.setattr(blending, "edited_region", edited_region)
+    with_encoder.edit(IMAGES, **asked)
+    assert told[0] == removes and told[1:] == ([True, False] if len(asked) > 1 else [])
 
 
 def test_the_offset_of_a_removal(model, with_encoder):
@@ -428,7 +445,7 @@ def test_a_tuned_model_draws_the_face_better_and_leaves_the_model_alone(with_enc
     np.testing.assert_array_equal(model.synthesize(latent), before)
     first, second = (losses.pyramid(drawn, face).item() for drawn in (before, np.asarray(tuned.synthesize(latent))))
     assert second < first
-    edited = tuned.edit_latent(latent, face, "mask", blend=False)
+    edited = tuned.draw_edit(latent, face, "mask").edited
     move = LENGTH * np.asarray(model.params["basis"][1]) + np.asarray(model.offset(face, "mask"))
     close(edited, tuned.synthesize(latent + move))
     np.testing.assert_array_equal(tuned.map(Z), model.map(Z))

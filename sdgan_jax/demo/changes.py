@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sdgan_jax import pictures
+from sdgan_jax.blending import Drawn
 from sdgan_jax.demo.opened_photo import OpenedPhoto
 from sdgan_jax.demo.worker import Deadline
 from sdgan_jax.face3d.attire import styles, wear
@@ -17,7 +18,7 @@ from sdgan_jax.face3d.attire.styles import Style
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.photos import dressing, editing
 from sdgan_jax.photos.dressing import Draw
-from sdgan_jax.photos.editing import Drawn, Edit
+from sdgan_jax.photos.editing import Edit
 from sdgan_jax.photos.looks import TEXTURE_PIXELS
 
 _CSS_COLOUR = re.compile(r"rgba?\(([\d.]+), *([\d.]+), *([\d.]+)(?:, *[\d.]+)?\)")
@@ -74,7 +75,7 @@ def edit(
             photo.latents[known] = editing.find_latents(model, face, wanted)
         drawn.append(editing.draw_latents(model, photo.latents[known], face, wanted))
     joined = Drawn(*(np.concatenate(images) for images in zip(*drawn, strict=True)))
-    return editing.paste_faces(photo.picture.pixels, crops, squares, joined, bool(wanted.remove))
+    return editing.paste_faces(photo.picture.pixels, crops, squares, joined)
 
 
 def dress(

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from sdgan_jax import latents, outputs, pictures
+from sdgan_jax import blending, latents, outputs, pictures
+from sdgan_jax.blending import Drawn
 from sdgan_jax.data import photo_files
 from sdgan_jax.data.photo_files import PhotoFile
 from sdgan_jax.face3d import cutting, finding
@@ -79,13 +80,6 @@ class Task(NamedTuple):
     squares: np.ndarray
 
 
-class Drawn(NamedTuple):
-    """Pictures of G for N faces, f32[N,R,R,3]: of the latents found, and of the edited ones."""
-
-    plain: np.ndarray
-    edited: np.ndarray
-
-
 def edit_photos(
     model: Any,
     photos: Sequence[PhotoFile],
@@ -98,7 +92,7 @@ def edit_photos(
     """Edits photos, or continues where an earlier call with the same model and settings stopped.
 
     Args:
-        model: a model, see `sdgan_jax.load`; its `config`, `params`, `encode`, `invert`, `tune` and `edit_latent` are
+        model: a model, see `sdgan_jax.load`; its `config`, `params`, `encode`, `invert`, `tune` and `draw_edit` are
             used.
         photos: see `photo_files.find`.
         out: folder of the results.
@@ -137,7 +131,7 @@ def edit_photos(
             drawn = draw(model, np.concatenate([task.squares for task in batch]), edit, finder is None)
             ends = np.cumsum([len(task.squares) for task in batch])[:-1]
             for task, *pictures_of_g in zip(batch, *(np.split(images, ends) for images in drawn), strict=True):
-                _finish(task, Drawn(*pictures_of_g), results, row, bool(edit.remove), finder.layout if finder else None)
+                _finish(task, Drawn(*pictures_of_g), results, row, finder.layout if finder else None)
     return results.summary()
 
 
@@ -153,14 +147,14 @@ def describe_domain(model: Any) -> str | None:
     )
 
 
-def draw(model: Any, squares: np.ndarray, edit: Edit, blend: bool) -> Drawn:
+def draw(model: Any, squares: np.ndarray, edit: Edit, blend: bool) -> Drawn[np.ndarray]:
     """Finds the latents of faces and draws them without and with the edit.
 
     Args:
         model: see `edit_photos`.
         squares: u8[N,R,R,3], the faces.
         edit: the edit.
-        blend: blends the edit into the faces, see `Model.edit_latent`.
+        blend: blends the edit into the faces, see `blending.lay_over`.
 
     Returns:
         The pictures.
@@ -176,11 +170,12 @@ def draw(model: Any, squares: np.ndarray, edit: Edit, blend: bool) -> Drawn:
     return Drawn(*(images[:count] for images in draw_latents(model, latent, faces, edit, blend)))
 
 
-def draw_latents(model: Any, latent: Any, faces: np.ndarray, edit: Edit, blend: bool = False) -> Drawn:
+def draw_latents(model: Any, latent: Any, faces: np.ndarray, edit: Edit, blend: bool = False) -> Drawn[np.ndarray]:
     """Draws faces f32[N,R,R,3] in [-1,1] from their latents, without and with an edit; see `draw`."""
-    plain = model.edit_latent(latent, faces, "none", 0.0, blend=False)
-    edited = model.edit_latent(latent, faces, list(edit.attributes), edit.strength, list(edit.remove), blend)
-    return Drawn(np.asarray(plain), np.asarray(edited))
+    drawn = model.draw_edit(latent, faces, list(edit.attributes), edit.strength, list(edit.remove))
+    if blend:
+        drawn = drawn._replace(edited=blending.lay_over(faces, *drawn))
+    return Drawn(*map(np.asarray, drawn))
 
 
 def find_latents(model: Any, faces: np.ndarray, edit: Edit) -> Any:
@@ -210,9 +205,7 @@ def cut_faces(
     return crops, np.stack([crop.cut(levels, size) for crop in crops])
 
 
-def paste_faces(
-    image: np.ndarray, crops: Sequence[Crop], squares: np.ndarray, drawn: Drawn, removes: bool
-) -> np.ndarray:
+def paste_faces(image: np.ndarray, crops: Sequence[Crop], squares: np.ndarray, drawn: Drawn[np.ndarray]) -> np.ndarray:
     """Pastes edited faces into their photo, the largest last; see `pasting`.
 
     Args:
@@ -220,13 +213,12 @@ def paste_faces(
         crops: the crop of each face, the largest first.
         squares: u8[K,R,R,3], the faces.
         drawn: pictures of the K faces by `draw`, not blended.
-        removes: whether the edit takes an attribute off.
 
     Returns:
         u8[H,W,3].
     """
-    for crop, before, plain, edited in reversed(list(zip(crops, squares, *drawn, strict=True))):
-        image = pasting.paste(image, crop, pictures.to_float(before), plain, edited, removes)
+    for crop, before, *one in reversed(list(zip(crops, squares, *drawn, strict=True))):
+        image = pasting.paste(image, crop, pictures.to_float(before), *one)
     return image
 
 
@@ -272,7 +264,7 @@ def _batches(tasks: Iterable[Task], most: int) -> Iterator[list[Task]]:
 
 
 def _finish(
-    task: Task, drawn: Drawn, results: PhotoResults, row: dict[str, Any], removes: bool, layout: Layout | None
+    task: Task, drawn: Drawn[np.ndarray], results: PhotoResults, row: dict[str, Any], layout: Layout | None
 ) -> None:
     """Puts the edited faces into their photo, the largest last, and writes the result."""
     photo, picture, faces, crops, squares = task
@@ -281,7 +273,7 @@ def _finish(
     (name,) = results.names[photo.name]
     rows = [row]
     if layout is not None:
-        image = paste_faces(picture.pixels, crops, squares, drawn, removes)
+        image = paste_faces(picture.pixels, crops, squares, drawn)
         rows = [row | {"face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
     else:
         image = pictures.to_uint8(drawn.edited[0])
@@ -293,7 +285,7 @@ def _finish(
         results.add(photo, [one | {"out": name} for one in rows], _cell(task, drawn, image))
 
 
-def _cell(task: Task, drawn: Drawn, image: np.ndarray) -> np.ndarray:
+def _cell(task: Task, drawn: Drawn[np.ndarray], image: np.ndarray) -> np.ndarray:
     """Returns the images of a photo for the sheet, u8[K,S,S,3]; of several faces the largest is shown."""
     reconstruction, before = pictures.to_uint8(drawn.plain[0]), task.picture.pixels
     if not task.crops:

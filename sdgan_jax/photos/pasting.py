@@ -6,7 +6,6 @@ The mask is where the generator's picture of the edited latent differs from its 
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 
 from sdgan_jax import blending, pictures
@@ -17,11 +16,9 @@ _FADE = (0.01, 0.1)  # distances from the crop's edge, in sides, from which the 
 _LEAST = 1 / 255  # smallest share of the mask that counts
 _STRIP = 256  # rows of the photo that are worked on at once, so that large faces take little memory
 
-_edited_region, _colour_correction = jax.jit(blending.edited_region), jax.jit(blending.colour_correction)
-
 
 def paste(
-    image: np.ndarray, crop: Crop, before: np.ndarray, plain: np.ndarray, edited: np.ndarray, removes: bool
+    image: np.ndarray, crop: Crop, before: np.ndarray, plain: np.ndarray, edited: np.ndarray, region: np.ndarray
 ) -> np.ndarray:
     """Pastes an edited face into its photo.
 
@@ -31,16 +28,16 @@ def paste(
         before: f32[R,R,3] in [-1,1], the crop cut out of the photo.
         plain: f32[R,R,3], G's picture of the face's latent.
         edited: f32[R,R,3], G's picture of the edited latent.
-        removes: whether the edit takes an attribute off.
+        region: f32[R,R] in [0,1], where the edit changes it, see `blending.region_of_all`.
 
     Returns:
         u8[H,W,3]; the pixels outside of the crop, and where the edit changes nothing, are those of the photo.
     """
-    out, share = image.copy(), mask(plain, edited, removes)
+    out, share = image.copy(), mask(region)
     rows, columns = np.flatnonzero(share.any(1)), np.flatnonzero(share.any(0))
     if not len(rows):
         return out
-    correction = np.asarray(_colour_correction(before[None], plain[None], share[None]))[0]
+    correction = np.asarray(blending.colour_correction(before[None], plain[None], share[None]))[0]
     face = np.clip(edited + correction, -1.0, 1.0)
     planes = np.dstack([face, share]).astype(np.float32)
     # The corners of the mask's box, a pixel wider for the interpolation.
@@ -58,18 +55,11 @@ def paste(
     return out
 
 
-def mask(plain: np.ndarray, edited: np.ndarray, removes: bool) -> np.ndarray:
-    """Returns the share f32[R,R] in [0,1] of the edited face in each pixel of its crop; 0 at the edge.
-
-    Args:
-        plain: f32[R,R,3], G's picture of the face's latent.
-        edited: f32[R,R,3], G's picture of the edited latent.
-        removes: whether the edit takes an attribute off.
-    """
-    share = np.asarray(_edited_region(plain[None], edited[None], removes))[0]
-    inside = 0.5 - np.abs((np.arange(len(share)) + 0.5) / len(share) - 0.5)
+def mask(region: np.ndarray) -> np.ndarray:
+    """Returns the share f32[R,R] in [0,1] of the edited face in each pixel of its crop: `region`, 0 at the edge."""
+    inside = 0.5 - np.abs((np.arange(len(region)) + 0.5) / len(region) - 0.5)
     t = np.clip((np.minimum(inside[:, None], inside) - _FADE[0]) / (_FADE[1] - _FADE[0]), 0.0, 1.0)
-    return np.asarray(share * t * t * (3.0 - 2.0 * t), np.float32)
+    return np.asarray(region * t * t * (3.0 - 2.0 * t), np.float32)
 
 
 def _blend(part: np.ndarray, planes: np.ndarray) -> None:

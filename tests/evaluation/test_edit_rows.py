@@ -57,7 +57,7 @@ def test_sdgan_edits_as_the_model_does(space, removes):
     wanted = {"attribute": "none", "remove": "mask"} if removes else {"attribute": "mask"}
     assert model.told == ["mask" if removes else None]
     alike(rows["sdgan"], model.edit_latent(latent, images, strength=0.5, **wanted))
-    alike(rows[edit_rows.UNBLENDED], model.edit_latent(latent, images, strength=0.5, blend=False, **wanted))
+    alike(rows[edit_rows.UNBLENDED], model.draw_edit(latent, images, strength=0.5, **wanted).edited)
     plain = model.synthesize(model.map(latent) if space == "z" else latent)
     alike(rows["inversion"], plain)
     np.testing.assert_array_equal(rows["source"], SOURCES)

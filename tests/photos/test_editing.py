@@ -10,6 +10,7 @@ import pytest
 from etils import epath
 from PIL import Image, ImageCms
 
+from sdgan_jax import blending
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d import alignment, face_crop, finding, geometry
 from sdgan_jax.photos import editing
@@ -29,7 +30,7 @@ class Model:
         )
         self.params, self.allowed, self.batches = {"G": {"weight": np.float32(weight)}}, allowed, []
         self.params |= {"E": {"weight": np.float32(0)}} if encoder else {}
-        self.steps, self.tuned, self.worn = [], [], []
+        self.steps, self.tuned, self.worn, self.swaps = [], [], [], False
 
     def invert(self, faces, steps="usual", worn=None):
         self.worn.append(worn)
@@ -48,18 +49,17 @@ class Model:
         """A copy that draws a mask in full green; the model records the numbers of faces and steps."""
         self.tuned.append((len(faces), steps))
         model = copy.copy(self)
-        model.edit_latent = lambda *arguments, **options: self.edit_latent(*arguments, **options)[..., [1, 0, 2]]
+        model.swaps = True
         return model
 
-    def edit_latent(self, latent, faces, attribute, strength=1.0, remove=(), blend=True):
-        if attribute == "none":
-            assert not blend
-            return latent
+    def draw_edit(self, latent, faces, attribute, strength, remove):
+        edited = latent
         if remove == ["beard"]:
-            latent = latent * np.float32([1, 1, 0]) - np.float32([0, 0, 1])
-        if not attribute:
-            return latent
-        return latent * np.array([1 - strength, 1, 1], np.float32) + np.array([strength, 0, 0], np.float32)
+            edited = edited * np.float32([1, 1, 0]) - np.float32([0, 0, 1])
+        if attribute:
+            edited = edited * np.array([1 - strength, 1, 1], np.float32) + np.array([strength, 0, 0], np.float32)
+        plain, edited = (images[..., [1, 0, 2]] if self.swaps else images for images in (latent, edited))
+        return blending.Drawn(plain, edited, blending.edited_region(plain, edited, bool(remove)))
 
 
 @pytest.fixture
@@ -264,12 +264,14 @@ def test_photos_without_a_face_are_not_searched_again(faces):
     assert "0 images" in edit(faces, model, finder=found) and not model.batches
 
 
-@pytest.mark.parametrize("remove", [(), ("beard",)])
-def test_removals_are_pasted_as_such(faces, remove, monkeypatch):
+def test_faces_are_pasted_where_the_edit_changes_them(faces, monkeypatch):
+    """The region is that of `Model.draw_edit`, also of a removal."""
     paste, seen = editing.pasting.paste, []
-    monkeypatch.setattr(editing.pasting, "paste", lambda *given: seen.append(given[-1]) or paste(*given))
-    edit(faces, Model(), () if remove else ("mask",), remove, finder=FINDER)
-    assert seen == [bool(remove)] * 2
+    monkeypatch.setattr(editing.pasting, "paste", lambda *given: seen.append(given[-3:]) or paste(*given))
+    edit(faces, Model(), (), ("beard",), finder=FINDER)
+    assert len(seen) == 2
+    for plain, edited, region in seen:
+        np.testing.assert_array_equal(region, blending.edited_region(plain[None], edited[None], True)[0])
 
 
 def test_a_strength_of_zero_gives_the_photo_back(faces):
@@ -340,16 +342,16 @@ def test_a_model_of_rendered_faces_says_so(dataset, crop, expected):
 @pytest.mark.parametrize(("finder", "name", "others"), [(None, "empty.png", 2), (FINDER, "more/b.png", 1)])
 def test_a_face_whose_search_diverges_does_not_stop_the_others(faces, finder, name, others):
     model = Model()
-    true = model.edit_latent
+    true = model.draw_edit
 
-    def diverge(latent, squares, attribute, *arguments, **options):
+    def diverge(*arguments):
         """Draws NaN for the second face."""
-        images = np.array(true(latent, squares, attribute, *arguments, **options))
-        if attribute != "none":
-            images[1, 3, 4, 0] = np.nan
-        return images
+        drawn = true(*arguments)
+        edited = np.array(drawn.edited)
+        edited[1, 3, 4, 0] = np.nan
+        return drawn._replace(edited=edited)
 
-    model.edit_latent = diverge
+    model.draw_edit = diverge
     assert edit(faces, model, finder=finder).startswith(f"{others} image")
     assert [row["note"] for row in rows(faces)].count(editing.NOT_A_NUMBER) == 1
     assert (faces / "out" / "a.png").exists() and not (faces / "out" / name).exists()

@@ -79,6 +79,13 @@ def read(path: epath.PathLike, best: bool = False) -> tuple[Networks, dict[str, 
     return nets, archive.take(file, arrays, target, directories.CONFIG)
 
 
+def by_network(trees: dict[str, Tree]) -> dict[str, Tree]:
+    """Returns trees of `FIELDS` by the keys of `Model.params`."""
+    params = {"G": {"params": trees["ema_g"], "buffers": trees["buffers_g"]}}
+    params |= {name: trees[name] for name in ("basis", "w_avg")}
+    return params | {name[-1].upper(): trees[name] for name in OPTIONAL if trees.get(name)}
+
+
 def held_fields(path: epath.PathLike) -> set[str]:
     """Returns the names of the trees that a model directory has, in less than the seconds of `read`.
 
