@@ -1,9 +1,10 @@
 """Inversion: the latent of a given face, from which an edit of a photo starts.
 
-With an encoder E the search starts at E(x) and needs few steps; without E it starts at the average latent. A pull keeps
-the latent near the start, where it can be edited. The loss is L1 on an image pyramid and a perceptual distance; without
-one, it is the mean squared difference at every scale of the pyramid, so pose and colour are fitted first and detail
-later (a simplified form of the projector of Karras et al. 2020).
+With an encoder E the search starts at E(x) and needs few steps; without E it starts at the average latent, or in z at
+one random latent for all faces. A pull keeps the latent near E(x), near the average, or in z near 0, where it can be
+edited. The loss is L1 on an image pyramid and a perceptual distance; without one, it is the mean squared difference at
+every scale of the pyramid, so pose and colour are fitted first and detail later (a simplified form of the projector of
+Karras et al. 2020).
 """
 
 from __future__ import annotations
@@ -60,8 +61,7 @@ def invert(
     """
     config, count, centre = nets.config, images.shape[0], jnp.zeros(())
     if config.latent_space == "z":
-        keys = jax.random.split(jax.random.key(0), count)
-        start = jax.vmap(lambda key: jax.random.normal(key, w_avg.shape))(keys)
+        start = jnp.broadcast_to(jax.random.normal(jax.random.key(0), w_avg.shape), (count, *w_avg.shape))
     elif params_e:
         start = centre = nets.encode(params_e, images, w_avg, edit)
     else:

@@ -48,6 +48,12 @@ class Latents:
     crossover: jax.Array | None  # i32[n], first layer that uses `other`; L where none does
 
 
+def single_attributes(attributes: jax.Array, most: int) -> list[jax.Array]:
+    """Splits weights f32[N,A] into as many as `most` that have one attribute in each row, the largest first."""
+    _, order = jax.lax.top_k(jnp.abs(attributes[:, 1:]), most)
+    return [attributes * jax.nn.one_hot(1 + places, attributes.shape[1]) for places in order.T]
+
+
 def random_basis(key: jax.Array, num_attributes: int, dim: int) -> jax.Array:
     """Draws normalised Gaussian directions, the basis of the SD-GAN pseudo-code.
 

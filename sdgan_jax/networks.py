@@ -135,8 +135,11 @@ class Networks:
             return jnp.zeros((images.shape[0], self.fusion.num_layers, self.fusion.latent_dim))
         if max_attributes is None:
             max_attributes = 1 if self.config.losses.attribute_kind == "softmax" else self.config.num_attributes - 1
-        if self.templates is not None:
-            max_attributes = 1  # F sees one template per row
+        if self.templates is not None and max_attributes > 1:  # F sees one template per row
+            if self.position is not None and position_maps is None:
+                position_maps = self.position(images)
+            alone = latents.single_attributes(attributes, max_attributes)
+            return jnp.stack([self.offset(params_f, images, one, 1, position_maps) for one in alone]).sum(0)
         face3d, template = self.fusion_inputs(images, attributes, position_maps)
         return _array(self.fusion.apply({"params": params_f}, images, attributes, face3d, template, max_attributes))
 

@@ -98,7 +98,8 @@ def test_the_first_step_is_adams_against_the_gradient(params_e, loss, rate):
 
 def test_in_z_the_search_moves_what_is_mapped():
     start = invert(None, 0, "z")
-    assert start.shape == (N, D) and np.abs(start[0] - start[1]).max() > 0.1  # each face has its own start
+    assert start.shape == (N, D)
+    np.testing.assert_array_equal(start[0], start[1])  # a face's latent does not depend on its place in the batch
 
     def loss(z):
         return pixels(2 * np.repeat(z[:, None], LAYERS, 1)) + inversion.PULL * np.square(z).mean(1)

@@ -78,6 +78,16 @@ def test_templates_are_faces_that_wear_the_attribute():
     assert rows[16:].sum() > 4 * rows[:16].sum()  # a mask and a beard differ in the lower half
 
 
+def test_offsets_of_several_templates_add_up():
+    nets = make_networks(config(semantic="template"))
+    params = grown(jax.jit(lambda: nets.init_f(jax.random.key(0)))())
+    images, masks, beards = faces(3, 4), np.float32([[0, 1, 0], [0, 0.5, 0]]), np.float32([[0, 0, 1], [0, 0, 0]])
+    offset = jax.jit(nets.offset, static_argnums=3)
+    both = offset(params, images, masks + beards, 2)
+    np.testing.assert_allclose(both, offset(params, images, masks, 1) + offset(params, images, beards, 1), atol=1e-5)
+    assert np.abs(offset(params, images, beards, 1)[0]).max() > 1e-3
+
+
 def test_attributes_without_a_picture_are_refused():
     other = dataclasses.replace(config(semantic="template"), attributes=("none", "hat"))
     with pytest.raises(ValueError, match="there is no picture of hat; set --config.fusion.semantic=label"):

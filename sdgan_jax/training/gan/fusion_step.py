@@ -104,7 +104,12 @@ def starting_model(nets: Networks, workdir: epath.PathLike) -> dict[str, Tree]:
     if not resumes and not config.init:
         raise ValueError("the stage fusion needs a model with G, D, E and a basis; set --config.init")
     path = workdir if resumes else config.init
-    _, trees = weights.read(path)
+    model, trees = weights.read(path)
+    if model.config.attributes != config.attributes:  # E tells them apart by their places
+        raise ValueError(
+            f"the attributes of {path} are {', '.join(model.config.attributes)}, in this order; the stage fusion takes "
+            f'them as they are: set --config.attributes="{tuple(model.config.attributes)}"'
+        )
     expected = weights.shapes(nets)
     needed = {"ema_g": "generator", "params_e": "encoder"}
     edit = config.staged.edit_losses

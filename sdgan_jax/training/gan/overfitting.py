@@ -29,7 +29,7 @@ _LATENT_SEED = 4321  # apart from the keys of training and of the sheets
 
 
 def read_images(config: Config) -> tuple[stream.Batch, stream.Batch] | None:
-    """Reads the first images of the training and of the validation split, equally many.
+    """Reads the first images of the training and of the validation split.
 
     Args:
         config: see `stream.train_iterator`.

@@ -7,6 +7,7 @@ named by their place in the tree. Nothing in it is ever executed.
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 import jax
@@ -31,6 +32,7 @@ _ATTRIBUTE_AXIS = {
     "basis": (0, 0),
     "params_d/attribute/kernel": (1, 0),
     "params_d/attribute/bias": (0, 0),
+    "params_d/features_N/attribute/kernel": (0, 0),  # of the feature head of size N
     "params_e/attribute/kernel": (1, 0),
     "params_e/attribute/bias": (0, 0),
     "params_e/worn": (0, 1),
@@ -181,10 +183,11 @@ def _fit(
     name: str, ours: jax.Array, theirs: jax.Array, our_places: list[int], their_places: list[int]
 ) -> jax.Array | np.ndarray | None:
     """Returns a copy of `theirs`, or `ours` with the rows of shared attributes copied; None where the shapes differ."""
-    if name not in _ATTRIBUTE_AXIS:
+    kind = re.sub(r"features_\d+", "features_N", name)
+    if kind not in _ATTRIBUTE_AXIS:
         # By numpy: an array on a device of this process cannot be put on those of several processes.
         return np.array(theirs) if ours.shape == theirs.shape else None
-    axis, first = _ATTRIBUTE_AXIS[name]
+    axis, first = _ATTRIBUTE_AXIS[kind]
     alike = np.delete(ours.shape, axis).tolist() == np.delete(theirs.shape, axis).tolist()
     if not alike or not any(our_places):  # all models share `none`, whose rows carry no information
         return None

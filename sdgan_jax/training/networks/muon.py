@@ -33,7 +33,8 @@ def optimizer(learning_rate: float, total_steps: int, weight_decay: float = 0.0)
     """
 
     def rate(peak: float) -> optax.Schedule:
-        return optax.warmup_cosine_decay_schedule(0.0, peak, max(1, total_steps // WARM), total_steps)
+        warm = min(max(1, total_steps // WARM), total_steps - 1)  # the cosine needs a step of its own
+        return optax.warmup_cosine_decay_schedule(0.0, peak, warm, total_steps)
 
     return contrib.muon(
         rate(learning_rate),

@@ -203,6 +203,10 @@ def test_models_that_do_not_fit_are_refused(tmp_path):
         with pytest.raises(ValueError, match=f"{name} has no {network}, which the stage fusion needs"):
             fusion_step.starting_model(make_networks(dataclasses.replace(config, init=str(path))), tmp_path / "run")
     weights.write(tmp_path / "full", config, trees)
+    names = config.attributes
+    swapped = dataclasses.replace(config, init=str(tmp_path / "full"), attributes=(names[0], *names[:0:-1]))
+    with pytest.raises(ValueError, match=f"the attributes of .*full are {', '.join(names)}, in this order"):
+        fusion_step.starting_model(make_networks(swapped), tmp_path / "run")
     other = settings(init=str(tmp_path / "full"), encoder=c.EncoderConfig(width=4, width_max=4, hidden=6, rank=2))
     with pytest.raises(ValueError, match="the encoder of .*full has other sizes than config"):
         fusion_step.starting_model(make_networks(other), tmp_path / "run")

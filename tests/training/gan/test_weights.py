@@ -209,6 +209,14 @@ def test_start_from_other_attributes_goes_by_their_names(config, trees, tmp_path
     assert report.endswith("attributes: none, beard, mask taken; hat new")
 
 
+def test_feature_heads_know_attributes_by_their_names():
+    ours, theirs = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
+    found = weights._fit("params_d/features_16/attribute/kernel", ours, theirs[[0, 2]], [0, 1], [0, 1])
+    np.testing.assert_array_equal(found, [theirs[0], theirs[2], ours[2]])
+    found = weights._fit("params_d/features_8/attribute/kernel", ours, theirs, [0, 1, 2], [0, 2, 1])
+    np.testing.assert_array_equal(found, theirs[[0, 2, 1]])
+
+
 def test_a_basis_is_not_taken_from_a_model_that_shares_no_attribute(config, trees, tmp_path):
     weights.write(tmp_path, config, trees)
     config = dataclasses.replace(config, attributes=("none", "hat", "scarf"))

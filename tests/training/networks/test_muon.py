@@ -56,6 +56,17 @@ def test_the_rate_rises_and_falls(updates):
     assert rates[half] == pytest.approx(0.5, rel=1e-3) and rates[STEPS] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_short_runs_have_a_rate(steps):
+    params = {"kernel": np.ones((3, 2), np.float32)}
+    optimizer = muon.optimizer(PEAK, steps)
+    changes, state = [], optimizer.init(params)
+    for _ in range(steps + 1):
+        change, state = jax.jit(optimizer.update)(params, state, params)
+        changes.append(np.abs(change["kernel"]).max())
+    assert max(changes) > 0 and changes[-1] == pytest.approx(0, abs=1e-9)
+
+
 def test_weight_decay_is_of_everything():
     params = {"kernel": np.full((3, 2), 2.0, np.float32), "bias": np.full(2, 2.0, np.float32)}
     nothing = jax.tree.map(np.zeros_like, params)
