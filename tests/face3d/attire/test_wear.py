@@ -9,7 +9,7 @@ import pytest
 
 import tfds_megn
 from sdgan_jax import pictures
-from sdgan_jax.face3d import geometry, layout
+from sdgan_jax.face3d import geometry, layout, light
 from sdgan_jax.face3d.attire import styles, wear, wearer
 from sdgan_jax.face3d.attire.wearer import Attire, Layer, Paint, measure
 from tfds_megn import scene
@@ -128,6 +128,27 @@ def test_of_a_turned_face_the_far_lens_is_mostly_hidden():
         counts[yaw] = region[:, x < bridge].sum(), region[:, x > bridge].sum()
     assert counts[0.0][0] == pytest.approx(counts[0.0][1], rel=0.2)
     assert counts[1.1][1] < 0.45 * counts[1.1][0]  # turned to the right of the picture: the right lens is the far one
+
+
+@pytest.mark.parametrize("attribute", ["mask", "beard"])
+def test_in_dark_pictures_it_darkens_with_the_face(attribute):
+    """The mask's colour is a style's, the beard's that of the brows."""
+    image, position_map, _ = face(1)
+    linear, drawn = np.square(0.5 + 0.5 * image), {}
+    for share in (1, 1 / 4, 1 / 10, 1 / 20):
+        seen = wear.observe(2 * np.sqrt(linear * share) - 1, position_map, LAYOUT)
+        drawn[share] = float(wear.overlay(seen, attribute).colour.mean()) / share
+    assert drawn[1 / 4] == pytest.approx(drawn[1], rel=0.35)  # how white the brightest things are is not known
+    for share in (1 / 10, 1 / 20):
+        assert drawn[share] == pytest.approx(drawn[1 / 4], rel=0.02 if attribute == "mask" else 0.15)
+
+
+@pytest.mark.parametrize("identity", [9, 11, 23])
+def test_dark_skin_before_a_dark_background_is_in_good_light(identity):
+    """By the whites of the eyes: nothing else is bright there."""
+    image, position_map, _ = face(identity, identity, skin_r=0.36, skin_g=0.24, skin_b=0.17)
+    assert np.percentile(np.square(0.5 + 0.5 * image) @ light.LUMINANCE, 98) < 0.25
+    assert wear.observe(image, position_map, LAYOUT).light.exposure > 0.75
 
 
 @pytest.mark.slow
