@@ -1,15 +1,17 @@
 """Attributes lie where the renderer of the dataset has them, are hidden by the face, and have gradients."""
 
 import dataclasses
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfds_megn
 from sdgan_jax import pictures
-from sdgan_jax.face3d import geometry, layout, light
+from sdgan_jax.face3d import alignment, geometry, layout, light
 from sdgan_jax.face3d.attire import styles, wear, wearer
 from sdgan_jax.face3d.attire.wearer import Attire, Layer, Paint, measure
 from tfds_megn import scene
@@ -229,6 +231,25 @@ def test_a_photo_keeps_its_pixels_and_its_size():
     assert (changed & there).sum() / (changed | there).sum() > 0.7
     assert out.shape == photo.shape and (out[:, :90] == photo[:, :90]).all()
     assert out[changed & there][:, 0].mean() > out[changed & there][:, 1].mean() + 60
+
+
+def test_a_large_face_is_drawn_in_strips(monkeypatch):
+    """In little memory, and as in one piece; resized by parts, colours may round otherwise."""
+    monkeypatch.setattr(wear, "_SIDES", (128,))
+    params, size = tfds_megn.sample_params(6), 1200
+    photo = np.asarray(Image.fromarray(tfds_megn.render(params, 0, 128)).resize((size, size)))
+    position_map = np.asarray(pictures.scale_positions(tfds_megn.position_map(params, 64), size / 64), np.float32)
+    chosen = {"mask": styles.default_style("mask")}
+    monkeypatch.setattr(alignment, "STRIP", size)
+    whole = wear.wear_photo(photo, position_map, chosen).astype(int)
+    monkeypatch.setattr(alignment, "STRIP", 50)
+    tracemalloc.start()
+    parts = wear.wear_photo(photo, position_map, chosen)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.abs(whole - parts).max() <= 1
+    assert (np.abs(whole - photo).max(-1) > 20).mean() > 0.05
+    assert peak < 4 * photo.nbytes  # the five planes of the whole patch alone are seven times the photo
 
 
 def test_bad_input_is_refused_in_one_line():
