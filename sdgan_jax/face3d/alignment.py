@@ -13,6 +13,7 @@ from PIL import Image
 
 from sdgan_jax import pictures
 
+STRIP = 256  # rows of a photo that are worked on at once, so that large faces take little memory
 _DETAIL = 0.45  # least size of a patch's working copy, in sides of the patch
 
 
@@ -113,22 +114,25 @@ class Patch(NamedTuple):
         first_row, first_column = max(self.top, 0), max(self.left, 0)
         return image[first_row : self.top + self.side, first_column : self.left + self.side]
 
-    def restore(self, planes: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Resizes planes of the working copy to the photo's pixels, with antialiasing, and crops them to the photo.
+    def restore(self, planes: np.ndarray, first: int, last: int, width: int) -> np.ndarray:
+        """Resizes planes of the working copy to some of the photo's pixels, with antialiasing.
 
         Args:
             planes: f32[size,size,C].
-            height: height of the photo.
+            first: first row of `view`.
+            last: row after the last one, in `view`.
             width: width of the photo.
 
         Returns:
-            f32[h,w,C], of the shape of `view`.
+            f32[last-first,w,C], of the columns of `view`.
         """
-        if self.size != self.side:
-            images = (Image.fromarray(planes[..., k]) for k in range(planes.shape[-1]))
-            resized = (image.resize((self.side, self.side), Image.Resampling.BILINEAR) for image in images)
-            planes = np.dstack([np.asarray(image) for image in resized])
-        return planes[max(-self.top, 0) : height - self.top, max(-self.left, 0) : width - self.left]
+        top, left, right = max(-self.top, 0), max(-self.left, 0), min(width - self.left, self.side)
+        if self.size == self.side:
+            return planes[top + first : top + last, left:right]
+        box = tuple(np.array([left, top + first, right, top + last]) * self.size / self.side)
+        images = (Image.fromarray(planes[..., k]) for k in range(planes.shape[-1]))
+        resized = (image.resize((right - left, last - first), Image.Resampling.BILINEAR, box=box) for image in images)
+        return np.dstack([np.asarray(image) for image in resized])
 
 
 def patch_around(box: np.ndarray, ratio: float, sizes: Sequence[int]) -> Patch:

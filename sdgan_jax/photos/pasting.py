@@ -14,7 +14,6 @@ from sdgan_jax.face3d.face_crop import Crop
 
 _FADE = (0.01, 0.1)  # distances from the crop's edge, in sides, from which the mask rises and where it is full
 _LEAST = 1 / 255  # smallest share of the mask that counts
-_STRIP = 256  # rows of the photo that are worked on at once, so that large faces take little memory
 
 
 def paste(
@@ -47,8 +46,8 @@ def paste(
     height, width = image.shape[:2]
     left, top = np.maximum(np.floor(corners.min(0)).astype(int), 0)
     right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int) + 1, (width, height))
-    for first in range(top, bottom, _STRIP):
-        last = min(first + _STRIP, bottom)
+    for first in range(top, bottom, alignment.STRIP):
+        last = min(first + alignment.STRIP, bottom)
         if right > left:
             restored = alignment.put_back(planes, *crop, left, first, right - left, last - first)
             _blend(out[first:last, left:right], restored)

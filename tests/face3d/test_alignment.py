@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sdgan_jax.face3d import alignment
 
@@ -74,10 +75,23 @@ def test_what_is_cut_is_put_back_at_its_place(left, top, size):
     photo = ramps()
     patch = alignment.Patch(left, top, 40, size)
     part = patch.view(photo)
-    restored = patch.restore(alignment.cut(photo, patch.square, size).astype(np.float32), *photo.shape[:2])
+    planes = alignment.cut(photo, patch.square, size).astype(np.float32)
+    restored = patch.restore(planes, 0, len(part), photo.shape[1])
     assert restored.shape == part.shape and np.shares_memory(part, photo)
     edges = slice(2, -2), slice(2, -2)
     assert np.abs(restored[edges] - part[edges]).max() < 0.8  # the copy is rounded to u8
+
+
+@pytest.mark.parametrize("size", [40, 150, 301])
+def test_strips_of_a_patch_are_those_of_the_whole(size):
+    """By Pillow, which resizes the whole patch here."""
+    planes = np.random.default_rng(0).uniform(size=(size, size, 2)).astype(np.float32)
+    patch = alignment.Patch(-20, 30, 150, size)
+    whole = np.dstack(
+        [np.asarray(Image.fromarray(planes[..., k]).resize((150, 150), Image.Resampling.BILINEAR)) for k in (0, 1)]
+    )
+    strips = [patch.restore(planes, first, min(first + 32, 90), 100) for first in range(0, 90, 32)]
+    np.testing.assert_allclose(np.concatenate(strips), whole[:90, 20:120], atol=1e-4)
 
 
 @pytest.mark.parametrize("degrees", [0.0, 20.0, -120.0])

@@ -84,7 +84,7 @@ def test_a_crop_beside_the_photo_changes_nothing():
 @pytest.mark.parametrize("crop", CROPS[:3])
 def test_strips_have_no_seams(crop, monkeypatch):
     whole = paste(PHOTO, crop, flat(-0.5), flat(-0.5), with_spot(0.75))
-    monkeypatch.setattr(pasting, "_STRIP", 7)
+    monkeypatch.setattr(alignment, "STRIP", 7)
     parts = paste(PHOTO, crop, flat(-0.5), flat(-0.5), with_spot(0.75))
     assert np.abs(whole.astype(int) - parts).max() <= 1
 

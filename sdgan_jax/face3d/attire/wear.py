@@ -149,21 +149,29 @@ def wear_photo(
     bare = pictures.to_float(alignment.cut(image, patch.square, patch.size))
     inside = alignment.to_square(position_map, patch.square, patch.size)
     face = observe(jnp.asarray(bare), jnp.asarray(inside, jnp.float32), layout)
+    worn = [overlay(face, attribute, chosen[attribute]) for attribute in sorted(chosen, key=ORDER.index)]
+    # [S,S,5] each
+    overlays = [np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.coverage)]) for drawn in worn]
     out = image.copy()
     part = patch.view(out)
+    for first in range(0, len(part) if part.size else 0, alignment.STRIP):
+        strip = part[first : first + alignment.STRIP]
+        rows = first, first + len(strip)
+        _lay_over_photo(strip, [patch.restore(planes, *rows, image.shape[1]) for planes in overlays])
+    return out
+
+
+def _lay_over_photo(part: np.ndarray, overlays: Sequence[np.ndarray]) -> None:
+    """Lays overlays f32[h,w,5] over a part u8[h,w,3] of a photo, in place: their colour, keep and coverage."""
     colour = pictures.to_float(part)
     touched = np.zeros(part.shape[:2], bool)
-    for attribute in sorted(chosen, key=ORDER.index):
-        drawn = overlay(face, attribute, chosen[attribute])
-        planes = np.dstack([np.asarray(p) for p in (drawn.colour, drawn.keep, drawn.coverage)])  # [S,S,5]
-        planes = patch.restore(planes, *image.shape[:2])
+    for planes in overlays:
         keep = np.where(planes[..., 3] > 0.999, 1.0, planes[..., 3])
         here = (keep < 1.0) | (planes[..., 4] > 0.0)
         # By numpy: JAX would compile this for the size of every face.
         colour = _lay_over(colour, planes[..., :3], keep, here)
         touched |= here
     part[touched] = pictures.to_uint8(colour[touched])
-    return out
 
 
 @jax.jit

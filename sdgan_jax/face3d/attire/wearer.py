@@ -16,6 +16,8 @@ from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.face3d.light import Light
 from tfds_megn.surface import MEAN_AXES
 
+_LUMINOUS = 98  # per cent of a picture's pixels that are darker than its brightest parts
+_WHITES = 95  # per cent of the points within the eyelids that are darker than the whites of the eyes
 _DARK_BROWN = (0.028, 0.014, 0.009)  # linear
 _HAIR_TO_SKIN = 0.22  # the most that hair has of the skin's brightness
 
@@ -31,7 +33,7 @@ class Wearer:
         surface: f32[S,S,3], the same points in the picture.
         raster: the surface rasterised.
         light: the light on the face.
-        hair: f32[3], linear colour of its brows.
+        hair: f32[3], linear colour of its brows in light of exposure 1.
         soft: f32[], width of a sample of the picture in the head's frame.
         half_width: f32[], half of its width at the ears, in the head's frame.
     """
@@ -115,7 +117,8 @@ def measure(image: jax.Array, position_map: jax.Array, layout: Layout, samples: 
     (drawn,) = raster.rasterise([(surface, None)], height, width, samples)
     skin = texture.unwrap(image, surface)
     seen = raster.visible(surface, height, width, drawn)
-    lit = light.estimate(skin, geometry.normals(surface), light.skin_weights(layout) * seen)
+    brightest = _brightest(image, position_map, layout)
+    lit = light.estimate(skin, geometry.normals(surface), light.skin_weights(layout) * seen, brightest)
     hair = _brows(image, position_map, layout, lit)
     half_width = _half_width(position_map, layout, pose)
     return Wearer(layout, pose, head, surface, drawn, lit, hair, 1.0 / (samples * pose.scale), half_width)
@@ -140,15 +143,28 @@ def _blurred(table: jax.Array) -> jax.Array:
     return table
 
 
+def _brightest(image: jax.Array, position_map: jax.Array, layout: Layout) -> jax.Array:
+    """Linear luminance f32[] of a picture's brightest parts, or of the whites of the eyes if those are brighter."""
+    eyes = geometry.landmarks(position_map, layout)[36:48, :2].reshape(2, 6, 2)
+    # The centres of all triangles of an eye's landmarks lie within its lids.
+    sums = eyes[:, :, None, None] + eyes[:, None, :, None] + eyes[:, None, None, :]  # [2,6,6,6,2]
+    whites = geometry.sample_pixels(image, sums / 3.0) @ light.LUMINANCE
+    surroundings = image[::4, ::4] @ light.LUMINANCE  # a percentile of all pixels takes 30 times as long
+    return jnp.maximum(jnp.percentile(surroundings, _LUMINOUS), jnp.percentile(whites, _WHITES))
+
+
 def _brows(image: jax.Array, position_map: jax.Array, layout: Layout, lit: Light) -> jax.Array:
-    """Linear colour f32[3] of hair like the brows: that of their darkest quarter, clearly darker than the skin."""
+    """Linear colour f32[3] of hair like the brows: that of their darkest quarter, clearly darker than the skin.
+
+    It is the colour in light of exposure 1, like the albedo of other materials.
+    """
     points = jnp.asarray(layout.landmarks[17:27])
     steps = jnp.linspace(-0.02, 0.02, 7)
     near = points[:, None] + jnp.stack([jnp.zeros_like(steps), steps], -1)  # [10,7,2]
     at = geometry.sample(position_map, near)[..., :2]
-    seen = geometry.sample_pixels(image, at).reshape(-1, 3)
+    seen = geometry.sample_pixels(image, at).reshape(-1, 3) / lit.exposure
     order = jnp.argsort(seen.sum(-1))[: seen.shape[0] // 4]
-    skin = lit.coefficients[0] + lit.direction @ lit.coefficients[1:]
+    skin = (lit.coefficients[0] + lit.direction @ lit.coefficients[1:]) / lit.exposure
     brow = 0.8 * seen[order].mean(0) + 0.2 * jnp.array(_DARK_BROWN)
     # Thin brows let the skin shine through.
     return jnp.clip(brow * jnp.minimum(_HAIR_TO_SKIN * skin.mean() / brow.mean(), 1.0), 0.004, 0.6)

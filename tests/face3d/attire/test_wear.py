@@ -1,15 +1,17 @@
 """Attributes lie where the renderer of the dataset has them, are hidden by the face, and have gradients."""
 
 import dataclasses
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfds_megn
 from sdgan_jax import pictures
-from sdgan_jax.face3d import geometry, layout
+from sdgan_jax.face3d import alignment, geometry, layout, light
 from sdgan_jax.face3d.attire import styles, wear, wearer
 from sdgan_jax.face3d.attire.wearer import Attire, Layer, Paint, measure
 from tfds_megn import scene
@@ -130,6 +132,27 @@ def test_of_a_turned_face_the_far_lens_is_mostly_hidden():
     assert counts[1.1][1] < 0.45 * counts[1.1][0]  # turned to the right of the picture: the right lens is the far one
 
 
+@pytest.mark.parametrize("attribute", ["mask", "beard"])
+def test_in_dark_pictures_it_darkens_with_the_face(attribute):
+    """The mask's colour is a style's, the beard's that of the brows."""
+    image, position_map, _ = face(1)
+    linear, drawn = np.square(0.5 + 0.5 * image), {}
+    for share in (1, 1 / 4, 1 / 10, 1 / 20):
+        seen = wear.observe(2 * np.sqrt(linear * share) - 1, position_map, LAYOUT)
+        drawn[share] = float(wear.overlay(seen, attribute).colour.mean()) / share
+    assert drawn[1 / 4] == pytest.approx(drawn[1], rel=0.35)  # how white the brightest things are is not known
+    for share in (1 / 10, 1 / 20):
+        assert drawn[share] == pytest.approx(drawn[1 / 4], rel=0.02 if attribute == "mask" else 0.15)
+
+
+@pytest.mark.parametrize("identity", [9, 11, 23])
+def test_dark_skin_before_a_dark_background_is_in_good_light(identity):
+    """By the whites of the eyes: nothing else is bright there."""
+    image, position_map, _ = face(identity, identity, skin_r=0.36, skin_g=0.24, skin_b=0.17)
+    assert np.percentile(np.square(0.5 + 0.5 * image) @ light.LUMINANCE, 98) < 0.25
+    assert wear.observe(image, position_map, LAYOUT).light.exposure > 0.75
+
+
 @pytest.mark.slow
 def test_the_colour_is_the_style_s():
     image, position_map, _ = face(1)
@@ -208,6 +231,25 @@ def test_a_photo_keeps_its_pixels_and_its_size():
     assert (changed & there).sum() / (changed | there).sum() > 0.7
     assert out.shape == photo.shape and (out[:, :90] == photo[:, :90]).all()
     assert out[changed & there][:, 0].mean() > out[changed & there][:, 1].mean() + 60
+
+
+def test_a_large_face_is_drawn_in_strips(monkeypatch):
+    """In little memory, and as in one piece; resized by parts, colours may round otherwise."""
+    monkeypatch.setattr(wear, "_SIDES", (128,))
+    params, size = tfds_megn.sample_params(6), 1200
+    photo = np.asarray(Image.fromarray(tfds_megn.render(params, 0, 128)).resize((size, size)))
+    position_map = np.asarray(pictures.scale_positions(tfds_megn.position_map(params, 64), size / 64), np.float32)
+    chosen = {"mask": styles.default_style("mask")}
+    monkeypatch.setattr(alignment, "STRIP", size)
+    whole = wear.wear_photo(photo, position_map, chosen).astype(int)
+    monkeypatch.setattr(alignment, "STRIP", 50)
+    tracemalloc.start()
+    parts = wear.wear_photo(photo, position_map, chosen)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.abs(whole - parts).max() <= 1
+    assert (np.abs(whole - photo).max(-1) > 20).mean() > 0.05
+    assert peak < 4 * photo.nbytes  # the five planes of the whole patch alone are seven times the photo
 
 
 def test_bad_input_is_refused_in_one_line():
