@@ -86,8 +86,9 @@ def _drawn_config(source: str, size: int, num_images: int = rendered.NUM_IMAGES)
 def _photo_config(size: int) -> MegnConfig:
     return MegnConfig(
         name=f"{names.PHOTOS}_{size}",
-        version="1.2.0",
+        version="1.3.0",
         release_notes={
+            "1.3.0": "Crops of up to 5 % count as near-duplicates; TIFFs whose white is zero are no negatives.",
             "1.2.0": "Near-duplicates, files that show nearly the same image, are in one split.",
             "1.1.0": "Files that show the same image are in one split; contents tell whether photos changed.",
             "1.0.0": "First version.",

@@ -101,7 +101,7 @@ class TestRendered:
                 {"config": "megn/rendered_32:", "num_images": 30},
                 "unknown version '' of rendered_32_n30; there is 1.0.0",
             ),
-            ({"config": "photos_64:1.0.0"}, "unknown version '1.0.0' of photos_64; there is 1.2.0"),
+            ({"config": "photos_64:1.0.0"}, "unknown version '1.0.0' of photos_64; there is 1.3.0"),
             ({"config": "photos_64", "num_images": 100}, "num_images is for the configs of drawn faces"),
         ],
     )
