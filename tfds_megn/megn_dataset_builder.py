@@ -39,9 +39,20 @@ Item = TypeVar("Item")
 # A common size of shards, for parallel reads and simple copies; a PNG takes about 1.5 bytes per pixel.
 _SHARD_BYTES = 128 * 2**20
 _PNG_BYTES_PER_PIXEL = 1.5
-_REAL_PROPORTIONS = {
+_NATURAL_NOTES = {
     "1.1.0": "The jaw has the depth of real faces; varied ones turn to 90°.",
     "1.0.0": "First version.",
+}
+_VERSIONS: dict[str, dict[str, Any]] = {
+    names.RENDERED: {},
+    names.NATURAL: {"version": "1.1.0", "release_notes": _NATURAL_NOTES},
+    names.VARIED: {
+        "version": "1.2.0",
+        "release_notes": {
+            "1.2.0": "Masks, beards and mustaches of faces that look up are complete.",
+            **_NATURAL_NOTES,
+        },
+    },
 }
 
 
@@ -62,9 +73,8 @@ class MegnConfig(tfds.core.BuilderConfig):
 
 def _drawn_config(source: str, size: int, num_images: int = rendered.NUM_IMAGES) -> MegnConfig:
     name = f"{source}_{size}"
-    versions = {} if source == names.RENDERED else {"version": "1.1.0", "release_notes": _REAL_PROPORTIONS}
     return MegnConfig(
-        **versions,
+        **_VERSIONS[source],
         name=name if num_images == rendered.NUM_IMAGES else f"{name}_n{num_images}",
         description=f"{num_images:,} {source} faces of {size} x {size} pixels.",
         source=source,
@@ -76,8 +86,9 @@ def _drawn_config(source: str, size: int, num_images: int = rendered.NUM_IMAGES)
 def _photo_config(size: int) -> MegnConfig:
     return MegnConfig(
         name=f"{names.PHOTOS}_{size}",
-        version="1.2.0",
+        version="1.3.0",
         release_notes={
+            "1.3.0": "Crops of up to 5 % count as near-duplicates; TIFFs whose white is zero are no negatives.",
             "1.2.0": "Near-duplicates, files that show nearly the same image, are in one split.",
             "1.1.0": "Files that show the same image are in one split; contents tell whether photos changed.",
             "1.0.0": "First version.",

@@ -30,7 +30,8 @@ class Photo:
     """One photo of a collection, not yet read.
 
     Attributes:
-      name: path relative to the folder with the labels, as valid text (separator '/'); the id of the example.
+      name: path relative to the folder with the labels, as valid text (separator '/'), a backslash doubled; the id of
+        the example.
       attributes: one bool for each of ATTRIBUTES[1:].
       place: path of the folder or zip file that contains the photo.
       file: the file inside `place`.
@@ -129,7 +130,7 @@ def scan(manual_dir: str | os.PathLike) -> Collection:
     others = [path for path in inside if path not in labelled and not photos.is_image(path)]
     line = photos.describe_left_out(path for path in others if path.lower() != label_table.FILE_NAME)
     found = (
-        Photo(name=listing.printable(path), attributes=attributes, place=os.fspath(place), file=inside[path])
+        Photo(name=_id(path), attributes=attributes, place=os.fspath(place), file=inside[path])
         for path, attributes in sorted(labelled.items())
     )
     return Collection(
@@ -138,6 +139,11 @@ def scan(manual_dir: str | os.PathLike) -> Collection:
         skipped=(*skipped, *left_out),
         notes=(*notes, *([f"{shown}: {line}"] if line else [])),
     )
+
+
+def _id(path: str) -> str:
+    """Returns a path as one line of valid text, another for each path: only escapes begin with a single backslash."""
+    return listing.printable(path.replace("\\", "\\\\"))
 
 
 _Labelled = dict[str, tuple[bool, ...]]

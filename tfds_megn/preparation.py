@@ -28,7 +28,8 @@ def data_source(
     the first to finish moves it into place, and the others read that.
 
     Args:
-      config: 'rendered_32' to 'rendered_256' or 'photos_64' to 'photos_1024'; 'megn/' in front is accepted.
+      config: 'rendered_32' to 'rendered_256' or 'photos_64' to 'photos_1024'; 'megn/' in front and a version such as
+        ':1.0.0' behind are accepted.
       split: 'train', 'validation' or 'test', or a TFDS slice such as 'train[:10%]'.
       data_dir: folder of prepared data; by default TFDS's, `~/tensorflow_datasets`. Of a remote one (gs://…) the data
         set is copied to this machine, see `remote_data`.
@@ -40,38 +41,51 @@ def data_source(
       int and params f32[P].
 
     Raises:
-      ValueError: the config or the split is unknown, or the photos cannot be used.
+      ValueError: the config, its version or the split is unknown, or the photos cannot be used.
       FileNotFoundError: there are no photos in `manual_dir`.
       DataDirError: the prepared data cannot be written to `data_dir`; it is an OSError.
     """
     for part in split.split("+"):  # Checked before the preparation.
         if part.partition("[")[0].strip() not in (*rendered.SPLITS, "all"):
             raise ValueError(f"unknown split {split!r}; there are {', '.join(rendered.SPLITS)}")
-    name = config.removeprefix("megn/")
+    name = _find_config(config, num_images)
+    folder = remote_data.local_folder(data_dir)
+    with _no_warnings(), writing(folder or tfds.core.constants.DATA_DIR):
+        builder = Builder(config=name, data_dir=folder, file_format="array_record")
+        remote_data.fetch(data_dir, builder.data_path)
+        missing = not formats.is_prepared(builder)
+        if missing:
+            _prepare(builder, manual_dir)
+        elif manual_dir is not None:
+            _check_same_photos(builder, manual_dir)
+        remote_data.publish(data_dir, builder.data_path, missing)
+        # This reads what is there now, perhaps copied, or prepared by another process.
+        builder = Builder(config=name, data_dir=folder)
+        source = builder.as_data_source(split)
+        with contextlib.suppress(Exception):  # A broken record is the reader's concern.
+            source[0]  # TFDS warns at the first read of a process that it decodes with Pillow; here it is muted.
+    return source
+
+
+def _find_config(config: str, num_images: int | None) -> str:
+    """Returns the name of a config, with the number of images and without a version, of which there is one.
+
+    Raises:
+      ValueError: the config or its version is unknown, or the number of images does not fit it.
+    """
+    name, colon, version = config.removeprefix("megn/").partition(":")
     if num_images is not None:
         if not name.startswith(tuple(f"{source}_" for source in names.DRAWN)) or "_n" in name:
             raise ValueError(f"num_images is for the configs of drawn faces without a number of images, not for {name}")
         rendered.check_num_images(num_images)
         if num_images != rendered.NUM_IMAGES:
             name = f"{name}_n{num_images}"
-    if Builder.get_builder_config(name.partition(":")[0]) is None:
-        known = ", ".join(Builder.builder_configs)
-        raise ValueError(f"unknown config {config!r}; there are {known}")
-    folder = remote_data.local_folder(data_dir)
-    with _no_warnings(), writing(folder or tfds.core.constants.DATA_DIR):
-        builder = Builder(config=name, data_dir=folder, file_format="array_record")
-        if remote_data.fetch(data_dir, builder.data_path):
-            builder = Builder(config=name, data_dir=folder)
-        missing = not formats.is_prepared(builder)
-        if missing:
-            builder = _prepare(builder, name, folder, manual_dir)
-        elif manual_dir is not None:
-            _check_same_photos(builder, manual_dir)
-        remote_data.publish(data_dir, builder.data_path, missing)
-        source = builder.as_data_source(split)
-        with contextlib.suppress(Exception):  # A broken record is the reader's concern.
-            source[0]  # TFDS warns at the first read of a process that it decodes with Pillow; here it is muted.
-    return source
+    found = Builder.get_builder_config(name)
+    if found is None:
+        raise ValueError(f"unknown config {config!r}; there are {', '.join(Builder.builder_configs)}")
+    if colon and version != str(found.version or Builder.VERSION):
+        raise ValueError(f"unknown version {version!r} of {name}; there is {found.version or Builder.VERSION}")
+    return name
 
 
 @contextlib.contextmanager
@@ -98,10 +112,8 @@ def _check_same_photos(builder: Builder, manual_dir: str | os.PathLike) -> None:
         )
 
 
-def _prepare(
-    builder: Builder, name: str, data_dir: str | os.PathLike | None, manual_dir: str | os.PathLike | None
-) -> Builder:
-    """Prepares the builder's data and returns a builder that reads them."""
+def _prepare(builder: Builder, manual_dir: str | os.PathLike | None) -> None:
+    """Prepares the builder's data, unless another process has done so meanwhile."""
     manual_dir = None if manual_dir is None else os.fspath(manual_dir)
     try:
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
@@ -109,8 +121,5 @@ def _prepare(
         raise
     except OSError:
         # Another process may have moved its result into place first.
-        other = Builder(config=name, data_dir=data_dir)
-        if not formats.is_prepared(other):
+        if not formats.is_prepared(builder):
             raise
-        return other
-    return builder

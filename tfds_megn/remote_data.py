@@ -5,9 +5,13 @@ The reader of array_record opens local files only.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 
 from etils import epath
 
@@ -31,24 +35,30 @@ def local_folder(data_dir: str | os.PathLike | None) -> str | None:
 def fetch(data_dir: str | os.PathLike | None, prepared: epath.Path) -> bool:
     """Copies a prepared data set from `data_dir` to this machine, unless the copy here is the same.
 
+    Of several processes that call this at once, one copies and the others wait. `prepared` is complete whenever it
+    exists; files of an older copy that are open stay readable.
+
     Args:
       data_dir: folder of prepared data; nothing is done for a local one.
       prepared: folder of the data set in `local_folder(data_dir)`.
 
     Returns:
-      Whether files were copied.
+      Whether this call copied files.
     """
     if not is_remote(data_dir):
         return False
     source = _counterpart(data_dir, prepared)
-    if not (source / _INFO).exists():
+    if not (source / _INFO).exists() or _is_copy(prepared, source):
         return False
-    info = prepared / _INFO
-    if info.exists() and info.read_bytes() == (source / _INFO).read_bytes():
-        return False
-    if prepared.exists():
-        prepared.rmtree()
-    _copy(source, prepared)
+    prepared.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(prepared):
+        if _is_copy(prepared, source):
+            return False
+        with tempfile.TemporaryDirectory(prefix=f"{prepared.name}.incomplete", dir=prepared.parent) as own:
+            _copy(source, epath.Path(own) / "new")
+            if prepared.exists():
+                os.rename(prepared, os.path.join(own, "old"))
+            os.rename(os.path.join(own, "new"), prepared)
     return True
 
 
@@ -70,15 +80,24 @@ def _counterpart(data_dir: str | os.PathLike | None, prepared: epath.Path) -> ep
     return epath.Path(data_dir) / prepared.relative_to(local_folder(data_dir) or "").as_posix()
 
 
+def _is_copy(prepared: epath.Path, source: epath.Path) -> bool:
+    """Returns whether a folder on this machine is a copy of the remote one."""
+    info = prepared / _INFO
+    return info.exists() and info.read_bytes() == (source / _INFO).read_bytes()
+
+
+@contextlib.contextmanager
+def _alone(prepared: epath.Path) -> Iterator[None]:
+    """Waits until no other process is in this context for the same folder."""
+    with open(f"{prepared}.lock", "w") as file:
+        with contextlib.suppress(OSError):  # Some network disks have no locks; there the last copy stays.
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _copy(source: epath.Path, target: epath.Path) -> None:
-    """Copies the files of a folder; each appears when it is complete, and `_INFO` when all are."""
+    """Copies the files of a folder, `_INFO` after all others."""
     print(f"Copying {source} to {target}", file=sys.stderr)
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.iterdir(), key=lambda path: (path.name == _INFO, path.name)):
-        there = target / path.name
-        if is_remote(target):
-            path.copy(there, overwrite=True)
-        else:
-            unfinished = target / f"{path.name}.{os.getpid()}.tmp"
-            path.copy(unfinished, overwrite=True)
-            unfinished.replace(there)
+        path.copy(target / path.name, overwrite=True)

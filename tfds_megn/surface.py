@@ -166,11 +166,11 @@ def radius(table: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return lookup(table.reshape(-1), at, fu, fv, count)
 
 
-def block_range(low: float, high: float, line: np.ndarray, first: int = 0) -> slice:
-    """Samples of `line` from `first` on, in whole blocks, that `trace` needs to be exact on [low, high]."""
-    i, j = (int(k) - first for k in line.searchsorted((low, high)))
-    start = max(i // _BLOCK - _PAD, 0) * _BLOCK
-    return slice(first + start, first + max((-(-j // _BLOCK) + _PAD) * _BLOCK, start + _BLOCK))
+def block_range(low: float, high: float, line: np.ndarray, origin: int = 0) -> slice:
+    """Samples of `line` that `trace` needs to be exact on [low, high], in whole blocks counted from sample `origin`."""
+    i, j = (int(k) - origin for k in line.searchsorted((low, high)))
+    start = max(origin + (i // _BLOCK - _PAD) * _BLOCK, 0)
+    return slice(start, max(origin + (-(-j // _BLOCK) + _PAD) * _BLOCK, start + _BLOCK))
 
 
 def origins(turn: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:

@@ -73,9 +73,10 @@ def _meet(frame: Frame, table: np.ndarray, region: np.ndarray) -> tuple[np.ndarr
     x, y, _ = frame.to_camera(*points)
     if not len(x):
         return wanted, radii
-    top = int(np.searchsorted(frame.ys, -0.3))
+    # The blocks of rays are counted from this row, also upwards: where they lie changes bits at the edges.
+    origin = int(np.searchsorted(frame.ys, -0.3))
     margin = 4.0 / grid.count  # two directions
-    down = block_range(float(y.min()) - margin, float(y.max()) + margin, frame.ys, top)
+    down = block_range(float(y.min()) - margin, float(y.max()) + margin, frame.ys, origin)
     right = block_range(float(x.min()) - margin, float(x.max()) + margin, frame.xs)
     xs, ys = frame.xs[right], frame.ys[down]
     rows, z = trace(table, frame.turn, xs, ys)
@@ -105,8 +106,7 @@ def _swell(table: np.ndarray, reach: int) -> np.ndarray:
 def _draw_mask(frame: Frame, head: Head, touched: np.ndarray) -> None:
     f, kind = frame.face, _mask_kind(frame.face)
     table = _mask_surface(frame, head)
-    # The shadow on the skin around it.
-    rows = frame.head_rows[frame.y[frame.head_rows] > -0.35]
+    rows = frame.head_rows  # the shadow on the skin around the mask
     px, py, pz = frame.head_points(rows, frame.z[rows])
     inside, _, _ = _mask_place(frame, px, py, pz)
     edge = np.flatnonzero(inside > -0.06)

@@ -76,8 +76,8 @@ class TestRendered:
         assert [example["id"] for example in got] == [source(prepared, "train")[i]["id"] for i in range(10)]
 
     def test_says_where_once_and_nothing_when_prepared(self, tmp_path, capfd):
-        for _ in range(2):
-            tfds_megn.data_source("rendered_32", data_dir=tmp_path, num_images=30)[0]
+        for config in ("rendered_32", "megn/rendered_32:1.0.0"):
+            tfds_megn.data_source(config, data_dir=tmp_path, num_images=30)[0]
         output = capfd.readouterr()
         lines = [line for line in output.err.split("\n") if line and "img/s" not in line]
         assert lines == [f"Preparing megn/rendered_32_n30/1.0.0 in {tmp_path}/megn/rendered_32_n30/1.0.0"]
@@ -96,6 +96,12 @@ class TestRendered:
                 "images, not for rendered_64_n30",
             ),
             ({"config": "rendered_064"}, "unknown config 'rendered_064'"),
+            ({"config": "rendered_32_n40:9.9.9"}, "unknown version '9.9.9' of rendered_32_n40; there is 1.0.0"),
+            (
+                {"config": "megn/rendered_32:", "num_images": 30},
+                "unknown version '' of rendered_32_n30; there is 1.0.0",
+            ),
+            ({"config": "photos_64:1.0.0"}, "unknown version '1.0.0' of photos_64; there is 1.3.0"),
             ({"config": "photos_64", "num_images": 100}, "num_images is for the configs of drawn faces"),
         ],
     )

@@ -46,6 +46,12 @@ class TestScan:
         write(tmp_path, FOLDERS)
         assert found(tmp_path) == AS_FOLDERS
 
+    def test_names_differ_where_escapes_look_like_other_names(self, tmp_path):
+        names = ("a\nb.png", "a\\nb.png", "a\\\\nb.png", "a\rb.png", "a\\rb.png", os.fsdecode(b"\xe9.png"), "\\xe9.png")
+        write(tmp_path, {f"mask/{name}": b"1" for name in (*names, "plain.png")})
+        shown = set(found(tmp_path))
+        assert len(shown) == 8 and {"mask/plain.png", "mask/a\\nb.png", "mask/a\\\\nb.png", "mask/\\xe9.png"} < shown
+
     def test_table_wins_over_folders(self, tmp_path):
         write(tmp_path, {"mask/a.png": b"1", "mask/b.png": b"2", "x/c.png": b"3", "none/d.png": b"4"})
         table = "\ufeff" + HEADER + "mask/a.png,0,1,0,0,1\n\nx\\c.png,1,0,0,0,0\n./mask/b.png, 0,0 ,0,0,0\n"

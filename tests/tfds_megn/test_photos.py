@@ -88,6 +88,17 @@ class TestReadPhoto:
         got = photos.read_photo(encode(PIL.Image.fromarray(grey), kind))
         np.testing.assert_array_equal(got, np.stack([expected] * 3, -1))
 
+    @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+    @pytest.mark.parametrize("orientation", [1, 3])
+    def test_a_tiff_whose_white_is_zero(self, compression, orientation):
+        """TIFF 6.0, tag 262: 0 is white, 65535 black; Pillow writes the numbers as they are."""
+        grey = np.random.default_rng(0).integers(0, 65536, (20, 30)).astype(np.uint16)
+        tags = {262: 0, 274: orientation}
+        data = encode(PIL.Image.fromarray(grey), "TIFF", tiffinfo=tags, compression=compression)
+        expected = np.round((65535 - grey.astype(float)) / 257)
+        turned = expected if orientation == 1 else expected[::-1, ::-1]
+        np.testing.assert_array_equal(photos.read_photo(data), np.stack([turned] * 3, -1))
+
     def test_rgb_of_16_bits(self):
         values = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(">u2")
         rows = b"".join(b"\0" + row.tobytes() for row in values)

@@ -141,10 +141,12 @@ class TestSplits:
 
     def test_a_set_prepared_by_the_old_rule_is_prepared_anew(self, tmp_path):
         versions = {name: str(tfds_megn.Builder(config=name, data_dir=tmp_path).version) for name in ("photos_64",)}
-        assert versions == {"photos_64": "1.2.0"}
+        assert versions == {"photos_64": "1.3.0"}
         assert str(tfds_megn.Builder(config="rendered_64", data_dir=tmp_path).version) == "1.0.0"
+        assert str(tfds_megn.Builder(config="natural_64", data_dir=tmp_path).version) == "1.1.0"
+        assert str(tfds_megn.Builder(config="varied_64", data_dir=tmp_path).version) == "1.2.0"
         notes = tfds_megn.Builder(config="photos_64", data_dir=tmp_path).release_notes
-        assert set(notes) == {"1.0.0", "1.1.0", "1.2.0"}
+        assert set(notes) == {"1.0.0", "1.1.0", "1.2.0", "1.3.0"}
 
 
 class TestChanges:

@@ -1,5 +1,8 @@
 """Prepared data in an object store: one in memory here, a real one in `tests/end_to_end/test_remote.py`."""
 
+import concurrent.futures
+import time
+
 import pytest
 from etils import epath
 
@@ -78,8 +81,38 @@ def test_a_fetch_that_is_cut_off_is_repeated(tmp_path, store, monkeypatch):
         patch.setattr(type(remote), "copy", copy)
         with pytest.raises(ConnectionError):
             remote_data.fetch(store, local)
-    assert "dataset_info.json" not in files(local)
+    assert [path.name for path in local.parent.iterdir()] == ["x.lock"]
     assert remote_data.fetch(store, local) and files(local) == files(remote)
+
+
+def test_calls_at_once_copy_once_and_a_reader_keeps_its_file(tmp_path, store, monkeypatch):
+    """The copy here is an older one, then there is none; a copy that another call finished is complete."""
+    remote, local = epath.Path(store) / "x", epath.Path(remote_data.local_folder(store)) / "x"
+    true = type(remote).copy
+
+    def copy(*arguments, **options):
+        time.sleep(0.02)  # as over a network
+        return true(*arguments, **options)
+
+    monkeypatch.setattr(type(remote), "copy", copy)
+
+    def fetch(delay):
+        time.sleep(delay)
+        return remote_data.fetch(store, local), files(local)
+
+    local.mkdir(parents=True)
+    for name in ("a", "old", "dataset_info.json"):
+        (local / name).write_text("older")
+    names = [*"abcd", "dataset_info.json"]
+    for name in names:
+        (remote / name).write_text("newer")
+    with open(local / "old") as reader, concurrent.futures.ThreadPoolExecutor(4) as threads:
+        for _ in range(2):
+            copied, found = zip(*threads.map(fetch, (0, 0, 0.03, 0.06)))
+            assert sum(copied) == 1 and found == 4 * (dict.fromkeys(names, b"newer"),)
+            assert reader.read() == "older"
+            reader.seek(0)
+            local.rmtree()
 
 
 def test_a_builder_writes_to_a_store_what_it_writes_here(tmp_path, store):

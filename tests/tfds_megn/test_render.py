@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfds_megn import eyewear, head
+from tfds_megn import eyewear, head, varied
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES, as_face, sample_params
 from tfds_megn.render import attribute_region, render
 from tfds_megn.uv import LANDMARKS, landmarks, position_map, uv_directions
@@ -137,6 +137,15 @@ def test_a_mask_shifts_with_the_yaw():
     shift = painted_columns(turned, "mask", "mask", size) - painted_columns(params, "mask", "mask", size)
     mouth = (landmarks(turned, size) - landmarks(params, size))[48:60, 0].mean()
     assert 0.7 * mouth < shift < mouth
+
+
+@pytest.mark.parametrize("person", [47, 1193, 1284, 1394])
+def test_a_mask_covers_the_nose_of_a_face_that_looks_up(person):
+    """At the landmarks of the nose's lower ridge, tip and base, with a pitch of 40° to 45°."""
+    params = varied.sample_params(person, 1)
+    x, y = landmarks(params, 96)[29:36, :2].round().astype(int).T
+    change = np.abs(render(params, "mask", 96).astype(int) - render(params, "none", 96))
+    assert change.max(-1)[y, x].min() > 10
 
 
 def test_pictures_are_those_of_the_golden_file():

@@ -78,3 +78,13 @@ def test_face_coordinates_of_the_mean_head_are_its_points():
     d = np.random.default_rng(0).normal(size=(3, 50))
     x, y, z = d / np.sqrt(((d / np.array(surface.MEAN_AXES)[:, None]) ** 2).sum(0))  # on the ellipsoid
     np.testing.assert_allclose(surface.face_coordinates(2 * x, 2 * y, 2 * z), (x, y, z), atol=1e-12)
+
+
+@pytest.mark.parametrize("origin, start, stop", [(0, 8, 36), (6, 6, 38), (38, 6, 38), (30, 6, 38)])
+def test_the_range_of_blocks_reaches_two_beyond_both_ends_wherever_they_are_counted_from(origin, start, stop):
+    """Blocks of four: 16 and 28 are the first samples at or above 15.5 and 27.5."""
+    assert surface.block_range(15.5, 27.5, np.arange(100.0), origin) == slice(start, stop)
+
+
+def test_the_range_of_blocks_begins_at_the_first_sample():
+    assert surface.block_range(-50.0, 9.5, np.arange(100.0), 30).start == 0
