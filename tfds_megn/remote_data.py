@@ -6,7 +6,6 @@ The reader of array_record opens local files only.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import sys
@@ -90,7 +89,10 @@ def _is_copy(prepared: epath.Path, source: epath.Path) -> bool:
 def _alone(prepared: epath.Path) -> Iterator[None]:
     """Waits until no other process is in this context for the same folder."""
     with open(f"{prepared}.lock", "w") as file:
-        with contextlib.suppress(OSError):  # Some network disks have no locks; there the last copy stays.
+        # Windows and some network disks have no such locks; there the last copy stays.
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
