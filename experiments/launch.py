@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import linecache
@@ -32,6 +33,12 @@ from sdgan_jax import outputs
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
 
+# Numbers of errors of disks and connections, which another start may not meet.
+_PASSING = frozenset({
+    errno.EAGAIN, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    errno.EIO, errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH, errno.ENOLCK, errno.ENOTCONN, errno.EPIPE,
+    errno.ESTALE, errno.ETIMEDOUT,
+})  # fmt: skip
 _PACKAGES = ("__main__", "experiments", "sdgan_jax", "tfds_megn")
 MAX_SEED = 2**32 - 1  # jax.random.key takes 32 bits; a larger seed would equal a smaller one
 
@@ -198,7 +205,8 @@ def _leave_others(error: Exception, heartbeat: int) -> NoReturn:
         processes.leave(processes.START_AGAIN, 2 * heartbeat + 10, f"error: another process has ended; {resume}")
     if _is_mistake(error):
         print("error:", _describe(error), file=sys.stderr)
-        processes.leave(1, heartbeat)
+        passing = isinstance(error, OSError) and error.errno in _PASSING
+        processes.leave(processes.START_AGAIN if passing else 1, heartbeat)
     traceback.print_exception(error)
     processes.leave(processes.START_AGAIN, heartbeat)
 

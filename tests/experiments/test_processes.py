@@ -26,6 +26,8 @@ def main(argv):
     if os.environ.get("FAILS") == str(jax.process_index()):
         if os.environ.get("UNEXPECTED"):
             int("no number")
+        if os.environ.get("DISK"):
+            raise OSError(5, "Input/output error", "photos/a.png")
         raise ValueError("no such folder")
     while os.environ.get("STAYS"):
         multihost_utils.sync_global_devices("alive")
@@ -164,6 +166,7 @@ def test_a_dead_process_ends_the_other_which_names_it(start, killed):
     "variables, ends",
     [
         ({}, (1, "error: no such folder")),
+        ({"DISK": "1"}, (75, "error: photos/a.png: Input/output error")),
         ({"UNEXPECTED": "1"}, (75, "ValueError: invalid literal for int() with base 10: 'no number'")),
     ],
 )
