@@ -110,7 +110,7 @@ def train_gan(config: Config, workdir: epath.Path) -> Any:
 
 def _make_score(nets: Networks) -> Score | None:
     """Makes the score of checkpoints that flags and config ask for; None for none."""
-    reason = attributes.refusal(nets.config.attributes)
+    reason = pretrained.attribute_refusal(nets.config.attributes)
     if EVALUATE.value and reason and jax.process_index() == 0:
         without = "" if nets.config.metrics else "checkpoints are not scored, unless by --config.metrics, and "
         print(f"note: {reason}: {without}the model is not measured at the end", file=sys.stderr)
@@ -129,7 +129,7 @@ def evaluate_gan(workdir: epath.Path) -> None:
     if not EVALUATE.value:
         return
     trained, out = model.load(workdir), workdir / "evaluation"
-    if attributes.refusal(trained.config.attributes):  # `_make_score` said so
+    if pretrained.attribute_refusal(trained.config.attributes):  # `_make_score` said so
         return
     print(report.table(attributes.evaluate_model(trained, out)))
     if {"E", "F"} <= set(trained.params):

@@ -69,10 +69,10 @@ def evaluate_model(
     Raises:
         FileExistsError: a file that was not written by an evaluation is in the way.
         OSError: the disk is full or cannot be written.
-        ValueError: there are too few images for the metrics, or the model's attributes have a `refusal`.
+        ValueError: there are too few images for the metrics, or `pretrained.attribute_refusal` refuses the attributes.
     """
     names = tuple(model.config.attributes)
-    if reason := refusal(names):
+    if reason := pretrained.attribute_refusal(names):
         raise ValueError(f"{reason}; --metrics=classifier_fid2k measures such models")
     per_class = num_images // len(names)
     out_dir = epath.Path(out_dir)
@@ -109,14 +109,6 @@ def _check(names: tuple[str, ...], per_class: int, num_images: int, out_dir: epa
     sheets = ("samples", *(f"samples_{name}" for name in names))
     files = ("metrics.json", "metrics.txt", *(f"{sheet}.png" for sheet in sheets))
     outputs.check_own([out_dir / name for name in files], report.BY)
-
-
-def refusal(names: Sequence[str]) -> str:
-    """Says why models with these attributes cannot be measured by the attribute classifier; "" where they can."""
-    if unknown := [name for name in names if name not in tfds_megn.ATTRIBUTES]:
-        known = ", ".join(tfds_megn.ATTRIBUTES)
-        return f"the attribute classifier does not know {', '.join(unknown)}; it knows {known}"
-    return "the attribute classifier compares attributes, and the model has none" if len(names) < 2 else ""
 
 
 def _rows_by_class(faces: rendered.Faces, names: Sequence[str], most: int) -> dict[str, np.ndarray]:

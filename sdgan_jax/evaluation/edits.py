@@ -16,7 +16,6 @@ import numpy as np
 from etils import epath
 from tqdm import auto as tqdm
 
-import tfds_megn
 from sdgan_jax import outputs, pretrained
 from sdgan_jax.data import rendered
 from sdgan_jax.evaluation import edit_cases, edit_judges, edit_report, edit_rows, samples
@@ -66,7 +65,8 @@ def evaluate_edits(
     """
     config, out_dir = model.config, epath.Path(out_dir)
     names = tuple(config.attributes)
-    check_attributes(names)
+    if reason := pretrained.attribute_refusal(names):
+        raise ValueError(f"{reason}; there is no edit to measure")
     outputs.check_own([out_dir / name for name in edit_report.files(names)], edit_report.BY)
     bases = edit_rows.read_bases(path, names, config.generator.latent_dim) if path else {}
     editors = Editors(model, bases, variants or {})
@@ -103,15 +103,6 @@ def _describe(model: Model, judges: Judges, faces: rendered.Faces) -> dict[str, 
             "verification": judges.measure_verification(faces),
         },
     }
-
-
-def check_attributes(names: Sequence[str]) -> None:
-    """Raises `ValueError` for a model without attributes, or with attributes that the judges do not know."""
-    known = tfds_megn.ATTRIBUTES
-    if len(names) < 2:
-        raise ValueError("the model has no attributes, so there is no edit to measure; train an SD-GAN from it first")
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"the model knows {', '.join(unknown)}; the classifier knows {', '.join(known)} only")
 
 
 def measure(

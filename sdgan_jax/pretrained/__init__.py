@@ -1,6 +1,6 @@
 """Reads and writes trained networks other than a GAN."""
 
-from sdgan_jax.pretrained.classifier import AttributeClassifier, attribute_classifier
+from sdgan_jax.pretrained.classifier import AttributeClassifier, attribute_classifier, attribute_refusal
 from sdgan_jax.pretrained.face_mesh import MeshNetwork, mesh_network
 from sdgan_jax.pretrained.identity import IdentityNetwork, identity_network
 from sdgan_jax.pretrained.inception import InceptionNetwork, inception_network
@@ -24,6 +24,7 @@ __all__ = [
     "PerceptualNetwork",
     "PositionNetwork",
     "attribute_classifier",
+    "attribute_refusal",
     "fusion_network",
     "identity_network",
     "inception_network",

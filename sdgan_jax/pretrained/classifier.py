@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from etils import epath
 
+import tfds_megn
 from sdgan_jax.nets.classifier import Classifier
 from sdgan_jax.pretrained import inputs, storage
 from sdgan_jax.pretrained.archive import Tree
@@ -75,3 +77,11 @@ def attribute_classifier(path: epath.PathLike = "") -> AttributeClassifier:
     return AttributeClassifier(
         net, variables, settings["resolution"], settings["held_out_accuracy"], settings["held_out_images"]
     )
+
+
+def attribute_refusal(names: Sequence[str]) -> str:
+    """Says why models with these attributes cannot be measured by the attribute classifier; "" where they can."""
+    if unknown := [name for name in names if name not in tfds_megn.ATTRIBUTES]:
+        known = ", ".join(tfds_megn.ATTRIBUTES)
+        return f"the attribute classifier does not know {', '.join(unknown)}; it knows {known}"
+    return "the attribute classifier compares attributes, and the model has none" if len(names) < 2 else ""

@@ -189,7 +189,7 @@ def test_score_is_minus_the_distance_that_evaluation_measures(data_dir, monkeypa
 
 def test_other_attributes_and_too_few_images_are_refused(tmp_path):
     for names, message in ((("none", "hat"), "does not know hat; it knows none, mask"), (("none",), "model has none")):
-        assert message in attributes.refusal(names)
+        assert message in pretrained.attribute_refusal(names)
         config = config_lib.Config(attributes=names)
         with pytest.raises(ValueError, match=f"{message}.*; --metrics=classifier_fid2k measures such models"):
             attributes.evaluate_model(types.SimpleNamespace(config=config), tmp_path)

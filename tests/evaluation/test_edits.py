@@ -84,8 +84,8 @@ def test_labelled_photos(model, tmp_path):
 
 def test_a_model_that_cannot_be_measured_is_refused(tmp_path):
     for names, message in [
-        (("none",), "the model has no attributes"),
-        (("none", "mask", "hat"), "the model knows hat; the classifier knows none, mask"),
+        (("none",), "the model has none; there is no edit to measure"),
+        (("none", "mask", "hat"), "does not know hat; it knows none, mask"),
     ]:
         stub = types.SimpleNamespace(config=config_lib.Config(attributes=names))
         with pytest.raises(ValueError, match=message):

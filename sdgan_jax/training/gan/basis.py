@@ -116,11 +116,8 @@ def check_config(config: Config) -> None:
     """
     if config.num_attributes == 1:
         raise ValueError("config.attributes is ('none',); name the attributes that the basis is to have")
-    if unknown := [name for name in config.attributes if name not in tfds_megn.ATTRIBUTES]:
-        raise ValueError(
-            f"the attribute classifier does not know {', '.join(unknown)} (config.attributes); it knows "
-            f"{', '.join(tfds_megn.ATTRIBUTES)}"
-        )
+    if reason := pretrained.attribute_refusal(config.attributes):
+        raise ValueError(f"config.attributes: {reason}")
     staged, attributes = config.staged, config.num_attributes - 1
     by_class = staged.basis in ("means", "svm", "svm_conditional")
     fewest = latents.FEWEST * (1 + attributes) if by_class else 2 * latents.FEWEST  # for the SVMs of the report

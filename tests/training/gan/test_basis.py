@@ -213,7 +213,7 @@ def test_what_has_no_basis_is_refused_in_one_line(model, judged, tmp_path):
             dataclasses.replace(config, attributes=("none", "hat")),
             config,
             held,
-            "does not know hat .config.attributes.; it knows none, mask",
+            "config.attributes: the attribute classifier does not know hat; it knows none, mask",
         ),
         (dataclasses.replace(config, attributes=("none",)), config, held, "name the attributes"),
         (config, dataclasses.replace(config, latent_space="z"), held, "adds its basis to z"),
