@@ -44,6 +44,7 @@ _MOST_DPI = 65535  # of a JPEG
 # Pillow leaves the transparent colour of a PNG as stored, and scales the pixels: by these factors, by their raw mode.
 _PIXEL_SCALES = {"L;2": 255 / 3, "L;4": 255 / 15, "RGB;16B": 1 / 256}
 _GREY_OF_16_BITS = ("PNG", "PPM")  # formats whose images of Pillow's mode I, 32 bits, have 16; no other says its white
+_BITS = PIL.TiffImagePlugin.BITSPERSAMPLE
 _PHOTOMETRIC = PIL.TiffImagePlugin.PHOTOMETRIC_INTERPRETATION  # the tag that says which number is white
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
@@ -345,11 +346,13 @@ def _convert(image: PIL.Image.Image, name: str, mode: str) -> np.ndarray:
 
 
 def _round_grey(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Rounds a grey image of 16 bits to one of 8, with opacity where the file has a transparent colour."""
-    stored = np.asarray(image).astype(np.uint32)  # [H,W]
-    if isinstance(image, PIL.TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
-        stored = 65535 - stored  # white is zero; Pillow inverts such images of up to 8 bits only
-    grey = ((stored + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257
+    """Rounds a grey image of 9 to 16 bits to one of 8, with opacity where the file has a transparent colour."""
+    stored, white = np.asarray(image).astype(np.uint32), 65535  # [H,W]
+    if isinstance(image, PIL.TiffImagePlugin.TiffImageFile):
+        white = 2 ** image.tag_v2.get(_BITS, (16,))[0] - 1  # Pillow leaves 12 bits as they are
+        if image.tag_v2.get(_PHOTOMETRIC) == 0:
+            stored = white - stored  # white is zero; Pillow inverts such images of up to 8 bits only
+    grey = ((255 * stored + white // 2) // white).astype(np.uint8)
     if "transparency" not in image.info:
         return PIL.Image.fromarray(grey)
     opacity = np.where(stored == image.info["transparency"], 0, 255).astype(np.uint8)

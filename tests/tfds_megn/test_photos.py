@@ -99,6 +99,19 @@ class TestReadPhoto:
         turned = expected if orientation == 1 else expected[::-1, ::-1]
         np.testing.assert_array_equal(photos.read_photo(data), np.stack([turned] * 3, -1))
 
+    def test_a_tiff_of_12_bits(self):
+        """TIFF 6.0: numbers up to 4095, two of them in three bytes."""
+        grey = np.random.default_rng(0).integers(0, 4096, (20, 30))
+        grey[0, :2] = 0, 4095
+        first, second = grey[:, ::2], grey[:, 1::2]
+        packed = np.stack((first >> 4, (first & 15) << 4 | second >> 8, second & 255), -1).astype(np.uint8).tobytes()
+        tags = {256: 30, 257: 20, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 20, 279: len(packed)}
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+        data = (
+            b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + struct.pack("<H", len(tags)) + entries + bytes(4)
+        )
+        np.testing.assert_array_equal(photos.read_photo(data), np.stack([np.round(grey / 4095 * 255)] * 3, -1))
+
     def test_rgb_of_16_bits(self):
         values = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(">u2")
         rows = b"".join(b"\0" + row.tobytes() for row in values)
