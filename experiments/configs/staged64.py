@@ -28,9 +28,9 @@ def get_config() -> Config:
         total_steps=15_000,
         sample_every=500,
         checkpoint_every=500,
-        generator=GeneratorConfig(mapping_layers=2, channel_base=1024, channel_max=128),
-        discriminator=DiscriminatorConfig(channel_base=1024, channel_max=128, feature_heads=32),
-        fusion=FusionConfig(width=16, width_max=64, blocks=1, kernel=3, use_3d=True, removal=True),
+        generator=GeneratorConfig(mapping_layers=2, channel_base=2048, channel_max=128),
+        discriminator=DiscriminatorConfig(channel_base=2048, channel_max=128, feature_heads=32),
+        fusion=FusionConfig(width=16, width_max=48, blocks=1, kernel=3, use_3d=True, removal=True),
         encoder=EncoderConfig(),
         recipe="staged",
         # G has learned the random basis, whose lengths are fitted to real faces; the others are estimated and reported.
