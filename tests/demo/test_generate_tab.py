@@ -12,7 +12,7 @@ from sdgan_jax.demo.studio import Studio
 from sdgan_jax.importers import formats
 from sdgan_jax.photos.editing import Edit
 from sdgan_jax.training.gan import weights
-from tests import test_model
+from tests import models
 from tests.demo.test_opened_photo import encode
 from tests.demo.test_views import decode
 from tests.face3d.test_finding import painted
@@ -41,7 +41,7 @@ def draw(studio, *strengths, label=0):
 
 
 def test_a_face_is_shown_without_and_with_its_attributes():
-    studio = Studio(test_model.make(test_model.W_SPACE), FINDER, Limits())
+    studio = Studio(models.make(models.W_SPACE), FINDER, Limits())
     labels, (before, after), names = draw(studio, *[0.5] + [0.0] * (len(studio.attributes) - 1))
     assert (labels, names) == (["Seed 7", "mask 0.5"], ["mask_seed0007.png"])
     assert (before != after).any()

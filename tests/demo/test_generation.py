@@ -6,13 +6,13 @@ import pytest
 
 from sdgan_jax import latents, pictures
 from sdgan_jax.demo.generation import Generator, Recipe
-from tests import test_model
-from tests.test_model import DIM, LAYERS, NAMES
+from tests import models
+from tests.models import DIM, LAYERS, NAMES
 
 
 @pytest.fixture(scope="module", params=["w", "z"])
 def model(request):
-    return test_model.make({"w": test_model.W_SPACE, "z": test_model.Z_SPACE}[request.param])
+    return models.make({"w": models.W_SPACE, "z": models.Z_SPACE}[request.param])
 
 
 def z(seed):

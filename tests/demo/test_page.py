@@ -14,7 +14,7 @@ from PIL import Image, ImageColor
 from sdgan_jax.demo import changes, server
 from sdgan_jax.demo.limits import Limits
 from sdgan_jax.demo.studio import Studio
-from tests import test_model
+from tests import models
 from tests.demo.test_opened_photo import encode
 from tests.face3d.test_finding import painted
 from tests.photos.test_wearing import FINDER, draw_square
@@ -42,7 +42,7 @@ def site():
     patch.setattr(changes, "dress", functools.partial(changes.dress, draw=draw_what_is_worn))
     patch.setattr("sdgan_jax.demo.examples.draw", lambda name, model: painted(240, 300, 150, 120, 150))
     server.check_installed()
-    studio = Studio(test_model.make(test_model.W_SPACE), FINDER, Limits(megabytes=1, megapixels=2))
+    studio = Studio(models.make(models.W_SPACE), FINDER, Limits(megabytes=1, megapixels=2))
     studio.steps = 3
     with server.temporary_folder() as folder, server.listening("127.0.0.1", 0) as listener:
         running = uvicorn.Server(uvicorn.Config(server.make_app(studio), log_level="warning"))
