@@ -35,7 +35,7 @@ def naming(folder: epath.Path, together: bool) -> Iterator[None]:
     if together:
         failed = np.asarray(multihost_utils.process_allgather(failed)).ravel()
     if failed.any():
-        reason = " ".join(str(error).split())[:200] if error else f"process {failed.argmax()} cannot read it"
+        reason = " ".join(str(error).split())[:200] if error else f"process {np.argmax(failed)} cannot read it"
         raise DamagedError(f"{folder} is damaged: {reason}") from error
 
 
