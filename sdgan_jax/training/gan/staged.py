@@ -185,7 +185,8 @@ def _check_fit(config: Config, model: Config, frozen: list[str]) -> None:
     Raises:
         ValueError: a network does not fit; the message names the flags by which it does.
     """
-    changes: dict[str, Any] = {} if config.resolution == model.resolution else {"resolution": model.resolution}
+    drawn = ("resolution", "face_crop")  # of what G draws
+    changes = {field: getattr(model, field) for field in drawn if getattr(config, field) != getattr(model, field)}
     shared = min(config.resolution, model.resolution)
     for name in frozen:
         ours, theirs = (dataclasses.asdict(getattr(settings, name)) for settings in (config, model))

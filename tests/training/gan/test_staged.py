@@ -129,6 +129,7 @@ def test_stages_that_have_all_they_need_are_accepted(tmp_path, write_model, with
             {"resolution": 16},
             "does not train the generator of .*; set --config.resolution=8, or add the stages that do",
         ),
+        ({"face_crop": "ffhq"}, "; set --config.face_crop=megn, or"),
         ({"generator": {"channel_max": 4}}, "; set --config.generator.channel_max=8, or"),
         ({"generator": {"channels": (8, 4)}}, r"; set --config.generator.channels='\(\)', or"),
         (
