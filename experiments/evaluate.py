@@ -91,7 +91,12 @@ LPIPS = launch.define_path("lpips", "", "with --metrics: network directory of LP
 JOIN_PROCESSES = launch.define_processes()
 
 # Flags that have a use with one kind of evaluation only.
-_OF_BENCHMARKS = {"variants": ["edits"], "input": ["edits", "inversion"]}
+_OF_BENCHMARKS = {
+    "variants": ["edits"],
+    "input": ["edits", "inversion"],
+    "seed": ["attributes"],
+    "classifier": ["attributes", "edits"],
+}
 _OF_METRICS = ("real", "fake", "split", "convention", "inception", "lpips")
 
 
@@ -129,7 +134,7 @@ def _check_flags() -> None:
     """Refuses flags that belong to another kind of evaluation."""
     given = flags.FLAGS
     for name, benchmarks in _OF_BENCHMARKS.items():
-        if given[name].value and BENCHMARK.value not in benchmarks:
+        if given[name].value != given[name].default and BENCHMARK.value not in benchmarks:
             asked = " or ".join(f"--benchmark={benchmark}" for benchmark in benchmarks)
             raise ValueError(f"--{name} belongs to {asked}; add it, or leave --{name} out")
     others = [f"--{name}" for name in _OF_METRICS if given[name].present]

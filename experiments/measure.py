@@ -33,6 +33,8 @@ POINTS = launch.define_path(
     "points", "", "NumPy archive of the true landmarks of the photos, `name` and `points`; only these are measured then"
 )
 
+_OF_RENDERED = (IDENTITY, CLASSIFIER, DATASET, DATA_DIR, FACES, WORN)
+
 
 def main(argv: Sequence[str]) -> None:
     """Measures the networks that the flags name."""
@@ -42,6 +44,11 @@ def main(argv: Sequence[str]) -> None:
     outputs.check_own([out / name for name in (networks.RESULTS, *networks.SHEETS)], networks.BY)
     if POINTS.value and not INPUT.value:
         raise ValueError("--points are the landmarks of photos; give their folder by --input")
+    unused = [f"--{flag.name}" for flag in _OF_RENDERED if flag.present]
+    if POINTS.value and unused:
+        raise ValueError(
+            f"{', '.join(unused)} belong to rendered faces, and --points measures photos alone; leave them out"
+        )
     photos = photo_files.find(epath.Path(INPUT.value), out) if INPUT.value else []
     if POINTS.value:
         points = photo_landmarks.read_points(epath.Path(POINTS.value))

@@ -66,6 +66,8 @@ PIPELINE_OPTIONS = flags.DEFINE_list(
 def main(argv: Sequence[str]) -> None:
     """Draws the attributes that the flags name."""
     del argv
+    if SEED.present and not RANDOM_STYLES.value:
+        raise ValueError("--seed chooses among random styles; give --random_styles too, or leave it out")
     seed = SEED.value if RANDOM_STYLES.value else None
     chosen = looks.read(ATTRIBUTE.value, STYLE.value, COLOUR.value, TEXTURE.value, seed, PER_IMAGE.value)
     out = epath.Path(OUT.value)

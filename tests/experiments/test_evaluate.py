@@ -34,6 +34,9 @@ def test_other_variants_are_refused(items):
         ({"variants": ["no_3d=runs/a"]}, "--variants belongs to --benchmark=edits; add it"),
         ({"variants": ["no_3d=runs/a"], "benchmark": "inversion"}, "--variants belongs to --benchmark=edits; add it"),
         ({"input": "photos"}, "--input belongs to --benchmark=edits or --benchmark=inversion; add it"),
+        ({"seed": 3, "benchmark": "edits"}, "--seed belongs to --benchmark=attributes; add it, or leave --seed out"),
+        ({"seed": 3, "benchmark": "inversion"}, "--seed belongs to --benchmark=attributes; add it"),
+        ({"classifier": "judge", "benchmark": "inversion"}, "--classifier belongs to --benchmark=attributes or "),
     ],
 )
 def test_flags_of_a_benchmark_are_refused_without_it(flag, message):

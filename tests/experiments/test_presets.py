@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import json
 import os
 
 import pytest
@@ -7,8 +8,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments import presets
+from experiments.configs import quickstart
 from sdgan_jax.config import Config
 from sdgan_jax.config.networks import IdentityConfig
+from sdgan_jax.pretrained import SHIPPED_MODEL
 
 
 @pytest.fixture
@@ -36,6 +39,13 @@ def test_the_preset_goes_first(folder, arguments, moved):
 def test_installed_presets_are_found_outside_of_a_checkout(folder):
     (_, found) = presets.move_to_front(["launcher", "--config=experiments/configs/quickstart.py"])
     assert os.path.samefile(found.removeprefix("--config="), os.path.join(presets.FOLDER, "quickstart.py"))
+
+
+def test_the_quickstart_has_the_networks_of_the_model_that_it_starts_from():
+    """Of other sizes, layers would silently be trained from scratch."""
+    preset, model = dataclasses.asdict(quickstart.get_config()), json.loads((SHIPPED_MODEL / "config.json").read_text())
+    for part in ("resolution", "latent_space", "generator", "discriminator", "encoder", "fusion"):
+        assert json.loads(json.dumps(preset[part])) == model[part], part
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shlex
 from typing import Any
 
 from etils import epath
 
 from sdgan_jax import pretrained
 from sdgan_jax.config import STAGES, Config
+from sdgan_jax.nets.layers import channels_at
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained import directories
 from sdgan_jax.training import workdir as workdir_lib
@@ -27,6 +29,8 @@ from sdgan_jax.training.gan.run import Score
 from sdgan_jax.training.gan.state import State
 
 OF_GAN: dict[str, Any] = {"recipe": "joint", "fusion_every": 0}  # what the config of the stage `gan` has
+_WIDTHS = {"channel_base", "channel_max", "channels"}
+_NO_SHAPES = {"low_precision_blocks", "conv_clamp", "remat", "mbstd_group"}  # may differ from those of a frozen network
 _TRAINERS = {"encoder": encoder_step.train, "basis": basis.train, "fusion": fusion_step.train}
 
 
@@ -146,7 +150,8 @@ def _check_networks(config: Config, started: epath.Path) -> None:
     paired = "basis" in stages and config.staged.basis == "paired"
     needs_e = "encoder" not in stages and (paired or "fusion" in stages)
     needs_d = "gan" not in stages and "fusion" in stages and bool(edit.attribute or edit.adversarial)
-    if not (needs_e or needs_d):
+    frozen = {"generator": "gan" not in stages, "discriminator": needs_d, "encoder": needs_e}
+    if not any(frozen.values()):
         return
     held = {"params_d"}
     if "gan" not in stages:
@@ -164,3 +169,46 @@ def _check_networks(config: Config, started: epath.Path) -> None:
             f"the stage 'fusion' needs a discriminator, which {config.init} lacks; give another --config.init, or set "
             "--config.staged.edit_losses.attribute=0 and --config.staged.edit_losses.adversarial=0"
         )
+    if "gan" not in stages and not directories.has_checkpoints(started):
+        model = workdir_lib.load_config(directories.checkpoint_of(config.init)[0], Config)
+        _check_fit(config, model, [name for name, is_frozen in frozen.items() if is_frozen])
+
+
+def _check_fit(config: Config, model: Config, frozen: list[str]) -> None:
+    """Refuses a model whose frozen networks do not fit: layers of other sizes would stay at their random start.
+
+    Args:
+        config: see `check`; without the stage `gan`.
+        model: config of the model that the stages start from.
+        frozen: names of the fields of `Config` whose networks no stage trains.
+
+    Raises:
+        ValueError: a network does not fit; the message names the flags by which it does.
+    """
+    drawn = ("resolution", "face_crop")  # of what G draws
+    changes = {field: getattr(model, field) for field in drawn if getattr(config, field) != getattr(model, field)}
+    shared = min(config.resolution, model.resolution)
+    for name in frozen:
+        ours, theirs = (dataclasses.asdict(getattr(settings, name)) for settings in (config, model))
+        alike = _widths(getattr(config, name), shared) == _widths(getattr(model, name), shared)
+        skipped = _NO_SHAPES | (_WIDTHS if alike else set())
+        changes |= {f"{name}.{field}": theirs[field] for field in ours.keys() - skipped if ours[field] != theirs[field]}
+    if set(config.attributes) - set(model.attributes):
+        if "basis" in config.staged.stages and config.staged.basis == "random":
+            changes["staged.basis"] = "paired"  # G has learned no random directions of these attributes
+        if "discriminator" in frozen and config.staged.edit_losses.attribute:
+            changes["staged.edit_losses.attribute"] = 0
+    if changes:
+        flags = " ".join(f"--config.{field}={shlex.quote(str(value))}" for field, value in sorted(changes.items()))
+        raise ValueError(
+            f"config.staged.stages does not train the {', '.join(frozen)} of {config.init}, which this config does not "
+            f"fit; set {flags}, or add the stages that do"
+        )
+
+
+def _widths(network: Any, largest: int) -> list[int]:
+    """Returns the channels of a part of `Config` at 4, 8, … `largest` pixels; none for the encoder."""
+    if not hasattr(network, "channel_base"):
+        return []
+    sizes = [4 << stage for stage in range(largest.bit_length() - 2)]
+    return [channels_at(size, network.channel_base, network.channel_max, network.channels) for size in sizes]

@@ -122,6 +122,69 @@ def test_stages_that_have_all_they_need_are_accepted(tmp_path, write_model, with
     recipe.check(dataclasses.replace(config, staged=dataclasses.replace(config.staged, **fields)), tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    "fields, line",
+    [
+        (
+            {"resolution": 16},
+            "does not train the generator of .*; set --config.resolution=8, or add the stages that do",
+        ),
+        ({"face_crop": "ffhq"}, "; set --config.face_crop=megn, or"),
+        ({"generator": {"channel_max": 4}}, "; set --config.generator.channel_max=8, or"),
+        ({"generator": {"channels": (8, 4)}}, r"; set --config.generator.channels='\(\)', or"),
+        (
+            {"generator": {"mapping_layers": 2, "latent_dim": 8}},
+            "latent_dim=12 --config.generator.mapping_layers=1, or",
+        ),
+        ({"generator": {"channel_base": 4096}}, None),
+        ({"generator": {"channels": (8, 8)}}, None),
+        ({"generator": {"remat": True, "conv_clamp": 256.0}}, None),
+        ({"discriminator": {"channel_max": 4}}, None),
+        ({"encoder": {"hidden": 4}}, None),
+    ],
+)
+def test_a_generator_that_no_stage_trains_fits_the_config(tmp_path, write_model, fields, line):
+    """Its channels are min(64 / resolution, 8): 8 at 4 and at 8 pixels."""
+    stages = dataclasses.replace(settings().staged, stages=("encoder",))
+    config = settings(init=write_model(tmp_path / "model"), staged=stages)
+    for name, value in fields.items():
+        part = getattr(config, name)
+        setattr(config, name, dataclasses.replace(part, **value) if isinstance(value, dict) else value)
+    if line is None:
+        recipe.check(config, tmp_path / "run")
+        return
+    with pytest.raises(ValueError, match=line) as raised:
+        recipe.check(config, tmp_path / "run")
+    assert "\n" not in str(raised.value)
+
+
+def test_other_networks_that_no_stage_trains_fit_the_config(tmp_path, write_model):
+    stages = dataclasses.replace(settings().staged, stages=("fusion",))
+    config = settings(init=write_model(tmp_path / "model"), staged=stages)
+    config.discriminator = dataclasses.replace(config.discriminator, channel_max=4)
+    config.encoder = dataclasses.replace(config.encoder, hidden=4)
+    line = (
+        "generator, discriminator, encoder .*; set --config.discriminator.channel_max=8 --config.encoder.hidden=8, or"
+    )
+    with pytest.raises(ValueError, match=line):
+        recipe.check(config, tmp_path / "run")
+
+
+def test_attributes_that_a_plain_model_has_not_learned_need_another_basis_and_no_loss(tmp_path):
+    plain = settings(attributes=("none",))
+    state = tiny.random_state(plain)
+    weights.write(tmp_path / "model", plain, {name: getattr(state, name) for name in weights.FIELDS})
+    stages = dataclasses.replace(settings().staged, stages=("encoder", "basis", "fusion"), basis="random")
+    config = settings(init=str(tmp_path / "model"), staged=stages)
+    line = "; set --config.staged.basis=paired --config.staged.edit_losses.attribute=0, or add"
+    with pytest.raises(ValueError, match=line):
+        recipe.check(config, tmp_path / "run")
+    edit = dataclasses.replace(stages.edit_losses, attribute=0.0)
+    recipe.check(
+        dataclasses.replace(config, staged=dataclasses.replace(stages, basis="means", edit_losses=edit)), tmp_path
+    )
+
+
 def test_a_network_that_only_the_last_stage_reads_is_looked_for_before_the_first(tmp_path):
     config = settings(fusion=c.FusionConfig(position_network=str(tmp_path / "nothing")))
     with pytest.raises(FileNotFoundError, match="nothing"):
