@@ -158,7 +158,7 @@ def _read_model(config: Config, workdir: epath.Path) -> tuple[Config, dict[str, 
 def _run(nets: Networks, fresh: State, model: tuple[Config, dict[str, Tree]], workdir: epath.Path) -> None:
     """Estimates, measures and writes; `fresh` is the state at step 0."""
     config, (source, trees) = nets.config, model
-    if source.num_attributes > 1:  # the B that the model has is as long as its own config says
+    if weights.shares_basis(config, source):  # the B that the model has is as long as its own config says
         nets = dataclasses.replace(nets, config=dataclasses.replace(config, basis_length=source.basis_length))
     state, said = weights.start_from(fresh, nets.config, config.init)
     print(said)

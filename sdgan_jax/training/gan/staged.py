@@ -83,7 +83,7 @@ def stage_config(config: Config, stage: str, model: str, workdir: epath.Path) ->
         config: config of all stages.
         stage: name of the stage.
         model: the model directory that the stage starts from, "" for none. The length of the basis is that of this
-            model, where the stage `basis` measured it.
+            model, where its basis is taken.
         workdir: the folder of all stages. A stage that has been started keeps its length of the basis.
     """
     steps = {"encoder": config.staged.encoder_steps, "fusion": config.staged.fusion_steps}
@@ -91,7 +91,9 @@ def stage_config(config: Config, stage: str, model: str, workdir: epath.Path) ->
     started = workdir / stage
     before = started if (started / directories.CONFIG).exists() else directories.checkpoint_of(model)[0]
     if model and stage != "basis":
-        changes["basis_length"] = workdir_lib.load_config(before, Config).basis_length
+        source = workdir_lib.load_config(before, Config)
+        if weights.shares_basis(config, source):
+            changes["basis_length"] = source.basis_length
     if stage == "gan":
         changes |= OF_GAN
     return dataclasses.replace(config, **changes, staged=dataclasses.replace(config.staged, stages=(stage,)))

@@ -133,6 +133,20 @@ def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: n
         unfinished.write_text(config_lib.to_json(config))
 
 
+def shares_basis(config: Config, source: Config) -> bool:
+    """Returns whether `start_from` takes rows of a basis: those of a common attribute, in the same latent space.
+
+    A plain StyleGAN2 has no such row; the length of its basis says nothing.
+
+    Args:
+        config: config of the new run.
+        source: config of the model.
+    """
+    same_space = config.latent_space == source.latent_space
+    same_size = config.generator.latent_dim == source.generator.latent_dim
+    return same_space and same_size and bool({*config.attributes[1:]} & {*source.attributes[1:]})
+
+
 def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[State, str]:
     """Copies the weights of a model into a new state, array by array where name and shape agree.
 
