@@ -92,7 +92,7 @@ def stage_config(config: Config, stage: str, model: str, workdir: epath.Path) ->
     before = started if (started / directories.CONFIG).exists() else directories.checkpoint_of(model)[0]
     if model and stage != "basis":
         source = workdir_lib.load_config(before, Config)
-        if weights.shares_basis(config, source):
+        if weights.shared_rows(config, source):
             changes["basis_length"] = source.basis_length
     if stage == "gan":
         changes |= OF_GAN
@@ -132,6 +132,7 @@ def check(config: Config, workdir: epath.PathLike) -> None:
             pretrained.perceptual_network(config.fusion.position_network, config.losses.identity_network)
     run.check(config, epath.Path(workdir) / first)
     _check_networks(config, epath.Path(workdir) / first)
+    _check_learned(config, epath.Path(workdir) / first)
 
 
 def _check_networks(config: Config, started: epath.Path) -> None:
@@ -165,4 +166,33 @@ def _check_networks(config: Config, started: epath.Path) -> None:
         raise ValueError(
             f"the stage 'fusion' needs a discriminator, which {config.init} lacks; give another --config.init, or set "
             "--config.staged.edit_losses.attribute=0 and --config.staged.edit_losses.adversarial=0"
+        )
+
+
+def _check_learned(config: Config, started: epath.Path) -> None:
+    """Refuses stages that need what no stage trains, and the model that they start from has not learned.
+
+    Args:
+        config: see `check`.
+        started: the folder of the first stage.
+
+    Raises:
+        ValueError: there is such a stage; the message says what to change.
+    """
+    stages, edit = config.staged.stages, config.staged.edit_losses
+    if "gan" in stages or directories.has_checkpoints(started):
+        return
+    source = workdir_lib.load_config(directories.checkpoint_of(config.init)[0], Config)
+    if "basis" in stages:
+        basis.check_learned(config, source)
+    numerics = ("mbstd_group", "low_precision_blocks", "conv_clamp", "remat")
+    same = {name: getattr(config.discriminator, name) for name in numerics}
+    other = dataclasses.replace(source.discriminator, **same) != config.discriminator
+    new = [name for name in config.attributes if name not in source.attributes]
+    if "fusion" in stages and ((edit.attribute and new) or ((edit.attribute or edit.adversarial) and other)):
+        what = "has other sizes than config.discriminator" if other else f"does not know {', '.join(new)}"
+        off = " and --config.staged.edit_losses.adversarial=0" if other else ""
+        raise ValueError(
+            f"the discriminator of {config.init}, by which the stage 'fusion' judges edits, {what}; set "
+            f"--config.staged.edit_losses.attribute=0{off}, or add 'gan' to config.staged.stages"
         )

@@ -68,7 +68,7 @@ def test_nothing_is_read_without_held_out_images(monkeypatch):
 def test_the_share_is_that_of_the_paper(monkeypatch):
     """D answers with the mean colour, of G's images with that of their small version, as one with `multi_scale` may.
 
-    G draws black, and grey in small: train 0.5, held out 0.25, generated -1 and -0.5, together -0.75: r_v = 0.25 / 1.25.
+    G draws black, and grey in small: train 0.5, held out 0.25, generated -1 and -0.5, in the mean -0.75: r_v = 0.2.
     """
     nets = types.SimpleNamespace(
         config=tiny.config(),

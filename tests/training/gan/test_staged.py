@@ -118,6 +118,47 @@ def test_what_a_later_stage_would_refuse_is_refused_before_the_first(tmp_path, w
 
 
 @pytest.mark.parametrize(
+    "fields, stages, line",
+    [
+        (
+            {"basis": "random"},
+            ("encoder", "basis"),
+            "'?random'? keeps the basis .* has learned no beard; choose another",
+        ),
+        (
+            {},
+            ("encoder", "fusion"),
+            "discriminator of .*model, .* does not know beard; set .*edit_losses.attribute=0, or",
+        ),
+    ],
+)
+def test_stages_that_need_what_g_and_d_have_not_learned_are_refused(tmp_path, write_model, fields, stages, line):
+    """The model has none and mask alone, as a plain StyleGAN2 has none alone; no stage teaches G and D the rest."""
+    folder = tmp_path / "model"
+    write_model(folder)
+    (folder / "config.json").write_text(c.to_json(settings(attributes=("none", "mask"))))
+    config = settings(init=str(folder))
+    config = dataclasses.replace(config, staged=dataclasses.replace(config.staged, stages=stages, **fields))
+    with pytest.raises(ValueError, match=line) as raised:
+        recipe.check(config, tmp_path / "run")
+    assert "\n" not in str(raised.value)
+    of_gan = dataclasses.replace(config, staged=dataclasses.replace(config.staged, stages=("gan", *stages)))
+    recipe.check(of_gan, tmp_path / "run")
+
+
+def test_a_discriminator_of_other_sizes_cannot_judge_edits(tmp_path, write_model):
+    heads = dataclasses.replace(settings().discriminator, multi_scale="simple")
+    config = settings(init=write_model(tmp_path / "model"), discriminator=heads)
+    stages = dataclasses.replace(config.staged, stages=("encoder", "fusion"))
+    with pytest.raises(
+        ValueError, match="other sizes than config.discriminator; set .*attribute=0 and .*adversarial=0"
+    ):
+        recipe.check(dataclasses.replace(config, staged=stages), tmp_path / "run")
+    remat = dataclasses.replace(settings().discriminator, remat=True, conv_clamp=256.0)
+    recipe.check(dataclasses.replace(config, staged=stages, discriminator=remat), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
     "without, fields",
     [
         ((), {}),
