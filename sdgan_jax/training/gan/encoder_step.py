@@ -1,7 +1,7 @@
 """The stage `encoder` of the `staged` recipe: E learns the latents w+ of faces, and G stays as it is.
 
     x real:            w = E(x);  L1 on a pyramid and a perceptual distance of G(w) to x;  |w - w_avg|²
-    x = G(w0) drawn:   |E(x) - w0|², where w0 = w + B[y] with the attributes y of the batch
+    x = G(w0) drawn:   |E(x) - w0|², where w0 = w + B[y] with the attributes y of the batch that G has learned
     both:              cross-entropy of the attributes that E recognises; what it adds to w for them are those of y
 
 The drawn faces teach E latents that are exactly known, those of faces with attributes among them; the real faces teach
