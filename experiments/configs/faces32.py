@@ -1,4 +1,4 @@
-"""32×32 faces from scratch on two CPU cores, in about an hour.
+"""32×32 faces from scratch on two CPU cores, in about an hour; the model in the box started from such weights.
 
 python -m experiments.train --config=experiments/configs/faces32.py --workdir=runs/faces32
 

@@ -14,7 +14,7 @@ from sdgan_jax.config import Config, FusionConfig, auto
 
 
 def get_config() -> Config:
-    """The preset: `auto` with networks of half the width."""
+    """The preset: `auto` with networks of half the width, and an F that does not see the 3D face."""
     config = auto(64, 32)
     config.total_steps = 60_000
     config.sample_every = 500

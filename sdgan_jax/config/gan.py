@@ -64,7 +64,7 @@ class FusionConfig:
     use_3d: bool = False  # also modulates by codes of regions of the face's 3D maps
     position_network: Path = ""  # directory of the frozen PRNet of these maps; "" for the project's own
     spade: bool = True  # fuses by SPADE and ACE; else by a convolution of the concatenated features
-    removal: bool = False  # separate offsets for taking an attribute off; else those of putting it on, negated
+    removal: bool = False  # separate offsets for taking an attribute off (`staged`); else those of putting on, negated
 
 
 @dataclasses.dataclass
@@ -224,7 +224,7 @@ class Config:
     adam_d: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_f: AdamConfig = dataclasses.field(default_factory=AdamConfig)
     adam_e: AdamConfig = dataclasses.field(default_factory=lambda: AdamConfig(2e-3, 0.9, 0.99))
-    fusion_every: Natural = 1  # steps from one update of F to the next; 0 for no updates
+    fusion_every: Natural = 1  # steps from one update of F to the next, in the recipe `joint`; 0 for no updates
     ema_kimg: NonNegative = 10.0  # half-life of G's moving average, in thousands of images
     ema_rampup: NonNegative = 0.05  # the half-life is at most this share of the images seen
     w_avg_beta: Share = 0.995  # decay of the moving average of w

@@ -43,7 +43,8 @@ class PerceptualNetwork:
             images: f32[N,R,R,3] in [-1,1], of any size R.
 
         Returns:
-            f32[N,h,w,C] for each layer: a half, a quarter, … of the networks' input sides, down to 8.
+            f32[N,h,w,C] for each layer: a half, a quarter, … of the networks' input sides, down to 8 by the position
+            network, and by the identity network as far as it has stages: 4 by that of the project.
 
         Raises:
             ValueError: the images are not [N,R,R,3].

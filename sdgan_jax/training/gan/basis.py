@@ -101,6 +101,7 @@ def check(config: Config, source: Config, trees: dict[str, Tree]) -> None:
     if source.generator.label_dim:
         raise ValueError(f"{config.init} is a conditional network, whose latents depend on a class; give another model")
     check_config(config)
+    _check_learned(config, source)
     if config.staged.basis == "paired" and not trees.get("params_e"):
         raise ValueError(
             f"{config.init} has no encoder, which the estimator paired needs; train one by the stage encoder "
@@ -145,6 +146,25 @@ def _is_done(workdir: epath.Path, config: Config) -> bool:
     return (workdir / basis_report.JSON).exists()
 
 
+def _check_learned(config: Config, source: Config) -> None:
+    """Refuses the estimator `random`, which keeps the basis of G, for a model whose G has not learned it.
+
+    Args:
+        config: config of the stage.
+        source: config of the model.
+
+    Raises:
+        ValueError: an attribute has no row in the basis of the model.
+    """
+    shared = weights.shared_rows(config, source)
+    if config.staged.basis == "random" and len(shared) < config.num_attributes - 1:
+        new = ", ".join(name for name in config.attributes[1:] if name not in shared)
+        raise ValueError(
+            f"the estimator random keeps the basis that G has learned, but {config.init} has learned no {new}; "
+            f"choose another: {', '.join(name for name in ESTIMATORS if name != 'random')}"
+        )
+
+
 def _read_model(config: Config, workdir: epath.Path) -> tuple[Config, dict[str, Tree]]:
     """Reads the model that the stage starts from, config and arrays, after a check of the workdir; see `check`."""
     if not config.init:
@@ -158,9 +178,10 @@ def _read_model(config: Config, workdir: epath.Path) -> tuple[Config, dict[str, 
 def _run(nets: Networks, fresh: State, model: tuple[Config, dict[str, Tree]], workdir: epath.Path) -> None:
     """Estimates, measures and writes; `fresh` is the state at step 0."""
     config, (source, trees) = nets.config, model
-    if source.num_attributes > 1:  # the B that the model has is as long as its own config says
+    if weights.shared_rows(config, source):  # the B that the model has is as long as its own config says
         nets = dataclasses.replace(nets, config=dataclasses.replace(config, basis_length=source.basis_length))
-    state, said = weights.start_from(fresh, nets.config, config.init)
+    frozen = ("ema_g", "buffers_g", *(["params_e"] if trees.get("params_e") else []))
+    state, said = weights.start_from(fresh, nets.config, config.init, frozen)
     print(said)
     classifier = pretrained.attribute_classifier()
     probe = make_probe(nets, state, classifier)

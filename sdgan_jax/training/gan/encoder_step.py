@@ -1,7 +1,7 @@
 """The stage `encoder` of the `staged` recipe: E learns the latents w+ of faces, and G stays as it is.
 
     x real:            w = E(x);  L1 on a pyramid and a perceptual distance of G(w) to x;  |w - w_avg|²
-    x = G(w0) drawn:   |E(x) - w0|², where w0 = w + B[y] with the attributes y of the batch
+    x = G(w0) drawn:   |E(x) - w0|², where w0 = w + B[y] with the attributes y of the batch that G has learned
     both:              cross-entropy of the attributes that E recognises; what it adds to w for them are those of y
 
 The drawn faces teach E latents that are exactly known, those of faces with attributes among them; the real faces teach
@@ -90,7 +90,7 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
         draw_sheets=sheets.make_encoded(nets, stream.first_images(config, _FACES)["image"]),
         headline=LOSSES,
         remedy="lower the learning rate (--config.adam_e.learning_rate)",
-        start=functools.partial(weights.start_from, config=config, path=config.init),
+        start=functools.partial(weights.start_from, config=config, path=config.init, frozen=("ema_g", "buffers_g")),
         fsdp=config.fsdp,
         falls=True,
         seen=without_optimizers,
@@ -137,9 +137,11 @@ def loss_e(
         rows: the samples.
     """
     weights_e, variables = nets.config.staged.encoder_losses, state.variables_ema
+    basis = nets.config.basis_length * state.basis
     w_drawn = nets.to_w_plus(variables, rows.z, rows.attributes, state.basis)  # [n,L,D]
     drawn = nets.synthesize(variables, w_drawn, "const")
-    both, worn = jnp.concatenate((rows.real, drawn)), jnp.concatenate((rows.attributes, rows.attributes))
+    both = jnp.concatenate((rows.real, drawn))
+    worn = jnp.concatenate((rows.attributes, drawn_attributes(rows.attributes, basis)))
     w_both, logits = nets.encode_and_recognise(params_e, both, state.w_avg, worn)  # [2n,L,D], [2n,A]
     w_real, w_again = jnp.split(w_both, 2)
     rebuilt = nets.synthesize(variables, w_real, "const")
@@ -151,3 +153,13 @@ def loss_e(
         "l_attribute": losses.attribute(logits, worn, nets.config.losses.attribute_kind),
     }
     return sum((getattr(weights_e, name[2:]) * value for name, value in values.items()), jnp.zeros(())), values
+
+
+def drawn_attributes(wanted: jax.Array, basis: jax.Array) -> jax.Array:
+    """Returns the attributes f32[n,A] of faces that G drew with those `wanted` f32[n,A].
+
+    An attribute whose row of the basis f32[A,D] is zero moves nothing: a G without it, such as a plain StyleGAN2, draws
+    the face without it.
+    """
+    worn = (wanted * basis.any(1))[:, 1:]
+    return jnp.concatenate((~worn.any(1, keepdims=True), worn), 1)

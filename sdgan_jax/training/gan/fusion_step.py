@@ -83,7 +83,9 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
         draw_sheets=make_sheets(nets, shown),
         headline=LOSSES,
         remedy="lower --config.adam_f.learning_rate",
-        start=functools.partial(weights.start_from, config=config, path=config.init),
+        start=functools.partial(
+            weights.start_from, config=config, path=config.init, frozen=("ema_g", "buffers_g", "params_e")
+        ),
         fsdp=config.fsdp,
         falls=True,
         seen=without_optimizers,

@@ -159,8 +159,9 @@ def make_watch(nets: Networks, images: tuple[stream.Batch, stream.Batch]) -> Cal
     def compute(state: State, real: list[tuple[jax.Array, jax.Array]]) -> list[jax.Array]:
         variables, attributes = {"params": state.params_g, "buffers": state.buffers_g}, real[0][1]
         w_plus = nets.to_w_plus(variables, z, attributes, state.basis)
-        drawn = nets.synthesize(variables, w_plus, "const"), attributes
-        return [nets.discriminate(state.params_d, images, worn)[0].mean() for images, worn in (*real, drawn)]
+        drawn = nets.synthesize_scales(variables, w_plus, "const")  # all that D sees in training
+        shown: list[tuple[jax.Array | list[jax.Array], jax.Array]] = [*real, (drawn, attributes)]
+        return [nets.discriminate(state.params_d, images, worn)[0].mean() for images, worn in shown]
 
     def watch(state: State) -> dict[str, float]:
         seen, unseen, generated = (float(logit) for logit in compute(state, real))

@@ -105,6 +105,12 @@ def check(config: Config, workdir: epath.PathLike) -> None:
             "config.generator.label_dim and config.discriminator.label_dim must be 0: conditional networks are read "
             "and drawn with, but SD-GAN trains by its attributes; --config.init takes what fits of their weights"
         )
+    if config.recipe == "joint" and config.intervals["f"] and config.fusion.removal:
+        raise ValueError(
+            "config.fusion.removal is true, but the recipe 'joint' only puts attributes on, so that the offsets for "
+            "taking them off would stay random; set --config.fusion.removal=false, by which they are those of putting "
+            "on, negated, or --config.recipe=staged"
+        )
     devices = sharding.make_mesh(config.batch_size, fsdp=config.fsdp).size
     inputs.check_accumulation(config, devices)
     if config.recipe == "joint" or {"gan", "fusion"} & set(config.staged.stages):  # E is trained without D

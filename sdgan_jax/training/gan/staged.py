@@ -87,7 +87,7 @@ def stage_config(config: Config, stage: str, model: str, workdir: epath.Path) ->
         config: config of all stages.
         stage: name of the stage.
         model: the model directory that the stage starts from, "" for none. The length of the basis is that of this
-            model, where the stage `basis` measured it.
+            model, where its basis is taken.
         workdir: the folder of all stages. A stage that has been started keeps its length of the basis.
     """
     steps = {"encoder": config.staged.encoder_steps, "fusion": config.staged.fusion_steps}
@@ -95,7 +95,9 @@ def stage_config(config: Config, stage: str, model: str, workdir: epath.Path) ->
     started = workdir / stage
     before = started if (started / directories.CONFIG).exists() else directories.checkpoint_of(model)[0]
     if model and stage != "basis":
-        changes["basis_length"] = workdir_lib.load_config(before, Config).basis_length
+        source = workdir_lib.load_config(before, Config)
+        if weights.shared_rows(config, source):
+            changes["basis_length"] = source.basis_length
     if stage == "gan":
         changes |= OF_GAN
     return dataclasses.replace(config, **changes, staged=dataclasses.replace(config.staged, stages=(stage,)))
@@ -193,10 +195,11 @@ def _check_fit(config: Config, model: Config, frozen: list[str]) -> None:
         alike = _widths(getattr(config, name), shared) == _widths(getattr(model, name), shared)
         skipped = _NO_SHAPES | (_WIDTHS if alike else set())
         changes |= {f"{name}.{field}": theirs[field] for field in ours.keys() - skipped if ours[field] != theirs[field]}
-    if set(config.attributes) - set(model.attributes):
-        if "basis" in config.staged.stages and config.staged.basis == "random":
+    if "basis" in config.staged.stages and config.staged.basis == "random":
+        if set(config.attributes[1:]) - set(weights.shared_rows(config, model)):
             changes["staged.basis"] = "paired"  # G has learned no random directions of these attributes
-        if "discriminator" in frozen and config.staged.edit_losses.attribute:
+    if "discriminator" in frozen and config.staged.edit_losses.attribute:
+        if set(config.attributes) - set(model.attributes):
             changes["staged.edit_losses.attribute"] = 0
     if changes:
         flags = " ".join(f"--config.{field}={shlex.quote(str(value))}" for field, value in sorted(changes.items()))

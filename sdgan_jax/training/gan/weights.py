@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -133,7 +134,20 @@ def write(path: epath.PathLike, config: Config, trees: dict[str, Tree], dtype: n
         unfinished.write_text(config_lib.to_json(config))
 
 
-def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[State, str]:
+def shared_rows(config: Config, source: Config) -> list[str]:
+    """Returns the attributes whose rows of the basis `start_from` takes: the common ones, in the same latent space.
+
+    A plain StyleGAN2 has no such row, and the length of its basis says nothing.
+
+    Args:
+        config: config of the new run.
+        source: config of the model.
+    """
+    spaces = [(one.latent_space, one.generator.latent_dim) for one in (config, source)]
+    return [name for name in config.attributes[1:] if name in source.attributes and spaces[0] == spaces[1]]
+
+
+def start_from(state: State, config: Config, path: epath.PathLike, frozen: Sequence[str] = ()) -> tuple[State, str]:
     """Copies the weights of a model into a new state, array by array where name and shape agree.
 
     The model may have another resolution (layers are named by theirs) and other attributes: rows of an attribute are
@@ -144,12 +158,14 @@ def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[Stat
         state: the state at step 0.
         config: config of the new run.
         path: a model directory.
+        frozen: fields that the run does not train, and that must fit as a whole. Rows of the basis that are new move
+            nothing where the generator, `ema_g`, is among them: it has not learned them.
 
     Returns:
         The state, and lines that say how many arrays were taken and which layers are new.
 
     Raises:
-        ValueError: no array of the generator fits.
+        ValueError: no array of the generator fits, or not all of a frozen field.
     """
     nets, trees = read(path)
     theirs_config = nets.config
@@ -159,6 +175,8 @@ def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[Stat
     trees = trees | {"basis": scale * np.asarray(trees["basis"]) if same_space else {}}
     shared = [name for name in config.attributes if name in theirs_config.attributes]
     places = tuple([names.index(name) for name in shared] for names in (config.attributes, theirs_config.attributes))
+    if "ema_g" in frozen:
+        state = state.replace(basis=0.0 * state.basis)
     targets = {"params_g": "ema_g"} | {name: name for name in FIELDS}
     changes, lines = {}, [f"Starting from {path}"]
     for field, origin in targets.items():
@@ -170,10 +188,17 @@ def start_from(state: State, config: Config, path: epath.PathLike) -> tuple[Stat
         changes[field] = archive.unflatten(ours | fits).get(field, {})
         if field == "params_g" and not any(v.ndim > 1 for v in fits.values()):
             raise ValueError(f"{path}: nothing of its generator fits this config; compare its config.json")
+        if field in frozen and (new := [name for name in ours if name not in fits]):
+            raise ValueError(
+                f"{path} has other sizes than config, or lacks a network: {new[0]} does not fit, and this training "
+                "would leave it random; compare config.json of the model"
+            )
         if field not in ("ema_g", "buffers_g"):  # as params_g
             lines.append(f"  {field}: {_summary(list(ours), fits)}")
     if not same_space:  # the basis is the last of `FIELDS`
         lines[-1] += f", since that of the model lies in {theirs_config.latent_space}, not in {config.latent_space}"
+    # Rows that no G has learned are zero in the models of trainings that left it frozen.
+    changes["basis"] = jnp.where(changes["basis"].any(1, keepdims=True), changes["basis"], state.basis)
     others = [name for name in config.attributes if name not in shared]
     lines.append(f"  attributes: {', '.join(shared)} taken" + (f"; {', '.join(others)} new" if others else ""))
     return state.replace(**changes), "\n".join(lines)

@@ -1,5 +1,6 @@
 """The stage `encoder`: its loss by hand, its gradient by finite differences, and what stays frozen."""
 
+import dataclasses
 import functools
 
 import jax
@@ -87,6 +88,27 @@ def test_the_loss_by_hand():
     np.testing.assert_allclose(total, sum(by_hand), rtol=1e-3)
 
 
+def test_faces_that_g_draws_wear_what_its_basis_moves():
+    """G knows the second attribute alone; faces of the first one, and of both, are told apart by it."""
+    basis = np.float32([[0, 0], [0, 0], [0, 3]])
+    wanted = np.float32([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1]])
+    found = encoder_step.drawn_attributes(wanted, basis)
+    np.testing.assert_array_equal(found, [[1, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]])
+
+
+def test_a_plain_stylegan2_draws_plain_faces_for_e():
+    """Its faces G(w) are not moved, and E learns that they wear nothing: the loss of those without attributes."""
+    nets, rows = make_networks(CONFIG), make_rows()
+    state = tiny.random_state(CONFIG).replace(basis=np.zeros((3, D), np.float32))
+    compute = jax.jit(functools.partial(encoder_step.loss_e, nets, features, state))
+    found, none = (
+        compute(state.params_e, Rows(rows.real, attributes, rows.z))[1]
+        for attributes in (rows.attributes, np.eye(3, dtype=np.float32)[[0] * 3])
+    )
+    np.testing.assert_allclose(found["l_latent"], none["l_latent"], rtol=1e-5)
+    assert found["l_pixels"] != pytest.approx(float(none["l_pixels"]), rel=1e-3)  # the real faces wear theirs
+
+
 def test_the_gradient_is_that_of_finite_differences():
     """Along the gradient itself, in float64."""
     nets, h = make_networks(CONFIG), 1e-4
@@ -162,6 +184,13 @@ def test_training_writes_the_sheet_and_needs_a_generator(tmp_path, monkeypatch):
     )
     with pytest.raises(ValueError, match="the stage 'encoder' needs a trained generator; set --config.init=DIR"):
         encoder_step.train(make_networks(config), tmp_path / "run")
+    narrow = make_config(generator=dataclasses.replace(CONFIG.generator, channel_max=4))
+    model = tiny.random_state(narrow)
+    weights.write(tmp_path / "narrow", narrow, {name: getattr(model, name) for name in weights.FIELDS})
+    with pytest.raises(ValueError, match="ema_g/synthesis/.* does not fit, and this training would leave it random"):
+        encoder_step.train(
+            make_networks(dataclasses.replace(config, init=str(tmp_path / "narrow"))), tmp_path / "refused"
+        )
     model = tiny.random_state(CONFIG)
     weights.write(tmp_path / "model", CONFIG, {name: getattr(model, name) for name in weights.FIELDS})
     config.init = str(tmp_path / "model")

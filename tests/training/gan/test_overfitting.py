@@ -66,19 +66,28 @@ def test_nothing_is_read_without_held_out_images(monkeypatch):
 
 
 def test_the_share_is_that_of_the_paper(monkeypatch):
-    """D answers with the mean colour; G draws black: train 0.5, held out 0.25, generated -1: r_v = 0.25 / 1.5."""
+    """D answers with the mean colour, of G's images with that of their small version, as one with `multi_scale` may.
+
+    G draws black, and grey in small: train 0.5, held out 0.25, generated -1 and -0.5, in the mean -0.75: r_v = 0.2.
+    """
     nets = types.SimpleNamespace(
         config=tiny.config(),
         to_w_plus=lambda variables, z, attributes, basis: attributes,
-        synthesize=lambda variables, w_plus, noise: jnp.full((len(w_plus), 8, 8, 3), -1.0),
-        discriminate=lambda params, images, attributes: (images.mean((1, 2, 3)), None),
+        synthesize_scales=lambda variables, w_plus, noise: [
+            jnp.full((len(w_plus), 4, 4, 3), -0.5),
+            jnp.full((len(w_plus), 8, 8, 3), -1.0),
+        ],
+        discriminate=lambda params, images, attributes: (
+            jnp.stack([scale.mean((1, 2, 3)) for scale in (images if isinstance(images, list) else [images])]).mean(0),
+            None,
+        ),
     )
     images = tuple({"image": np.full((4, 8, 8, 3), level, np.float32)} for level in (0.5, 0.25))
     monkeypatch.setattr(overfitting.pictures, "to_float", lambda images: images)
     for batch in images:
         batch["attributes"] = np.tile(np.float32([0, 1, 0]), (4, 1))
     found = overfitting.make_watch(nets, images)(tiny.random_state(tiny.config()))
-    assert found == pytest.approx({"d_train": 0.5, "d_validation": 0.25, "d_generated": -1.0, "r_v": 0.25 / 1.5})
+    assert found == pytest.approx({"d_train": 0.5, "d_validation": 0.25, "d_generated": -0.75, "r_v": 0.25 / 1.25})
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,15 @@ def test_only_what_trains_with_d_needs_groups_of_images(tmp_path):
     run.check(tiny.config(batch_size=4, recipe="staged", latent_space="w", staged=encoder), tmp_path)
 
 
+def test_offsets_of_removals_are_refused_where_nothing_teaches_them(tmp_path):
+    """Batches of the recipe `joint` only have attributes to put on."""
+    removal = {"fusion": c.FusionConfig(removal=True), "latent_space": "w"}
+    with pytest.raises(ValueError, match="config.fusion.removal is true, .* set --config.fusion.removal=false"):
+        recipe.check(tiny.config(**removal), tmp_path)
+    run.check(tiny.config(**removal, recipe="staged"), tmp_path)
+    run.check(tiny.config(**removal, fusion_every=0), tmp_path)  # the stage `gan`
+
+
 def test_a_finished_run_is_left_alone(config, straight):
     workdir, expected = straight
     before = (workdir / "metrics.jsonl").read_bytes()

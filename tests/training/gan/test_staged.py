@@ -41,6 +41,17 @@ def test_the_length_of_the_basis_is_that_of_the_model_before(tmp_path):
     assert fusion.basis_length == 5.5 and fusion.init == str(model)
 
 
+@pytest.mark.parametrize(
+    "fields", [{"attributes": ("none",)}, {"attributes": ("none", "hat")}, {"latent_space": "z", "recipe": "joint"}]
+)
+@pytest.mark.parametrize("stage", ["gan", "encoder"])
+def test_a_model_whose_basis_is_not_taken_leaves_the_length_of_the_config(tmp_path, fields, stage):
+    """A plain StyleGAN2 has the default of 1, with which the new attributes would hardly change the image."""
+    (tmp_path / "config.json").write_text(c.to_json(settings(**fields)))
+    config = settings(basis_length=8.0)
+    assert staged.stage_config(config, stage, str(tmp_path), tmp_path / "run").basis_length == 8.0
+
+
 def test_a_stage_is_not_trained_further_under_a_later_one(tmp_path):
     """The last stage may go on; one before it may not, since the later ones would keep the older model."""
     for stage in ("gan", "encoder"):

@@ -242,3 +242,25 @@ def test_start_from_a_model_that_fits_nowhere_is_refused(config, trees, tmp_path
     other = dataclasses.replace(config, generator=c.GeneratorConfig(20, 1, 1.0, 48, 6))
     with pytest.raises(ValueError, match="nothing of its generator fits this config"):
         weights.start_from(tiny.random_state(other), other, tmp_path)
+
+
+@pytest.mark.parametrize("fields", [{"resolution": 16}, {"generator": c.GeneratorConfig(12, 2, 1.0, 64, 8)}])
+def test_a_frozen_generator_must_fit_as_a_whole(config, trees, tmp_path, fields):
+    """A layer of its own at random would stay random."""
+    weights.write(tmp_path, config, trees)
+    larger = dataclasses.replace(config, **fields)
+    weights.start_from(tiny.random_state(larger), larger, tmp_path)
+    with pytest.raises(ValueError, match=r"ema_g/\S+ does not fit, and this training would leave it random; compare"):
+        weights.start_from(tiny.random_state(larger), larger, tmp_path, frozen=("ema_g",))
+
+
+def test_attributes_that_a_frozen_generator_has_not_learned_move_nothing(config, trees, tmp_path):
+    """A later training of G starts with rows for them."""
+    weights.write(tmp_path / "old", config, trees)
+    config = dataclasses.replace(config, attributes=("none", "hat", "mask"))
+    state, _ = weights.start_from(tiny.random_state(config), config, tmp_path / "old", frozen=("ema_g",))
+    np.testing.assert_array_equal(state.basis, [trees["basis"][0], 0 * trees["basis"][0], trees["basis"][1]])
+    weights.write(tmp_path / "new", config, trees_of(state))
+    fresh = tiny.random_state(config)
+    again, _ = weights.start_from(fresh, config, tmp_path / "new")
+    np.testing.assert_array_equal(again.basis, [fresh.basis[0], fresh.basis[1], trees["basis"][1]])
