@@ -55,6 +55,20 @@ def test_the_outermost_pixels_repeat_beyond_the_edge():
     assert (frame[:8, :8] == 0).all() and frame[19, 19, 0] > 8
 
 
+@pytest.mark.parametrize("degrees", [0.0, 30.0, 90.0])
+def test_around_all_of_a_long_strip_the_edges_repeat_in_little_memory(degrees):
+    """With the repeated pixels around it, the photo would take 100 GB."""
+    ramp = np.linspace(0, 255, 200_000)
+    strip = np.broadcast_to(np.round(ramp)[None, :, None], (16, 200_000, 3)).astype(np.uint8)
+    square = np.array([99_999.5, 7.5, 300_000.0])
+    frame = alignment.cut(strip, square, 96, degrees)
+    y, x = np.indices((96, 96))
+    places = alignment.from_square(np.stack([x, y, 0 * x], -1), square, 96, degrees)[..., 0]
+    expected = np.interp(places, np.arange(200_000), ramp)
+    # Filters of two of these pixels, 8 levels wide, round off the ends of the ramp.
+    assert np.abs(frame - expected[..., None]).max() < 2.0
+
+
 @pytest.mark.parametrize(
     ("box", "expected"),
     [
