@@ -75,7 +75,7 @@ def edit(
             photo.latents[known] = editing.find_latents(model, face, wanted)
         drawn.append(editing.draw_latents(model, photo.latents[known], face, wanted))
     joined = Drawn(*(np.concatenate(images) for images in zip(*drawn, strict=True)))
-    return editing.paste_faces(photo.picture.pixels, crops, squares, joined)
+    return editing.paste_faces(photo.picture.pixels, chosen, crops, squares, joined, layout)
 
 
 def dress(

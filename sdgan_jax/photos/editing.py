@@ -20,7 +20,7 @@ from sdgan_jax.face3d import cutting, finding
 from sdgan_jax.face3d.face_crop import Crop, Kind
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.model import BATCH
-from sdgan_jax.photos import finders, pasting, photo_results, picture_files
+from sdgan_jax.photos import dressing, finders, pasting, photo_results, picture_files
 from sdgan_jax.photos.finders import Finder
 from sdgan_jax.photos.photo_results import PhotoResults
 from sdgan_jax.pretrained import archive
@@ -205,20 +205,32 @@ def cut_faces(
     return crops, np.stack([crop.cut(levels, size) for crop in crops])
 
 
-def paste_faces(image: np.ndarray, crops: Sequence[Crop], squares: np.ndarray, drawn: Drawn[np.ndarray]) -> np.ndarray:
-    """Pastes edited faces into their photo, the largest last; see `pasting`.
+def paste_faces(
+    image: np.ndarray,
+    faces: Sequence[finding.Found],
+    crops: Sequence[Crop],
+    squares: np.ndarray,
+    drawn: Drawn[np.ndarray],
+    layout: Layout,
+) -> np.ndarray:
+    """Pastes edited faces into their photo, the largest last; see `pasting`. Larger faces stay in front of an edit.
 
     Args:
         image: u8[H,W,3], the photo.
-        crops: the crop of each face, the largest first.
+        faces: K faces, the largest first.
+        crops: the crop of each face.
         squares: u8[K,R,R,3], the faces.
-        drawn: pictures of the K faces by `draw`, not blended.
+        drawn: pictures of the faces by `draw`, not blended.
+        layout: layout of their position maps.
 
     Returns:
         u8[H,W,3].
     """
-    for crop, before, *one in reversed(list(zip(crops, squares, *drawn, strict=True))):
-        image = pasting.paste(image, crop, pictures.to_float(before), *one)
+    for k in reversed(range(len(faces))):
+        pasted = pasting.paste(image, crops[k], pictures.to_float(squares[k]), *(images[k] for images in drawn))
+        for near in faces[:k]:
+            dressing.put_in_front(pasted, image, near, layout)
+        image = pasted
     return image
 
 
@@ -266,14 +278,14 @@ def _batches(tasks: Iterable[Task], most: int) -> Iterator[list[Task]]:
 def _finish(
     task: Task, drawn: Drawn[np.ndarray], results: PhotoResults, row: dict[str, Any], layout: Layout | None
 ) -> None:
-    """Puts the edited faces into their photo, the largest last, and writes the result."""
+    """Puts the edited faces into their photo, and writes the result."""
     photo, picture, faces, crops, squares = task
     if np.isnan(drawn.plain).any() or np.isnan(drawn.edited).any():
         return results.skip(photo, row, NOT_A_NUMBER)
     (name,) = results.names[photo.name]
     rows = [row]
     if layout is not None:
-        image = paste_faces(picture.pixels, crops, squares, drawn)
+        image = paste_faces(picture.pixels, faces, crops, squares, drawn, layout)
         rows = [row | {"face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
     else:
         image = pictures.to_uint8(drawn.edited[0])
