@@ -142,9 +142,9 @@ class Patch(NamedTuple):
         return np.array([self.left + 0.5 * self.side - 0.5, self.top + 0.5 * self.side - 0.5, self.side])
 
     def view(self, image: np.ndarray) -> np.ndarray:
-        """Returns the part of a photo [H,W,C] inside the patch, without a copy."""
-        first_row, first_column = max(self.top, 0), max(self.left, 0)
-        return image[first_row : self.top + self.side, first_column : self.left + self.side]
+        """Returns the part of a photo [H,W,C] inside the patch, without a copy; an empty one outside of the photo."""
+        rows, columns = (slice(max(first, 0), max(first + self.side, 0)) for first in (self.top, self.left))
+        return image[rows, columns]
 
     def restore(self, planes: np.ndarray, first: int, last: int, width: int) -> np.ndarray:
         """Resizes planes of the working copy to some of the photo's pixels, with antialiasing.

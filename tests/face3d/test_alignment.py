@@ -96,6 +96,11 @@ def test_what_is_cut_is_put_back_at_its_place(left, top, size):
     assert np.abs(restored[edges] - part[edges]).max() < 0.8  # the copy is rounded to u8
 
 
+@pytest.mark.parametrize(("left", "top"), [(-90, 10), (10, -90), (-40, 10), (200, 10), (10, 100)])
+def test_a_patch_outside_of_the_photo_shows_nothing_of_it(left, top):
+    assert alignment.Patch(left, top, 40, 40).view(ramps()).size == 0
+
+
 @pytest.mark.parametrize("size", [40, 150, 301])
 def test_strips_of_a_patch_are_those_of_the_whole(size):
     """By Pillow, which resizes the whole patch here."""
