@@ -234,9 +234,21 @@ def paste_faces(
     return image
 
 
+def explain_missing(model: Any) -> str | None:
+    """Returns a line on why a model edits no attributes; None for a model that does."""
+    if len(model.config.attributes) > 1:
+        return None
+    return (
+        "this model is a plain StyleGAN2 without attributes: it draws faces and edits none. Wear (experiments.wear) draws on "
+        "photos without it; --config.init starts an SD-GAN from it"
+    )
+
+
 def check(model: Any, edit: Edit) -> None:
     """Raises `ValueError` for an edit that the model cannot make."""
     names = model.config.attributes
+    if line := explain_missing(model):
+        raise ValueError(line)
     if set(edit.attributes) <= {names[0]} and not edit.remove:
         raise ValueError(f"no attribute is given; set --attribute or --remove to some of {', '.join(names[1:])}")
     latents.attribute_weights(list(edit.attributes), names, 1, list(edit.remove))

@@ -176,6 +176,16 @@ def test_attributes_are_checked_before_the_photos_are_read(folder, attributes, m
     assert not model.batches and not (folder / "out").exists()
 
 
+@pytest.mark.parametrize(("attributes", "remove"), [((), ()), (("mask",), ()), ((), ("mask",))])
+def test_a_model_without_attributes_says_so(folder, attributes, remove):
+    """A converted StyleGAN2; "the known ones are none" would name none of them."""
+    model = Model()
+    model.config.attributes = ("none",)
+    with pytest.raises(ValueError, match="this model is a plain StyleGAN2 without attributes"):
+        edit(folder, model, attributes, remove)
+    assert not model.batches and not (folder / "out").exists()
+
+
 def test_a_file_of_the_user_is_refused_before_the_photos_are_read(folder):
     (folder / "out").mkdir()
     (folder / "out" / "07.png").write_bytes(b"mine")
