@@ -24,14 +24,14 @@ def dress(
     Args:
         image: u8[H,W,3].
         faces: the faces, the nearest first.
-        styles: for each face the style of each attribute.
+        styles: for each face the style of each attribute; none for a face that is only in front of others.
         layout: layout of the position maps.
         draw: draws on one face, see `wear.wear_photo`.
 
     Returns:
-        u8[H,W,3].
+        u8[H,W,3]; the image itself where no face wears anything.
     """
-    for k in reversed(range(len(faces))):
+    for k in reversed([k for k, worn in enumerate(styles) if worn]):
         drawn = draw(image, faces[k].position_map, styles[k], layout)
         for near in faces[:k]:
             put_in_front(drawn, image, near, layout)

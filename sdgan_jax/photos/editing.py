@@ -208,6 +208,7 @@ def cut_faces(
 def paste_faces(
     image: np.ndarray,
     faces: Sequence[finding.Found],
+    edited: Sequence[int],
     crops: Sequence[Crop],
     squares: np.ndarray,
     drawn: Drawn[np.ndarray],
@@ -217,18 +218,19 @@ def paste_faces(
 
     Args:
         image: u8[H,W,3], the photo.
-        faces: K faces, the largest first.
-        crops: the crop of each face.
-        squares: u8[K,R,R,3], the faces.
-        drawn: pictures of the faces by `draw`, not blended.
-        layout: layout of their position maps.
+        faces: all faces of the photo, the largest first.
+        edited: indices of the K edited ones, in ascending order.
+        crops: the crop of each edited face.
+        squares: u8[K,R,R,3], the edited faces before.
+        drawn: pictures of them by `draw`, not blended.
+        layout: layout of the position maps.
 
     Returns:
         u8[H,W,3].
     """
-    for k in reversed(range(len(faces))):
-        pasted = pasting.paste(image, crops[k], pictures.to_float(squares[k]), *(images[k] for images in drawn))
-        for near in faces[:k]:
+    for number, crop, before, *one in reversed(list(zip(edited, crops, squares, *drawn, strict=True))):
+        pasted = pasting.paste(image, crop, pictures.to_float(before), *one)
+        for near in faces[:number]:
             dressing.put_in_front(pasted, image, near, layout)
         image = pasted
     return image
@@ -239,8 +241,8 @@ def explain_missing(model: Any) -> str | None:
     if len(model.config.attributes) > 1:
         return None
     return (
-        "this model is a plain StyleGAN2 without attributes: it draws faces and edits none. Wear (experiments.wear) draws on "
-        "photos without it; --config.init starts an SD-GAN from it"
+        "this model is a plain StyleGAN2 without attributes: it draws faces and edits none. Wear (experiments.wear) "
+        "draws on photos without it; --config.init starts an SD-GAN from it"
     )
 
 
@@ -297,7 +299,7 @@ def _finish(
     (name,) = results.names[photo.name]
     rows = [row]
     if layout is not None:
-        image = paste_faces(picture.pixels, faces, crops, squares, drawn, layout)
+        image = paste_faces(picture.pixels, faces, range(len(faces)), crops, squares, drawn, layout)
         rows = [row | {"face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
     else:
         image = pictures.to_uint8(drawn.edited[0])

@@ -276,10 +276,11 @@ def test_the_edit_of_a_face_stays_behind_larger_faces():
     crops, squares = editing.cut_faces(photo, [near, far], LAYOUT_32, "megn", 32)
     plain = np.full((2, 32, 32, 3), 0.5, np.float32)
     edited, region = np.stack([plain[0], plain[1] - 1.4]), np.stack([np.zeros((32, 32)), np.ones((32, 32))])
-    out = editing.paste_faces(photo, [near, far], crops, squares, blending.Drawn(plain, edited, region), LAYOUT_32)
-    alone = editing.paste_faces(
-        photo, [far], crops[1:], squares[1:], blending.Drawn(plain[1:], edited[1:], region[1:]), LAYOUT_32
-    )
+    both = blending.Drawn(plain, edited, region)
+    out = editing.paste_faces(photo, [near, far], [0, 1], crops, squares, both, LAYOUT_32)
+    one = crops[1:], squares[1:], blending.Drawn(*(images[1:] for images in both))
+    alone = editing.paste_faces(photo, [far], [0], *one, LAYOUT_32)
+    np.testing.assert_array_equal(editing.paste_faces(photo, [near, far], [1], *one, LAYOUT_32), out)
     changed, before = ((image != photo).any(-1) for image in (out, alone))
     places = near.position_map[np.asarray(LAYOUT_32.face)][:, :2]
     middle, half = (places.max(0) + places.min(0)) / 2, np.ptp(places, axis=0) / 2
