@@ -5,7 +5,8 @@ python -m experiments.edit --input=FILE_OR_FOLDER --remove=eyeglasses --out=DIR 
 python -m experiments.edit --input=FILE_OR_FOLDER --attribute=mask --align=off --out=DIR    (photos that are crops)
 
 The faces of each photo are found, cut out upright as the model's training images were, edited, and pasted back at the
-photo's own size: what the edit does not change stays as it was, and so do the colour profile and the EXIF data. With
+photo's own size, behind the larger faces of the photo: what the edit does not change stays as it was, and so do the
+colour profile and the EXIF data. Results are RGB with 8 bits per channel; transparent parts are put on white. With
 --align=off the central square of each photo is edited at the model's size. sheet.png shows the first photos, their
 largest faces, the model's reconstruction of each without an edit, and the edit. manifest.csv has a row for each face,
 and lists the photos that were left out, with the reason. If the command was stopped, the same command continues its

@@ -7,8 +7,8 @@ python -m experiments.wear --input=FILE_OR_FOLDER --attribute=mask[,eyeglasses] 
 A position network finds the faces and their shapes. Writes a PNG for each photo under its own name, sheet.png (the
 first photos, before and after), and manifest.csv with a row for each face, which also lists the photos that were left
 out, with the reason. --landmarks also writes landmarks.json, the 68 landmarks of each face in pixels of the photo. All
-other pixels stay as they are, and so do the colour profile and the EXIF data; transparent parts are put on white. If
-the command was stopped, the same command continues its work.
+other pixels stay as they are, and so do the colour profile and the EXIF data. Results are RGB with 8 bits per channel;
+transparent parts are put on white. If the command was stopped, the same command continues its work.
 """
 
 from __future__ import annotations

@@ -110,7 +110,14 @@ def check_steps(steps: int) -> None:
 
 
 def check_finite(**numbers: float) -> None:
-    """Raises `ValueError` for NaN and infinities."""
+    """Raises `ValueError` for NaN, infinities, and what is not one number."""
     for name, number in numbers.items():
-        if not math.isfinite(number):
-            raise ValueError(f"{name} is {number}; it must be a finite number")
+        try:
+            finite = math.isfinite(number)
+        except (TypeError, OverflowError):
+            finite = False
+        if not finite:
+            shown = repr(number) if isinstance(number, str) else str(number)
+            if np.ndim(number):
+                shown = f"an array {list(np.shape(number))}"
+            raise ValueError(f"{name} is {shown}; it must be a finite number")

@@ -315,7 +315,8 @@ class Model:
                 another shape.
         """
         images = self._images(images)
-        # Names are checked before the search, which takes minutes without an encoder.
+        # All is checked before the search, which takes minutes without an encoder.
+        arguments.check_finite(strength=strength)
         latents.attribute_weights(attribute, self.config.attributes, images.shape[0], remove)
         find = self.encode if "E" in self.params else self.invert
         return self.edit_latent(find(images, worn=remove), images, attribute, strength, remove)

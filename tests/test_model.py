@@ -227,6 +227,9 @@ def test_no_step_takes_more_faces_than_a_batch(model, monkeypatch):
         (lambda m: m.generate(Z, truncation_cutoff=1.5), "truncation_cutoff is 1.5; the layers are 0 to 4"),
         (lambda m: m.generate(Z, "mask", strength=float("nan")), "strength is nan; it must be a finite number"),
         (lambda m: m.generate(Z, truncation=float("inf")), "truncation is inf"),
+        (lambda m: m.generate(Z, "mask", [1.0, 2.0, 0.5]), r"strength is an array \[3\]; it must be a finite number"),
+        (lambda m: m.edit(IMAGES, "mask", None), "strength is None; it must be a finite number"),
+        (lambda m: m.edit(IMAGES, "mask", "1"), "strength is '1'; it must be a finite number"),
         (lambda m: m.encode(IMAGES), "this model has no encoder; find latents by `invert`, or train one: the stage"),
         (lambda m: m.invert(IMAGES, steps=-1), "steps is -1; it must be an integer, 0 or more"),
         (

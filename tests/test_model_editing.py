@@ -134,6 +134,8 @@ def test_edits_that_cannot_be_are_refused_before_the_search(with_encoder, monkey
         with_encoder.edit(IMAGES, "mask", remove="mask")
     with pytest.raises(ValueError, match="unknown attribute 'hat'"):
         with_encoder.edit(IMAGES, remove="hat")
+    with pytest.raises(ValueError, match="strength is inf; it must be a finite number"):
+        with_encoder.edit(IMAGES, "mask", strength=np.inf)
 
 
 def test_editing_in_z():

@@ -34,7 +34,7 @@ def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Li
     """Lists the files below a folder, without hidden files and those of file managers.
 
     Each folder is read once, under its own path, or under the first link to it when it lies elsewhere. Links to a
-    folder above are not followed: they would never end.
+    folder above are not followed: they lead out of the folder that was asked for.
 
     Args:
       folder: path of a local or remote folder.
@@ -60,6 +60,9 @@ def list_files(folder: epath.Path, leave_out: Collection[epath.Path] = ()) -> Li
         if identity in seen:
             if followed:
                 notes.append(f"{printable(path)}: a link to a folder that is read already")
+            continue
+        if followed and _is_above(path):
+            notes.append(f"{printable(path)}: a link to a folder above it")
             continue
         seen.add(identity)
         try:
@@ -105,6 +108,12 @@ def _identity(path: epath.Path) -> object:
     except OSError:  # Remote or unreadable.
         return os.fspath(path)
     return status.st_dev, status.st_ino
+
+
+def _is_above(link: epath.Path) -> bool:
+    """Returns whether a link leads to a folder that it lies in."""
+    target = os.path.realpath(link)
+    return os.path.commonpath((target, os.path.realpath(link.parent))) == target
 
 
 def _entries(folder: epath.Path) -> Iterator[tuple[str, str]]:

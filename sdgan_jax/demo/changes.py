@@ -49,7 +49,7 @@ def edit(
     Args:
         model: see `editing.edit_photos`.
         photo: the photo; its `latents` are used, and those found are added.
-        faces: indices of the faces.
+        faces: indices of the faces, in ascending order.
         wanted: the edit, without pivotal tuning.
         layout: layout of the position maps.
         end: the time by which it must be done.
@@ -75,7 +75,7 @@ def edit(
             photo.latents[known] = editing.find_latents(model, face, wanted)
         drawn.append(editing.draw_latents(model, photo.latents[known], face, wanted))
     joined = Drawn(*(np.concatenate(images) for images in zip(*drawn, strict=True)))
-    return editing.paste_faces(photo.picture.pixels, crops, squares, joined)
+    return editing.paste_faces(photo.picture.pixels, photo.faces, faces, crops, squares, joined, layout)
 
 
 def dress(
@@ -109,8 +109,8 @@ def dress(
         end.check()
         return draw(*arguments)
 
-    some = [photo.faces[k] for k in faces]
-    return dressing.dress(photo.picture.pixels, some, [chosen] * len(some), layout, draw_in_time)
+    worn = [chosen if k in faces else {} for k in range(len(photo.faces))]
+    return dressing.dress(photo.picture.pixels, photo.faces, worn, layout, draw_in_time)
 
 
 def make_style(attribute: str, look: Look) -> Style:

@@ -69,13 +69,8 @@ class Studio:
         return tuple(self.model.config.attributes[1:])
 
     def explain_missing(self) -> str | None:
-        """Returns a line on why the model edits no attributes; None for a model that does."""
-        if self.attributes:
-            return None
-        return (
-            "this model is a plain StyleGAN2 without attributes: it draws faces and edits none. Wear draws on photos "
-            "without it; --config.init starts an SD-GAN from it"
-        )
+        """Returns a line on why the model edits no attributes, see `editing.explain_missing`."""
+        return editing.explain_missing(self.model)
 
     def generate(self, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
         """Draws a face without and with attributes, see `Generator.draw`."""
@@ -113,8 +108,6 @@ class Studio:
 
     def edit(self, token: str, numbers: Sequence[Any], edit: editing.Edit) -> str:
         """Edits faces of an opened photo; returns the token of a `Made`."""
-        if line := self.explain_missing():
-            raise ValueError(line)
         photo = self.shelf.get(token)
         faces = photo.choose(numbers)
         image = self.run(lambda end: changes.edit(self.model, photo, faces, edit, self.finder.layout, end), _EDIT)

@@ -39,22 +39,54 @@ def cut(image: np.ndarray, square: np.ndarray, size: int, degrees: float = 0.0) 
 
 
 def _cut_upright(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
-    """Cuts a square out without a rotation."""
+    """Cuts a square out without a rotation: along x, then along y, as Pillow does."""
     left, top, _ = _origin(square)
-    side, (height, width) = square[2], image.shape[:2]
+    side, height = square[2], image.shape[0]
+    rows = slice(*np.clip([int(np.floor(top)) - 2, int(np.ceil(top + side)) + 2], [0, 1], [height - 1, height]))
+    return _resize(_resize(image[rows], 1, left, side, size), 0, top - rows.start, side, size)
+
+
+def _resize(image: np.ndarray, axis: int, start: float, side: float, size: int) -> np.ndarray:
+    """Resizes a part of a photo along one axis; beyond the photo's edge its outermost pixels repeat.
+
+    Farther than the photo's length from its edge they are repeated in the result alone: around all of a strip of 16 x
+    200000 pixels there would be 100 GB of them.
+
+    Args:
+        image: u8[H,W,3].
+        axis: 0 for y, 1 for x.
+        start: where the part begins; the edge of the photo is 0.
+        side: length of the part in pixels.
+        size: length of the result.
+
+    Returns:
+        u8[H,size,3] for the axis 1, u8[size,W,3] for the axis 0.
+    """
+    length, step = image.shape[axis], side / size
+    reach = max(step, float(length))  # the filter's is a step, or 1 pixel
+    low = int(np.clip(np.floor((-reach - start) / step) - 1, 0, size - 1))
+    high = int(np.clip(np.ceil((length + reach - start) / step) + 1, low + 1, size))
+    begin, end = start + low * step, start + high * step
     # The pixels that the filter needs, with repeated ones beyond the edge.
-    first_x, first_y = (int(np.floor(p)) - 2 for p in (left, top))
-    last_x, last_y = (int(np.ceil(p + side)) + 2 for p in (left, top))
-    rows = np.clip(np.arange(first_y, last_y), 0, height - 1)
-    columns = np.clip(np.arange(first_x, last_x), 0, width - 1)
-    inner = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    if len(rows) != inner.shape[0] or len(columns) != inner.shape[1]:
-        # By numpy.pad: an index array for the columns takes five times as long.
-        above, left_out = (min(max(-first, 0), len(p) - 1) for first, p in ((first_y, rows), (first_x, columns)))
-        below, right_out = len(rows) - len(inner) - above, len(columns) - inner.shape[1] - left_out
-        inner = np.pad(inner, ((above, below), (left_out, right_out), (0, 0)), mode="edge")
-    box = (left - first_x, top - first_y, left - first_x + side, top - first_y + side)
-    return np.asarray(Image.fromarray(inner).resize((size, size), Image.Resampling.BILINEAR, box=box))
+    first, last = int(np.floor(max(start, begin - reach))) - 2, int(np.ceil(min(start + side, end + reach))) + 2
+    inside = slice(*np.clip([first, last], [0, 1], [length - 1, length]))
+    missing = last - first - (inside.stop - inside.start)
+    before = min(max(-first, 0), missing)
+    part = image[inside] if axis == 0 else image[:, inside]
+    if missing:  # by numpy.pad: an index array takes five times as long
+        part = _repeat_edges(part, axis, before, missing - before)
+    height, width = part.shape[:2]
+    box, shape = (0.0, begin - first, width, end - first), (width, high - low)
+    if axis == 1:
+        box, shape = (begin - first, 0.0, end - first, height), (high - low, height)
+    resized = np.asarray(Image.fromarray(part).resize(shape, Image.Resampling.BILINEAR, box=box))
+    return resized if high - low == size else _repeat_edges(resized, axis, low, size - high)
+
+
+def _repeat_edges(image: np.ndarray, axis: int, before: int, after: int) -> np.ndarray:
+    widths = [(0, 0)] * 3
+    widths[axis] = (before, after)
+    return np.pad(image, widths, mode="edge")
 
 
 def put_back(
@@ -110,9 +142,9 @@ class Patch(NamedTuple):
         return np.array([self.left + 0.5 * self.side - 0.5, self.top + 0.5 * self.side - 0.5, self.side])
 
     def view(self, image: np.ndarray) -> np.ndarray:
-        """Returns the part of a photo [H,W,C] inside the patch, without a copy."""
-        first_row, first_column = max(self.top, 0), max(self.left, 0)
-        return image[first_row : self.top + self.side, first_column : self.left + self.side]
+        """Returns the part of a photo [H,W,C] inside the patch, without a copy; an empty one outside of the photo."""
+        rows, columns = (slice(max(first, 0), max(first + self.side, 0)) for first in (self.top, self.left))
+        return image[rows, columns]
 
     def restore(self, planes: np.ndarray, first: int, last: int, width: int) -> np.ndarray:
         """Resizes planes of the working copy to some of the photo's pixels, with antialiasing.

@@ -202,14 +202,16 @@ def _cut_all(levels: list[np.ndarray], squares: np.ndarray, degrees: float) -> t
     """Cuts squares f64[K,3] of a photo as frames u8[K,128,128,3], and returns the squares that these show.
 
     Many squares of the same side, which `_searches` places inside the photo, are windows of one copy of the photo at
-    their scale. They are moved to its next whole pixels.
+    their scale. They are moved to its next whole pixels. Of a long strip, the copy would have many more pixels than the
+    frames.
     """
     size = detection.SIZE
-    if degrees or len(squares) < _TOGETHER or np.ptp(squares[:, 2]) > 0:
-        return np.stack([cutting.cut_frame(levels, square, degrees, size) for square in squares]), squares
     ratio = size / squares[0, 2]
-    k = cutting.level_for(levels, squares[0, 2], size)
     height, width = (int(ratio * length + 1e-6) for length in levels[0].shape[:2])
+    few = len(squares) < _TOGETHER or height * width > len(squares) * size**2
+    if degrees or few or np.ptp(squares[:, 2]) > 0:
+        return np.stack([cutting.cut_frame(levels, square, degrees, size) for square in squares]), squares
+    k = cutting.level_for(levels, squares[0, 2], size)
     box = (0.0, 0.0, width / ratio / 2**k, height / ratio / 2**k)
     small = np.asarray(Image.fromarray(levels[k]).resize((width, height), Image.Resampling.BILINEAR, box=box))
     corners = np.round((squares[:, :2] + 0.5) * ratio - 0.5 * size).clip(0, [width - size, height - size]).astype(int)

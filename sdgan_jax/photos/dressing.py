@@ -24,30 +24,41 @@ def dress(
     Args:
         image: u8[H,W,3].
         faces: the faces, the nearest first.
-        styles: for each face the style of each attribute.
+        styles: for each face the style of each attribute; none for a face that is only in front of others.
         layout: layout of the position maps.
         draw: draws on one face, see `wear.wear_photo`.
 
     Returns:
-        u8[H,W,3].
+        u8[H,W,3]; the image itself where no face wears anything.
     """
-    for k in reversed(range(len(faces))):
+    for k in reversed([k for k, worn in enumerate(styles) if worn]):
         drawn = draw(image, faces[k].position_map, styles[k], layout)
         for near in faces[:k]:
-            _put_in_front(drawn, image, near, layout)
+            put_in_front(drawn, image, near, layout)
         image = drawn
     return image
 
 
-def _put_in_front(drawn: np.ndarray, before: np.ndarray, face: Found, layout: Layout) -> None:
-    """Gives back to a picture, in place, the pixels of a face that it had before something was drawn."""
+def put_in_front(drawn: np.ndarray, before: np.ndarray, face: Found, layout: Layout) -> None:
+    """Gives back to a picture, in place, the pixels of a face that it had before something was drawn behind the face.
+
+    Args:
+        drawn: u8[H,W,3], the picture.
+        before: u8[H,W,3], the same one before.
+        face: the face.
+        layout: layout of its position map.
+    """
     height, width = before.shape[:2]
     places = face.position_map[layout.face][:, :2]
     left, top = (int(v) for v in np.clip(np.floor(places.min(0)) - 1, 0, [width, height]))
     right, bottom = (int(v) for v in np.clip(np.ceil(places.max(0)) + 2, 0, [width, height]))
-    here = np.s_[top:bottom, left:right]
-    if np.array_equal(drawn[here], before[here]):
+    changed = (drawn[top:bottom, left:right] != before[top:bottom, left:right]).any(-1)
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    if not len(rows):
         return
+    # Only what was drawn on: a silhouette of a large face takes sixteen bytes for each of its pixels.
+    top, bottom, left, right = top + rows[0], top + rows[-1] + 1, left + columns[0], left + columns[-1] + 1
+    here = np.s_[top:bottom, left:right]
     share = silhouette(face.position_map - np.array([left, top, 0]), layout, bottom - top, right - left)[..., None]
     drawn[here] = np.round(share * before[here] + (1 - share) * drawn[here])
 

@@ -20,7 +20,7 @@ from sdgan_jax.face3d import cutting, finding
 from sdgan_jax.face3d.face_crop import Crop, Kind
 from sdgan_jax.face3d.layout import Layout
 from sdgan_jax.model import BATCH
-from sdgan_jax.photos import finders, pasting, photo_results, picture_files
+from sdgan_jax.photos import dressing, finders, pasting, photo_results, picture_files
 from sdgan_jax.photos.finders import Finder
 from sdgan_jax.photos.photo_results import PhotoResults
 from sdgan_jax.pretrained import archive
@@ -205,26 +205,52 @@ def cut_faces(
     return crops, np.stack([crop.cut(levels, size) for crop in crops])
 
 
-def paste_faces(image: np.ndarray, crops: Sequence[Crop], squares: np.ndarray, drawn: Drawn[np.ndarray]) -> np.ndarray:
-    """Pastes edited faces into their photo, the largest last; see `pasting`.
+def paste_faces(
+    image: np.ndarray,
+    faces: Sequence[finding.Found],
+    edited: Sequence[int],
+    crops: Sequence[Crop],
+    squares: np.ndarray,
+    drawn: Drawn[np.ndarray],
+    layout: Layout,
+) -> np.ndarray:
+    """Pastes edited faces into their photo, the largest last; see `pasting`. Larger faces stay in front of an edit.
 
     Args:
         image: u8[H,W,3], the photo.
-        crops: the crop of each face, the largest first.
-        squares: u8[K,R,R,3], the faces.
-        drawn: pictures of the K faces by `draw`, not blended.
+        faces: all faces of the photo, the largest first.
+        edited: indices of the K edited ones, in ascending order.
+        crops: the crop of each edited face.
+        squares: u8[K,R,R,3], the edited faces before.
+        drawn: pictures of them by `draw`, not blended.
+        layout: layout of the position maps.
 
     Returns:
         u8[H,W,3].
     """
-    for crop, before, *one in reversed(list(zip(crops, squares, *drawn, strict=True))):
-        image = pasting.paste(image, crop, pictures.to_float(before), *one)
+    for number, crop, before, *one in reversed(list(zip(edited, crops, squares, *drawn, strict=True))):
+        pasted = pasting.paste(image, crop, pictures.to_float(before), *one)
+        for near in faces[:number]:
+            dressing.put_in_front(pasted, image, near, layout)
+        image = pasted
     return image
+
+
+def explain_missing(model: Any) -> str | None:
+    """Returns a line on why a model edits no attributes; None for a model that does."""
+    if len(model.config.attributes) > 1:
+        return None
+    return (
+        "this model is a plain StyleGAN2 without attributes: it draws faces and edits none. Wear (experiments.wear) "
+        "draws on photos without it; --config.init starts an SD-GAN from it"
+    )
 
 
 def check(model: Any, edit: Edit) -> None:
     """Raises `ValueError` for an edit that the model cannot make."""
     names = model.config.attributes
+    if line := explain_missing(model):
+        raise ValueError(line)
     if set(edit.attributes) <= {names[0]} and not edit.remove:
         raise ValueError(f"no attribute is given; set --attribute or --remove to some of {', '.join(names[1:])}")
     latents.attribute_weights(list(edit.attributes), names, 1, list(edit.remove))
@@ -266,14 +292,14 @@ def _batches(tasks: Iterable[Task], most: int) -> Iterator[list[Task]]:
 def _finish(
     task: Task, drawn: Drawn[np.ndarray], results: PhotoResults, row: dict[str, Any], layout: Layout | None
 ) -> None:
-    """Puts the edited faces into their photo, the largest last, and writes the result."""
+    """Puts the edited faces into their photo, and writes the result."""
     photo, picture, faces, crops, squares = task
     if np.isnan(drawn.plain).any() or np.isnan(drawn.edited).any():
         return results.skip(photo, row, NOT_A_NUMBER)
     (name,) = results.names[photo.name]
     rows = [row]
     if layout is not None:
-        image = paste_faces(picture.pixels, crops, squares, drawn)
+        image = paste_faces(picture.pixels, faces, range(len(faces)), crops, squares, drawn, layout)
         rows = [row | {"face": 1 + k} | finders.describe(face, layout) for k, face in enumerate(faces)]
     else:
         image = pictures.to_uint8(drawn.edited[0])

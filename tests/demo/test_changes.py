@@ -10,6 +10,8 @@ from sdgan_jax.face3d import finding
 from sdgan_jax.face3d.attire import styles, wear
 from sdgan_jax.photos.editing import Edit
 from tests.face3d.test_finding import LAYOUT, painted
+from tests.photos.test_dressing import LAYOUT as LAYOUT_32
+from tests.photos.test_dressing import face_at
 from tests.photos.test_editing import Model
 from tests.photos.test_wearing import FINDER, draw_square
 
@@ -54,6 +56,17 @@ def test_only_chosen_faces_are_dressed(photo):
     assert (
         changes.dress(photo, [0, 1], {}, LAYOUT, Deadline(10), lambda image, *_: image) == photo.picture.pixels
     ).all()
+
+
+def test_a_face_that_is_not_chosen_is_in_front_of_smaller_ones():
+    near, far = face_at(60, 60, 80), face_at(95, 60, 60)
+    opened = opened_photo.from_pixels(np.full((120, 140, 3), 9, np.uint8), "a.png")
+    two = opened_photo.OpenedPhoto("a.png", opened.picture, [near, far])
+    dressed = changes.dress(two, [1], {"mask": Look("cup")}, LAYOUT_32, Deadline(10), draw_square)
+    edited = changes.edit(Model(), two, [1], Edit(["mask"], [], 1.0, 7), LAYOUT_32, Deadline(10))
+    for image in (dressed, edited):
+        row = image[85, :, 0]
+        assert (row[70:80] == 9).all() and (row[100:110] > 150).all()
 
 
 def test_work_stops_at_its_deadline(photo):

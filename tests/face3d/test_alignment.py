@@ -55,6 +55,20 @@ def test_the_outermost_pixels_repeat_beyond_the_edge():
     assert (frame[:8, :8] == 0).all() and frame[19, 19, 0] > 8
 
 
+@pytest.mark.parametrize("degrees", [0.0, 30.0, 90.0])
+def test_around_all_of_a_long_strip_the_edges_repeat_in_little_memory(degrees):
+    """With the repeated pixels around it, the photo would take 100 GB."""
+    ramp = np.linspace(0, 255, 200_000)
+    strip = np.broadcast_to(np.round(ramp)[None, :, None], (16, 200_000, 3)).astype(np.uint8)
+    square = np.array([99_999.5, 7.5, 300_000.0])
+    frame = alignment.cut(strip, square, 96, degrees)
+    y, x = np.indices((96, 96))
+    places = alignment.from_square(np.stack([x, y, 0 * x], -1), square, 96, degrees)[..., 0]
+    expected = np.interp(places, np.arange(200_000), ramp)
+    # Filters of two of these pixels, 8 levels wide, round off the ends of the ramp.
+    assert np.abs(frame - expected[..., None]).max() < 2.0
+
+
 @pytest.mark.parametrize(
     ("box", "expected"),
     [
@@ -80,6 +94,11 @@ def test_what_is_cut_is_put_back_at_its_place(left, top, size):
     assert restored.shape == part.shape and np.shares_memory(part, photo)
     edges = slice(2, -2), slice(2, -2)
     assert np.abs(restored[edges] - part[edges]).max() < 0.8  # the copy is rounded to u8
+
+
+@pytest.mark.parametrize(("left", "top"), [(-90, 10), (10, -90), (-40, 10), (200, 10), (10, 100)])
+def test_a_patch_outside_of_the_photo_shows_nothing_of_it(left, top):
+    assert alignment.Patch(left, top, 40, 40).view(ramps()).size == 0
 
 
 @pytest.mark.parametrize("size", [40, 150, 301])

@@ -185,6 +185,15 @@ def test_windows_of_one_copy_show_what_single_cuts_do():
         np.testing.assert_allclose(frame, cutting.cut_frame(levels, place, size=128), atol=3)
 
 
+def test_a_long_strip_is_not_copied_for_its_few_squares():
+    """The copy would have 128 x 480000 pixels, 180 MB; the squares are cut one by one, and not moved."""
+    strip = np.random.default_rng(0).integers(0, 255, (16, 60_000, 3)).astype(np.uint8)
+    squares = finding.pyramid(16, 60_000, (1.0,), 0.65, 40)
+    frames, places = mesh_finding._cut_all([strip], squares, 0.0)
+    np.testing.assert_array_equal(places, squares)
+    np.testing.assert_array_equal(frames[7], cutting.cut_frame([strip], squares[7], size=128))
+
+
 def test_plain_squares_and_those_within_a_face_are_not_looked_at():
     frames = np.random.default_rng(0).integers(0, 255, (4, 128, 128, 3)).astype(np.uint8)
     frames[1] = 90 + np.arange(128)[:, None] // 32  # brightness of 90 to 93

@@ -35,6 +35,8 @@ def test_near_faces_and_what_they_wear_are_in_front():
     left, top, right, bottom = near.box.astype(int)
     assert (both[top:bottom, left:right] == [200, 0, 0]).all()
     assert (image == 9).all()
+    one = dressing.dress(image, [near, far], [{}, {"mask": np.array([0, 200, 0])}], LAYOUT, fill)
+    assert (one[60, :85] == 9).all() and (one[60, 110] == [0, 200, 0]).all()  # what wears nothing is in front, too
 
 
 def test_a_silhouette_is_an_ellipse_of_the_size_of_the_face():

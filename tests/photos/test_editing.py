@@ -15,6 +15,8 @@ from sdgan_jax.data import photo_files
 from sdgan_jax.face3d import alignment, face_crop, finding, geometry
 from sdgan_jax.photos import editing
 from tests.face3d.test_finding import LAYOUT, painted
+from tests.photos.test_dressing import LAYOUT as LAYOUT_32
+from tests.photos.test_dressing import face_at
 from tests.photos.test_wearing import FINDER
 
 
@@ -174,6 +176,16 @@ def test_attributes_are_checked_before_the_photos_are_read(folder, attributes, m
     assert not model.batches and not (folder / "out").exists()
 
 
+@pytest.mark.parametrize(("attributes", "remove"), [((), ()), (("mask",), ()), ((), ("mask",))])
+def test_a_model_without_attributes_says_so(folder, attributes, remove):
+    """A converted StyleGAN2; "the known ones are none" would name none of them."""
+    model = Model()
+    model.config.attributes = ("none",)
+    with pytest.raises(ValueError, match="this model is a plain StyleGAN2 without attributes"):
+        edit(folder, model, attributes, remove)
+    assert not model.batches and not (folder / "out").exists()
+
+
 def test_a_file_of_the_user_is_refused_before_the_photos_are_read(folder):
     (folder / "out").mkdir()
     (folder / "out" / "07.png").write_bytes(b"mine")
@@ -255,6 +267,27 @@ def test_several_faces_are_edited(faces, most):
     assert [row["face"] for row in found] == ["1", "2"][:most] and {row["out"] for row in found} == {"two.png"}
     assert float(found[0]["left"]) > 200 and all(not row["note"] for row in found)
     assert "and those of 1 photo done before" in edit(faces, Model(), finder=finder, most=most)
+
+
+def test_the_edit_of_a_face_stays_behind_larger_faces():
+    """The smaller of two overlapping faces becomes black, the larger one stays as it is."""
+    near, far = (face_at(x, 90, side) for x, side in ((70, 90), (125, 70)))
+    photo = np.full((180, 220, 3), 200, np.uint8)
+    crops, squares = editing.cut_faces(photo, [near, far], LAYOUT_32, "megn", 32)
+    plain = np.full((2, 32, 32, 3), 0.5, np.float32)
+    edited, region = np.stack([plain[0], plain[1] - 1.4]), np.stack([np.zeros((32, 32)), np.ones((32, 32))])
+    both = blending.Drawn(plain, edited, region)
+    out = editing.paste_faces(photo, [near, far], [0, 1], crops, squares, both, LAYOUT_32)
+    one = crops[1:], squares[1:], blending.Drawn(*(images[1:] for images in both))
+    alone = editing.paste_faces(photo, [far], [0], *one, LAYOUT_32)
+    np.testing.assert_array_equal(editing.paste_faces(photo, [near, far], [1], *one, LAYOUT_32), out)
+    changed, before = ((image != photo).any(-1) for image in (out, alone))
+    places = near.position_map[np.asarray(LAYOUT_32.face)][:, :2]
+    middle, half = (places.max(0) + places.min(0)) / 2, np.ptp(places, axis=0) / 2
+    y, x = np.indices(changed.shape)
+    away = np.square((np.stack([x, y], -1) - middle) / half).sum(-1)  # the outline of a face is about an ellipse
+    assert before[away < 0.7].any() and not changed[away < 0.7].any()
+    np.testing.assert_array_equal(out[away > 1.6], alone[away > 1.6])
 
 
 def test_photos_without_a_face_are_not_searched_again(faces):

@@ -37,6 +37,20 @@ def test_a_folder_elsewhere_is_read_through_the_first_link(tmp_path):
     assert not left_out.files
 
 
+def test_links_lead_to_no_folder_above(tmp_path):
+    """Above are files that nobody asked for; those of a folder beside it are read."""
+    for name in ("1.png", "in/2.png", "in/a/3.png", "inside/4.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    links = {"in/up": "..", "in/a/up": "../..", "inside/up": tmp_path, "in/beside": tmp_path / "inside"}
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    found = listing.list_files(epath.Path(tmp_path / "in"))
+    assert list(found.files) == ["2.png", "a/3.png", "beside/4.png"]
+    above = [f"{tmp_path}/in/{link}: a link to a folder above it" for link in ("a/up", "beside/up", "up")]
+    assert sorted(found.notes) == above
+
+
 def test_text_that_can_be_printed():
     assert listing.printable(os.fsdecode(b"caf\xe9/\xc3\xa9.png")) == "caf\\xe9/\u00e9.png"
     assert listing.printable("a\nb\r.png") == "a\\nb\\r.png"
