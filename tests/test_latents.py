@@ -241,6 +241,18 @@ def test_svm_basis_of_two_points_is_the_line_between_them():
     assert lengths[1] == pytest.approx(13, rel=1e-5) and accuracy[1] == 1
 
 
+def test_svm_basis_sees_two_per_cent_on_either_side():
+    """Of 1000 latents in the order of their scores, 20 at either end; the others may lie anywhere."""
+    latents_, labels = draw(1000, DIM), np.arange(1000) % 2
+    scores = np.stack((np.zeros(1000), np.arange(1000.0)), 1)
+    (rows, _), _ = latents.svm_basis(latents_, scores, labels)
+    for moved, same in ((slice(20, -20), True), (slice(19, -20), False), (slice(20, -19), False)):
+        others = latents_.copy()
+        others[moved] = draw(*others[moved].shape, seed=1)
+        (found, _), _ = latents.svm_basis(others, scores, labels)
+        assert np.allclose(found, rows, atol=1e-6) == same
+
+
 def test_svm_basis_finds_the_direction_that_the_scores_follow():
     latents_, labels, axes = planted(20000)
     rng = np.random.default_rng(0)

@@ -72,14 +72,19 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path):
             raise KeyboardInterrupt
     assert os.listdir(path.parent) == []
     path.write_bytes(b"former")
-    with pytest.raises(OSError) as raised:
-        with outputs.in_one_piece(path) as unfinished:
-            unfinished.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert raised.value.filename == str(path) and outputs.stops_all(raised.value)
-    assert raised.value.strerror.startswith("cannot be written, the disk is full; ")
-    assert raised.value.strerror.endswith("iB free")
-    assert os.listdir(path.parent) == ["a.bin"] and path.read_bytes() == b"former"
+    for code, reason, of_the_disk in (
+        (errno.ENOSPC, "no space left on the disk", True),
+        (errno.EDQUOT, "the disk quota is used up", True),
+        (errno.EFBIG, "a file grew beyond the allowed size", False),
+    ):
+        with pytest.raises(OSError) as raised:
+            with outputs.in_one_piece(path) as unfinished:
+                unfinished.write_bytes(b"half")
+                raise OSError(code, os.strerror(code))
+        assert raised.value.filename == str(path) and outputs.stops_all(raised.value) == of_the_disk
+        assert raised.value.strerror.startswith(f"cannot be written, {reason}; ")
+        assert raised.value.strerror.endswith("iB free")
+        assert os.listdir(path.parent) == ["a.bin"] and path.read_bytes() == b"former"
 
 
 def test_a_folder_appears_in_one_piece_too(tmp_path):

@@ -190,7 +190,7 @@ def test_a_full_disk_stops_and_names_the_file(folder, monkeypatch):
     image = painted(240, 300, 150, 120, 150)
     image[..., 2] += np.random.default_rng(0).integers(0, 40, (240, 300), np.uint8)  # of more than 1000 bytes
     Image.fromarray(image).save(folder / "in" / "aa.png")
-    with pytest.raises(OSError, match=r"the disk is full; .*iB free; \d of 5 photos done") as raised:
+    with pytest.raises(OSError, match=r"no space left on the disk; .*iB free; \d of 5 photos done") as raised:
         put_on(folder)
     assert raised.value.filename.endswith(".png")
     assert not [name for name in os.listdir(folder / "out") if name.startswith(".")]
