@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.tfds_megn.rotations import rotation
 from tfds_megn import eyewear, head, varied
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES, as_face, sample_params
 from tfds_megn.render import attribute_region, render
@@ -25,13 +26,6 @@ def changed(params, **values):
 
 def frontal(identity):
     return changed(sample_params(identity), yaw=0, pitch=0, roll=0, shift_x=0, shift_y=0, scale=0.66)
-
-
-def rotation(axis, angle):
-    """Rodrigues' formula."""
-    x, y, z = axis
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
 
 
 def texel(s, t, size):
