@@ -274,6 +274,16 @@ def test_faces_are_pasted_where_the_edit_changes_them(faces, monkeypatch):
         np.testing.assert_array_equal(region, blending.edited_region(plain[None], edited[None], True)[0])
 
 
+def test_of_overlapping_faces_the_largest_is_on_top():
+    """A bright face before a dark one, which keeps the part of its own beside it."""
+    crops = [face_crop.Crop(np.array([x, 50.0, side]), 0.0) for x, side in ((50.0, 60.0), (80.0, 40.0))]
+    plain, whole = np.zeros((2, 32, 32, 3), np.float32), np.ones((2, 32, 32), np.float32)
+    drawn = blending.Drawn(plain, plain + np.float32([0.9, -0.9])[:, None, None, None], whole)
+    grey = np.full((100, 120, 3), 128, np.uint8)
+    image = editing.paste_faces(grey, crops, np.full((2, 32, 32, 3), 128, np.uint8), drawn)
+    np.testing.assert_allclose(image[50, [66, 90], 0], [127.5 * 1.9, 127.5 * 0.1], atol=2)
+
+
 def test_a_strength_of_zero_gives_the_photo_back(faces):
     edit(faces, Model(), finder=FINDER, strength=0.0)
     before, after = (np.asarray(Image.open(faces / part / "a.png")) for part in ("in", "out"))
