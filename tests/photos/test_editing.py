@@ -10,7 +10,7 @@ import pytest
 from etils import epath
 from PIL import Image, ImageCms
 
-from sdgan_jax import blending
+from sdgan_jax import blending, pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d import alignment, face_crop, finding, geometry
 from sdgan_jax.photos import editing
@@ -224,8 +224,10 @@ def test_faces_are_edited_in_their_place(faces):
     notes = {row["file"].split("/in/")[1]: row["note"] for row in rows(faces)}
     assert notes["empty.png"] == "no face found; --align=off edits the central square" and notes["a.png"] == ""
     assert "not an image" in notes["broken.png"]
-    with Image.open(faces / "out" / "sheet.png") as sheet:
-        assert sheet.width > 5 * 256 and sheet.height > 2 * 256
+    sheet = np.asarray(Image.open(faces / "out" / "sheet.png"))
+    assert sheet.shape[1] > 5 * 256 and sheet.shape[0] > 2 * 256
+    row = sheet[pictures.LABEL_PIXELS + 8 + 128, pictures.GAP_PIXELS + 128 :: 256 + pictures.GAP_PIXELS, 0]
+    assert (row > 250).tolist() == [False, False, False, True, True]  # photo, face, reconstruction | mask, result
 
 
 def two_faces(image, *, most=None):
@@ -255,6 +257,7 @@ def test_several_faces_are_edited(faces, most):
     assert [row["face"] for row in found] == ["1", "2"][:most] and {row["out"] for row in found} == {"two.png"}
     assert float(found[0]["left"]) > 200 and all(not row["note"] for row in found)
     assert "and those of 1 photo done before" in edit(faces, Model(), finder=finder, most=most)
+    assert edit(faces, Model(), finder=finder, most=None if most else 1).startswith("1 image in")  # made anew
 
 
 def test_photos_without_a_face_are_not_searched_again(faces):

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d import finding, geometry
 from sdgan_jax.face3d.attire import wear
-from sdgan_jax.photos import finders, looks, wearing
+from sdgan_jax.photos import finders, looks, manifest, wearing
 from sdgan_jax.photos.looks import Looks
 from tests.face3d.test_finding import LAYOUT, painted, see_square
 from tfds_megn import photos as photo_reader
@@ -236,3 +236,21 @@ def test_the_folder_of_the_photos_is_no_place_for_results(folder):
     result = run("--attribute=mask", f"--input={folder / 'in' / 'a.png'}", f"--out={folder / 'in'}")
     assert result.returncode == 1 and "is the folder of the photos; give another one, such as" in result.stderr
     assert (np.asarray(Image.open(folder / "in" / "a.png")) == painted(240, 300, 150, 120, 150)).all()
+
+
+def test_the_settings_differ_where_the_results_do():
+    """Results of other settings are made anew, see `PhotoResults`."""
+    other = FINDER._replace(name="another")
+    texture = looks.Texture("t.png", np.zeros((2, 2, 4), np.uint8))
+    different = [
+        (MASK, FINDER, "png", None, False),
+        (Looks(("beard",)), FINDER, "png", None, False),
+        (MASK, other, "png", None, False),
+        (MASK, FINDER, "same", None, False),
+        (MASK, FINDER, "png", 1, False),
+        (MASK, FINDER, "png", 2, False),
+        (MASK, FINDER, "png", None, True),
+        (Looks(("mask",), ("cup",), textures=(texture,)), FINDER, "png", None, False),
+    ]
+    described = {manifest.describe_settings(wearing.settings_of(*some)) for some in different}
+    assert len(described) == len(different)
