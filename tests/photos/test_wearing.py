@@ -254,3 +254,13 @@ def test_the_settings_differ_where_the_results_do():
     ]
     described = {manifest.describe_settings(wearing.settings_of(*some)) for some in different}
     assert len(described) == len(different)
+
+
+def test_the_manifest_has_the_colours_that_were_given():
+    picture = photo_reader.Picture(painted(240, 300, 150, 120, 150), None, None, None)
+    faces = FINDER.find(picture.pixels, most=1)
+    for level in range(256):
+        colour = f"#{level:02x}{255 - level:02x}{level:02x}"
+        chosen = Looks(("mask",), colours=(colour,))
+        (made,) = wearing.make_images("a.png", picture, faces, ["a.png"], chosen, LAYOUT, lambda image, *_: image)
+        assert made.rows[0]["colour"] == colour
