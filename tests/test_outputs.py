@@ -64,6 +64,15 @@ def test_links_folders_and_pipes_are_not_files_of_ours(tmp_path):
             outputs.check_own([tmp_path / "new.png", tmp_path / name], BY)
 
 
+def test_all_paths_to_a_file_have_its_key(tmp_path):
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").write_text("x")
+    os.link(tmp_path / "a", tmp_path / "hard")
+    (tmp_path / "soft").symlink_to("a")
+    keys = [outputs.file_key(tmp_path / name) for name in ("a", "hard", "soft", "b", "gone")]
+    assert keys[0] == keys[1] == keys[2] != keys[3] and keys[4] is outputs.file_key("gs://bucket/a") is None
+
+
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path):
     path = tmp_path / "new" / "a.bin"
     with pytest.raises(KeyboardInterrupt):
