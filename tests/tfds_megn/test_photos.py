@@ -322,7 +322,8 @@ class TestReadPicture:
         assert dict(kept) == given | resolution and picture.dpi == (300, 150)
 
     @pytest.mark.parametrize(
-        ("form", "given", "found"), [("JPEG", (300, 72), (300, 72)), ("PNG", None, None), ("PNG", (0.5, 0.5), None)]
+        ("form", "given", "found"),
+        [("JPEG", (300, 72), (300, 72)), ("PNG", None, None), ("PNG", (0.5, 300), None), ("PNG", (300, 0.5), None)],
     )
     def test_resolution(self, form, given, found):
         options = {"dpi": given} if given else {}
