@@ -28,6 +28,13 @@ def direction(basis):
     return np.stack((0 * mask, mask, glasses, mask + beard, mask + beard + glasses))
 
 
+def test_attributes_are_split_the_largest_first_and_those_to_take_off_too():
+    weights = np.float32([[0, -1, 0, 0.5], [1, 0, 0, 0], [0, 0, 1, -1]])
+    first, second = latents.single_attributes(weights, 2)
+    np.testing.assert_array_equal(first, [[0, -1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]])
+    np.testing.assert_array_equal(second, [[0, 0, 0, 0.5], [0, 0, 0, 0], [0, 0, 0, -1]])
+
+
 def test_random_basis_has_unit_rows_and_none_is_zero():
     rows = np.asarray(latents.random_basis(jax.random.key(0), 6, 512))
     assert rows.shape == (6, 512) and not rows[0].any()
