@@ -24,9 +24,7 @@ from sdgan_jax.photos import aligning, finders
 
 INPUT = launch.define_path("input", None, "folder or zip of labelled photos", required=True)
 OUT = launch.define_path("out", None, "folder for photos/, manifest.csv and sheet.png", required=True)
-NETWORK = launch.define_path(
-    "network", "", "position network directory, a PRNet or a face mesh; the one that comes with the project by default"
-)
+NETWORK = launch.define_network()
 CROP: flags.FlagHolder[Any] = flags.DEFINE_enum(
     "crop", "megn", list(face_crop.CROPS), "megn: as rendered faces are framed; ffhq: as in FFHQ"
 )

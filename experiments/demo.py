@@ -26,9 +26,7 @@ from sdgan_jax.photos import finders
 
 _USUAL = Limits()
 MODEL = launch.define_model()
-NETWORK = launch.define_path(
-    "network", "", "position network directory, a PRNet or a face mesh; the one that comes with the project by default"
-)
+NETWORK = launch.define_network()
 HOST = flags.DEFINE_string("host", "127.0.0.1", "address to listen on; 0.0.0.0 for visitors of the network")
 PORT = flags.DEFINE_integer("port", 7860, "port to listen on; 0 for any free one", lower_bound=0, upper_bound=65535)
 MEGABYTES = flags.DEFINE_integer(

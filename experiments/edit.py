@@ -63,9 +63,7 @@ ALIGN = flags.DEFINE_enum(
     ["auto", "off"],
     "auto: find the face and edit it in its place; off: edit the central square of each photo as it is",
 )
-NETWORK = launch.define_path(
-    "network", "", "position network directory, a PRNet or a face mesh; the one that comes with the project by default"
-)
+NETWORK = launch.define_network()
 FACES = flags.DEFINE_string("faces", "all", "all, largest, or a number: so many faces of each photo, the largest")
 FORMAT = flags.DEFINE_enum(
     "format",

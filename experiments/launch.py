@@ -66,6 +66,15 @@ def define_model() -> flags.FlagHolder[Any]:
     )
 
 
+def define_network() -> flags.FlagHolder[Any]:
+    """Defines the flag that takes the network which finds faces, for `finders.read_finder`."""
+    return define_path(
+        "network",
+        "",
+        "position network directory, a PRNet or a face mesh; the one that comes with the project by default",
+    )
+
+
 def define_seed(name: str, default: int, help: str) -> flags.FlagHolder[Any]:
     """Defines a flag that takes a random seed."""
     return flags.DEFINE_integer(name, default, help, lower_bound=0, upper_bound=MAX_SEED)

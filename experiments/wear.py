@@ -47,9 +47,7 @@ FORMAT = flags.DEFINE_enum(
     picture_files.FORMATS,
     "file format of the images; same: JPEG files become JPEG files, compressed as they were",
 )
-NETWORK = launch.define_path(
-    "network", "", "position network directory, a PRNet or a face mesh; the one that comes with the project by default"
-)
+NETWORK = launch.define_network()
 FACES = flags.DEFINE_string("faces", "all", "all, largest, or a number: so many faces of each photo, the largest")
 LANDMARKS = flags.DEFINE_bool("landmarks", False, "also write the 68 landmarks of each face to landmarks.json")
 RUNNER = flags.DEFINE_string(

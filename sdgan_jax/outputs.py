@@ -28,8 +28,7 @@ from tfds_megn.listing import is_remote, printable
 
 _EXTRAS = {"gs": "gcs", "s3": "s3"}  # by the kind of remote path, the extra with the packages that read it
 MADE_BY = "sdgan-jax"  # followed by the command
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_OF_THE_DISK = (*_FULL, errno.EROFS, errno.EIO)
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _TEXT = re.compile(rf'(?:\s*{{\s*"made_by":\s*"|# made by )({MADE_BY}[ \w-]*)')
 _PNG_SIGNATURE, _JPEG_SIGNATURE = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _SOFTWARE = b"Software\x00"
@@ -71,10 +70,15 @@ def check_own(paths: Iterable[epath.PathLike], by: str) -> None:
     """
     for path in paths:
         if exists(path) and made_by(path) != by:
-            raise FileExistsError(
-                f"{printable(path)} exists and was not written by {by}; it is left as it is. Move it away, or give "
-                "another --out"
-            )
+            raise foreign(path, by)
+
+
+def foreign(path: epath.PathLike, by: str) -> FileExistsError:
+    """Returns the error for a file in the way that the command `by` did not write; it names the way out."""
+    return FileExistsError(
+        f"{printable(path)} exists and was not written by {by}; it is left as it is. Move it away, or give another "
+        "--out"
+    )
 
 
 def check_folder(out: epath.PathLike) -> None:
@@ -91,6 +95,15 @@ def check_folder(out: epath.PathLike) -> None:
 def exists(path: epath.PathLike) -> bool:
     """Returns whether a path exists; a link to nothing counts."""
     return epath.Path(path).exists() if is_remote(path) else os.path.lexists(path)
+
+
+def file_key(path: epath.PathLike) -> tuple[int, int] | None:
+    """Returns device and number of a file or folder, which all paths to it share; None if there is no local one."""
+    try:
+        status = os.stat(path)
+    except OSError:  # remote, or not there
+        return None
+    return status.st_dev, status.st_ino
 
 
 def check_scheme(path: epath.PathLike) -> None:
@@ -275,9 +288,9 @@ def _remove(path: epath.Path) -> None:
 def _explained(error: OSError, target: epath.Path, unfinished: epath.Path) -> OSError:
     """Returns the error with the name that the user gave, and with the free space on a full disk."""
     name = printable(target)
-    if error.errno in _FULL:
-        reason = "the quota is used up" if error.errno == errno.EDQUOT else "the disk is full"
-        return OSError(error.errno, f"cannot be written, {reason}; {data_dir.describe_free_space(target.parent)}", name)
+    if error.errno in data_dir.FULL:
+        reason, free = data_dir.FULL[error.errno], data_dir.describe_free_space(target.parent)
+        return OSError(error.errno, f"cannot be written, {reason}; {free}", name)
     named = os.fspath(error.filename or unfinished) if not isinstance(error.filename, int) else ""
     if error.errno and (named.startswith(os.fspath(unfinished)) or named == os.fspath(target.parent)):
         return OSError(error.errno, error.strerror, name)

@@ -5,6 +5,7 @@ import numpy as np
 import sdgan_jax
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training.gan import weights
+from tests.random_arrays import noise
 from tests.training import tiny
 
 N, A, LAYERS, DIM, SIZE = 3, 3, 4, 12, 8
@@ -20,11 +21,7 @@ def make(config, distance_to=None):
     return sdgan_jax.Model(make_networks(config), trees, distance_to)
 
 
-def draw(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-Z, IMAGES = draw(N, DIM), np.tanh(draw(N, SIZE, SIZE, 3, seed=1))
+Z, IMAGES = noise(N, DIM), np.tanh(noise(N, SIZE, SIZE, 3, seed=1))
 
 
 def close(actual, expected):

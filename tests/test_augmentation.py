@@ -10,6 +10,7 @@ import scipy.stats
 from jax.test_util import check_grads
 
 from sdgan_jax import augmentation
+from tests.random_arrays import noise
 
 SIZE = 32
 MIDDLE = (SIZE - 1) / 2
@@ -29,10 +30,6 @@ move = jax.jit(augmentation.move)
 sample_augmentations = jax.jit(jax.vmap(augmentation.sample_augmentation, (0, None)))
 geometry_matrices = jax.jit(jax.vmap(lambda sampled: augmentation.geometry_matrices(sampled, SIZE)))
 KEYS = jax.random.split(jax.random.key(1), 8)
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def smooth(count=3, waves=4, seed=0):

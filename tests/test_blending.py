@@ -56,15 +56,16 @@ def test_weak_changes_count_where_the_face_has_no_stronger_ones():
     np.testing.assert_allclose(region[1, 50:60, 5:15], 1.0, atol=1e-5)
 
 
-def test_a_weak_attribute_beside_a_strong_one_has_its_region():
-    """Of two faces, one gets both attributes, the other the weak one, as without the other face."""
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_weak_attribute_beside_a_strong_one_has_its_region(sign):
+    """Of two faces, one gets both attributes, the other the weak one, as without the other face; or it is removed."""
     weak, strong = np.zeros((2, 2, SIZE, SIZE, 3), np.float32)
     weak[:, 20:30, 40:50], strong[:, 50:60, 5:15] = 0.25, 1.0
 
     def draw(attributes):
         return PLAIN + sum(attributes[:, k, None, None, None] * one for k, one in ((1, weak), (2, strong)))
 
-    both = np.float32([[0, 1, 1], [0, 1, 0]])
+    both = np.float32([[0, sign, 1], [0, sign, 0]])
     region = np.asarray(blending.region_of_all(PLAIN, draw(both), both, draw))
     np.testing.assert_allclose(region[:, 20:30, 40:50], 1.0, atol=1e-5)
     np.testing.assert_allclose(region[0, 50:60, 5:15], 1.0, atol=1e-5)

@@ -117,6 +117,12 @@ def test_the_pull_keeps_latents_near_the_start(monkeypatch):
     assert (pixels_and_features(free) < pixels_and_features(held)).all()
 
 
+def test_the_steps_become_smaller():
+    """Half way through a half cosine the rate is half of the first; the gradients are about those of the first step."""
+    first, second = (invert(None, steps) for steps in (1, 2))
+    assert np.median(np.abs(second - first)) == pytest.approx(0.5 * inversion.LEARNING_RATE, rel=0.1)
+
+
 def test_default_steps():
     assert inversion.default_steps(None) == inversion.default_steps({}) == inversion.STEPS == 300
     assert inversion.default_steps(SHIFT) == inversion.STEPS_E == 50

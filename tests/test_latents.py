@@ -5,18 +5,15 @@ import numpy as np
 import pytest
 
 from sdgan_jax import latents
+from tests.random_arrays import noise
 
 NAMES = ("none", "mask", "beard", "glasses")
 N, LAYERS, DIM = 5, 4, 6
 
 
-def draw(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
 @pytest.fixture
 def basis():
-    return np.concatenate((np.zeros((1, DIM)), draw(len(NAMES) - 1, DIM, seed=9))).astype(np.float32)
+    return np.concatenate((np.zeros((1, DIM)), noise(len(NAMES) - 1, DIM, seed=9))).astype(np.float32)
 
 
 @pytest.fixture
@@ -29,6 +26,13 @@ def direction(basis):
     """B[y] of `worn`, written out."""
     _, mask, beard, glasses = basis
     return np.stack((0 * mask, mask, glasses, mask + beard, mask + beard + glasses))
+
+
+def test_attributes_are_split_the_largest_first_and_those_to_take_off_too():
+    weights = np.float32([[0, -1, 0, 0.5], [1, 0, 0, 0], [0, 0, 1, -1]])
+    first, second = latents.single_attributes(weights, 2)
+    np.testing.assert_array_equal(first, [[0, -1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]])
+    np.testing.assert_array_equal(second, [[0, 0, 0, 0.5], [0, 0, 0, 0], [0, 0, 0, -1]])
 
 
 def test_random_basis_has_unit_rows_and_none_is_zero():
@@ -48,35 +52,35 @@ def test_an_edit_tells_what_faces_wear():
 
 
 def test_edit_of_z_and_of_w_plus(basis, worn):
-    latent, offset = draw(N, DIM), draw(N, DIM, seed=1)
+    latent, offset = noise(N, DIM), noise(N, DIM, seed=1)
     expected = latent + 0.7 * (direction(basis) + offset)
     np.testing.assert_allclose(latents.edit(latent, worn, basis, offset, 0.7), expected, atol=1e-6)
-    latent, offset = draw(N, LAYERS, DIM), draw(N, LAYERS, DIM, seed=1)
+    latent, offset = noise(N, LAYERS, DIM), noise(N, LAYERS, DIM, seed=1)
     expected = latent + 0.7 * (direction(basis)[:, None] + offset)
     np.testing.assert_allclose(latents.edit(latent, worn, basis, offset, 0.7), expected, atol=1e-6)
 
 
 def test_edit_without_strength_or_attribute_changes_nothing(basis, worn):
-    latent = draw(N, DIM)
-    np.testing.assert_array_equal(latents.edit(latent, worn, basis, draw(N, DIM), 0.0), latent)
+    latent = noise(N, DIM)
+    np.testing.assert_array_equal(latents.edit(latent, worn, basis, noise(N, DIM), 0.0), latent)
     np.testing.assert_array_equal(latents.edit(latent, worn, basis)[0], latent[0])
 
 
 def test_truncate():
-    w, average = draw(N, DIM), draw(DIM, seed=1)
+    w, average = noise(N, DIM), noise(DIM, seed=1)
     np.testing.assert_allclose(latents.truncate(w, average, 0.3), 0.7 * average + 0.3 * w, atol=1e-6)
     np.testing.assert_allclose(latents.truncate(w, average, 1.0), w, atol=1e-6)
 
 
 def test_truncation_cutoff_leaves_the_later_layers():
-    w_plus, average = draw(N, LAYERS, DIM), draw(DIM, seed=1)
+    w_plus, average = noise(N, LAYERS, DIM), noise(DIM, seed=1)
     pulled = np.asarray(latents.truncate(w_plus, average, 0.3, cutoff=3))
     np.testing.assert_allclose(pulled[:, :3], 0.7 * average + 0.3 * w_plus[:, :3], atol=1e-6)
     np.testing.assert_array_equal(pulled[:, 3:], w_plus[:, 3:])
 
 
 def test_mix_takes_the_layers_from_the_crossover_on_from_the_other():
-    first, second = draw(N, LAYERS, DIM), draw(N, LAYERS, DIM, seed=1)
+    first, second = noise(N, LAYERS, DIM), noise(N, LAYERS, DIM, seed=1)
     mixed = np.asarray(latents.mix(first, second, np.array([1, 2, 3, 4, 4])))
     for n, crossover in enumerate([1, 2, 3, 4, 4]):
         np.testing.assert_array_equal(mixed[n, :crossover], first[n, :crossover])
@@ -85,7 +89,7 @@ def test_mix_takes_the_layers_from_the_crossover_on_from_the_other():
 
 
 def test_broadcast_layers():
-    w = draw(N, DIM)
+    w = noise(N, DIM)
     w_plus = np.asarray(latents.broadcast_layers(w, LAYERS))
     assert w_plus.shape == (N, LAYERS, DIM)
     for layer in range(LAYERS):
@@ -97,7 +101,7 @@ def mapping(z):
 
 
 def test_to_w_plus_in_z_moves_then_maps_then_truncates(basis, worn):
-    z, offset, average = draw(N, DIM), draw(N, 1, DIM, seed=1), draw(DIM, seed=2)
+    z, offset, average = noise(N, DIM), noise(N, 1, DIM, seed=1), noise(DIM, seed=2)
     mapped = mapping(z + 0.7 * (direction(basis) + offset[:, 0]))
     edit = dict(space="z", mapping=mapping, num_layers=LAYERS, offset=offset, strength=0.7)
     for psi, expected in ((1.0, mapped), (0.4, average + 0.4 * (mapped - average))):
@@ -108,7 +112,7 @@ def test_to_w_plus_in_z_moves_then_maps_then_truncates(basis, worn):
 
 
 def test_to_w_plus_in_w_truncates_the_face_and_not_the_edit(basis, worn):
-    z, offset, average = draw(N, DIM), draw(N, LAYERS, DIM, seed=1), draw(DIM, seed=2)
+    z, offset, average = noise(N, DIM), noise(N, LAYERS, DIM, seed=1), noise(DIM, seed=2)
     edit = dict(space="w", mapping=mapping, num_layers=LAYERS, offset=offset, strength=0.7)
     move = 0.7 * (direction(basis)[:, None] + offset)
     for psi in (1.0, 0.4, 0.0):
@@ -241,6 +245,18 @@ def test_svm_basis_of_two_points_is_the_line_between_them():
     assert lengths[1] == pytest.approx(13, rel=1e-5) and accuracy[1] == 1
 
 
+def test_svm_basis_sees_two_per_cent_on_either_side():
+    """Of 1000 latents in the order of their scores, 20 at either end; the others may lie anywhere."""
+    latents_, labels = noise(1000, DIM), np.arange(1000) % 2
+    scores = np.stack((np.zeros(1000), np.arange(1000.0)), 1)
+    (rows, _), _ = latents.svm_basis(latents_, scores, labels)
+    for moved, same in ((slice(20, -20), True), (slice(19, -20), False), (slice(20, -19), False)):
+        others = latents_.copy()
+        others[moved] = noise(*others[moved].shape, seed=1)
+        (found, _), _ = latents.svm_basis(others, scores, labels)
+        assert np.allclose(found, rows, atol=1e-6) == same
+
+
 def test_svm_basis_finds_the_direction_that_the_scores_follow():
     latents_, labels, axes = planted(20000)
     rng = np.random.default_rng(0)
@@ -253,12 +269,12 @@ def test_svm_basis_finds_the_direction_that_the_scores_follow():
 
 
 def test_paired_basis_is_the_mean_difference():
-    plain, labels = draw(300, DIM), np.arange(300) % 3
+    plain, labels = noise(300, DIM), np.arange(300) % 3
     shift = np.float32([[0] * DIM, [3, 4, 0, 0, 0, 0], [0, 0, 0, 0, 0, -2]])
-    noise = draw(300, DIM, seed=1)
+    spread = noise(300, DIM, seed=1)
     for attribute in range(3):
-        noise[labels == attribute] -= noise[labels == attribute].mean(0)
-    rows, lengths = latents.paired_basis(plain + shift[labels] + noise, plain, labels, 4)
+        spread[labels == attribute] -= spread[labels == attribute].mean(0)
+    rows, lengths = latents.paired_basis(plain + shift[labels] + spread, plain, labels, 4)
     np.testing.assert_allclose(rows[:3], [[0] * DIM, [0.6, 0.8, 0, 0, 0, 0], [0, 0, 0, 0, 0, -1]], atol=1e-5)
     np.testing.assert_allclose(lengths, [0, 5, 2, 0], atol=1e-5)
     assert not rows[3].any()  # no pair of it
@@ -270,7 +286,7 @@ def test_project_out_one_direction():
 
 
 def test_project_out_several_directions_as_least_squares_does():
-    direction, others = draw(40), draw(4, 40, seed=2)
+    direction, others = noise(40), noise(4, 40, seed=2)
     others[3] = 2 * others[0] - others[1]  # a singular Gram matrix
     result = latents.project_out(direction, np.concatenate((others, np.zeros((1, 40), np.float32))))
     q, _ = np.linalg.qr(others[:3].T)

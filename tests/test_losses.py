@@ -8,14 +8,11 @@ import scipy.special
 import scipy.stats
 
 from sdgan_jax import losses
-
-
-def draw(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+from tests.random_arrays import noise
 
 
 def test_logistic_is_binary_cross_entropy_of_the_sigmoid():
-    real, fake = 3 * draw(7), 3 * draw(7, seed=1)
+    real, fake = 3 * noise(7), 3 * noise(7, seed=1)
 
     def log_p(logits, value):
         probability = scipy.special.expit(logits.astype(np.float64))
@@ -39,7 +36,7 @@ def test_hinge():
 
 
 def test_attribute_softmax_is_cross_entropy_against_the_normalised_attributes():
-    logits = 2 * draw(4, 3)
+    logits = 2 * noise(4, 3)
     worn = np.float32([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1]])  # the last face wears two
     log_p = scipy.special.log_softmax(logits.astype(np.float64), axis=1)
     expected = -(log_p[0, 0] + log_p[1, 1] + log_p[2, 2] + (log_p[3, 1] + log_p[3, 2]) / 2) / 4
@@ -47,7 +44,7 @@ def test_attribute_softmax_is_cross_entropy_against_the_normalised_attributes():
 
 
 def test_attribute_sigmoid_is_binary_cross_entropy_of_every_attribute():
-    logits = 2 * draw(4, 3)
+    logits = 2 * noise(4, 3)
     worn = np.float32([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1]])
     probability = scipy.special.expit(logits.astype(np.float64))
     expected = -np.where(worn == 1, np.log(probability), np.log1p(-probability)).mean()
@@ -56,7 +53,7 @@ def test_attribute_sigmoid_is_binary_cross_entropy_of_every_attribute():
 
 @pytest.mark.parametrize("shape", [(5, 8), (2, 4, 4, 3)])
 def test_identity_is_the_negative_cosine_along_the_last_axis(shape):
-    a, b = draw(*shape), draw(*shape, seed=1)
+    a, b = noise(*shape), noise(*shape, seed=1)
     rows = zip(a.reshape(-1, shape[-1]), b.reshape(-1, shape[-1]), strict=True)
     cosines = [np.dot(x, y) / np.linalg.norm(x) / np.linalg.norm(y) for x, y in rows]
     np.testing.assert_allclose(losses.identity(a, b), -np.mean(cosines), atol=1e-6)
@@ -130,7 +127,7 @@ def test_reconstruction_is_the_mean_absolute_difference():
 
 @pytest.mark.parametrize(("error", "by_numpy"), [(jnp.abs, np.abs), (jnp.square, np.square)])
 def test_pyramid_averages_over_scales(error, by_numpy):
-    a, b = draw(3, 16, 16, 3), draw(3, 16, 16, 3, seed=1)
+    a, b = noise(3, 16, 16, 3), noise(3, 16, 16, 3, seed=1)
     expected = []
     for size in (16, 8, 4):
         cells = (a - b).reshape(3, size, 16 // size, size, 16 // size, 3).mean((2, 4))
@@ -145,7 +142,7 @@ def test_pyramid_is_l1_by_default():
 
 def test_perceptual_is_two_minus_twice_the_cosine():
     """|a - b|² = 2 - 2 cos(a, b) for unit vectors, averaged over positions and then over layers."""
-    a, b = ([draw(2, 4, 4, 5, seed=s), draw(2, 2, 2, 7, seed=s + 1)] for s in (0, 2))
+    a, b = ([noise(2, 4, 4, 5, seed=s), noise(2, 2, 2, 7, seed=s + 1)] for s in (0, 2))
     layers = []
     for x, y in zip(a, b, strict=True):
         cosine = (x * y).sum(-1) / (np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1))
@@ -154,14 +151,14 @@ def test_perceptual_is_two_minus_twice_the_cosine():
 
 
 def test_perceptual_distances_go_from_0_to_4_and_ignore_lengths():
-    a = [draw(2, 4, 4, 5), draw(2, 2, 2, 7)]
+    a = [noise(2, 4, 4, 5), noise(2, 2, 2, 7)]
     np.testing.assert_allclose(losses.perceptual(a, [3 * x for x in a]), 0.0, atol=1e-6)
     np.testing.assert_allclose(losses.perceptual(a, [-2 * x for x in a]), 4.0, rtol=1e-6)
 
 
 def test_r1_of_a_quadratic_discriminator():
     """D(x) = <a, x²> + <b, x> has the gradient 2ax + b."""
-    images, a, b = draw(3, 4, 4, 3), draw(4, 4, 3, seed=1), draw(4, 4, 3, seed=2)
+    images, a, b = noise(3, 4, 4, 3), noise(4, 4, 3, seed=1), noise(4, 4, 3, seed=2)
     expected = np.square(2 * a * images + b).sum((1, 2, 3)).mean()
     penalty = losses.r1(lambda x: jnp.sum(a * x * x + b * x, (1, 2, 3)), images)
     np.testing.assert_allclose(penalty, expected, rtol=1e-5)
@@ -169,7 +166,8 @@ def test_r1_of_a_quadratic_discriminator():
 
 def test_r1_adds_the_gradients_of_all_that_is_seen():
     """D(x, [f]) = <a, x> + <c, f²>, with a logit of each position of f: the gradients are a and 2cf."""
-    images, features, a, c = draw(3, 4, 4, 3), draw(3, 2, 2, 5, seed=3), draw(4, 4, 3, seed=1), draw(2, 2, 5, seed=2)
+    images, features = noise(3, 4, 4, 3), noise(3, 2, 2, 5, seed=3)
+    a, c = noise(4, 4, 3, seed=1), noise(2, 2, 5, seed=2)
     expected = np.square(a).sum() + np.square(2 * c * features).sum((1, 2, 3)).mean()
 
     def logits(x, seen):
@@ -180,7 +178,7 @@ def test_r1_adds_the_gradients_of_all_that_is_seen():
 
 def test_path_lengths_of_a_linear_generator():
     """G(w) = sum over layers of A w[l]: J^T y is A^T y for every layer, whatever w."""
-    a, y, w_plus = draw(5, 4 * 4 * 3), draw(2, 4, 4, 3, seed=1), draw(2, 3, 5, seed=2)
+    a, y, w_plus = noise(5, 4 * 4 * 3), noise(2, 4, 4, 3, seed=1), noise(2, 3, 5, seed=2)
     a, y = a.astype(np.float64), y.astype(np.float64)
     expected = np.linalg.norm(y.reshape(2, -1) @ a.T, axis=1) / 4  # sqrt(H W) = 4
     lengths = losses.path_lengths(lambda w: (w.sum(1) @ np.float32(a)).reshape(2, 4, 4, 3), w_plus, np.float32(y))
@@ -195,7 +193,7 @@ def test_path_lengths_of_a_linear_generator():
 
 def test_perceptual_weights_places():
     """Weights of an image in which one half counts alone: the distance of that half."""
-    a, b = ([draw(2, 8, 8, 5, seed=seed), draw(2, 4, 4, 3, seed=seed + 1)] for seed in (0, 7))
+    a, b = ([noise(2, 8, 8, 5, seed=seed), noise(2, 4, 4, 3, seed=seed + 1)] for seed in (0, 7))
     left = np.zeros((2, 16, 16), np.float32)
     left[..., :8] = 1
     actual = losses.perceptual(a, b, left)

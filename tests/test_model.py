@@ -10,7 +10,8 @@ from sdgan_jax import model as model_lib
 from sdgan_jax.networks import make_networks
 from sdgan_jax.pretrained import storage
 from sdgan_jax.training.gan import weights
-from tests.models import DIM, IMAGES, LAYERS, LENGTH, SIZE, W_SPACE, Z_SPACE, A, N, Z, close, draw, make
+from tests.models import DIM, IMAGES, LAYERS, LENGTH, SIZE, W_SPACE, Z_SPACE, A, N, Z, close, make
+from tests.random_arrays import noise
 from tests.training import tiny
 
 
@@ -66,7 +67,7 @@ def test_the_model_of_the_project_is_small_and_draws_faces():
     assert sum(file.stat().length for folder in folders for file in folder.iterdir()) <= 16e6
     shipped = sdgan_jax.load()
     assert shipped.config.resolution == 64 and {"G", "D", "F", "basis"} <= set(shipped.params)
-    z = draw(2, shipped.config.generator.latent_dim)
+    z = noise(2, shipped.config.generator.latent_dim)
     faces = np.asarray(shipped.generate(z, "mask"))
     assert faces.shape == (2, 64, 64, 3) and np.isfinite(faces).all()
     assert 0.1 < faces.std() < 1.0 and np.abs(faces - np.asarray(shipped.generate(z))).mean() > 0.01
@@ -159,7 +160,7 @@ def test_noise(model):
 @pytest.mark.parametrize("count", [2, 16, 18])
 def test_a_sample_does_not_depend_on_its_batch(model, count):
     assert model_lib.BATCH == 16
-    z = draw(count, DIM, seed=7)
+    z = noise(count, DIM, seed=7)
     together = np.asarray(model.generate(z, "mask"))
     assert together.shape == (count, SIZE, SIZE, 3)
     for i in {0, 1, count - 1}:
@@ -169,7 +170,7 @@ def test_a_sample_does_not_depend_on_its_batch(model, count):
 @pytest.mark.parametrize("count", [16, 18])
 def test_the_offset_of_a_face_does_not_depend_on_its_batch(model, count):
     """Of the whole step, without the batches of `Model`; the attributes differ, and the last batch is filled up."""
-    images, ids = np.tanh(draw(count, SIZE, SIZE, 3, seed=9)), np.arange(count) % A
+    images, ids = np.tanh(noise(count, SIZE, SIZE, 3, seed=9)), np.arange(count) % A
     whole = model.nets.offset(model.params["F"], images, np.eye(A, dtype=np.float32)[ids], max_attributes=1)
     close(model.offset(images, ids), whole)
 
@@ -191,7 +192,7 @@ def test_no_step_takes_more_faces_than_a_batch(model, monkeypatch):
         (lambda m: m.generate(Z[:, :5]), r"z must be f32\[N,12\]; got float32\[3, 5\]"),
         (lambda m: m.map(Z[0]), r"z must be f32\[N,12\]; got float32\[12\]"),
         (lambda m: m.synthesize(Z[:, :5]), r"w_plus must be f32\[N,12\] or f32\[N,4,12\]; got float32\[3, 5\]"),
-        (lambda m: m.synthesize(draw(2, 5, DIM)), r"w_plus must be .*; got float32\[2, 5, 12\]"),
+        (lambda m: m.synthesize(noise(2, 5, DIM)), r"w_plus must be .*; got float32\[2, 5, 12\]"),
         (lambda m: m.synthesize(Z[0]), r"w_plus must be .*; got float32\[12\]"),
         (lambda m: m.synthesize(Z[:0]), "nothing to do: N is 0"),
         (lambda m: m.generate(Z, noise="random"), "noise is 'random'; it must be 'const', 'none' or a PRNG key"),
@@ -217,10 +218,10 @@ def test_no_step_takes_more_faces_than_a_batch(model, monkeypatch):
         (lambda m: m.generate(np.full((1, DIM), np.nan)), "z contains NaN or infinities"),
         (lambda m: m.generate(Z, None), "attribute is None; give a name"),
         (lambda m: m.generate(Z, ["mask", "mask"]), "mask, mask: name each attribute once"),
-        (lambda m: m.edit_latent(draw(1, LAYERS, DIM), IMAGES, "mask"), "there are 1 latents for 3 images; give one"),
+        (lambda m: m.edit_latent(noise(1, LAYERS, DIM), IMAGES, "mask"), "there are 1 latents for 3 images; give one"),
         (lambda m: m.edit_latent(Z, IMAGES, "mask"), r"latent must be f32\[N,4,12\]; got float32\[3, 12\]"),
         (
-            lambda m: m.tune(draw(2, LAYERS, DIM), IMAGES, steps=1),
+            lambda m: m.tune(noise(2, LAYERS, DIM), IMAGES, steps=1),
             "there are 2 latents for 3 images; give one for each",
         ),
         (lambda m: m.invert(IMAGES, steps=1.5), "steps is 1.5; it must be an integer, 0 or more"),

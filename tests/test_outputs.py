@@ -64,6 +64,15 @@ def test_links_folders_and_pipes_are_not_files_of_ours(tmp_path):
             outputs.check_own([tmp_path / "new.png", tmp_path / name], BY)
 
 
+def test_all_paths_to_a_file_have_its_key(tmp_path):
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").write_text("x")
+    os.link(tmp_path / "a", tmp_path / "hard")
+    (tmp_path / "soft").symlink_to("a")
+    keys = [outputs.file_key(tmp_path / name) for name in ("a", "hard", "soft", "b", "gone")]
+    assert keys[0] == keys[1] == keys[2] != keys[3] and keys[4] is outputs.file_key("gs://bucket/a") is None
+
+
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path):
     path = tmp_path / "new" / "a.bin"
     with pytest.raises(KeyboardInterrupt):
@@ -72,14 +81,19 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path):
             raise KeyboardInterrupt
     assert os.listdir(path.parent) == []
     path.write_bytes(b"former")
-    with pytest.raises(OSError) as raised:
-        with outputs.in_one_piece(path) as unfinished:
-            unfinished.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert raised.value.filename == str(path) and outputs.stops_all(raised.value)
-    assert raised.value.strerror.startswith("cannot be written, the disk is full; ")
-    assert raised.value.strerror.endswith("iB free")
-    assert os.listdir(path.parent) == ["a.bin"] and path.read_bytes() == b"former"
+    for code, reason, of_the_disk in (
+        (errno.ENOSPC, "no space left on the disk", True),
+        (errno.EDQUOT, "the disk quota is used up", True),
+        (errno.EFBIG, "a file grew beyond the allowed size", False),
+    ):
+        with pytest.raises(OSError) as raised:
+            with outputs.in_one_piece(path) as unfinished:
+                unfinished.write_bytes(b"half")
+                raise OSError(code, os.strerror(code))
+        assert raised.value.filename == str(path) and outputs.stops_all(raised.value) == of_the_disk
+        assert raised.value.strerror.startswith(f"cannot be written, {reason}; ")
+        assert raised.value.strerror.endswith("iB free")
+        assert os.listdir(path.parent) == ["a.bin"] and path.read_bytes() == b"former"
 
 
 def test_a_folder_appears_in_one_piece_too(tmp_path):

@@ -65,10 +65,7 @@ def load(path: epath.Path) -> bytes | None:
 def check_own(content: bytes, path: epath.Path, columns: Sequence[str], by: str) -> None:
     """Raises `FileExistsError` for the bytes of a file that is no manifest with these columns, of the command `by`."""
     if content.partition(b"\n")[0] != ",".join(columns).encode():
-        raise FileExistsError(
-            f"{printable(path)} exists and was not written by {by}; it is left as it is. Move it away, or give another "
-            "--out"
-        )
+        raise outputs.foreign(path, by)
 
 
 def parse(content: bytes | None, path: epath.Path, columns: Sequence[str], by: str) -> dict[str, list[Row]]:

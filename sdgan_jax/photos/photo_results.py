@@ -93,7 +93,7 @@ class PhotoResults:
             (MANIFEST, SHEET),
             {name: results for name, results in there.items() if results},
         )
-        self._read = {_identity(path) for path in (*(photo.path for photo in self._photos), *inputs)} - {None}
+        self._read = {outputs.file_key(path) for path in (*(photo.path for photo in self._photos), *inputs)} - {None}
         self._check([name for photo in self._photos for name in self.names[photo.name]])
         self.todo = [photo for photo in self._photos if photo.name not in kept]
         self._there = {name for name, results in there.items() if results}
@@ -258,7 +258,7 @@ class PhotoResults:
             if not outputs.exists(path):
                 continue
             outputs.check_own([path], self._by)
-            if _identity(path) in self._read:
+            if outputs.file_key(path) in self._read:
                 raise ValueError(f"{printable(path)} is read and would be replaced; give another --out")
 
     def _other_lines(self, before: dict[str, list[Row]]) -> bytes:
@@ -288,7 +288,7 @@ class PhotoResults:
     def _remove_file(self, name: str) -> bool:
         """Removes a file of this command that is not read; returns whether none of these is left."""
         path = self.path(name)
-        if outputs.made_by(path) != self._by or _identity(path) in self._read:
+        if outputs.made_by(path) != self._by or outputs.file_key(path) in self._read:
             return True
         with contextlib.suppress(OSError):
             path.unlink()
@@ -348,12 +348,3 @@ def failure(error: OSError) -> str:
 
 def _photos(count: int) -> str:
     return "1 photo" if count == 1 else f"{count} photos"
-
-
-def _identity(path: epath.PathLike) -> object:
-    """Returns a key that all paths to the same file share; None if there is no local file."""
-    try:
-        status = os.stat(path)
-    except OSError:  # remote, or not there
-        return None
-    return status.st_dev, status.st_ino

@@ -175,7 +175,7 @@ class Lock:
         except OSError as error:
             reason = f"cannot be written ({error.strerror}); give another --workdir"
             raise OSError(error.errno, reason, os.fspath(folder)) from error
-        self._place = _identity(folder)
+        self._place = outputs.file_key(folder)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -194,7 +194,7 @@ class Lock:
 
     def check(self) -> None:
         """Raises `OSError` when the folder that was locked is no longer at its path: it was removed or unmounted."""
-        if self._place is not None and _identity(self._folder) != self._place:
+        if self._place is not None and outputs.file_key(self._folder) != self._place:
             raise OSError(
                 errno.ENOENT,
                 "the folder of this run is gone (removed, moved or unmounted); bring it back and run the same command "
@@ -216,15 +216,6 @@ class Lock:
             free = data_dir.describe_free_space(self._folder)
             reason = f"{data_dir.FULL[error.errno]} ({free}); make room and run the same command again, which resumes"
             raise OSError(error.errno, reason, os.fspath(error.filename or self._folder)) from error
-
-
-def _identity(folder: epath.Path) -> tuple[int, int] | None:
-    """Returns device and number of a local folder, None where there is none."""
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _describe_owner(text: str) -> str:

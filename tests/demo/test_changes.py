@@ -44,6 +44,14 @@ def test_only_chosen_faces_are_edited_and_their_latents_are_kept(photo):
     assert changed_columns(photo, both).min() < 280 and (both[:, 320:] == image[:, 320:]).all()
 
 
+def test_what_is_taken_off_is_searched_for_anew(photo):
+    """The latents of a face depend on what it is known to wear."""
+    model = Model()
+    for remove in ([], ["beard"], ["beard"]):
+        changes.edit(model, photo, [1], Edit(["mask"], remove, 1.0, 7), LAYOUT, Deadline(10))
+    assert model.worn == [[], ["beard"]] and list(photo.latents) == [(1,), (1, "beard")]
+
+
 def test_an_unknown_attribute_is_one_line(photo):
     with pytest.raises(ValueError, match="unknown attribute 'hat'"):
         changes.edit(Model(), photo, [0], Edit(["hat"]), LAYOUT, Deadline(10))

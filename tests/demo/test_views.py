@@ -41,6 +41,9 @@ def test_the_number_of_a_face_at_the_edge_is_in_the_picture():
     found = views.frames(np.zeros((100, 100, 3), np.uint8), faces, {0})
     assert re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', found) == [("3.2", "3.2", "3.2")]
     assert re.findall(r'<text x="([\d.]+)" y="([\d.]+)"', found) == [("3.2", "3.2")]
+    faces = [Found(np.zeros((2, 2, 3)), 0.0, np.array((108, 96, 128, 116), np.float32))]  # beyond the lower right
+    found = views.frames(np.zeros((90, 100, 3), np.uint8), faces, {0})
+    assert re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', found) == [("96.8", "86.8", "3.2")]
 
 
 def test_names_of_files_add_no_markup():

@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 
@@ -16,14 +15,9 @@ from sdgan_jax.training import checkpoint
 from sdgan_jax.training import workdir as workdir_lib
 from tests.data import damage
 from tests.end_to_end import preset
+from tests.ports import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
 
 
 def train(workdir, steps, processes, *flags, devices=4, code=0, config=preset.__file__):

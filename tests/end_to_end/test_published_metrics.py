@@ -16,10 +16,10 @@ from experiments import evaluate
 from sdgan_jax.importers import conversion
 from sdgan_jax.metrics import frechet, inception_score, kid
 from sdgan_jax.metrics.conventions import CONVENTIONS
-from tests.end_to_end.test_processes import free_port
 from tests.evaluation import small_sets
 from tests.importers import metric_states, writer
 from tests.nets import torch_packages
+from tests.ports import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 FAKE, REAL = small_sets.pixels(12, side=32, seed=1), small_sets.pixels(10, side=32, seed=2, low=100)

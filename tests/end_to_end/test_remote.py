@@ -18,7 +18,7 @@ import urllib.request
 import pytest
 
 from tests.end_to_end import preset
-from tests.end_to_end.test_processes import free_port
+from tests.ports import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = pytest.mark.slow

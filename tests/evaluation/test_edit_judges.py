@@ -59,6 +59,11 @@ def test_the_source_has_changed_nothing(judges):
     assert values["l1_outside"] == pytest.approx(0) and values["iou"] == 0
 
 
+def test_the_weakest_change_of_the_true_edit_is_inside(judges):
+    values = compare(judges, SOURCES, truths=faces((41, 60, 80)))
+    assert values["l1_inside"] == pytest.approx(1 / 127.5 / 3, rel=1e-4) and values["l1_outside"] == 0
+
+
 def test_an_edit_that_is_half_right(judges):
     """The upper quarter as it should be, a quarter of the lower half changed by 51 levels of each colour."""
     edited = SOURCES.copy()

@@ -53,6 +53,10 @@ def test_rendered_persons(model, tmp_path):
         assert rows["true"]["l1"]["mean"] == 0 and rows["true"]["of_ceiling"]["mean"] == 1
         assert rows["source"]["l1_outside"]["mean"] == 0 and rows["source"]["id_source"]["mean"] == pytest.approx(1)
         assert rows["source"]["monotone"]["mean"] is None and rows["sdgan"]["monotone"]["mean"] is not None
+    for name in ("mask", "no beard"):  # the source is as like itself as can be, the true edit less so
+        source, true = tables[name]["source"]["of_ceiling"]["values"], tables[name]["true"]["id_source"]["values"]
+        np.testing.assert_allclose(source, 1 / np.array(true), rtol=1e-5)
+        assert min(true) < 0.99
     faces = read("rendered_32", "test", None)
     plain, worn = (tfds_megn.render(faces.params[:12], name, 8).astype(float) for name in ("none", "beard"))
     by_seed = np.abs(plain - worn).reshape(3, -1).mean(1) / 127.5

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import pytest
 from sdgan_jax.evaluation import extraction
 from sdgan_jax.evaluation.extraction import FEATURES, LOGITS
 from tests.evaluation import small_sets
+from tests.ports import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 COUNT = 300  # four devices: batches of 128, chunks of 256
@@ -184,10 +184,7 @@ def test_two_processes_share_the_images_and_know_the_results_of_all(tmp_path):
     """The lists are in the order of the images, and the moments keep the precision of float64."""
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags}
-    with socket.socket() as port:
-        port.bind(("localhost", 0))
-        address = f"localhost:{port.getsockname()[1]}"
-    command = [sys.executable, "-c", PROCESS, address]
+    command = [sys.executable, "-c", PROCESS, f"localhost:{free_port()}"]
     started = [subprocess.Popen([*command, str(i), str(tmp_path / "p")], env=environment, cwd=ROOT) for i in range(2)]
     try:
         assert [process.wait(timeout=300) for process in started] == [0, 0]

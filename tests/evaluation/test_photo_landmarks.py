@@ -137,3 +137,15 @@ def test_names_may_be_stored_as_bytes(tmp_path):
     names = ["a.png", "größer.png"]
     np.savez(tmp_path / "points.npz", name=[name.encode() for name in names], points=FACES)
     assert list(photo_landmarks.read_points(epath.Path(tmp_path / "points.npz"))) == names
+
+
+def test_each_face_is_in_the_group_of_its_yaw():
+    """Off by 1, 2, 3 and 4 pixels to the right, at the sides of the groups."""
+    truth = np.repeat(FACES[:1], 4, 0)
+    found = truth + np.arange(1.0, 5.0)[:, None, None] * [1.0, 0.0]
+    table = photo_landmarks._table(found, truth, np.array([0.0, 15.0, 29.9, 30.0]))
+    pixel = 100.0 / np.sqrt(np.prod(np.ptp(FACES[0], axis=0)))
+    expected = {"all": (2.5, 4), "yaw 0 to 15": (1.0, 1), "yaw 15 to 30": (2.5, 2), "yaw 30 to 90": (4.0, 1)}
+    assert list(table) == list(expected)
+    for group, (pixels, faces) in expected.items():
+        assert table[group] == pytest.approx({"inner 51": pixels * pixel, "all 68": pixels * pixel, "faces": faces})

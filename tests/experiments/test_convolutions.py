@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import convolutions
-from tests.nets.random_arrays import noise
+from tests.random_arrays import noise
 
 
 @pytest.mark.parametrize("name", convolutions.FORMS)

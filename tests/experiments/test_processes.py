@@ -8,6 +8,7 @@ import time
 import pytest
 
 from experiments import processes
+from tests.ports import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 JOIN = """
@@ -36,12 +37,6 @@ def main(argv):
 launch.run(main)
 """
 SLURM = {"SLURM_JOB_ID": "77", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
 
 
 @pytest.fixture

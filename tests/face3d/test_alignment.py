@@ -76,6 +76,8 @@ def test_around_all_of_a_long_strip_the_edges_repeat_in_little_memory(degrees):
         ((80.0, 20.0, 190.0, 50.0), (25, -75, 220, 150)),  # 96 is less than 0.45 x 220
         ((80.0, 20.0, 480.0, 50.0), (-120, -365, 800, 150)),  # larger than the largest copy
         ((3.0, 3.0, 3.0, 3.0), (-1, -1, 8, 96)),
+        ((80.0, 20.0, 120.0, 170.0), (-50, -55, 300, 150)),  # taller than wide: 2 x 150
+        ((80.0, 20.0, 180.0, 50.0), (30, -65, 200, 96)),  # 96 is more than 0.45 x 200
     ],
 )
 def test_a_patch_lies_around_the_box(box, expected):

@@ -15,7 +15,7 @@ from sdgan_jax.nets.lpips import Lpips
 from tests.importers import metric_states, writer
 from tests.importers.metric_states import ALEX, VGG
 from tests.nets import torch_packages
-from tests.nets.random_arrays import noise
+from tests.random_arrays import noise
 
 WIDTHS = (3, 4, 5, 4, 2)
 

@@ -67,6 +67,8 @@ def test_the_mean_leaves_out_one_per_cent_at_each_end():
     assert path_length.path_length(lengths) == pytest.approx(np.mean(np.arange(2.0, 199.0) ** 2))
     lengths[lengths == 200.0**2] = 1e12
     assert path_length.path_length(lengths) == pytest.approx(np.mean(np.arange(2.0, 199.0) ** 2))
+    # Of ten lengths the quantiles lie between the last two at either end, and both of these belong to the mean.
+    assert path_length.path_length(np.arange(10.0) ** 2) == pytest.approx(28.5)
     assert path_length.path_length(np.array([3.0])) == 3.0
     assert path_length.path_length(np.array([1.0, 5.0]), trimmed=0.0) == 3.0
 

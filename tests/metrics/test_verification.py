@@ -16,6 +16,9 @@ def test_best_threshold_lies_where_the_most_are_right():
     assert metric.best_threshold(similarities, np.zeros(6, bool)) == np.inf
     # Equal similarities cannot be told apart: both are accepted, or none.
     assert metric.best_threshold(np.array([0.5, 0.5, 0.5]), np.array([True, False, True])) == -np.inf
+    # Of 0.1 -, 0.5 -, 0.5 +, 0.9 + three are right above 0.3 as well as above 0.7; a line between the 0.5 is none.
+    tied = np.array([0.1, 0.5, 0.5, 0.9]), np.array([False, False, True, True])
+    assert metric.best_threshold(*tied) == pytest.approx(0.3)
 
 
 def test_a_fold_is_judged_by_the_threshold_of_the_others():

@@ -12,7 +12,7 @@ from sdgan_jax.config import DiscriminatorConfig, GeneratorConfig
 from sdgan_jax.nets.discriminator import Discriminator, FeatureHead, JoinRGB, ResidualBlock
 from sdgan_jax.nets.generator import Synthesis
 from tests.nets import scipy_convolutions
-from tests.nets.random_arrays import distance, noise, weights
+from tests.random_arrays import distance, noise, weights
 
 CONFIG = DiscriminatorConfig(channel_base=128, channel_max=16, mbstd_group=2)
 RESOLUTION = 16

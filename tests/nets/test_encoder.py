@@ -8,7 +8,7 @@ import pytest
 from sdgan_jax.config import EncoderConfig
 from sdgan_jax.nets.encoder import Encoder
 from sdgan_jax.nets.se_resnet import SEResNet
-from tests.nets.random_arrays import noise, weights
+from tests.random_arrays import noise, weights
 
 CONFIG = EncoderConfig(width=4, width_max=6, blocks=1, hidden=5, rank=2)
 

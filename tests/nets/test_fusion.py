@@ -10,22 +10,19 @@ import pytest
 
 from sdgan_jax.config import FusionConfig
 from sdgan_jax.nets.fusion import Face3D, Fusion, feature_side, region_means
+from tests.random_arrays import noise
 
 N, A, LAYERS, DIM, SIZE, SIDE, K = 2, 4, 4, 6, 16, 8, 3
 CONFIG = FusionConfig(width=4, width_max=8, blocks=1, kernel=3)
 DEEP = dataclasses.replace(CONFIG, use_3d=True)
 
 
-def draw(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
 def shares(*shape, seed=0):
     return np.random.default_rng(seed).random(shape).astype(np.float32)
 
 
-IMAGES, OTHERS = (draw(N, SIZE, SIZE, 3, seed=seed) for seed in range(2))
-FACE3D = Face3D(draw(N, 8, 8, 9, seed=2), shares(8, 8, K), shares(N, SIDE, SIDE, K))
+IMAGES, OTHERS = (noise(N, SIZE, SIZE, 3, seed=seed) for seed in range(2))
+FACE3D = Face3D(noise(N, 8, 8, 9, seed=2), shares(8, 8, K), shares(N, SIDE, SIDE, K))
 MASK, BEARD, BOTH, NONE = ([row] * N for row in ([0, 1, 0, 0], [0, 0, 1, 0], [0, 1, 1, 0], [1, 0, 0, 0]))
 
 
@@ -34,7 +31,7 @@ def make(config, **inputs):
     net = Fusion(config, num_attributes=A, num_layers=LAYERS, latent_dim=DIM)
     shapes = jax.eval_shape(lambda: net.init(jax.random.key(0), IMAGES, jnp.zeros((N, A)), **inputs))
     leaves, tree = jax.tree.flatten(shapes["params"])
-    params = jax.tree.unflatten(tree, [draw(*leaf.shape, seed=10 + i) for i, leaf in enumerate(leaves)])
+    params = jax.tree.unflatten(tree, [noise(*leaf.shape, seed=10 + i) for i, leaf in enumerate(leaves)])
 
     apply = jax.jit(
         lambda params, *given, **more: net.apply({"params": params}, *given, **more), static_argnames="max_attributes"
@@ -125,7 +122,7 @@ def test_every_part_of_the_3d_shape_changes_the_offset_of_its_face(deep):
 
 
 def test_codes_are_means_over_regions():
-    code_map, regions = draw(2, 3, 3, 5), (shares(6, 6, K) > 0.5).astype(np.float32)
+    code_map, regions = noise(2, 3, 3, 5), (shares(6, 6, K) > 0.5).astype(np.float32)
     regions[..., 2] = 0
     actual = region_means(code_map, regions)
     large = code_map.repeat(2, 1).repeat(2, 2)  # [N,S,S,C], as the regions are
@@ -162,7 +159,7 @@ def test_it_starts_at_zero_and_every_parameter_learns(config):
     inputs = {"face3d": FACE3D} if config.use_3d else {}
     inputs |= {"template": OTHERS} if config.semantic == "template" else {}
     net = Fusion(config, num_attributes=A, num_layers=LAYERS, latent_dim=DIM)
-    target, attributes = draw(N, LAYERS, DIM), np.float32([[0, 1, 0, 0], [0, 0, -1, 0]])
+    target, attributes = noise(N, LAYERS, DIM), np.float32([[0, 1, 0, 0], [0, 0, -1, 0]])
 
     offset = lambda params: net.apply({"params": params}, IMAGES, attributes, **inputs)  # noqa: E731
     slope = jax.jit(jax.grad(lambda params: jnp.square(offset(params) - target).sum()))

@@ -16,7 +16,7 @@ from sdgan_jax.nets.fusion_layers import (
     normalise_vectors,
 )
 from tests.nets import scipy_convolutions
-from tests.nets.random_arrays import noise, weights
+from tests.random_arrays import noise, weights
 
 
 def test_reflect_conv_mirrors_the_image_at_its_edges():

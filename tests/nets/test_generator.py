@@ -13,7 +13,7 @@ from sdgan_jax.config import GeneratorConfig
 from sdgan_jax.nets import backend
 from sdgan_jax.nets.generator import Generator, Mapping, Synthesis
 from tests.nets import scipy_convolutions
-from tests.nets.random_arrays import distance, noise, weights
+from tests.random_arrays import distance, noise, weights
 
 CONFIG = GeneratorConfig(6, mapping_layers=1, channel_base=128, channel_max=16)
 RESOLUTION = 16

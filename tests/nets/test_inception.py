@@ -10,8 +10,8 @@ from sdgan_jax.importers import inception as importer
 from sdgan_jax.nets import inception
 from tests.importers import metric_states
 from tests.nets import torch_packages
-from tests.nets.random_arrays import distance, noise, weights
 from tests.nets.scipy_convolutions import convolve
+from tests.random_arrays import distance, noise, weights
 
 
 class Mix(nn.Module):

@@ -17,7 +17,7 @@ from sdgan_jax.nets.layers import (
     normalise,
 )
 from tests.nets import scipy_convolutions
-from tests.nets.random_arrays import noise, weights
+from tests.random_arrays import noise, weights
 
 
 def test_channels():

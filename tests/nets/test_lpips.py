@@ -9,8 +9,8 @@ from sdgan_jax.nets import lpips
 from tests.importers import metric_states
 from tests.importers.metric_states import ALEX, VGG
 from tests.nets import torch_packages
-from tests.nets.random_arrays import distance, noise
 from tests.nets.scipy_convolutions import convolve
+from tests.random_arrays import distance, noise
 
 WIDTHS = (3, 4, 5, 4, 3)
 COUNTS = {VGG: (2, 2, 3, 3, 3), ALEX: (1, 1, 1, 1, 1)}

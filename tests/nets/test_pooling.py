@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sdgan_jax.nets import pooling
-from tests.nets.random_arrays import noise
+from tests.random_arrays import noise
 
 
 @pytest.mark.parametrize(("size", "stride", "padding"), [(3, 2, 0), (2, 2, 0), (3, 1, 1)])

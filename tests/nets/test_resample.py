@@ -9,7 +9,7 @@ from sdgan_jax.benchmark import hlo
 from sdgan_jax.nets import resample
 from tests.nets import derivatives
 from tests.nets import scipy_convolutions as expected
-from tests.nets.random_arrays import noise
+from tests.random_arrays import noise
 
 PLAIN = [resample.convolve_plain, resample.convolve_up_plain, resample.convolve_down_plain]
 CHOSEN = {"convolve": resample.convolve, "convolve_up": resample.convolve_up, "convolve_down": resample.convolve_down}

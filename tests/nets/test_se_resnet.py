@@ -6,8 +6,8 @@ import pytest
 import scipy.special
 
 from sdgan_jax.nets.se_resnet import Block, Norm, ResNet, SEBlock, SEResNet, SqueezeExcitation
-from tests.nets.random_arrays import noise, weights
 from tests.nets.scipy_convolutions import convolve
+from tests.random_arrays import noise, weights
 
 
 def conv(params, x, stride=1):

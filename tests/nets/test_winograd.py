@@ -8,7 +8,7 @@ import pytest
 from sdgan_jax.nets import winograd
 from tests.nets import derivatives
 from tests.nets import scipy_convolutions as expected
-from tests.nets.random_arrays import noise
+from tests.random_arrays import noise
 
 OPERATORS = [winograd.convolve, winograd.convolve_up, winograd.convolve_down]
 

@@ -235,3 +235,12 @@ class TestDataset:
             (folder / "more" / "in", "d", "megn", 256),
         ]
         assert len({aligning.default_folder(*one) for one in arguments}) == 4
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "expected"), [(79.5, 19.5, 0.0), (-0.5, 19.5, 0.5), (59.5, 39.5, 0.5), (99.5, -0.5, 0.75)]
+)
+def test_the_share_beyond_the_edges_by_hand(x, y, expected):
+    """A square of 40 pixels in a photo 100 wide and 40 high: inside, over an edge by half, over a corner."""
+    crop = face_crop.Crop(np.array([x, y, 40.0]), 0.0)
+    assert aligning._share_beyond(crop, np.zeros((40, 100, 3), np.uint8)) == expected

@@ -1,5 +1,7 @@
 """Several faces in one picture, dressed in one colour each."""
 
+import types
+
 import numpy as np
 
 from sdgan_jax.face3d import finding, layout
@@ -49,3 +51,13 @@ def test_a_silhouette_is_an_ellipse_of_the_size_of_the_face():
     assert 0.75 * np.pi / 4 < share.sum() / (width * height) < 1.25 * np.pi / 4
     assert share[60, 60] == 1 and share[:10].sum() == share[:, :10].sum() == 0
     assert ((share > 0) & (share < 1)).sum() < 4 * (width + height)
+
+
+def test_a_silhouette_lies_at_the_centres_of_pixels():
+    """From the edge between two pixels to another one; Pillow's outlines are a quarter of a pixel wide here."""
+    y, x = np.meshgrid(np.linspace(9.5, 29.5, 33), np.linspace(4.5, 34.5, 33), indexing="ij")
+    everywhere = types.SimpleNamespace(face=np.ones((33, 33), bool))
+    share = dressing.silhouette(np.stack([x, y, 0 * x], -1), everywhere, 40, 50)
+    expected = np.zeros((40, 50))
+    expected[10:30, 5:35] = 1.0
+    assert np.abs(share - expected).max() < 0.45

@@ -10,7 +10,7 @@ import pytest
 from etils import epath
 from PIL import Image, ImageCms
 
-from sdgan_jax import blending
+from sdgan_jax import blending, pictures
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d import alignment, face_crop, finding, geometry
 from sdgan_jax.photos import editing
@@ -236,8 +236,10 @@ def test_faces_are_edited_in_their_place(faces):
     notes = {row["file"].split("/in/")[1]: row["note"] for row in rows(faces)}
     assert notes["empty.png"] == "no face found; --align=off edits the central square" and notes["a.png"] == ""
     assert "not an image" in notes["broken.png"]
-    with Image.open(faces / "out" / "sheet.png") as sheet:
-        assert sheet.width > 5 * 256 and sheet.height > 2 * 256
+    sheet = np.asarray(Image.open(faces / "out" / "sheet.png"))
+    assert sheet.shape[1] > 5 * 256 and sheet.shape[0] > 2 * 256
+    row = sheet[pictures.LABEL_PIXELS + 8 + 128, pictures.GAP_PIXELS + 128 :: 256 + pictures.GAP_PIXELS, 0]
+    assert (row > 250).tolist() == [False, False, False, True, True]  # photo, face, reconstruction | mask, result
 
 
 def two_faces(image, *, most=None):
@@ -267,6 +269,7 @@ def test_several_faces_are_edited(faces, most):
     assert [row["face"] for row in found] == ["1", "2"][:most] and {row["out"] for row in found} == {"two.png"}
     assert float(found[0]["left"]) > 200 and all(not row["note"] for row in found)
     assert "and those of 1 photo done before" in edit(faces, Model(), finder=finder, most=most)
+    assert edit(faces, Model(), finder=finder, most=None if most else 1).startswith("1 image in")  # made anew
 
 
 def test_the_edit_of_a_face_stays_behind_larger_faces():
@@ -305,6 +308,16 @@ def test_faces_are_pasted_where_the_edit_changes_them(faces, monkeypatch):
     assert len(seen) == 2
     for plain, edited, region in seen:
         np.testing.assert_array_equal(region, blending.edited_region(plain[None], edited[None], True)[0])
+
+
+def test_of_overlapping_faces_the_largest_is_on_top():
+    """A bright face before a dark one, which keeps the part of its own beside it."""
+    crops = [face_crop.Crop(np.array([x, 50.0, side]), 0.0) for x, side in ((50.0, 60.0), (80.0, 40.0))]
+    plain, whole = np.zeros((2, 32, 32, 3), np.float32), np.ones((2, 32, 32), np.float32)
+    drawn = blending.Drawn(plain, plain + np.float32([0.9, -0.9])[:, None, None, None], whole)
+    grey = np.full((100, 120, 3), 128, np.uint8)
+    image = editing.paste_faces(grey, crops, np.full((2, 32, 32, 3), 128, np.uint8), drawn)
+    np.testing.assert_allclose(image[50, [66, 90], 0], [127.5 * 1.9, 127.5 * 0.1], atol=2)
 
 
 def test_a_strength_of_zero_gives_the_photo_back(faces):

@@ -9,9 +9,10 @@ from etils import epath
 import tfds_megn
 from sdgan_jax import pretrained
 from sdgan_jax.data.photo_files import PhotoFile
-from sdgan_jax.face3d import layout
+from sdgan_jax.face3d import finding, layout
 from sdgan_jax.photos import finders
 from tfds_megn import varied
+from tfds_megn.params import PARAM_NAMES
 from tfds_megn.photos import Picture
 
 
@@ -28,6 +29,19 @@ def test_numbers_of_faces():
     for text in ("0", "-1", "few", "", "1.5", "²"):
         with pytest.raises(ValueError, match=f"--faces={text}: give all, largest, or a number"):
             finders.read_most(text)
+
+
+def test_a_face_is_described_by_its_angles_in_degrees():
+    angles, params = {"yaw": 20.0, "pitch": -10.0, "roll": 5.0}, tfds_megn.sample_params(3)
+    for name, angle in angles.items():
+        params[PARAM_NAMES.index(name)] = np.deg2rad(angle)
+    position_map, known = tfds_megn.position_map(params, 64), layout.megn(64)
+    face = finding.Found(position_map, 0.0123456, finding.box_of(position_map, known))
+    found = finders.describe(face, known)
+    assert {name: found[name] for name in angles} == pytest.approx(angles, abs=3.0)
+    box = tfds_megn.landmarks(params, 64)[:, :2]
+    sides = [found[name] for name in ("left", "top", "right", "bottom")]
+    assert sides == pytest.approx([*box.min(0), *box.max(0)], abs=1.0) and found["score"] == 0.0123
 
 
 def _photos(count: int, side: int = 8):

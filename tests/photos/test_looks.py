@@ -39,13 +39,15 @@ def test_choices_that_do_not_fit_are_refused(choice, line):
     assert str(raised.value).startswith(line)
 
 
-def test_a_texture_is_read_with_its_transparency_and_shrunk(tmp_path):
+def test_a_texture_is_read_with_its_transparency_and_shrunk(tmp_path, monkeypatch):
     image = np.full((1024, 512, 4), (90, 60, 30, 255), np.uint8)
     image[512:, :, 3] = 0
     Image.fromarray(image).save(tmp_path / "t.png")
     ((path, pixels),) = looks.read(["mask"], textures=[str(tmp_path / "t.png")]).textures
     assert path == str(tmp_path / "t.png") and pixels.shape == (512, 256, 4)
     assert (pixels[:256] == (90, 60, 30, 255)).all() and (pixels[256:, :, 3] == 0).all()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert looks.read(["mask"], textures=["~/t.png"]).textures[0].path == path
     (tmp_path / "t.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="--texture=.*t.png: not an image, or its header is broken"):
         looks.read(["mask"], textures=[str(tmp_path / "t.png")])

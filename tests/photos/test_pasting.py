@@ -98,3 +98,12 @@ def test_the_colours_of_the_photo_are_met():
     out = paste(photo, Crop(np.array([31.5, 31.5, 64.0]), 0.0), before, plain, edited)
     np.testing.assert_allclose(pictures.to_float(out[32, 32]), [0.8, 0.6, 0.6], atol=0.02)
     np.testing.assert_array_equal(out[5], photo[5])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_a_part_of_the_edited_face_is_laid_over_the_photo(share):
+    """The edited face is brightened by 0.4 to 1, not beyond, before its share is taken."""
+    photo = np.full((SIZE, SIZE, 3), pictures.to_uint8(np.float32(0.2)))
+    crop, region = Crop(np.array([31.5, 31.5, 64.0]), 0.0), np.full((SIZE, SIZE), share, np.float32)
+    out = pasting.paste(photo, crop, flat(0.2), flat(-0.2), flat(0.9), region)
+    np.testing.assert_allclose(pictures.to_float(out[32, 32]), (1 - share) * 0.2 + share, atol=0.01)

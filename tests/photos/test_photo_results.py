@@ -62,6 +62,8 @@ def test_all_photos_have_a_row_a_picture_and_a_place_on_the_sheet(folder):
     ]
     assert sorted(os.listdir(folder / "out")) == ["a.png", "b.png", "c.png", "d.png", "manifest.csv", "sheet.png"]
     assert results.summary().startswith(f"4 images in {folder}/out; before and after on {folder}/out/sheet.png")
+    with Image.open(folder / "out" / "sheet.png") as sheet:  # eight cells of five times 20 pixels in a row, and gaps
+        assert sheet.size == (2 + 8 * 102, pictures.LABEL_PIXELS + 8 + 102)
 
 
 def test_the_same_call_again_does_only_what_is_not_done(folder):

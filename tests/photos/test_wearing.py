@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from sdgan_jax.data import photo_files
 from sdgan_jax.face3d import finding, geometry
 from sdgan_jax.face3d.attire import wear
-from sdgan_jax.photos import finders, looks, wearing
+from sdgan_jax.photos import finders, looks, manifest, wearing
 from sdgan_jax.photos.looks import Looks
 from tests.face3d.test_finding import LAYOUT, painted, see_square
 from tfds_megn import photos as photo_reader
@@ -190,7 +190,7 @@ def test_a_full_disk_stops_and_names_the_file(folder, monkeypatch):
     image = painted(240, 300, 150, 120, 150)
     image[..., 2] += np.random.default_rng(0).integers(0, 40, (240, 300), np.uint8)  # of more than 1000 bytes
     Image.fromarray(image).save(folder / "in" / "aa.png")
-    with pytest.raises(OSError, match=r"the disk is full; .*iB free; \d of 5 photos done") as raised:
+    with pytest.raises(OSError, match=r"no space left on the disk; .*iB free; \d of 5 photos done") as raised:
         put_on(folder)
     assert raised.value.filename.endswith(".png")
     assert not [name for name in os.listdir(folder / "out") if name.startswith(".")]
@@ -242,3 +242,31 @@ def test_the_folder_of_the_photos_is_no_place_for_results(folder):
     result = run("--attribute=mask", f"--input={folder / 'in' / 'a.png'}", f"--out={folder / 'in'}")
     assert result.returncode == 1 and "is the folder of the photos; give another one, such as" in result.stderr
     assert (np.asarray(Image.open(folder / "in" / "a.png")) == painted(240, 300, 150, 120, 150)).all()
+
+
+def test_the_settings_differ_where_the_results_do():
+    """Results of other settings are made anew, see `PhotoResults`."""
+    other = FINDER._replace(name="another")
+    texture = looks.Texture("t.png", np.zeros((2, 2, 4), np.uint8))
+    different = [
+        (MASK, FINDER, "png", None, False),
+        (Looks(("beard",)), FINDER, "png", None, False),
+        (MASK, other, "png", None, False),
+        (MASK, FINDER, "same", None, False),
+        (MASK, FINDER, "png", 1, False),
+        (MASK, FINDER, "png", 2, False),
+        (MASK, FINDER, "png", None, True),
+        (Looks(("mask",), ("cup",), textures=(texture,)), FINDER, "png", None, False),
+    ]
+    described = {manifest.describe_settings(wearing.settings_of(*some)) for some in different}
+    assert len(described) == len(different)
+
+
+def test_the_manifest_has_the_colours_that_were_given():
+    picture = photo_reader.Picture(painted(240, 300, 150, 120, 150), None, None, None)
+    faces = FINDER.find(picture.pixels, most=1)
+    for level in range(256):
+        colour = f"#{level:02x}{255 - level:02x}{level:02x}"
+        chosen = Looks(("mask",), colours=(colour,))
+        (made,) = wearing.make_images("a.png", picture, faces, ["a.png"], chosen, LAYOUT, lambda image, *_: image)
+        assert made.rows[0]["colour"] == colour

@@ -6,8 +6,8 @@ import pytest
 
 from sdgan_jax import pretrained
 from sdgan_jax.nets.lpips import Lpips
-from tests.nets.random_arrays import noise, weights
 from tests.pretrained.settings import change
+from tests.random_arrays import noise, weights
 
 WIDTHS = [3, 4, 5, 4, 3]
 IMAGES = np.zeros((1, 31, 31, 3), np.float32)

@@ -1,5 +1,7 @@
 """Busy backgrounds: behind the face only, of the kinds that they are drawn for."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -24,3 +26,19 @@ def test_busy_backgrounds_have_edges_and_stay_behind_the_face(kind):
     nose = tfds_megn.landmarks(face(0.0), 64)[30, :2].round().astype(int)
     inside = np.s_[nose[1] - 4 : nose[1] + 5, nose[0] - 4 : nose[0] + 5]
     np.testing.assert_array_equal(busy[inside], plain[inside])
+
+
+def test_clutter_is_of_boxes_and_discs(monkeypatch):
+    """A thing alone fills all of its box, or π/4 of it."""
+    monkeypatch.setattr(backdrop, "_THINGS", 1)
+    shares = []
+    for seed in range(40):
+        picture = backdrop._clutter(types.SimpleNamespace(side=400), np.random.default_rng(seed))
+        colours, counts = np.unique(picture.reshape(3, -1), axis=1, return_counts=True)
+        rows, columns = np.nonzero((picture == colours[:, [counts.argmin()], None]).all(0))
+        box = np.ptp(rows) + 1, np.ptp(columns) + 1
+        if len(counts) == 2 and min(box) > 40:
+            shares.append(len(rows) / np.prod(box))
+    shares = np.array(shares)
+    discs = np.abs(shares - np.pi / 4) < 0.08  # those at the edge of the picture are cut
+    assert ((shares == 1) | discs).all() and 3 < discs.sum() < len(shares) - 3

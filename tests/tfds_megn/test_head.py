@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 
+from tests.tfds_megn.rotations import rotation
 from tfds_megn import head, surface
 from tfds_megn.params import as_face, sample_params
-
-
-def rotation(axis, angle):
-    """Rodrigues' formula in a right-handed frame."""
-    x, y, z = axis
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
 
 
 def test_a_sphere_throws_no_shadow_on_its_bright_side_and_a_spike_does():

@@ -20,12 +20,16 @@ def divide(photos):
 
 def usable(pixels: list[int]) -> dict[photo_folder.Photo, photo_folder.Converted]:
     """Photos that show the images of these numbers."""
-    scrambled = [(number * 0x9E3779B97F4A7C15 + 12345) % 2**64 for number in pixels]  # Fibonacci hashing
+    return with_hashes([(number * 0x9E3779B97F4A7C15 + 12345) % 2**64 for number in pixels])  # Fibonacci hashing
+
+
+def with_hashes(hashes: list[int]) -> dict[photo_folder.Photo, photo_folder.Converted]:
+    """Photos whose pixels have these hashes of 64 bits."""
     return {
         photo_folder.Photo(
             f"mask/{index}.png", (True, False, False, False, False), "/x", photo_files.File(f"mask/{index}.png", 1)
         ): photo_folder.Converted(b"", 0, value)
-        for index, value in enumerate(scrambled)
+        for index, value in enumerate(hashes)
     }
 
 
@@ -36,6 +40,18 @@ class TestSplits:
         # Four standard deviations of a binomial with p = 0.1.
         assert abs(len(splits["validation"]) - 500) < 4 * (5000 * 0.1 * 0.9) ** 0.5
         assert abs(len(splits["test"]) - 500) < 4 * (5000 * 0.1 * 0.9) ** 0.5
+
+    def test_the_first_eight_tenths_of_the_hashes_are_train_then_validation_then_test(self):
+        """A photo is in the same split in every version of this project, or trained models would have seen the test."""
+        shares = {"train": [0.0, 0.5, 0.79], "validation": [0.81, 0.89], "test": [0.91, 0.99]}
+        photos_ = with_hashes([int(share * 2**64) for some in shares.values() for share in some])
+        names = iter(photos_)
+        assert divide(photos_) == {split: [next(names) for _ in some] for split, some in shares.items()}
+
+    def test_an_empty_split_takes_the_last_of_the_images_with_the_fewest_files(self):
+        one, other, two, three, four = with_hashes([int(tenth / 10 * 2**64) for tenth in (1, 1, 2, 3, 3)]).items()
+        splits = divide(dict((four, two, one, three, other)))
+        assert splits == {"train": [one[0], other[0]], "validation": [two[0]], "test": [four[0], three[0]]}
 
     def test_a_photo_stays_when_others_are_added(self):
         small, large = (divide(usable(range(count))) for count in (500, 600))

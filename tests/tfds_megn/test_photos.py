@@ -321,7 +321,10 @@ class TestReadPicture:
         resolution = {0x011A: 300.0, 0x011B: 150.0, 0x0128: 2}
         assert dict(kept) == given | resolution and picture.dpi == (300, 150)
 
-    @pytest.mark.parametrize(("form", "given", "found"), [("JPEG", (300, 72), (300, 72)), ("PNG", None, None)])
+    @pytest.mark.parametrize(
+        ("form", "given", "found"),
+        [("JPEG", (300, 72), (300, 72)), ("PNG", None, None), ("PNG", (0.5, 300), None), ("PNG", (300, 0.5), None)],
+    )
     def test_resolution(self, form, given, found):
         options = {"dpi": given} if given else {}
         assert photos.read_picture(encode(PIL.Image.fromarray(noise(20, 30)), form, **options)).dpi == found

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.tfds_megn.rotations import rotation
 from tfds_megn import eyewear, head, varied
 from tfds_megn.params import ATTRIBUTES, PARAM_NAMES, as_face, sample_params
-from tfds_megn.render import attribute_region, render
+from tfds_megn.render import attribute_region, render, table_side
 from tfds_megn.uv import LANDMARKS, landmarks, position_map, uv_directions
 
 SHOWN = ATTRIBUTES[1:]
@@ -25,13 +26,6 @@ def changed(params, **values):
 
 def frontal(identity):
     return changed(sample_params(identity), yaw=0, pitch=0, roll=0, shift_x=0, shift_y=0, scale=0.66)
-
-
-def rotation(axis, angle):
-    """Rodrigues' formula."""
-    x, y, z = axis
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
 
 
 def texel(s, t, size):
@@ -155,6 +149,12 @@ def test_pictures_are_those_of_the_golden_file():
         for picture, name in zip(row, ATTRIBUTES, strict=True):
             off = np.abs(render(sample_params(identity, 1), name, 32).astype(int) - picture)
             assert off.max() <= 2 and (off > 0).mean() < 0.01
+
+
+def test_the_tables_of_larger_pictures_are_as_fine_as_before():
+    """The golden pictures are small. Other tables are other pictures, and these another version of the data set."""
+    sides = {8: 96, 64: 96, 65: 144, 128: 144, 129: 256, 1024: 256}
+    assert {size: table_side(size) for size in sides} == sides
 
 
 def test_the_map_turns_as_a_rigid_body():

@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.tfds_megn.rotations import rotation
 from tfds_megn import surface
-
-
-def rotation(axis, angle):
-    """Rodrigues' formula in a right-handed frame."""
-    x, y, z = axis
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
 
 
 def test_the_map_of_directions_has_equal_areas_and_unit_vectors():

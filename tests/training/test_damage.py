@@ -3,12 +3,13 @@
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+from tests.ports import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -54,9 +55,7 @@ _PROGRAM = """
 @pytest.mark.parametrize("fsdp", [2, 1])
 def test_processes_go_back_together_where_one_cannot_read(tmp_path, fsdp):
     """Both steps have the same kernel, whose checksum does not tell them apart."""
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        port = str(found.getsockname()[1])
+    port = str(free_port())
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags}
     arguments = [str(fsdp), str(tmp_path / "run")]

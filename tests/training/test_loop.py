@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -20,6 +19,7 @@ import pytest
 from sdgan_jax.config.networks import IdentityConfig
 from sdgan_jax.pretrained import directories
 from sdgan_jax.training import loop, sharding
+from tests.ports import free_port
 
 
 def config(total_steps=6):
@@ -302,9 +302,7 @@ _STAGES = """
 
 @pytest.mark.slow
 def test_sigterm_between_two_runs_of_a_joined_process_stops_the_second(tmp_path):
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        address = f"localhost:{found.getsockname()[1]}"
+    address = f"localhost:{free_port()}"
     root = pathlib.Path(__file__).parents[2]
     program = [sys.executable, "-c", textwrap.dedent(_STAGES), address, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(root)}

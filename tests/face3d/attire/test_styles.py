@@ -32,6 +32,13 @@ def test_unknown_names_are_refused():
         styles.default_style("sunglasses", "square")
 
 
+def test_aviators_have_rims_of_gold_and_other_glasses_black_ones():
+    rims = {kind: styles.default_style("sunglasses", kind).colour for kind in styles.KINDS["sunglasses"]}
+    red, green, blue = rims.pop("aviator")
+    assert red > green > 1.5 * blue > 0.3
+    assert max(colour.max() for colour in rims.values()) < 0.1
+
+
 def test_colours_are_those_of_the_renderer():
     palettes = {
         "eyeglasses": attire.RIMS, "sunglasses": attire.RIMS, "beard": (*attire.HAIRS.values(), attire.GREY_HAIR),

@@ -60,3 +60,12 @@ def test_none_asked_is_none_given_and_all_together_stay_in_range():
     np.testing.assert_array_equal(degrade(jax.random.key(0), IMAGE, 0.0), IMAGE)
     some = [np.asarray(degrade(jax.random.key(seed), IMAGE, 1.0)) for seed in range(4)]
     assert all(np.abs(each).max() <= 1.0 for each in some) and np.abs(some[0] - some[1]).max() > 0.05
+
+
+def test_tones_go_up_and_down_and_noise_is_weak_or_strong():
+    """Of a mid-grey image, on which blur and blocks show nothing: 0.5 to the power exp(±0.8) is 0.73 or 0.21."""
+    keys = jax.random.split(jax.random.key(1), 60)
+    images = np.asarray(jax.jit(jax.vmap(degradation.degrade, (0, None, None)))(keys, jnp.zeros((16, 16, 3)), 1.0))
+    means, noise = images.mean((1, 2, 3)), images.std((1, 2)).mean(1)
+    assert 0.3 < means.max() < 2 * 0.73 - 1 + 0.15 and -0.3 > means.min() > 2 * 0.21 - 1 - 0.15
+    assert noise.min() < 0.03 and 0.12 < noise.max() < 0.22  # standard deviations up to 0.2
