@@ -316,7 +316,8 @@ def test_of_overlapping_faces_the_largest_is_on_top():
     plain, whole = np.zeros((2, 32, 32, 3), np.float32), np.ones((2, 32, 32), np.float32)
     drawn = blending.Drawn(plain, plain + np.float32([0.9, -0.9])[:, None, None, None], whole)
     grey = np.full((100, 120, 3), 128, np.uint8)
-    image = editing.paste_faces(grey, crops, np.full((2, 32, 32, 3), 128, np.uint8), drawn)
+    squares = np.full((2, 32, 32, 3), 128, np.uint8)
+    image = editing.paste_faces(grey, [], [0, 1], crops, squares, drawn, LAYOUT_32)
     np.testing.assert_allclose(image[50, [66, 90], 0], [127.5 * 1.9, 127.5 * 0.1], atol=2)
 
 
