@@ -33,6 +33,9 @@ from sdgan_jax import outputs
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
 
+# Until the flags are parsed, which sets the level: Grain warns of an older jaxlib as soon as it is imported.
+logging.get_absl_logger().setLevel("CRITICAL")
+
 # Numbers of errors of disks and connections, which another start may not meet.
 _PASSING = frozenset({
     errno.EAGAIN, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH,
