@@ -19,7 +19,7 @@ def get_config() -> Config:
     config.seed = 2  # other batches than in the training of the model
     config.batch_size = 16
     config.staged.stages = ("basis", "fusion")
-    config.staged.basis_samples = 600
+    config.staged.basis_samples = 300
     config.staged.length_samples = 0  # those of the model are fitted
     config.staged.targets = 600
     config.staged.fusion_steps = 90

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 
 from sdgan_jax.config import EncoderConfig
 from sdgan_jax.nets import resample
-from sdgan_jax.nets.layers import EqualDense, scaled_normal
+from sdgan_jax.nets.initialisers import scaled_normal
+from sdgan_jax.nets.layers import EqualDense
 from sdgan_jax.nets.module import Module
 from sdgan_jax.nets.se_resnet import SEResNet
 

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from sdgan_jax.config import FusionConfig
 from sdgan_jax.nets import resample
 from sdgan_jax.nets.fusion_layers import Modulation, Regressor, StyleEncoder, normalise_instance
-from sdgan_jax.nets.layers import EqualConv, scaled_normal
+from sdgan_jax.nets.initialisers import scaled_normal
+from sdgan_jax.nets.layers import EqualConv
 from sdgan_jax.nets.module import Module
 from sdgan_jax.nets.se_resnet import ResNet, SEResNet
 

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
-from sdgan_jax.nets.layers import EqualConv, scaled_normal
+from sdgan_jax.nets.initialisers import scaled_normal
+from sdgan_jax.nets.layers import EqualConv
 from sdgan_jax.nets.module import Module
 
 EPSILON = 1e-5  # added to the variance by the normalisations

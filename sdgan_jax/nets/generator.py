@@ -17,6 +17,7 @@ import numpy as np
 
 from sdgan_jax.config import GeneratorConfig
 from sdgan_jax.nets import backend, resample
+from sdgan_jax.nets.initialisers import scaled_normal
 from sdgan_jax.nets.layers import (
     AdaIN,
     EqualConv,
@@ -27,7 +28,6 @@ from sdgan_jax.nets.layers import (
     dtype_at,
     leaky_relu,
     normalise,
-    scaled_normal,
 )
 from sdgan_jax.nets.module import Module
 
@@ -98,7 +98,7 @@ class StyledConv(Module):
     def _const_noise(self, size: int) -> jax.Array:
         """Returns the fixed noise f32[size,size,1] from the collection `buffers`, which only "const" needs."""
         return self.variable(
-            "buffers", "noise", lambda: jax.random.normal(self.make_rng("params"), (size, size, 1))
+            "buffers", "noise", lambda: scaled_normal(1.0)(self.make_rng("params"), (size, size, 1))
         ).value
 
 

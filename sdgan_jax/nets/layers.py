@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from sdgan_jax.nets import resample
+from sdgan_jax.nets.initialisers import scaled_normal
 from sdgan_jax.nets.module import Module
 
 
@@ -41,11 +42,6 @@ def clamp(x: jax.Array, limit: float) -> jax.Array:
 def normalise(x: jax.Array) -> jax.Array:
     """Divides `x` f32[N,D] by its root mean square along D."""
     return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-8)
-
-
-def scaled_normal(scale: float) -> nn.initializers.Initializer:
-    """Returns an initialiser that draws from N(0, scale²)."""
-    return nn.initializers.normal(stddev=scale)
 
 
 class EqualDense(Module):

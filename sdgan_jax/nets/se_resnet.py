@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from sdgan_jax.nets import resample
-from sdgan_jax.nets.layers import EqualDense, scaled_normal
+from sdgan_jax.nets.initialisers import scaled_normal
+from sdgan_jax.nets.layers import EqualDense
 from sdgan_jax.nets.module import Module
 
 REDUCTION = 16  # factor by which squeeze-and-excitation reduces the channels

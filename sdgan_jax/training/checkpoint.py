@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
@@ -29,7 +28,6 @@ _CHECKSUMS = "digests"  # key of the checksums in the JSON beside the arrays
 # JAX ends the processes at the highest number that it has seen, plus 1. The steps of a run do not only grow: a second
 # run of the process, such as the next stage, counts from 1 again, and a rollback goes back.
 _STEPS_OF_PROCESS = itertools.count(1)
-_Examine = Callable[[Tree], tuple[dict[str, Any], dict[str, Any]]]  # see `checksums.examine`
 
 
 class Checkpoints:
@@ -50,7 +48,6 @@ class Checkpoints:
         """
         workdir_lib.save_config(workdir, config)
         self._workdir, self._keep = epath.Path(workdir), config.keep_checkpoints
-        self._examine = jax.jit(examine)
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -119,7 +116,7 @@ class Checkpoints:
         Raises:
             FloatingPointError: an array is not; it is named.
         """
-        sums, whole = jax.device_get(self._examine(state))
+        sums, whole = examine(state)
         if wrong := [name for name, value in whole.items() if not value]:
             more = f" and {len(wrong) - 1} other arrays are" if len(wrong) > 1 else " is"
             raise FloatingPointError(f"{wrong[0]}{more} not finite after step {step}")
@@ -159,7 +156,7 @@ class Checkpoints:
         with _open(self._workdir, alone=True, create=False) as manager:
 
             def read(step: int) -> dict[str, Any]:
-                return _read(manager, step, target, False, self._examine)
+                return _read(manager, step, target, False)
 
             step, restored, damaged = damage.newest_whole(read, steps if step is None else [step])
         for bad, error in damaged.items():
@@ -282,7 +279,7 @@ def open_state(workdir: epath.PathLike, target: Tree, best: bool = False, step: 
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), target)
 
         def read(step: int) -> dict[str, Any]:
-            return _read(manager, step, target, True, lambda state: examine(jax.tree.map(np.asarray, state)))
+            return _read(manager, step, target, True)
 
         found, restored, damaged = damage.newest_whole(read, steps if step is None else [step])
         for error in damaged.values():
@@ -360,10 +357,10 @@ def _best_step(manager: ocp.CheckpointManager) -> int | None:
     return None if step is None or _score(manager.metrics(step)) == -math.inf else step
 
 
-def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool, compute: _Examine) -> dict[str, Any]:
+def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool) -> dict[str, Any]:
     """Reads the arrays of `target` and the JSON beside them; a checkpoint has no others unless `partial`.
 
-    All processes read together unless `partial`: they fail at the same place, so that none waits in `compute` for one
+    All processes read together unless `partial`: they fail at the same place, so that none waits in `examine` for one
     that reads another checkpoint.
 
     Raises:
@@ -386,7 +383,8 @@ def _read(manager: ocp.CheckpointManager, step: int, target: Tree, partial: bool
         restored = manager.restore(step, args=ocp.args.Composite(**items))
     with damage.naming(folder, several):
         known = restored["data"].get(_CHECKSUMS)  # not in checkpoints of version 0.1
-        sums, whole = jax.device_get(compute(restored["state"]))
+        state = restored["state"]
+        sums, whole = examine(jax.device_get(state) if partial else state)  # no program for what is read once
         wrong = [name for name, value in sums.items() if known and int(value) != known.get(name)]
         if wrong:
             raise OSError(f"{len(wrong)} arrays are not as they were saved, {', '.join(wrong[:3])}")

@@ -54,15 +54,12 @@ def placed(state: Tree, mesh: Mesh) -> Tree:
 
 
 def make_state(init: Callable[[], Tree], mesh: Mesh) -> Tree:
-    """Compiles and calls `init`; returns the state `placed`, with the same numbers on any mesh."""
-    if mesh.shape[shards.FSDP] == 1:
-        return jax.jit(init, out_shardings=replicated(mesh))()
+    """Compiles and calls `init`; returns the state `placed`, with the same numbers on any mesh.
+
+    Keys of the kind `unsafe_rbg` promise that only where `fsdp` is 1.
+    """
     init = jax.jit(init)  # traced once for both calls
-
-    def whole() -> Tree:  # keys of the kind `unsafe_rbg` promise no numbers that are the same in pieces
-        return jax.lax.with_sharding_constraint(init(), replicated(mesh))
-
-    return jax.jit(whole, out_shardings=placed(jax.eval_shape(init), mesh))()
+    return jax.jit(init, out_shardings=placed(jax.eval_shape(init), mesh))()
 
 
 def connect() -> None:

@@ -65,8 +65,8 @@ def descend(fsdp, rows):
     """Returns the compiled step, its last state and the losses of three steps."""
     optimizer = optax.adam(0.1, eps=1e-3)
 
-    def init():  # as the state of a training: by keys whose numbers depend on how an array is split
-        kernel = jax.random.normal(jax.random.key(1, impl="unsafe_rbg"), (64, 48))
+    def init():
+        kernel = jax.random.normal(jax.random.key(1), (64, 48))
         params = {"kernel": kernel, "bias": jnp.ones(48)}
         return {"params": params, "ema": jax.tree.map(jnp.copy, params), "opt": optimizer.init(params)}
 

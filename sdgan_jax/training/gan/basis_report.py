@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from tqdm import auto as tqdm
 
 from sdgan_jax import latents, outputs, pictures
 from sdgan_jax.config import ESTIMATORS, Config
@@ -71,14 +72,15 @@ def measure(
         known = names[len(names) - len(numbers) :]
         return {n: None if np.isnan(x) else float(x) for n, x in zip(known, numbers, strict=True)}
 
-    estimators = {}
-    for estimator, directions in found.items():
-        change = entanglement(probe, directions, mean_length(directions))
-        estimators[estimator] = {
+    changes = entanglement(probe, found)
+    estimators = {
+        estimator: {
             "basis_length": mean_length(directions),
             "lengths": by_name(directions.lengths[1:]),
-            "entanglement": {name: by_name(row) for name, row in zip(names[1:], change, strict=True)},
+            "entanglement": {name: by_name(row) for name, row in zip(names[1:], changes[estimator], strict=True)},
         }
+        for estimator, directions in found.items()
+    }
     return {
         "faces": {name: int((labels == number).sum()) for number, name in enumerate(names)},
         "svm_accuracy": by_name(accuracy[1:]),
@@ -95,24 +97,27 @@ def cosines(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (rows * others).sum(axis=1)
 
 
-def entanglement(probe: Probe, directions: Directions, length: float) -> np.ndarray:
+def entanglement(probe: Probe, found: Found) -> dict[str, np.ndarray]:
     """Measures the change of each attribute's probability along each direction.
 
     Args:
         probe: judges its plain faces before and after the move.
-        directions: A - 1 attributes and `none`.
-        length: distance that the latents are moved.
+        found: directions of A - 1 attributes and `none`; each basis moves the latents by the mean of its lengths.
 
     Returns:
-        f32[A-1,A], mean change of the probability of attribute j (column) after a move along attribute i + 1 (row).
+        By estimator, f32[A-1,A], mean change of the probability of attribute j (column) after a move along attribute
+        i + 1 (row).
     """
 
     def probabilities(w: np.ndarray) -> np.ndarray:
         return np.asarray(jax.nn.softmax(probe.judge(w)))[:, probe.columns].mean(axis=0)
 
-    before = probabilities(probe.plain)
-    moved = [probabilities(_move(probe.plain, row, length)) for row in directions.rows[1:]]
-    return np.stack(moved) - before
+    before, changes = probabilities(probe.plain), {}
+    for estimator, directions in tqdm.tqdm(found.items(), desc="Measuring bases", unit="basis"):
+        length = mean_length(directions)
+        moved = [probabilities(_move(probe.plain, row, length)) for row in directions.rows[1:]]
+        changes[estimator] = np.stack(moved) - before
+    return changes
 
 
 def draw_traversal(probe: Probe, config: Config, directions: Directions, length: float) -> np.ndarray:

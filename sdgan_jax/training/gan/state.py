@@ -11,11 +11,10 @@ import optax
 
 from sdgan_jax import latents
 from sdgan_jax.config import AdamConfig, Config
+from sdgan_jax.nets import initialisers
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import shards
-
-_ENCODER = 5  # folded into the key of E's parameters
 
 
 class State(flax.struct.PyTreeNode):
@@ -104,14 +103,14 @@ def apply_gradient(
 def init_state(nets: Networks) -> State:
     """Returns the state at step 0, all arrays f32 except `step`; pure, so it can be compiled."""
     config, optimizers = nets.config, make_optimizers(nets.config)
-    # Hundreds of random arrays: with threefry keys they take half a minute to compile on CPU.
-    key_g, key_d, key_f, key_basis = jax.random.split(key := jax.random.key(config.seed, impl="unsafe_rbg"), 4)
     dim, images = config.generator.latent_dim, jnp.zeros((1, config.resolution, config.resolution, 3))
-    variables_g = nets.generator.init(key_g, jnp.zeros((1, dim)))
     label = jnp.zeros((1, config.discriminator.label_dim or config.num_attributes))
-    params_d = nets.discriminator.init(key_d, images, label, nets.features(images))["params"]
-    params_f = nets.init_f(key_f) if config.num_attributes > 1 else {}
-    params_e = nets.init_e(jax.random.fold_in(key, _ENCODER)) if nets.encoder is not None else {}
+    key, key_basis = jax.random.split(jax.random.key(config.seed))
+    with initialisers.drawn_together(key):
+        variables_g = nets.generator.init(key, jnp.zeros((1, dim)))
+        params_d = nets.discriminator.init(key, images, label, nets.features(images))["params"]
+        params_f = nets.init_f(key) if config.num_attributes > 1 else {}
+        params_e = nets.init_e(key) if nets.encoder is not None else {}
     params_g = variables_g["params"]
     return State(
         step=jnp.zeros((), jnp.int32),

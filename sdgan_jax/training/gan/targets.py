@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -80,9 +80,8 @@ def prepare(nets: Networks, trees: dict[str, Tree], workdir: epath.PathLike) -> 
     file = epath.Path(workdir) / f"targets_{_key(nets, trees)}.safetensors"
     with sharding.first_process_first():
         if not file.exists():
-            made = {"learnt": make_pairs(nets, trees, nets.config.staged.targets, "train")}
-            made["shown"] = make_pairs(nets, trees, SHOWN, "validation")
-            archive.write(file, made, None)
+            made = make_pairs(nets, trees, {"train": nets.config.staged.targets, "validation": SHOWN})
+            archive.write(file, {"learnt": made["train"], "shown": made["validation"]}, None)
             for other in file.parent.glob("targets_*.safetensors"):
                 if other.name != file.name:
                     other.unlink()
@@ -103,7 +102,9 @@ def _key(nets: Networks, trees: dict[str, Tree]) -> str:
     return archive.fingerprint({"settings": text, "maps": maps, "model": model})
 
 
-def make_pairs(nets: Networks, trees: dict[str, Tree], count: int, split: str, put_on: Wear | None = None) -> Arrays:
+def make_pairs(
+    nets: Networks, trees: dict[str, Tree], counts: Mapping[str, int], put_on: Wear | None = None
+) -> dict[str, Arrays]:
     """Makes pairs; see `prepare`.
 
     Two rows in succession have one attribute, which the first puts on and the second takes off (`fusion.removal`).
@@ -111,21 +112,30 @@ def make_pairs(nets: Networks, trees: dict[str, Tree], count: int, split: str, p
     Args:
         nets: the networks of the stage's config.
         trees: the model.
-        count: N, number of pairs.
-        split: split of the data set.
+        counts: number of pairs from each split of the data set.
         put_on: draws an attribute on a face, see `_wear`, which is the default.
 
     Returns:
-        The arrays.
+        The arrays of each split.
     """
-    config = nets.config
-    faces = dress_faces(nets, trees, count, split, put_on)
+    faces = {split: dress_faces(nets, trees, count, split, put_on) for split, count in counts.items()}
+    pairs = {split: _pair(nets.config, some) for split, some in faces.items()}
+    source, edit = (np.concatenate([arrays[name] for arrays in pairs.values()]) for name in ("source", "attributes"))
+    w_plus, drawn = (np.concatenate([getattr(some, name) for some in faces.values()]) for name in ("w_plus", "drawn"))
+    found = _describe(nets, trees, source, w_plus, drawn, edit)  # of all at once: few rows would be compiled anew
+    ends = np.cumsum(list(counts.values()))[:-1]
+    rows = dict(zip(counts, np.split(np.arange(len(source)), ends), strict=True))
+    return {split: pairs[split] | {name: array[rows[split]] for name, array in found.items()} for split in counts}
+
+
+def _pair(config: Config, faces: Dressed) -> Arrays:
+    """Returns the arrays `source`, `target` and `attributes` of `prepare`."""
+    count = len(faces.plain)
     removal = np.arange(count) % 2 == 1 if config.fusion.removal else np.zeros(count, bool)
-    source = np.where(removal[:, None, None, None], faces.worn, faces.plain)
-    arrays = {"source": source, "target": np.where(removal[:, None, None, None], faces.plain, faces.worn)}
-    arrays["attributes"] = np.zeros((count, config.num_attributes), np.float32)
-    arrays["attributes"][np.arange(count), faces.attributes] = np.where(removal, -1.0, 1.0)
-    return arrays | _describe(nets, trees, source, faces.w_plus, faces.drawn, arrays["attributes"])
+    source, target = np.where(removal[:, None, None, None], (faces.worn, faces.plain), (faces.plain, faces.worn))
+    attributes = np.zeros((count, config.num_attributes), np.float32)
+    attributes[np.arange(count), faces.attributes] = np.where(removal, -1.0, 1.0)
+    return {"source": source, "target": target, "attributes": attributes}
 
 
 class Dressed(NamedTuple):
@@ -147,7 +157,7 @@ class Dressed(NamedTuple):
 
 
 def dress_faces(nets: Networks, trees: dict[str, Tree], count: int, split: str, put_on: Wear | None = None) -> Dressed:
-    """Makes faces without and with an attribute; for the arguments see `make_pairs`."""
+    """Makes faces without and with an attribute: `count` of a split; for the other arguments see `make_pairs`."""
     config = nets.config
     attributes = 1 + np.arange(count) // 2 % (config.num_attributes - 1)
     drawn = round(config.staged.sample_share * count) if split == "train" else 0

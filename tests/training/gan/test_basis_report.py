@@ -30,7 +30,7 @@ def probe():
 
 
 def test_entanglement_is_the_mean_change_of_the_softmax(probe):
-    change = basis_report.entanglement(probe, DIRECTIONS, 4.0)
+    change = basis_report.entanglement(probe, {"means": DIRECTIONS})["means"]
     before = scipy.special.softmax(0.7 * probe.plain, axis=1)
     for row, shift in zip(change, ([0, 4, 0, 0], [0, 0, 0, -4]), strict=True):
         after = scipy.special.softmax(0.7 * (probe.plain + np.float32(shift)), axis=1)

@@ -26,7 +26,7 @@ def six_faces(monkeypatch):
 
 def make(config, count=10, split="train", put_on=None):
     nets, trees = make_networks(config), edit_pairs.trees(config)
-    return nets, trees, targets.make_pairs(nets, trees, count, split, put_on)
+    return nets, trees, targets.make_pairs(nets, trees, {split: count}, put_on)[split]
 
 
 def check_latents(nets, trees, pairs, rows=slice(None)):
@@ -116,7 +116,7 @@ def test_a_share_of_the_faces_is_drawn_by_g(monkeypatch):
 
 def test_maps_are_those_of_the_position_network():
     nets = dataclasses.replace(make_networks(edit_pairs.config()), position=Position())
-    pairs = targets.make_pairs(nets, edit_pairs.trees(nets.config), 4, "train")
+    pairs = targets.make_pairs(nets, edit_pairs.trees(nets.config), {"train": 4})["train"]
     assert pairs["position_map"].dtype == np.float16 and pairs["position_map"].shape == (4, 4, 4, 3)
     expected = pictures.to_float(pairs["source"]).mean((1, 2))
     np.testing.assert_allclose(pairs["position_map"][:, 1, 2], expected, atol=1e-3)
@@ -127,7 +127,7 @@ def test_pairs_are_made_once(monkeypatch, tmp_path):
     nets, trees = make_networks(config), edit_pairs.trees(config)
     learnt, shown = targets.prepare(nets, trees, tmp_path)
     assert len(learnt["source"]) == 4 and len(shown["source"]) == targets.SHOWN
-    made = targets.make_pairs(nets, trees, 4, "train")
+    made = targets.make_pairs(nets, trees, {"train": 4})["train"]
     (file,) = tmp_path.glob("targets_*.safetensors")
 
     def fail(*_):
