@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-_AT_ONCE = 2**20  # numbers in a draw
+_AT_ONCE = 2**20  # numbers in a draw; in one for a larger array a multiple of them, so that few shapes occur
 _COMMON: contextvars.ContextVar[_Draws | None] = contextvars.ContextVar("common_draws", default=None)
 
 
@@ -51,11 +51,9 @@ class _Draws:
         self._key, self._left = key, jnp.zeros(0)
 
     def take(self, count: int) -> jax.Array:
-        """Returns the next f32[count]."""
-        parts = [self._left[:count]]
-        while (missing := count - sum(map(len, parts))) > 0:
+        """Returns the next f32[count]; a rest that is too short is dropped."""
+        if count > len(self._left):
             self._key, key = jax.random.split(self._key)
-            self._left = jax.random.normal(key, (_AT_ONCE,))
-            parts.append(self._left[:missing])
-        self._left = self._left[len(parts[-1]) :]
-        return jnp.concatenate(parts)
+            self._left = jax.random.normal(key, (-(-count // _AT_ONCE) * _AT_ONCE,))
+        taken, self._left = self._left[:count], self._left[count:]
+        return taken
