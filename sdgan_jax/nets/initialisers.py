@@ -23,7 +23,7 @@ _COMMON: contextvars.ContextVar[_Draws | None] = contextvars.ContextVar("common_
 def scaled_normal(scale: float) -> nn.initializers.Initializer:
     """Returns an initialiser that draws from N(0, scale²)."""
 
-    def initialise(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
+    def initialise(key: jax.Array, shape: Any, dtype: Any = float) -> jax.Array:
         common = _COMMON.get()
         drawn = jax.random.normal(key, shape) if common is None else common.take(math.prod(shape)).reshape(shape)
         return (scale * drawn).astype(dtype)
