@@ -123,9 +123,8 @@ def make_pairs(
     source, edit = (np.concatenate([arrays[name] for arrays in pairs.values()]) for name in ("source", "attributes"))
     w_plus, drawn = (np.concatenate([getattr(some, name) for some in faces.values()]) for name in ("w_plus", "drawn"))
     found = _describe(nets, trees, source, w_plus, drawn, edit)  # of all at once: few rows would be compiled anew
-    ends = np.cumsum(list(counts.values()))[:-1]
-    rows = dict(zip(counts, np.split(np.arange(len(source)), ends), strict=True))
-    return {split: pairs[split] | {name: array[rows[split]] for name, array in found.items()} for split in counts}
+    parts = {name: np.split(array, np.cumsum(list(counts.values()))[:-1]) for name, array in found.items()}
+    return {split: pairs[split] | {name: part[k] for name, part in parts.items()} for k, split in enumerate(counts)}
 
 
 def _pair(config: Config, faces: Dressed) -> Arrays:
