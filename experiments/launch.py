@@ -29,6 +29,7 @@ from absl import app, flags, logging
 
 from experiments import USUAL_COLLECTIONS, compile_cache, presets, processes
 from sdgan_jax import outputs
+from tfds_megn import listing
 
 # The flags defined here belong to the launcher that asks for them, so that its --help shows them.
 flags.disclaim_key_flags()
@@ -212,7 +213,7 @@ def _leave_others(error: Exception, heartbeat: int) -> NoReturn:
     ends this process by itself.
     """
     if "gloo" in str(error).lower() and not _is_mistake(error):
-        print("The connection to another process broke:", " ".join(str(error).split())[:200], file=sys.stderr)
+        print("The connection to another process broke:", listing.one_line(error)[:200], file=sys.stderr)
         resume = "see the logs of the others. Start all processes again: the same command resumes"
         processes.leave(processes.START_AGAIN, 2 * heartbeat + 10, f"error: another process has ended; {resume}")
     if _is_mistake(error):
@@ -227,7 +228,7 @@ def _describe(error: Exception) -> str:
     """Returns a user's mistake in one line."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    return listing.one_line(error)
 
 
 def _is_mistake(error: Exception) -> bool:
@@ -245,7 +246,7 @@ def _is_mistake(error: Exception) -> bool:
 
 def _fail(message: str) -> NoReturn:
     """Prints the message as one line and ends the process."""
-    print("error:", " ".join(message.split()), file=sys.stderr)
+    print("error:", listing.one_line(message), file=sys.stderr)
     sys.exit(1)
 
 

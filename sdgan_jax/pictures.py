@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
 
 from sdgan_jax import outputs
+from tfds_megn import listing
 from tfds_megn.photos import JpegSettings
 
 CELL_PIXELS = 96  # smallest side of an image on a sheet
@@ -280,8 +281,7 @@ def _encode(image: np.ndarray, form: str, **options: Any) -> bytes:
     except OSError:
         raise
     except Exception as error:  # Pillow's encoders raise nearly anything on odd metadata.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise OSError(f"encoding as {form.upper()} failed: {reason}") from error
+        raise OSError(f"encoding as {form.upper()} failed: {listing.one_line(error)}") from error
     return encoded.getvalue()
 
 

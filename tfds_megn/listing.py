@@ -95,6 +95,11 @@ def printable(path: str | bytes | os.PathLike) -> str:
     return text.replace("\n", "\\n").replace("\r", "\\r")
 
 
+def one_line(error: object) -> str:
+    """Returns the message of an error on one line, the name of its type when it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def count_by_suffix(names: Iterable[str]) -> str:
     """Returns the number of files of each suffix, such as '.cr2 (3), .txt (1)'."""
     counts = collections.Counter(os.path.splitext(name)[1].lower() or "no suffix" for name in names)

@@ -77,7 +77,7 @@ def _list_zip(path: epath.Path) -> dict[str, File]:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
     except Exception as error:  # zipfile raises nearly anything on bad files.
-        reason = " ".join(str(error).split())[:_SHOWN]
+        reason = listing.one_line(error)[:_SHOWN]
         raise ValueError(f"{listing.printable(path)}: not a readable zip file ({reason})") from None
     files = {}
     for member in members:

@@ -205,7 +205,7 @@ def _decode(data: bytes, name: str, max_pixels: int, min_side: int) -> PIL.Image
         _scale_transparent_colour(image)
         image.load()
     except Exception as error:  # Pillow's decoders raise nearly anything on bad data.
-        raise PhotoError(f"{name}: broken or truncated image ({_one_line(error)})") from None
+        raise PhotoError(f"{name}: broken or truncated image ({listing.one_line(error)})") from None
     return image
 
 
@@ -284,18 +284,13 @@ def _open(data: bytes, name: str, max_pixels: int, min_side: int) -> PIL.Image.I
             raise PhotoError(f"{name}: a HEIC image; {_HEIF_WAY_OUT}") from None
         raise PhotoError(f"{name}: not an image, or its header is broken") from None
     except Exception as error:
-        raise PhotoError(f"{name}: broken or truncated image ({_one_line(error)})") from None
+        raise PhotoError(f"{name}: broken or truncated image ({listing.one_line(error)})") from None
     width, height = image.size
     if width * height > max_pixels:
         raise too_big
     if min(width, height) < min_side:
         raise PhotoError(f"{name}: tiny image ({width} x {height}; at least {min_side} x {min_side} is needed)")
     return image
-
-
-def _one_line(error: Exception) -> str:
-    """Returns the message of an error on one line, the name of its type when it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def to_rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
@@ -325,7 +320,7 @@ def _to_array(image: PIL.Image.Image, name: str, mode: str) -> np.ndarray:
     except PhotoError:
         raise
     except Exception as error:
-        raise PhotoError(f"{name}: cannot be converted to {mode} ({_one_line(error)})") from None
+        raise PhotoError(f"{name}: cannot be converted to {mode} ({listing.one_line(error)})") from None
 
 
 def _convert(image: PIL.Image.Image, name: str, mode: str) -> np.ndarray:

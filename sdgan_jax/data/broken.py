@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from google.protobuf import json_format
 from tqdm import auto as tqdm
 
+from tfds_megn import listing
+
 Read = TypeVar("Read")
 
 
@@ -26,7 +28,7 @@ def make_error(name: str, source: Any, index: int, reason: object) -> BrokenImag
         index: number of the image in the split.
         reason: what is wrong.
     """
-    words = " ".join(str(reason).split())[:300].removeprefix(f"{name}, image {index}: ")
+    words = listing.one_line(reason)[:300].removeprefix(f"{name}, image {index}: ")
     return BrokenImageError(f"{name}, image {index}: {words} ({_find_record(source, index)})")
 
 
@@ -44,7 +46,7 @@ def naming_damage(dataset: str, folder: str) -> Iterator[None]:
     try:
         yield
     except (json_format.ParseError, KeyError) as error:
-        reason = " ".join(str(error.args[0]).split())[:300]
+        reason = listing.one_line(error.args[0])[:300]
         raise ValueError(
             f"{dataset}: its folder in {folder} is incomplete or damaged ({reason}); move it away, and the same "
             "command prepares the data set again"

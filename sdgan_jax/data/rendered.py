@@ -18,7 +18,7 @@ import tfds_megn
 from sdgan_jax.config import Config
 from sdgan_jax.config.networks import NetworkConfig
 from sdgan_jax.data import broken
-from tfds_megn import remote_data, uv, workers
+from tfds_megn import listing, remote_data, uv, workers
 from tfds_megn.data_dir import writing
 
 DATA_DIR_FLAG = "--config.data_dir (--data_dir of evaluate and measure)"
@@ -71,7 +71,7 @@ def read(dataset: str, split: str, data_dir: str | os.PathLike[str] | None = Non
         examples = source.__getitems__(range(len(source))[:count])  # type: ignore[attr-defined]
     except Exception as error:  # array_record and TFDS have types of their own
         files = source.dataset_info.data_dir  # type: ignore[attr-defined]
-        reason = " ".join(str(error).split())[:300]
+        reason = listing.one_line(error)[:300]
         raise ValueError(
             f"{files}: an image of the split {split} cannot be read ({reason}); move the folder away, and the same "
             "command prepares the data set again"

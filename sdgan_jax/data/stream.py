@@ -25,7 +25,7 @@ import tfds_megn
 from sdgan_jax.config import Config
 from sdgan_jax.data import broken
 from sdgan_jax.data.batch_iterator import Batch, BatchIterator, Skipped
-from tfds_megn import data_dir, photos, remote_data
+from tfds_megn import data_dir, listing, photos, remote_data
 
 _AS_STORED = {"image": tfds.decode.SkipDecoding()}
 _READ_ON = 100  # broken images of a batch, above which reading stops although the training would stop later
@@ -327,7 +327,7 @@ def _explained(config: Config) -> Iterator[None]:
     except ValueError as error:
         if name == "megn":
             raise
-        reason = " ".join(str(error).split())[:300]
+        reason = listing.one_line(error)[:300]
         raise ValueError(f"config.dataset is {config.dataset!r}, which TFDS refuses: {reason}") from error
     except NotImplementedError as error:
         raise ValueError(

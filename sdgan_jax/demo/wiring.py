@@ -11,6 +11,8 @@ from typing import Any
 with contextlib.suppress(ImportError):  # An extra; `server` says so where it is missing.
     import gradio as gr
 
+from tfds_megn import listing
+
 ERROR_SECONDS = 12  # for which an error stays on the page
 
 
@@ -76,7 +78,7 @@ def take_upload(upload: Any, function: Callable[..., Any], inputs: Sequence[Any]
 
 def _line(error: Exception) -> str:
     """Returns the message of an error as one line of HTML."""
-    return html.escape(" ".join(str(error).split()))
+    return html.escape(listing.one_line(error))
 
 
 def _options(quiet: bool) -> dict[str, Any]:

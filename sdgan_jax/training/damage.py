@@ -10,6 +10,8 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
+from tfds_megn import listing
+
 
 class DamagedError(ValueError):
     """A checkpoint cannot be read, or contains other numbers than were saved."""
@@ -35,7 +37,7 @@ def naming(folder: epath.Path, together: bool) -> Iterator[None]:
     if together:
         failed = np.asarray(multihost_utils.process_allgather(failed)).ravel()
     if failed.any():
-        reason = " ".join(str(error).split())[:200] if error else f"process {np.argmax(failed)} cannot read it"
+        reason = listing.one_line(error)[:200] if error else f"process {np.argmax(failed)} cannot read it"
         raise DamagedError(f"{folder} is damaged: {reason}") from error
 
 

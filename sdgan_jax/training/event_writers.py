@@ -15,7 +15,7 @@ from etils import epath
 
 from sdgan_jax import config as config_lib
 from sdgan_jax import outputs
-from tfds_megn import json_text
+from tfds_megn import json_text, listing
 
 if TYPE_CHECKING:
     import tensorboardX
@@ -105,7 +105,7 @@ class WeightsAndBiases:
                 settings=wandb.Settings(console="off"),  # the progress bar stays on the terminal
             )
         except wandb.Error as error:
-            reason = " ".join(str(error).split()).rstrip(".")
+            reason = listing.one_line(error).rstrip(".")
             raise RuntimeError(
                 f"--config.wandb={config.wandb}: {reason}; log in by `wandb login`, or set WANDB_MODE=offline and "
                 "upload by `wandb sync` later"

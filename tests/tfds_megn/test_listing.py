@@ -56,3 +56,8 @@ def test_text_that_can_be_printed():
     assert listing.printable("a\nb\r.png") == "a\\nb\\r.png"
     names = ["a.JPG", "b.jpg", "c", os.fsdecode(b"d.\xe9")]
     assert listing.count_by_suffix(names) == ".jpg (2), .\\xe9 (1), no suffix (1)"
+
+
+def test_errors_on_one_line():
+    assert listing.one_line(ValueError("  bad\n header\t1 ")) == "bad header 1"
+    assert listing.one_line(EOFError()) == "EOFError"
