@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from sdgan_jax import config as c
+from sdgan_jax.config import hyperparameters
 from sdgan_jax.networks import make_networks
 from sdgan_jax.training.gan import state as state_lib
 
@@ -46,6 +47,7 @@ def random_state(settings, seed=0):
     basis[0], basis[1:] = 0, basis[1:] / np.linalg.norm(basis[1:], axis=1, keepdims=True)
     return shapes.replace(
         step=np.int32(0),
+        hyperparameters={name: np.float32(value) for name, value in hyperparameters.read(settings).items()},
         params_g=draw(shapes.params_g, 1.0),
         params_d=draw(shapes.params_d, 1.0),
         params_f=draw(shapes.params_f),

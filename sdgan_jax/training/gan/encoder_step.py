@@ -18,7 +18,6 @@ from collections.abc import Callable
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 from etils import epath
 
 from sdgan_jax import losses, pictures, pretrained
@@ -36,6 +35,7 @@ from sdgan_jax.training.gan.state import (
     gather_params,
     init_state,
     make_optimizers,
+    with_hyperparameters,
     without_optimizers,
 )
 from sdgan_jax.training.loop import Metrics
@@ -100,16 +100,12 @@ def train(nets: Networks, workdir: epath.PathLike) -> State:
 
 def make_step(nets: Networks, features: PerceptualNetwork) -> Callable[[State, Batch], tuple[State, Metrics]]:
     """Returns the per-device step `(state, batch) -> (state, metrics)`, pure."""
-    return functools.partial(_step, nets, features, make_optimizers(nets.config).e)
+    return functools.partial(_step, nets, features)
 
 
-def _step(
-    nets: Networks,
-    features: PerceptualNetwork,
-    optimizer: optax.GradientTransformation,
-    state: State,
-    batch: Batch,
-) -> tuple[State, Metrics]:
+def _step(nets: Networks, features: PerceptualNetwork, state: State, batch: Batch) -> tuple[State, Metrics]:
+    optimizer = make_optimizers(nets.config, state.hyperparameters).e
+    nets = with_hyperparameters(nets, state)
     config, whole = nets.config, gather_params(state)
     real = pictures.to_float(batch["image"])  # [n,R,R,3]
     (keys,) = sample_keys(config.seed, state.step, real.shape[0], (_LATENT,))

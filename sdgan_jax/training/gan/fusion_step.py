@@ -30,12 +30,12 @@ from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import accumulation, loop, shards
 from sdgan_jax.training.gan import inputs, targets, weights
 from sdgan_jax.training.gan.state import (
-    Optimizers,
     State,
     apply_gradient,
     gather_params,
     init_state,
     make_optimizers,
+    with_hyperparameters,
     without_optimizers,
 )
 from sdgan_jax.training.loop import Batch, Metrics
@@ -131,10 +131,12 @@ def starting_model(nets: Networks, workdir: epath.PathLike) -> dict[str, Tree]:
 
 def make_step(nets: Networks, judges: Judges) -> Callable[[State, Batch], tuple[State, Metrics]]:
     """Returns the per-device step of these networks' config: `(state, batch) -> (state, metrics)`, pure."""
-    return functools.partial(_step, nets, judges, make_optimizers(nets.config))
+    return functools.partial(_step, nets, judges)
 
 
-def _step(nets: Networks, judges: Judges, optimizers: Optimizers, state: State, batch: Batch) -> tuple[State, Metrics]:
+def _step(nets: Networks, judges: Judges, state: State, batch: Batch) -> tuple[State, Metrics]:
+    optimizer = make_optimizers(nets.config, state.hyperparameters).f
+    nets = with_hyperparameters(nets, state)
     config, whole = nets.config, gather_params(state)
     computed = accumulation.mean_over_parts(
         lambda part: jax.grad(loss_f, argnums=3, has_aux=True)(nets, judges, whole, whole.params_f, part),
@@ -143,7 +145,7 @@ def _step(nets: Networks, judges: Judges, optimizers: Optimizers, state: State, 
         config.discriminator.mbstd_group,
     )
     gradient, values = shards.mean(computed, state.params_f)
-    params_f, opt_f = apply_gradient(optimizers.f, gradient, state.opt_f, state.params_f)
+    params_f, opt_f = apply_gradient(optimizer, gradient, state.opt_f, state.params_f)
     state = state.replace(step=state.step + 1, params_f=params_f, opt_f=opt_f)
     return state, {name: jnp.stack((value, jnp.ones(()))) for name, value in values.items()}
 

@@ -29,7 +29,14 @@ from sdgan_jax.pretrained.archive import Tree
 from sdgan_jax.training import accumulation, shards
 from sdgan_jax.training.gan import overfitting, regularisers
 from sdgan_jax.training.gan.inputs import Batch, Inputs, make_inputs
-from sdgan_jax.training.gan.state import Optimizers, State, apply_gradient, gather_params, make_optimizers
+from sdgan_jax.training.gan.state import (
+    Optimizers,
+    State,
+    apply_gradient,
+    gather_params,
+    make_optimizers,
+    with_hyperparameters,
+)
 from sdgan_jax.training.loop import Metrics
 
 Step = Callable[[State, Batch], tuple[State, Metrics]]
@@ -47,11 +54,12 @@ class Gradients:
 
 def make_step(nets: Networks) -> Step:
     """Returns the per-device step of these networks' config: `(state, batch) -> (state, metrics)`, pure."""
-    return functools.partial(_step, nets, make_optimizers(nets.config))
+    return functools.partial(_step, nets)
 
 
-def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) -> tuple[State, Metrics]:
-    config = nets.config
+def _step(nets: Networks, state: State, batch: Batch) -> tuple[State, Metrics]:
+    config, optimizers = nets.config, make_optimizers(nets.config, state.hyperparameters)
+    nets = with_hyperparameters(nets, state)
     inputs = make_inputs(config, state.step, batch)
     due = {name: state.step % every == 0 if every else None for name, every in config.intervals.items()}
     whole = gather_params(state)
@@ -71,7 +79,7 @@ def _step(nets: Networks, optimizers: Optimizers, state: State, batch: Batch) ->
         state, values["r1"] = regularisers.regularise_d(nets, optimizers, state, when, inputs)
     if (when := due["path_length"]) is not None:
         state, values["path_length"] = regularisers.regularise_g(nets, optimizers, state, when, inputs.attributes)
-    state = finish_step(config, state, w, values)
+    state = finish_step(nets.config, state, w, values)
     values["augment_p"] = state.augment_p
     del values["signs_real"]
     measured = {"l_rec_f": due["f"], "r1": due["r1"], "path_length": due["path_length"]}
@@ -156,7 +164,7 @@ def loss_f(
     x_rec = reconstruct(nets, state, params_f, variables, source, inputs.attributes, drawn.latents, drawn.noise_rec)
     rec = losses.reconstruction(x_rec[-1], source)
     loss = weights.reconstruction * rec
-    if weights.edit_attribute or weights.edit_adversarial:
+    if {"losses.edit_attribute", "losses.edit_adversarial"} & state.hyperparameters.keys():
         for_d = nets.augment_for_d(x_rec, drawn.augment_fake, state.augment_p)
         logits, attribute_logits = nets.discriminate(state.params_d, for_d, inputs.attributes)
         loss += weights.edit_adversarial * losses.adversarial_g(logits, weights.adversarial_kind)

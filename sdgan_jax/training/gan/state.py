@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import flax.struct
 import jax
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from sdgan_jax import latents
-from sdgan_jax.config import AdamConfig, Config
+from sdgan_jax.config import AdamConfig, Config, hyperparameters
 from sdgan_jax.nets import initialisers
 from sdgan_jax.networks import Networks
 from sdgan_jax.pretrained.archive import Tree
@@ -21,6 +23,7 @@ class State(flax.struct.PyTreeNode):
     """All arrays that a step reads and writes, and that a checkpoint contains."""
 
     step: jax.Array  # i32, steps done
+    hyperparameters: dict[str, jax.Array]  # f32, by dotted name: `config.hyperparameters`
     params_g: Tree
     params_d: Tree
     params_f: Tree
@@ -64,15 +67,26 @@ class Optimizers:
     e: optax.GradientTransformation
 
 
-def make_optimizers(config: Config) -> Optimizers:
+def with_hyperparameters(nets: Networks, state: State) -> Networks:
+    """Returns networks whose config has the hyperparameters of the state, as the losses read them."""
+    config = hyperparameters.replace(nets.config, state.hyperparameters)
+    return dataclasses.replace(nets, config=config)
+
+
+def make_optimizers(config: Config, values: Mapping[str, Any] | None = None) -> Optimizers:
     """Returns Adam for G, D, F and E, corrected for the additional updates of lazy regularisation.
 
     A regulariser every k steps makes k + 1 updates in k steps. With c = k / (k + 1), the learning rate is multiplied by
     c and the betas are raised to the power c, so that k + 1 updates move as far as k (Karras et al. 2020, appendix B).
     E, and F in the recipe `staged`, have no adversary to keep up with and learn at a rate that falls to 0 along a
     cosine.
+
+    Args:
+        config: the config of the networks.
+        values: the hyperparameters of a state, which stand for those of the config.
     """
     every = config.intervals
+    config = hyperparameters.replace(config, values or {})
     return Optimizers(
         _adam(config.adam_g, every["path_length"]),
         _adam(config.adam_d, every["r1"]),
@@ -114,6 +128,7 @@ def init_state(nets: Networks) -> State:
     params_g = variables_g["params"]
     return State(
         step=jnp.zeros((), jnp.int32),
+        hyperparameters={name: jnp.float32(value) for name, value in hyperparameters.read(config).items()},
         params_g=params_g,
         params_d=params_d,
         params_f=params_f,

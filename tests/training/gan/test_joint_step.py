@@ -64,6 +64,19 @@ def test_compiles_once(four):
     assert step._cache_size() == 1
 
 
+def test_other_rates_and_weights_are_the_same_program():
+    losses = dataclasses.replace(LATENT.losses, attribute_g=0.3, r1=0.2, path_length=0.1, edit_attribute=0.9)
+    adam = c.AdamConfig(learning_rate=0.02, beta1=0.4, beta2=0.9, epsilon=0.02)
+    other = dataclasses.replace(LATENT, losses=losses, adam_g=adam, adam_d=adam, adam_f=adam, ema_kimg=0.2)
+    texts = []
+    for config in (LATENT, other, dataclasses.replace(LATENT, losses=dataclasses.replace(losses, r1=0.0))):
+        mesh, state = place(config, 1)
+        step = sharding.map_step(joint_step.make_step(make_networks(config)), mesh)
+        texts.append(step.lower(state, put(tiny.random_batch(), mesh)).as_text())
+    assert texts[0] == texts[1]
+    assert texts[0] != texts[2]
+
+
 def test_nothing_travels_between_host_and_device_in_a_step(four):
     step, _ = four
     mesh, state = place(LATENT, 4)
