@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,9 +20,10 @@ def read(config: Config) -> dict[str, float]:
     """
     found = {name: getattr(config, name) for name in _AVERAGES}
     for group in _GROUPS:
-        for field, value in vars(_get(config, group)).items():
-            if isinstance(value, float):
-                found[f"{group}.{field}"] = value
+        fields = _get(config, group)
+        for field, kind in typing.get_type_hints(type(fields)).items():
+            if kind is float:  # a preset may set it to a whole number
+                found[f"{group}.{field}"] = getattr(fields, field)
     return {name: value for name, value in found.items() if value}
 
 

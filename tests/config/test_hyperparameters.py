@@ -7,9 +7,9 @@ from sdgan_jax.config import hyperparameters
 
 
 def test_rates_weights_and_decays_that_are_not_0():
-    config = c.Config(losses=c.LossConfig(r1=0.5), adam_g=c.AdamConfig(0.002, 0.0, 0.99))
+    config = c.Config(losses=c.LossConfig(r1=0.5, edit_attribute=1), adam_g=c.AdamConfig(0.002, 0.0, 0.99))
     found = hyperparameters.read(config)
-    assert found["losses.r1"] == 0.5
+    assert (found["losses.r1"], found["losses.edit_attribute"]) == (0.5, 1)  # the latter is a whole number
     assert found["adam_g.learning_rate"] == 0.002
     assert found["staged.edit_losses.pixels"] == 1.0
     assert found["ema_kimg"] == 10.0
